@@ -1,0 +1,225 @@
+"""A dataset directory: its files, its plan, and the commit protocol.
+
+    OUT/<task>/
+      plan.parquet                       which items become which shard; config and fingerprint in its metadata
+      shards/<task>-000000.tar           WebDataset
+      rejects/<task>-000000.parquet      items not kept, and why
+      manifest/<task>-000000.parquet     one row per example; its appearance is the unit's commit
+      dataset.json, README.md            totals, config, versions, hashes; written when all units are committed
+
+A unit is written tar first, then rejects, then manifest; the manifest's metadata records size, sha256 and count of
+the other two. Readers see only what a manifest names, so a half-done unit does not exist for them. A unit's bytes
+depend on the plan alone: writing one again, by a retry or a duplicate, puts the same bytes in the same place.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
+from manifests.storage import Store
+
+METADATA = b"xprompt"
+"""Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
+
+_ROW_GROUP_ITEMS = 16_384
+
+
+class DatasetError(ValueError):
+    """A dataset directory that cannot be used as asked. The message names it and the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The metadata of plan.parquet."""
+
+    task: str
+    fingerprint: str
+    config: Mapping[str, Any]
+    units: int
+    items: int
+
+    def name(self, unit: int) -> str:
+        return f"{self.task}-{unit:06d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What a committed unit's manifest records of its files, and what the run report adds up."""
+
+    unit: int
+    fingerprint: str
+    shard_bytes: int
+    shard_sha256: str
+    members: int
+    rejects_sha256: str
+    pairs: int
+    examples: Mapping[str, int]
+    """Examples by "<direction> <kind>"."""
+    without_context: int
+    """Examples that should name an in-context example but had no other pair in their shard to name."""
+    rejects: Mapping[str, int]
+    """Rejected items by reason."""
+    missing: Mapping[str, int]
+    """Examples that wait for a later operator, by what they wait for; absent rather than invented."""
+
+
+class Dataset:
+    """One task's directory below OUT."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.store = Store(self.url)
+
+    def write_plan(self, task: str, config: Mapping[str, Any], fingerprint: str, table: pa.Table) -> Plan:
+        """Write plan.parquet, or accept the one that is there if its fingerprint is the same.
+
+        Raises DatasetError if another plan is there: data of two configurations is never mixed.
+        """
+        plan = Plan(
+            task=task,
+            fingerprint=fingerprint,
+            config=config,
+            units=table["unit"][-1].as_py() + 1,
+            items=table.num_rows,
+        )
+        if self.store.exists("plan.parquet"):
+            there = self.plan()
+            if there.fingerprint != fingerprint:
+                raise DatasetError(
+                    f"{self.url} holds data of another configuration ({_difference(there.config, config)}). "
+                    "Choose another OUT, or remove the directory if you no longer need it."
+                )
+            return there
+        write_table(self.store, "plan.parquet", table, vars(plan), _unit_boundaries(table))
+        return plan
+
+    def plan(self) -> Plan:
+        """The plan's metadata. Raises DatasetError if there is none or it has another schema version."""
+        if not self.store.exists("plan.parquet"):
+            raise DatasetError(f"{self.url} is not a dataset directory: it has no plan.parquet")
+        values = _metadata(pq.read_schema(io.BytesIO(self.store.read("plan.parquet"))))
+        if values.pop("schema_version") != SCHEMA_VERSION:
+            raise DatasetError(f"{self.url} was written with another schema version; write it again")
+        return Plan(**values)
+
+    def unit(self, plan: Plan, index: int) -> Unit:
+        """One unit's slice of the plan; only the row group that holds it is read."""
+        file = _plan_file(self.url, plan.fingerprint)
+        for group in range(file.num_row_groups):
+            statistics = file.metadata.row_group(group).column(0).statistics
+            if statistics.min <= index <= statistics.max:
+                rows = file.read_row_group(group).filter(pa.compute.field("unit") == index)
+                items = tuple(
+                    Item(ref=row["ref"], files=tuple(row["files"]), index=row["index"])
+                    for row in rows.to_pylist()
+                )
+                return Unit(index=index, name=plan.name(index), items=items)
+        raise AssertionError(f"unit {index} is not in the plan of {self.url}")
+
+    def committed(self) -> set[int]:
+        """Indices of the units whose manifest has appeared: a listing, no file is opened."""
+        return {int(name.removesuffix(".parquet").rsplit("-", 1)[1]) for name in self.store.names("manifest")}
+
+    def commit(self, name: str) -> Commit:
+        """What a unit's manifest records."""
+        with self.store.open(f"manifest/{name}.parquet") as file:
+            values = _metadata(pq.read_schema(file))
+        values.pop("schema_version")
+        return Commit(**values)
+
+    def commits(self) -> Iterator[tuple[str, Commit]]:
+        """Name and record of each committed unit, in order."""
+        for name in self.store.names("manifest"):
+            stem = name.removesuffix(".parquet")
+            yield stem, self.commit(stem)
+
+    def description(self) -> dict[str, Any]:
+        """dataset.json. Raises DatasetError while the dataset is unfinished."""
+        if not self.store.exists("dataset.json"):
+            raise DatasetError(f"{self.url} is unfinished: run the same command again to go on")
+        description: dict[str, Any] = json.loads(self.store.read("dataset.json"))
+        return description
+
+
+def find_datasets(url: str) -> list[Dataset]:
+    """The dataset at a URL, or those directly below it (OUT with one folder per task).
+
+    Raises DatasetError if there is none.
+    """
+    store = Store(url)
+    if store.exists("plan.parquet"):
+        return [Dataset(url)]
+    below = [
+        Dataset(f"{url.rstrip('/')}/{name}") for name in store.names("") if store.exists(f"{name}/plan.parquet")
+    ]
+    if not below:
+        raise DatasetError(f"no dataset at {url}: neither it nor a folder in it has a plan.parquet")
+    return below
+
+
+def plan_table(units: Iterable[Iterable[Item]]) -> pa.Table:
+    """The rows of plan.parquet for the items of each unit in turn."""
+    batches = []
+    numbered = ((number, item) for number, items in enumerate(units) for item in items)
+    while chunk := list(itertools.islice(numbered, _ROW_GROUP_ITEMS)):
+        columns = [
+            [number for number, _ in chunk],
+            [item.ref for _, item in chunk],
+            [list(item.files) for _, item in chunk],
+            [item.index for _, item in chunk],
+        ]
+        batches.append(pa.record_batch(columns, schema=PLAN))
+    return pa.Table.from_batches(batches, schema=PLAN)
+
+
+def write_table(
+    store: Store, name: str, table: pa.Table, metadata: Mapping[str, Any], groups: Iterable[int] = ()
+) -> bytes:
+    """Write a Parquet file with our metadata, in row groups that end at the given rows; return its bytes."""
+    values = {"schema_version": SCHEMA_VERSION, **metadata}
+    schema = table.schema.with_metadata({METADATA: canonical_json(values).encode()})
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        for start, stop in itertools.pairwise([0, *groups, table.num_rows]):
+            writer.write_table(table.slice(start, stop - start).cast(schema), row_group_size=max(1, stop - start))
+    store.write_bytes(name, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _unit_boundaries(table: pa.Table) -> Iterator[int]:
+    """Row numbers where a new row group begins: at unit boundaries, every _ROW_GROUP_ITEMS items or so."""
+    units = table["unit"].to_numpy()
+    last = 0
+    for row in (units[1:] != units[:-1]).nonzero()[0] + 1:
+        if row - last >= _ROW_GROUP_ITEMS:
+            yield int(row)
+            last = row
+
+
+@lru_cache(maxsize=4)
+def _plan_file(url: str, fingerprint: str) -> pq.ParquetFile:
+    """The open plan; the fingerprint is part of the cache's key, since a directory can be emptied and planned anew."""
+    return pq.ParquetFile(Dataset(url).store.open("plan.parquet"))
+
+
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
+    if "schema_version" not in values:
+        raise DatasetError("a Parquet file without our metadata: it was edited or written by something else")
+    return values
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The config entries that differ, in one line."""
+    changes = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in {*old, *new} if old.get(key) != new.get(key)]
+    return "; ".join(sorted(changes))

@@ -1,0 +1,133 @@
+"""dataset.json and README.md: what a finished dataset directory says of itself.
+
+Both depend on the plan and the committed units alone, so a rerun writes the same bytes: no times, no machine names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests.dataset import Commit, Dataset, Plan
+from manifests.schema import SCHEMA_VERSION
+
+
+@dataclass
+class Totals:
+    """The sums over committed units that reports print."""
+
+    units: int = 0
+    pairs: int = 0
+    bytes: int = 0
+    examples: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    without_context: int = 0
+
+    def add(self, commit: Commit) -> None:
+        self.units += 1
+        self.pairs += commit.pairs
+        self.bytes += commit.shard_bytes
+        self.examples.update(commit.examples)
+        self.rejects.update(commit.rejects)
+        self.missing.update(commit.missing)
+        self.without_context += commit.without_context
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "shards": self.units,
+            "pairs": self.pairs,
+            "examples": self.examples.total(),
+            "examples_by_kind": dict(sorted(self.examples.items())),
+            "examples_without_context": self.without_context,
+            "examples_missing": dict(sorted(self.missing.items())),
+            "rejects": self.rejects.total(),
+            "rejects_by_reason": dict(sorted(self.rejects.items())),
+            "shard_bytes": self.bytes,
+        }
+
+
+def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licences: Mapping[str, str]) -> Totals:
+    """Write README.md, then dataset.json, once every unit of the plan is committed.
+
+    `versions` are those of the libraries that shape bytes; `licences` maps each source to its licence.
+    """
+    totals, shards = Totals(), []
+    for name, commit in dataset.commits():
+        totals.add(commit)
+        manifest = dataset.store.read(f"manifest/{name}.parquet")
+        shards.append(
+            {
+                "name": name,
+                "bytes": commit.shard_bytes,
+                "sha256": commit.shard_sha256,
+                "members": commit.members,
+                "pairs": commit.pairs,
+                "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+                "rejects_sha256": commit.rejects_sha256,
+            }
+        )
+    assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "task": plan.task,
+        "fingerprint": plan.fingerprint,
+        "config": plan.config,
+        "versions": dict(versions),
+        "licences": dict(licences),
+        "totals": totals.as_json(),
+        "shards": shards,
+    }
+    dataset.store.write_bytes("README.md", _card(plan, totals, licences).encode())
+    text = json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    dataset.store.write_bytes("dataset.json", text.encode())
+    for folder in ("", "shards", "rejects", "manifest"):
+        dataset.store.remove_temporary(folder)
+    return totals
+
+
+def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
+    """The dataset card, with the YAML header that dataset hubs read."""
+    lines = [
+        "---",
+        f"pretty_name: X-Prompt {plan.task}",
+        "task_categories: [image-to-image]",
+        "configs:",
+        "- config_name: default",
+        "  data_files: shards/*.tar",
+        "- config_name: manifest",
+        "  data_files: manifest/*.parquet",
+        "---",
+        "",
+        f"# {plan.task}: in-context training pairs",
+        "",
+        f"{totals.pairs:,} pairs, {totals.examples.total():,} examples, {totals.bytes / 2**20:,.1f} MiB in "
+        f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",
+        "",
+        "| examples | count |",
+        "|---|---|",
+        *(f"| {kind} | {count:,} |" for kind, count in sorted(totals.examples.items())),
+        *(f"| not made: {reason} | {count:,} |" for reason, count in sorted(totals.missing.items())),
+        "",
+        "| source | licence |",
+        "|---|---|",
+        *(f"| {source} | {licence} |" for source, licence in sorted(licences.items())),
+    ]
+    if totals.rejects:
+        lines += ["", "| rejected because | items |", "|---|---|"]
+        lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]
+    lines += [
+        "",
+        "A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`) and `<pair>.json`",
+        "with its instructions. A member's ending is the commonest of its role in the source; the manifest's `format`",
+        "says what each file is. `manifest/` has one row per example: instruction, in-context example, scores, licence",
+        "and provenance. `rejects/` has one row per item that was not kept, with its reason.",
+        "",
+        f"Fingerprint `{plan.fingerprint}`.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""What the bytes of a stored image mean: header, upright RGB pixels, and the lossless encoding of new images.
+
+A header is read before anything is decoded, so that a decompression bomb costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from manifests.schema import Image, Reject
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 64_000_000
+"""Largest image that is decoded, pixels: 8,000 x 8,000, above any of the paper's sources (GoPro is 1,280 x 720)."""
+
+MAX_BYTES = 256 * 2**20
+"""Largest file that is read, bytes."""
+
+_WEBP_MAX_SIDE_PX = 16_383  # https://developers.google.com/speed/webp/faq
+_ORIENTATION = 0x0112  # EXIF tag
+_THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What an image file says of itself. Width and height are those of the upright image, in pixels."""
+
+    format: str
+    width_px: int
+    height_px: int
+    mode: str
+    upright: bool
+    """False if the pixels must be turned or mirrored by the EXIF orientation to be seen as meant."""
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header of an encoded image. Raises Reject: empty, not_image, oversized."""
+    with _open(data, max_pixels) as image:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        width, height = image.size
+        if orientation in (5, 6, 7, 8):
+            width, height = height, width
+        return Header(
+            format=(image.format or "").lower(),
+            width_px=width,
+            height_px=height,
+            mode=image.mode,
+            upright=orientation not in range(2, 9),
+        )
+
+
+def stored(role: str, data: bytes) -> Image:
+    """An image to be stored byte for byte. Raises Reject as `read_header` does."""
+    header = read_header(data)
+    return Image(
+        role=role,
+        data=data,
+        format=header.format,
+        width_px=header.width_px,
+        height_px=header.height_px,
+        mode=header.mode,
+    )
+
+
+def decode_rgb(data: bytes) -> Pixels:
+    """Upright 8-bit RGB pixels, H x W x 3, of any image that we keep. Raises Reject: not_image, truncated, oversized.
+
+    16-bit values keep their high byte, CMYK is converted, transparency is laid over white, grayscale is repeated.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        return np.asarray(_upright_rgb(image))
+
+
+def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
+    """The upright image at 1/8 scale, H/8 x W/8 x 3 in [0, 1], by a full pass over its bytes. Raises as `decode_rgb`.
+
+    A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
+    inverse transform is skipped.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        width, height = image.size
+        if min(width, height) >= _THUMBNAIL_SCALE:
+            image.draft("RGB", (width // _THUMBNAIL_SCALE, height // _THUMBNAIL_SCALE))
+        drafted = image.size != (width, height)
+        rgb = _upright_rgb(image)
+        return np.asarray(rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE), np.float32) / 255
+
+
+def encode_lossless(role: str, pixels: Pixels) -> Image:
+    """A new image, H x W x 3 uint8, encoded without loss.
+
+    WebP at its fastest setting is smaller than PNG level 1 and faster to write and read (`make bench`); PNG beyond
+    WebP's largest side.
+    """
+    height, width, _ = pixels.shape
+    fits = max(height, width) <= _WEBP_MAX_SIDE_PX
+    buffer = io.BytesIO()
+    image = PILImage.fromarray(pixels)
+    if fits:
+        image.save(buffer, "WEBP", lossless=True, method=0, quality=0)
+    else:
+        image.save(buffer, "PNG", compress_level=1)
+    return Image(
+        role=role,
+        data=buffer.getvalue(),
+        format="webp" if fits else "png",
+        width_px=width,
+        height_px=height,
+        mode="RGB",
+    )
+
+
+def _open(data: bytes, max_pixels: int) -> PILImage.Image:
+    if not data:
+        raise Reject("empty", "the file has no bytes")
+    if len(data) > MAX_BYTES:
+        raise Reject("oversized", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)  # our own limit is stricter
+            image = PILImage.open(io.BytesIO(data))
+    except PILImage.DecompressionBombError as error:
+        raise Reject("oversized", str(error)) from None
+    except UnidentifiedImageError:
+        raise Reject("not_image", f"no known image format; it begins with {data[:8]!r}") from None
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise Reject("truncated", f"its header cannot be read: {error}") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Reject("oversized", f"{width} x {height} px, more than {max_pixels:,} pixels")
+    return image
+
+
+def _upright_rgb(image: PILImage.Image) -> PILImage.Image:
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+        raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+        high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+        image = PILImage.fromarray(high_bytes)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("RGB")

@@ -1,0 +1,217 @@
+"""The vocabulary as types, and the Arrow schemas of the three Parquet tables of a dataset directory.
+
+    plan.parquet                        one row per planned item: the slice of the source that becomes each shard
+    manifest/<task>-000000.parquet      one row per example
+    rejects/<task>-000000.parquet       one row per item that was not kept
+
+A pair is stored once, in a shard; its examples ({generate, describe} x {forward, reverse}, paper Tab. 6) are rows
+that point at its images by shard, offset and length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+Direction = Literal["forward", "reverse"]
+Kind = Literal["generate", "describe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What a source promises at planning time: one pair, not yet read.
+
+    `ref` names it uniquely within its source ("train/input/12.png", "china.jpg#3"); `files` are the paths it is read
+    from, relative to the data root, "" where an expected file is missing; `index` counts inside a file (crop, row).
+    """
+
+    ref: str
+    files: tuple[str, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A work unit: the items that become exactly one shard, `<task>-<index>`."""
+
+    index: int
+    name: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One link of a pair's provenance: which operator made it what it is, and with what."""
+
+    operator: str
+    version: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    model: str | None = None
+    model_revision: str | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One image of a pair as it is stored. `width_px` and `height_px` are those of the upright image."""
+
+    role: str
+    data: bytes
+    format: str
+    width_px: int
+    height_px: int
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One training row of a pair: from the images `inputs` and the instruction to the image or text `output`.
+
+    `output` is a role for a generate example and None for a describe example, whose answer is `text`.
+    """
+
+    direction: Direction
+    kind: Kind
+    inputs: tuple[str, ...]
+    output: str | None
+    instruction: str
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The images of one transformation with all that is said and known about them."""
+
+    key: str
+    source: str
+    source_ref: str
+    licence: str
+    images: tuple[Image, ...]
+    group: str
+    """Name of the original picture or scene: an in-context example preferably comes from another one."""
+    examples: tuple[Example, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    parents: tuple[str, ...] = ()
+
+    def image(self, role: str) -> Image | None:
+        return next((image for image in self.images if image.role == role), None)
+
+    def step(self, operator: str) -> Step | None:
+        return next((step for step in self.steps if step.operator == operator), None)
+
+
+class Reject(Exception):
+    """Raised by a reader or operator for a pair that is not to be kept. It becomes a row of the rejects table.
+
+    `reason` is a short code to count by ("truncated"); the message is for people; scores are those of the gate.
+    """
+
+    def __init__(self, reason: str, message: str, scores: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.scores = dict(scores or {})
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken over it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def pair_key(task: str, ref: str, *contents: bytes) -> str:
+    """32 hex digits from the task, the source reference and the source's bytes. No dots: WebDataset splits there."""
+    digest = hashlib.sha256(canonical_json([task, ref]).encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:32]
+
+
+def seed_for(run_seed: int, *names: str) -> int:
+    """A seed in [0, 2**63) that depends on the run's seed and on what is seeded, never on order or worker."""
+    digest = hashlib.sha256(canonical_json([run_seed, *names]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+PLAN = pa.schema(
+    [
+        pa.field("unit", pa.int32(), False),
+        pa.field("ref", pa.string(), False),
+        pa.field("files", pa.list_(pa.string()), False),
+        pa.field("index", pa.int64(), False),
+    ]
+)
+
+_SCORES = pa.map_(pa.string(), pa.float64())
+
+_IMAGE = pa.struct(
+    [
+        pa.field("role", pa.string(), False),
+        pa.field("member", pa.string(), False),
+        pa.field("offset", pa.int64(), False),
+        pa.field("bytes", pa.int64(), False),
+        pa.field("sha256", pa.string(), False),
+        pa.field("format", pa.string(), False),
+        pa.field("width_px", pa.int32(), False),
+        pa.field("height_px", pa.int32(), False),
+        pa.field("mode", pa.string(), False),
+    ]
+)
+
+_STEP = pa.struct(
+    [
+        pa.field("operator", pa.string(), False),
+        pa.field("version", pa.int32(), False),
+        pa.field("params", pa.string(), False),
+        pa.field("seed", pa.int64()),
+        pa.field("model", pa.string()),
+        pa.field("model_revision", pa.string()),
+        pa.field("prompt", pa.string()),
+    ]
+)
+
+MANIFEST = pa.schema(
+    [
+        pa.field("pair", pa.string(), False),
+        pa.field("task", pa.string(), False),
+        pa.field("prototype_task", pa.string(), False),
+        pa.field("direction", pa.string(), False),
+        pa.field("kind", pa.string(), False),
+        pa.field("instruction", pa.string(), False),
+        pa.field("inputs", pa.list_(pa.string()), False),
+        pa.field("output", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("context_pair", pa.string()),
+        pa.field("context_method", pa.string()),
+        pa.field("shard", pa.string(), False),
+        pa.field("images", pa.list_(_IMAGE), False),
+        pa.field("scores", _SCORES, False),
+        pa.field("source", pa.string(), False),
+        pa.field("source_ref", pa.string(), False),
+        pa.field("source_group", pa.string(), False),
+        pa.field("licence", pa.string(), False),
+        pa.field("parents", pa.list_(pa.string()), False),
+        pa.field("steps", pa.list_(_STEP), False),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("task", pa.string(), False),
+        pa.field("source", pa.string(), False),
+        pa.field("source_ref", pa.string(), False),
+        pa.field("files", pa.list_(pa.string()), False),
+        pa.field("operator", pa.string(), False),
+        pa.field("reason", pa.string(), False),
+        pa.field("message", pa.string(), False),
+        pa.field("scores", _SCORES, False),
+    ]
+)

@@ -1,0 +1,99 @@
+"""Where a dataset directory lives: a local folder or any fsspec URL, with writes that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class Store:
+    """Files below one root, named by relative paths with forward slashes.
+
+    Raises FileNotFoundError for what is not there and OSError for what the file system refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.fs, root = fsspec.core.url_to_fs(url)
+        self.root = root.rstrip("/")
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names in a folder, temporary files left out; [] if there is no such folder."""
+        return [name for name in self._all_names(folder) if not name.endswith(TEMPORARY_SUFFIX)]
+
+    def _all_names(self, folder: str) -> list[str]:
+        # Listings may be cached by fsspec; other processes write here.
+        self.fs.invalidate_cache(self.path(folder))
+        try:
+            entries = self.fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a file, or `length` of them from `offset`: one range request on an object store."""
+        end = None if length is None else offset + length
+        return cast(bytes, self.fs.cat_file(self.path(name), start=offset, end=end))
+
+    def open(self, name: str) -> BinaryIO:
+        return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """A file that appears under its final name when the block ends, and not at all if it raises.
+
+        Locally: a temporary name in the same folder, fsync, rename, fsync of the folder. Elsewhere: a local
+        temporary file, then one upload, which object stores show only when complete.
+        """
+        if self.is_local:
+            final = Path(self.path(name))
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+            try:
+                with open(temporary, "wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(temporary, final)
+                _fsync_folder(final.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+        else:
+            with tempfile.NamedTemporaryFile() as file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                self.fs.put_file(file.name, self.path(name))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        with self.write(name) as file:
+            file.write(data)
+
+    def remove_temporary(self, folder: str) -> None:
+        """Remove what killed processes left half-written in a folder."""
+        for name in self._all_names(folder):
+            if name.endswith(TEMPORARY_SUFFIX):
+                self.fs.rm_file(self.path(f"{folder}/{name}"))
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,218 @@
+"""Writes one work unit: its tar, its rejects and its manifest, in the order that makes the manifest the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from manifests.dataset import Commit, Dataset, Plan, write_table
+from manifests.schema import MANIFEST, REJECTS, Item, Pair, Reject, canonical_json
+
+_ROW_GROUP_ROWS = 1_024  # small enough that a page of the browser reads little, large enough to compress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A pair after its bytes went into the shard: its images' manifest structs; `pair.images` carry no data any more."""
+
+    pair: Pair
+    images: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The in-context example of one example: another pair's same direction and kind."""
+
+    pair: str
+    method: str
+
+
+class UnitWriter:
+    """Collects a unit's pairs and rejects, then commits them. Use as `with UnitWriter.open(...) as writer`.
+
+    `suffixes` maps a role to the ending of its members' names. It is one ending for a role in the whole dataset, the
+    commonest of the source, so that every sample has the same fields; decoders look at the content, and the manifest
+    records each file's true format.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        plan: Plan,
+        unit: int,
+        *,
+        prototype_task: str,
+        suffixes: Mapping[str, str],
+        file: BinaryIO,
+    ) -> None:
+        self._dataset, self._plan, self._unit = dataset, plan, unit
+        self._name = plan.name(unit)
+        self._prototype_task = prototype_task
+        self._suffixes = suffixes
+        self._hashing = _HashingFile(file)
+        self._tar = tarfile.open(fileobj=cast(BinaryIO, self._hashing), mode="w", format=tarfile.USTAR_FORMAT)
+        self._members = 0
+        self._rejects: list[dict[str, Any]] = []
+        self.stored: list[Stored] = []
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, dataset: Dataset, plan: Plan, unit: int, *, prototype_task: str, suffixes: Mapping[str, str]
+    ) -> Iterator[UnitWriter]:
+        """A writer whose shard appears under its name when the block ends; call `commit` after the block."""
+        with dataset.store.write(f"shards/{plan.name(unit)}.tar") as file:
+            writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, file=file)
+            yield writer
+            writer._tar.close()
+
+    def add(self, pair: Pair) -> None:
+        """Append a pair's images and its JSON to the shard."""
+        images = []
+        for image in pair.images:
+            member = f"{pair.key}.{image.role}.{self._suffixes[image.role]}"
+            images.append(
+                {
+                    "role": image.role,
+                    "member": member,
+                    "offset": self._append(member, image.data),
+                    "bytes": len(image.data),
+                    "sha256": hashlib.sha256(image.data).hexdigest(),
+                    "format": image.format,
+                    "width_px": image.width_px,
+                    "height_px": image.height_px,
+                    "mode": image.mode,
+                }
+            )
+        self._append(f"{pair.key}.json", canonical_json(_sample_json(self._plan.task, pair)).encode())
+        without_data = replace(pair, images=tuple(replace(image, data=b"") for image in pair.images))
+        self.stored.append(Stored(pair=without_data, images=images))
+
+    def reject(self, item: Item, source: str, operator: str, reject: Reject) -> None:
+        self._rejects.append(
+            {
+                "task": self._plan.task,
+                "source": source,
+                "source_ref": item.ref,
+                "files": list(item.files),
+                "operator": operator,
+                "reason": reject.reason,
+                "message": reject.message,
+                "scores": list(sorted(reject.scores.items())),
+            }
+        )
+
+    def commit(self, contexts: Mapping[tuple[str, str, str], Context], needing: int, missing: Mapping[str, int]) -> Commit:
+        """Write rejects and manifest. `contexts` maps (pair, direction, kind) to its in-context example.
+
+        `needing` counts the examples that should have one; `missing` those that were not made, by what they wait for.
+        """
+        rejects = pa.Table.from_pylist(self._rejects, schema=REJECTS)
+        rejects_bytes = write_table(self._dataset.store, f"rejects/{self._name}.parquet", rejects, {"unit": self._unit})
+        rows = [row for stored in self.stored for row in self._rows(stored, contexts)]
+        commit = Commit(
+            unit=self._unit,
+            fingerprint=self._plan.fingerprint,
+            shard_bytes=self._hashing.bytes,
+            shard_sha256=self._hashing.sha256.hexdigest(),
+            members=self._members,
+            rejects_sha256=hashlib.sha256(rejects_bytes).hexdigest(),
+            pairs=len(self.stored),
+            examples=Counter(f"{row['direction']} {row['kind']}" for row in rows),
+            without_context=needing - len(contexts),
+            rejects=Counter(row["reason"] for row in self._rejects),
+            missing=missing,
+        )
+        write_table(
+            self._dataset.store,
+            f"manifest/{self._name}.parquet",
+            pa.Table.from_pylist(rows, schema=MANIFEST),
+            vars(commit),
+            range(_ROW_GROUP_ROWS, len(rows), _ROW_GROUP_ROWS),
+        )
+        return commit
+
+    def _append(self, member: str, data: bytes) -> int:
+        """Append a member, with a header that depends on nothing but name and size; return its data's offset."""
+        header = tarfile.TarInfo(member)
+        header.size = len(data)
+        self._tar.addfile(header, io.BytesIO(data))
+        self._members += 1
+        padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        return cast(int, self._tar.offset) - padded
+
+    def _rows(
+        self, stored: Stored, contexts: Mapping[tuple[str, str, str], Context]
+    ) -> Iterator[dict[str, Any]]:
+        pair = stored.pair
+        steps = [{**vars(step), "params": canonical_json(step.params)} for step in pair.steps]
+        for example in pair.examples:
+            context = contexts.get((pair.key, example.direction, example.kind))
+            yield {
+                "pair": pair.key,
+                "task": self._plan.task,
+                "prototype_task": self._prototype_task,
+                "direction": example.direction,
+                "kind": example.kind,
+                "instruction": example.instruction,
+                "inputs": list(example.inputs),
+                "output": example.output,
+                "text": example.text,
+                "context_pair": context.pair if context else None,
+                "context_method": context.method if context else None,
+                "shard": f"{self._name}.tar",
+                "images": stored.images,
+                "scores": sorted(pair.scores.items()),
+                "source": pair.source,
+                "source_ref": pair.source_ref,
+                "source_group": pair.group,
+                "licence": pair.licence,
+                "parents": list(pair.parents),
+                "steps": steps,
+            }
+
+
+def _sample_json(task: str, pair: Pair) -> dict[str, Any]:
+    """What a reader of the tar alone gets to know. Always the same keys and types, so that loaders can infer them."""
+    return {
+        "task": task,
+        "source": pair.source,
+        "source_ref": pair.source_ref,
+        "licence": pair.licence,
+        "examples": [
+            {
+                "direction": example.direction,
+                "kind": example.kind,
+                "inputs": list(example.inputs),
+                "output": example.output or "",
+                "instruction": example.instruction,
+                "text": example.text or "",
+            }
+            for example in pair.examples
+        ],
+    }
+
+
+@dataclass
+class _HashingFile:
+    """Passes writes on and keeps their size and sha256."""
+
+    file: BinaryIO
+    bytes: int = 0
+    sha256: Any = field(default_factory=hashlib.sha256)
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.bytes
