@@ -23,6 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
@@ -118,9 +119,9 @@ class Dataset:
         for group in range(file.num_row_groups):
             statistics = file.metadata.row_group(group).column(0).statistics
             if statistics.min <= index <= statistics.max:
-                rows = file.read_row_group(group).filter(pa.compute.field("unit") == index)
+                rows = file.read_row_group(group).filter(pc.field("unit") == index)
                 items = tuple(
-                    Item(ref=row["ref"], files=tuple(row["files"]), index=row["index"])
+                    Item(ref=row["ref"], files=tuple(row["files"]), index=row["index"], bytes=row["bytes"])
                     for row in rows.to_pylist()
                 )
                 return Unit(index=index, name=plan.name(index), items=items)
@@ -177,6 +178,7 @@ def plan_table(units: Iterable[Iterable[Item]]) -> pa.Table:
             [item.ref for _, item in chunk],
             [list(item.files) for _, item in chunk],
             [item.index for _, item in chunk],
+            [item.bytes for _, item in chunk],
         ]
         batches.append(pa.record_batch(columns, schema=PLAN))
     return pa.Table.from_batches(batches, schema=PLAN)

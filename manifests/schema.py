@@ -29,12 +29,14 @@ class Item:
     """What a source promises at planning time: one pair, not yet read.
 
     `ref` names it uniquely within its source ("train/input/12.png", "china.jpg#3"); `files` are the paths it is read
-    from, relative to the data root, "" where an expected file is missing; `index` counts inside a file (crop, row).
+    from, relative to the data root, "" where an expected file is missing; `index` counts inside a file (crop, row);
+    `bytes` is their size, by which the plan notices that a source has changed.
     """
 
     ref: str
     files: tuple[str, ...]
     index: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,7 @@ PLAN = pa.schema(
         pa.field("ref", pa.string(), False),
         pa.field("files", pa.list_(pa.string()), False),
         pa.field("index", pa.int64(), False),
+        pa.field("bytes", pa.int64(), False),
     ]
 )
 

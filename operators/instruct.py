@@ -1,0 +1,47 @@
+"""Generate examples: an instruction per direction, from a pool of phrasings (paper section 3.2, task reversion)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from manifests.schema import Example, Pair, Step, seed_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruct:
+    """Adds the forward generate example, and the reverse one if there are phrasings for it.
+
+    A task whose swap is meaningless leaves `reverse` empty.
+    """
+
+    name: ClassVar[str] = "instruct"
+    version: ClassVar[int] = 1
+    forward: tuple[str, ...]
+    reverse: tuple[str, ...] = ()
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        forward = Example(
+            direction="forward",
+            kind="generate",
+            inputs=("input",),
+            output="target",
+            instruction=pick(self.forward, seed, "forward"),
+        )
+        examples = (*pair.examples, forward)
+        if self.reverse:
+            reverse = Example(
+                direction="reverse",
+                kind="generate",
+                inputs=("target",),
+                output="input",
+                instruction=pick(self.reverse, seed, "reverse"),
+            )
+            examples = (*examples, reverse)
+        step = Step(operator=self.name, version=self.version, seed=seed)
+        return replace(pair, examples=examples, steps=(*pair.steps, step))
+
+
+def pick(pool: tuple[str, ...], seed: int, name: str) -> str:
+    """One phrasing of a pool, by a seed and the name of what is picked. A 63-bit number makes the bias negligible."""
+    return pool[seed_for(seed, name) % len(pool)]

@@ -1,0 +1,92 @@
+"""Reads the real photos that come with scikit-image and scikit-learn: the input that needs no download."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from manifests.images import Pixels, decode_rgb, encode_lossless
+from manifests.schema import Item, Pair, Step, pair_key, seed_for
+from operators.files import SourceFile, read_file
+
+_CC0 = "CC0-1.0"
+_PUBLIC_DOMAIN = "public domain"
+PHOTOS: Mapping[str, str] = {
+    # As stated in the docstrings of skimage.data
+    "skimage/data/astronaut.png": _PUBLIC_DOMAIN,
+    "skimage/data/brick.png": _CC0,
+    "skimage/data/camera.png": _CC0,
+    "skimage/data/chelsea.png": _CC0,
+    "skimage/data/coffee.png": _CC0,
+    "skimage/data/grass.png": _CC0,
+    "skimage/data/gravel.png": _CC0,
+    "skimage/data/rocket.jpg": _PUBLIC_DOMAIN,
+    # As stated in sklearn/datasets/images/README.txt
+    "sklearn/datasets/images/china.jpg": "CC-BY-2.0",
+    "sklearn/datasets/images/flower.jpg": "CC-BY-2.0",
+}
+"""Photo -> licence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundledPhotos:
+    """Square crops of the bundled photos, at places drawn from each crop's own reference."""
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = False
+    source: ClassVar[str] = "scikit-image and scikit-learn photos"
+    licence: ClassVar[str] = "by photo: public domain, CC0-1.0 or CC-BY-2.0 (china.jpg, flower.jpg)"
+    crops_per_photo: int = 32
+    side_px: int = 256
+
+    @property
+    def root(self) -> str:
+        spec = importlib.util.find_spec("skimage")
+        assert spec and spec.origin, "scikit-image is a core dependency"
+        return str(Path(spec.origin).parents[1])
+
+    def listing(self) -> Sequence[SourceFile]:
+        status = {path: (Path(self.root) / path).stat() for path in PHOTOS}
+        return [SourceFile(path=path, bytes=s.st_size, modified_s=s.st_mtime) for path, s in status.items()]
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        return self
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        for file in listing:
+            for index in range(self.crops_per_photo):
+                yield Item(ref=f"{file.path}#{index}", files=(file.path,), index=index, bytes=file.bytes)
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        return {"input": "webp", "target": "webp"}
+
+    def read(self, item: Item, task: str) -> Pair:
+        path = item.files[0]
+        photo, data = _photo(self.root, path)
+        seed = seed_for(0, item.ref, "crop")
+        limits = (photo.shape[0] - self.side_px + 1, photo.shape[1] - self.side_px + 1)
+        y_px, x_px = (int(value) for value in np.random.default_rng(seed).integers(0, limits))
+        crop = np.ascontiguousarray(photo[y_px : y_px + self.side_px, x_px : x_px + self.side_px])
+        params = {"x_px": x_px, "y_px": y_px, "width_px": self.side_px, "height_px": self.side_px}
+        return Pair(
+            key=pair_key(task, item.ref, data),
+            source=self.source,
+            source_ref=item.ref,
+            licence=PHOTOS[path],
+            images=(encode_lossless("target", crop),),
+            group=path,
+            steps=(Step(operator="crop", version=self.version, params=params, seed=seed),),
+        )
+
+
+@lru_cache(maxsize=len(PHOTOS))
+def _photo(root: str, path: str) -> tuple[Pixels, bytes]:
+    """Pixels and file, decoded once per worker: a photo has many crops."""
+    data = read_file(root, path)
+    return decode_rgb(data), data

@@ -1,0 +1,74 @@
+"""Reads a folder of clean photos: each becomes the target of a pair whose input is synthesised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from manifests.images import decode_rgb, encode_lossless, read_header, stored
+from manifests.schema import Image, Item, Pair, Step, pair_key
+from operators.files import IMAGE_ENDINGS, SourceFile, commonest_ending, ending, list_files, read_file
+
+_SYNTHESISED = "webp"  # the ending of what manifests.images.encode_lossless writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoFolder:
+    """All files below the root. A photo is stored byte for byte where its pixels mean the same to every decoder.
+
+    One with an EXIF orientation, transparency, a palette, CMYK or single-channel 16-bit pixels is stored as the RGB
+    image that the synthesis starts from, losslessly, with a step "to_rgb" in its provenance.
+    """
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = False
+    source: str
+    licence: str
+    root: str = ""
+
+    def listing(self) -> Sequence[SourceFile]:
+        return list_files(self.root)
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        has_images = any(ending(file.path) in IMAGE_ENDINGS for file in listing)
+        return replace(self, root=root) if has_images else None
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        for file in listing:
+            yield Item(ref=file.path, files=(file.path,), bytes=file.bytes)
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        return {"input": _SYNTHESISED, "target": commonest_ending(item.files[0] for item in items)}
+
+    def read(self, item: Item, task: str) -> Pair:
+        data = read_file(self.root, item.files[0])
+        image, steps = _eight_bit_rgb("target", data)
+        return Pair(
+            key=pair_key(task, item.ref, data),
+            source=self.source,
+            source_ref=item.ref,
+            licence=self.licence,
+            images=(image,),
+            group=item.ref,
+            steps=steps,
+        )
+
+
+def upright(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
+    """An image as it is, or, if an EXIF orientation turns it, the lossless upright RGB image and the step that made it.
+
+    Decoders differ in whether they follow the orientation; both images of a pair must be seen the same way up.
+    """
+    return (stored(role, data), ()) if read_header(data).upright else _to_rgb(role, data)
+
+
+def _eight_bit_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
+    header = read_header(data)
+    return (stored(role, data), ()) if header.upright and header.mode in ("RGB", "L") else _to_rgb(role, data)
+
+
+def _to_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
+    header = read_header(data)
+    params = {"role": role, "mode": header.mode, "turned": not header.upright}
+    return encode_lossless(role, decode_rgb(data)), (Step(operator="to_rgb", version=1, params=params),)

@@ -1,0 +1,157 @@
+"""Runs a job's units on Ray: one row of a Ray Data job per unit, the ledger as the only truth of what is done.
+
+Workers write shards themselves and return only statistics, so no image passes through the object store. Ray Data is
+told to go on when a unit fails; what is not committed afterwards is looked at unit by unit (`_narrow`), since a failed
+block says nothing about which pair is to blame.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+from manifests.dataset import Commit
+from pipelines.plan import Job
+from pipelines.unit import make_unit
+
+UNIT_RETRIES = 2
+"""How often Ray retries a unit whose worker died (its own default is for ever) before it is narrowed down."""
+
+ITEM_DEATHS = 2
+"""Deaths at one item, with the item known, after which it is rejected."""
+
+_OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
+
+
+class UnitFailed(Exception):
+    """A unit could not be made, for a reason that is not one of its pairs. The message says which and why."""
+
+
+@contextmanager
+def ray_session(cpus: int | None = None) -> Iterator[None]:
+    """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
+
+    `cpus` bounds our own Ray; a cluster has its size.
+    """
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if os.environ.get("RAY_ADDRESS"):
+        # Inside a submitted job the working directory is set already and must not be set again.
+        runtime_env = (
+            {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[1]), "excludes": [".git"]}
+        )
+        ray.init(runtime_env=runtime_env, **quiet)
+    else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            address="local",  # never a stale cluster that happens to run on this machine
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the driver of a job submitted by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def run(job: Job, on_commit: Callable[[Commit], None]) -> None:
+    """Make every unit that is not committed. `on_commit` gets each unit's record as it arrives, in any order.
+
+    Raises UnitFailed for the first unit that cannot be made; all others are tried before.
+    """
+    pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
+    if not pending:
+        return
+    reported = set()
+    for commit in _run_units(job, pending):
+        reported.add(commit.unit)
+        on_commit(commit)
+    committed = job.dataset.committed()
+    for unit in sorted(set(pending) - reported):
+        # A unit may be committed though its report was lost with its worker.
+        on_commit(job.dataset.commit(job.plan.name(unit)) if unit in committed else _narrow(job, unit))
+
+
+def _run_units(job: Job, units: list[int]) -> Iterator[Commit]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        return {"commit": vars(make_unit(job, row["item"]))}
+
+    rows = ray.data.from_items(units, override_num_blocks=len(units))
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        made = rows.map(make, max_retries=UNIT_RETRIES)
+    for row in made.iter_rows():
+        yield Commit(**row["commit"])
+
+
+def _narrow(job: Job, unit: int) -> Commit:
+    """Make a unit whose workers die, one attempt at a time, rejecting the items at which they die.
+
+    Raises UnitFailed if an attempt fails by an exception, or dies before any item.
+    """
+    deaths: Counter[int | None] = Counter()
+    while deaths[None] < ITEM_DEATHS:
+        culprits = frozenset(
+            item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS
+        )
+        breadcrumb = _Breadcrumb.remote()
+        try:
+            commit: Commit = ray.get(_attempt.remote(job, unit, culprits, breadcrumb))
+            return commit
+        except RayTaskError as error:
+            raise UnitFailed(f"shard {job.plan.name(unit)}: {error.cause}") from error
+        except RayError:  # the worker or its node died
+            try:
+                deaths[ray.get(breadcrumb.last.remote())] += 1
+            except RayActorError:  # and took the breadcrumb with it
+                deaths[None] += 1
+    raise UnitFailed(
+        f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item"
+    )
+
+
+@ray.remote(max_retries=0)
+def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Commit:
+    def at_item(position: int) -> None:
+        ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
+
+    return make_unit(job, unit, culprits=culprits, at_item=at_item)
+
+
+@ray.remote(num_cpus=0)
+class _Breadcrumb:
+    """Remembers which item an attempt has reached. It lives in another process than the attempt."""
+
+    def __init__(self) -> None:
+        self._position: int | None = None
+
+    def at(self, position: int) -> None:
+        self._position = position
+
+    def last(self) -> int | None:
+        return self._position

@@ -1,0 +1,93 @@
+"""What a run shows: a live line while it works, a report at its end, and the plan before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from manifests.dataset import Commit
+from manifests.finish import Totals
+from pipelines.plan import Job
+
+_LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
+
+console = Console()
+
+
+class RunProgress:
+    """Counts what a run has made and keeps the live line up to date."""
+
+    def __init__(self, progress: Progress, shards: int) -> None:
+        self.totals = Totals()
+        self._progress = progress
+        self._task = progress.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
+        self._started_s = self._printed_s = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def add(self, commit: Commit) -> None:
+        self.totals.add(commit)
+        pairs, rejects = self.totals.pairs, self.totals.rejects.total()
+        rate = (pairs + rejects) / self.seconds
+        self._progress.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
+        if not console.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
+            self._printed_s = time.monotonic()
+            left = self._progress.tasks[self._task].remaining or 0
+            eta_s = self.seconds / self.totals.units * left
+            console.print(
+                f"{self.totals.units} shards made, {left:.0f} left, {pairs:,} pairs, {rate:.1f} pairs/s, "
+                f"{rejects:,} rejects, ETA {eta_s:.0f} s"
+            )
+
+
+@contextmanager
+def live(shards: int) -> Iterator[RunProgress]:
+    """The live line: shards, pairs, pairs/s, rejects, time left."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("shards  {task.fields[pairs]:,} pairs  {task.fields[rate]:.1f} pairs/s"),
+        TextColumn("{task.fields[rejects]:,} rejects"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield RunProgress(progress, shards)
+
+
+def print_report(job: Job, totals: Totals, made: RunProgress) -> None:
+    """The run report: what the dataset holds, what was left out and why, and how fast it went."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("pairs", f"{totals.pairs:,}")
+    for kind, count in sorted(totals.examples.items()):
+        table.add_row("", f"{count:,} examples: {kind}")
+    for kind, count in sorted(totals.missing.items()):
+        table.add_row("not made", f"{count:,} examples: {kind}")
+    if totals.without_context:
+        table.add_row("no context", f"{totals.without_context:,} examples: no other pair in their shard")
+    table.add_row("rejected", f"{totals.rejects.total():,} items")
+    for reason, count in sorted(totals.rejects.items()):
+        table.add_row("", f"{count:,} {reason}")
+    table.add_row("shards", f"{totals.units:,}, {totals.bytes / 2**20:,.1f} MiB")
+    if made.totals.units:
+        rate = (made.totals.pairs + made.totals.rejects.total()) / made.seconds
+        table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
+    else:
+        table.add_row("this run", "nothing left to do")
+    console.print(table)
+    console.print(f"Look at it: make browse OUT={job.out}", highlight=False, soft_wrap=True)
