@@ -160,9 +160,7 @@ def find_datasets(url: str) -> list[Dataset]:
     store = Store(url)
     if store.exists("plan.parquet"):
         return [Dataset(url)]
-    below = [
-        Dataset(f"{url.rstrip('/')}/{name}") for name in store.names("") if store.exists(f"{name}/plan.parquet")
-    ]
+    below = [Dataset(f"{url.rstrip('/')}/{name}") for name in store.names("") if store.exists(f"{name}/plan.parquet")]
     if not below:
         raise DatasetError(f"no dataset at {url}: neither it nor a folder in it has a plan.parquet")
     return below
@@ -223,5 +221,7 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The config entries that differ, in one line."""
-    changes = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in {*old, *new} if old.get(key) != new.get(key)]
+    changes = [
+        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in {*old, *new} if old.get(key) != new.get(key)
+    ]
     return "; ".join(sorted(changes))

@@ -93,7 +93,7 @@ def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
             image.draft("RGB", (width // _THUMBNAIL_SCALE, height // _THUMBNAIL_SCALE))
         drafted = image.size != (width, height)
         rgb = _upright_rgb(image)
-        return np.asarray(rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE), np.float32) / 255
+        return np.asarray(rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE), np.float32) / np.float32(255)
 
 
 def encode_lossless(role: str, pixels: Pixels) -> Image:

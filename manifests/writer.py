@@ -7,14 +7,14 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, Plan, write_table
-from manifests.schema import MANIFEST, REJECTS, Item, Pair, Reject, canonical_json
+from manifests.schema import MANIFEST, REJECTS, Direction, Item, Kind, Pair, Reject, canonical_json
 
 _ROW_GROUP_ROWS = 1_024  # small enough that a page of the browser reads little, large enough to compress
 
@@ -106,11 +106,13 @@ class UnitWriter:
                 "operator": operator,
                 "reason": reject.reason,
                 "message": reject.message,
-                "scores": list(sorted(reject.scores.items())),
+                "scores": sorted(reject.scores.items()),
             }
         )
 
-    def commit(self, contexts: Mapping[tuple[str, str, str], Context], needing: int, missing: Mapping[str, int]) -> Commit:
+    def commit(
+        self, contexts: Mapping[tuple[str, Direction, Kind], Context], needing: int, missing: Mapping[str, int]
+    ) -> Commit:
         """Write rejects and manifest. `contexts` maps (pair, direction, kind) to its in-context example.
 
         `needing` counts the examples that should have one; `missing` those that were not made, by what they wait for.
@@ -121,7 +123,7 @@ class UnitWriter:
         commit = Commit(
             unit=self._unit,
             fingerprint=self._plan.fingerprint,
-            shard_bytes=self._hashing.bytes,
+            shard_bytes=self._hashing.size,
             shard_sha256=self._hashing.sha256.hexdigest(),
             members=self._members,
             rejects_sha256=hashlib.sha256(rejects_bytes).hexdigest(),
@@ -147,10 +149,10 @@ class UnitWriter:
         self._tar.addfile(header, io.BytesIO(data))
         self._members += 1
         padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        return cast(int, self._tar.offset) - padded
+        return self._tar.offset - padded
 
     def _rows(
-        self, stored: Stored, contexts: Mapping[tuple[str, str, str], Context]
+        self, stored: Stored, contexts: Mapping[tuple[str, Direction, Kind], Context]
     ) -> Iterator[dict[str, Any]]:
         pair = stored.pair
         steps = [{**vars(step), "params": canonical_json(step.params)} for step in pair.steps]
@@ -206,13 +208,13 @@ class _HashingFile:
     """Passes writes on and keeps their size and sha256."""
 
     file: BinaryIO
-    bytes: int = 0
+    size: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
-        self.bytes += len(data)
+        self.size += len(data)
         return self.file.write(data)
 
     def tell(self) -> int:
-        return self.bytes
+        return self.size

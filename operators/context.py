@@ -15,7 +15,7 @@ from manifests.writer import Context
 METHOD = "seeded"
 
 
-def choose_contexts(pairs: Sequence[Pair], run_seed: int) -> tuple[dict[tuple[str, str, str], Context], int]:
+def choose_contexts(pairs: Sequence[Pair], run_seed: int) -> tuple[dict[tuple[str, Direction, Kind], Context], int]:
     """(pair, direction, kind) -> its in-context example, and how many examples need one.
 
     Uniform over the pairs with an example of that direction and kind, from another original picture wherever there

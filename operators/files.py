@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from manifests.schema import Reject
 from manifests.storage import Store
 
-IMAGE_ENDINGS = frozenset("bmp gif jpeg jpg png ppm tif tiff webp".split())
+IMAGE_ENDINGS = frozenset(["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
 
 

@@ -40,9 +40,7 @@ class Gate:
             raise Reject("identical_pair", "input and target show the same pixels", scores)
         if difference > self.max_mean_abs_diff:
             raise Reject("unrelated", f"mean difference {difference:.3f} > {self.max_mean_abs_diff}", scores)
-        step = Step(
-            operator=self.name, version=self.version, params={"max_mean_abs_diff": self.max_mean_abs_diff}
-        )
+        step = Step(operator=self.name, version=self.version, params={"max_mean_abs_diff": self.max_mean_abs_diff})
         return replace(pair, scores={**pair.scores, **scores}, steps=(*pair.steps, step))
 
 

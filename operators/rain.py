@@ -78,9 +78,7 @@ class Rain:
                 "y_px": y_px,
             },
         )
-        return replace(
-            pair, images=(encode_lossless("input", rainy), *pair.images), steps=(*pair.steps, step)
-        )
+        return replace(pair, images=(encode_lossless("input", rainy), *pair.images), steps=(*pair.steps, step))
 
 
 @lru_cache(maxsize=BANK_LAYERS)
@@ -94,7 +92,7 @@ def bank_layer(number: int) -> Layer:
     starts = random.random(drops.shape, np.float32) < density
     drops[starts] = random.uniform(0.4, 1.0, int(starts.sum()))  # not all drops are equally bright
     margin_px = length_px + 1
-    wrapped = cv2.copyMakeBorder(drops, *[margin_px] * 4, borderType=cv2.BORDER_WRAP)
+    wrapped = np.pad(drops, margin_px, mode="wrap")
     blurred = cv2.filter2D(wrapped, -1, _streak_kernel(angle_deg, length_px))
     streaks = blurred[margin_px:-margin_px, margin_px:-margin_px]
     return Layer(

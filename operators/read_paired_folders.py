@@ -35,9 +35,7 @@ class PairedFolders:
         return list_files(self.root)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        there = {
-            side: [n for n in self.nested if _below(listing, n, side)] for side in (self.input, self.target)
-        }
+        there = {side: [n for n in self.nested if _below(listing, n, side)] for side in (self.input, self.target)}
         both = [folder for folder in self.nested if all(folder in folders for folders in there.values())]
         if both:
             return replace(self, root=f"{root.rstrip('/')}/{both[0]}".rstrip("/"))
@@ -97,9 +95,7 @@ def _match(inputs: list[SourceFile], targets: list[SourceFile]) -> Iterator[Item
         matched = [(inputs[0], targets[0])]
     else:
         by_name = {PurePosixPath(file.path).name: file for file in targets}
-        matched = [
-            (file, by_name[name]) for file in inputs if (name := PurePosixPath(file.path).name) in by_name
-        ]
+        matched = [(file, by_name[name]) for file in inputs if (name := PurePosixPath(file.path).name) in by_name]
     for before, after in matched:
         yield Item(ref=before.path, files=(before.path, after.path), bytes=before.bytes + after.bytes)
     paired = {file.path for pair in matched for file in pair}

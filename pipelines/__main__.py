@@ -71,16 +71,12 @@ def _anchored(out: str) -> str:
     if "://" in out:
         return out.rstrip("/")
     if engine.in_ray_job() and not Path(out).is_absolute():
-        raise ValueError(
-            f"OUT={out} is relative, and a Ray job's working directory is a copy: give a full path or URL"
-        )
+        raise ValueError(f"OUT={out} is relative, and a Ray job's working directory is a copy: give a full path or URL")
     return str(Path(out).resolve())
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines", description="Make in-context training pairs."
-    )
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Make in-context training pairs.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("shards", "make a task's shards and manifests"),
@@ -89,13 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", choices=sorted(TASKS))
         command.add_argument("--data", help="root of the source (default: the bundled input)")
-        command.add_argument(
-            "--seed", type=int, default=0, help="of all that is drawn at random (default: 0)"
-        )
+        command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
         if name == "shards":
-            command.add_argument(
-                "--out", default="data", help="where datasets go, a folder or URL (default: data)"
-            )
+            command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")
             command.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
     return parser
 

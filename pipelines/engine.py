@@ -48,9 +48,7 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
         # Inside a submitted job the working directory is set already and must not be set again.
-        runtime_env = (
-            {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[1]), "excludes": [".git"]}
-        )
+        runtime_env = {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[1]), "excludes": [".git"]}
         ray.init(runtime_env=runtime_env, **quiet)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -114,14 +112,14 @@ def _narrow(job: Job, unit: int) -> Commit:
 
     Raises UnitFailed if an attempt fails by an exception, or dies before any item.
     """
+    attempts: Any = ray.remote(max_retries=0)(_attempt)
+    breadcrumbs: Any = ray.remote(num_cpus=0)(_Breadcrumb)
     deaths: Counter[int | None] = Counter()
     while deaths[None] < ITEM_DEATHS:
-        culprits = frozenset(
-            item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS
-        )
-        breadcrumb = _Breadcrumb.remote()
+        culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
+        breadcrumb: Any = breadcrumbs.remote()
         try:
-            commit: Commit = ray.get(_attempt.remote(job, unit, culprits, breadcrumb))
+            commit: Commit = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
             return commit
         except RayTaskError as error:
             raise UnitFailed(f"shard {job.plan.name(unit)}: {error.cause}") from error
@@ -130,12 +128,9 @@ def _narrow(job: Job, unit: int) -> Commit:
                 deaths[ray.get(breadcrumb.last.remote())] += 1
             except RayActorError:  # and took the breadcrumb with it
                 deaths[None] += 1
-    raise UnitFailed(
-        f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item"
-    )
+    raise UnitFailed(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
 
 
-@ray.remote(max_retries=0)
 def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Commit:
     def at_item(position: int) -> None:
         ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
@@ -143,7 +138,6 @@ def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> 
     return make_unit(job, unit, culprits=culprits, at_item=at_item)
 
 
-@ray.remote(num_cpus=0)
 class _Breadcrumb:
     """Remembers which item an attempt has reached. It lives in another process than the attempt."""
 

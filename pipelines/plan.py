@@ -107,9 +107,7 @@ def _config(
     """Everything that the bytes of a dataset depend on but the code itself. Where it is read from is not in it."""
     digest = hashlib.sha256()
     for unit in units:
-        digest.update(
-            canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode()
-        )
+        digest.update(canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode())
     parameters: dict[str, Any] = asdict(reader)  # type: ignore[call-overload]  # readers are dataclasses
     parameters.pop("root", None)
     return {

@@ -25,7 +25,7 @@ RAIN13K = Source(
     # Layout: the "Deraining" folder of https://github.com/swz30/Restormer, which publishes the collection.
     reader=PairedFolders(
         source="Rain13K",
-        licence="research use; a collection of Rain800, Rain100H/L, Rain14000 and Rain12, each under its authors' terms",
+        licence="research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
         nested=("", "train", "Rain13K", "train/Rain13K"),
     ),
     layout="input/ and target/ (also below train/, Rain13K/ or train/Rain13K/)",

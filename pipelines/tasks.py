@@ -51,11 +51,7 @@ class Task:
         """The examples that this reader's pairs do not get, and what they wait for."""
         if not reader.paired:
             return {}
-        return {
-            example: "waits for a vision-language model"
-            for example in self.examples
-            if example[1] == "describe"
-        }
+        return {example: "waits for a vision-language model" for example in self.examples if example[1] == "describe"}
 
 
 DERAIN = Task(

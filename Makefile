@@ -1,0 +1,76 @@
+# Every target installs what it needs into .venv by itself. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Stamps: what is installed, as of which pyproject.toml.
+CORE := .venv/.core
+DEV := .venv/.dev
+
+OUT ?= data
+SEED ?= 0
+# Options that are passed on only when set.
+data_option = $(if $(DATA),--data "$(DATA)")
+cpus_option = $(if $(CPUS),--cpus $(CPUS))
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(CORE): pyproject.toml
+	@echo "Installing the core into .venv (once, about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "Installing what tests and checks need into .venv (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: shards
+shards: $(CORE) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option)
+
+.PHONY: plan
+plan: $(CORE) ## say what `make shards` with the same options would make and cost
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED)
+
+.PHONY: browse
+browse: $(CORE) ## look at datasets in a web browser: [OUT=data]
+	@$(BIN)/python -m manifests browse "$(OUT)"
+
+.PHONY: verify
+verify: $(CORE) ## check every byte and row of datasets: [OUT=data]
+	@$(BIN)/python -m manifests verify "$(OUT)"
+
+.PHONY: chromium
+chromium: # for the test that drives the browse page; skipped where it cannot be had
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "No chromium, and it cannot be installed here: the browser test will be skipped."
+
+.PHONY: test
+test: $(DEV) chromium ## install everything and run the tests
+	@$(BIN)/python -m pytest
+
+.PHONY: chaos
+chaos: $(DEV) ## kill workers, drivers and nodes at random, ten times over, and compare bytes (minutes)
+	@$(BIN)/python -m pytest -m chaos
+
+.PHONY: check
+check: $(DEV) ## lint, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(CORE) ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
+	@$(BIN)/python -m infra.bench.derain
+	@$(BIN)/python -m infra.bench.scaling
+
+.PHONY: clean
+clean: ## remove .venv and caches; datasets stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
