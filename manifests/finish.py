@@ -15,6 +15,13 @@ from typing import Any
 from manifests.dataset import Commit, Dataset, Plan
 from manifests.schema import SCHEMA_VERSION
 
+_ABOUT = """\
+A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`), and `<pair>.json` with
+its instructions. A member's ending is the commonest of its role in the source; the manifest's `format` says what each
+file is. `manifest/` has one row per example: instruction, in-context example, scores, licence and provenance.
+`rejects/` has one row per item that was not kept, with its reason.
+"""
+
 
 @dataclass
 class Totals:
@@ -120,14 +127,5 @@ def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
     if totals.rejects:
         lines += ["", "| rejected because | items |", "|---|---|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]
-    lines += [
-        "",
-        "A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`) and `<pair>.json`",
-        "with its instructions. A member's ending is the commonest of its role in the source; the manifest's `format`",
-        "says what each file is. `manifest/` has one row per example: instruction, in-context example, scores, licence",
-        "and provenance. `rejects/` has one row per item that was not kept, with its reason.",
-        "",
-        f"Fingerprint `{plan.fingerprint}`.",
-        "",
-    ]
+    lines += ["", _ABOUT, f"Fingerprint `{plan.fingerprint}`.", ""]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ _ROW_GROUP_ROWS = 1_024  # small enough that a page of the browser reads little,
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A pair after its bytes went into the shard: its images' manifest structs; `pair.images` carry no data any more."""
+    """A pair whose bytes are in the shard: its images as manifest structs; those of `pair` carry no data any more."""
 
     pair: Pair
     images: list[dict[str, Any]]
@@ -58,7 +58,7 @@ class UnitWriter:
         self._prototype_task = prototype_task
         self._suffixes = suffixes
         self._hashing = _HashingFile(file)
-        self._tar = tarfile.open(fileobj=cast(BinaryIO, self._hashing), mode="w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.open(fileobj=cast(BinaryIO, self._hashing), mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - `open` closes it
         self._members = 0
         self._rejects: list[dict[str, Any]] = []
         self.stored: list[Stored] = []

@@ -73,7 +73,8 @@ def describe_streaks(params: Mapping[str, Any]) -> str:
     if abs(angle_deg) <= 2:
         lean = "falling almost vertically"
     else:
-        lean = f"leaning about {abs(angle_deg)}° from the vertical towards the lower {'right' if angle_deg > 0 else 'left'}"
+        side = "right" if angle_deg > 0 else "left"
+        lean = f"leaning about {abs(angle_deg)}° from the vertical towards the lower {side}"
     return (
         f"{density}, {length} rain streaks of about {params['length_px']} pixels, {lean}, "
         f"{opacity} at {round(100 * params['opacity'])}% opacity"
