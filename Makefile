@@ -4,6 +4,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Installs into .venv six times faster than pip, and compiles, so that Ray's workers start faster too.
+UV := uv==0.13.9
+INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable
 # Stamps: what is installed, as of which pyproject.toml.
 CORE := .venv/.core
 DEV := .venv/.dev
@@ -22,12 +25,13 @@ $(CORE): pyproject.toml
 	@echo "Installing the core into .venv (once, about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
+	@$(INSTALL) .
 	@touch $@
 
 $(DEV): $(CORE)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(INSTALL) '.[dev]'
 	@touch $@
 
 .PHONY: shards
