@@ -17,10 +17,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +33,10 @@ from manifests.storage import Store
 METADATA = b"xprompt"
 """Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
 
+_Record = TypeVar("_Record", "Plan", "Commit")
+
 _ROW_GROUP_ITEMS = 16_384
+_MANIFEST_NAME = re.compile(r"(?P<name>.+-(?P<unit>\d{6,}))\.parquet")
 
 
 class DatasetError(ValueError):
@@ -84,7 +88,8 @@ class Dataset:
     def write_plan(self, task: str, config: Mapping[str, Any], fingerprint: str, table: pa.Table) -> Plan:
         """Write plan.parquet, or accept the one that is there if its fingerprint is the same.
 
-        Raises DatasetError if another plan is there: data of two configurations is never mixed.
+        Raises DatasetError if another plan is there, or units of another plan that is gone: data of two configurations
+        is never mixed.
         """
         plan = Plan(
             task=task,
@@ -101,6 +106,12 @@ class Dataset:
                     "Choose another OUT, or remove the directory if you no longer need it."
                 )
             return there
+        for name, commit in self.commits():
+            if commit.fingerprint != fingerprint:
+                raise DatasetError(
+                    f"{self.url}/manifest/{name}.parquet is of another configuration than this plan. "
+                    "Choose another OUT, or remove the directory if you no longer need it."
+                )
         write_table(self.store, "plan.parquet", table, vars(plan), _unit_boundaries(table))
         return plan
 
@@ -108,10 +119,7 @@ class Dataset:
         """The plan's metadata. Raises DatasetError if there is none or it has another schema version."""
         if not self.store.exists("plan.parquet"):
             raise DatasetError(f"{self.url} is not a dataset directory: it has no plan.parquet")
-        values = _metadata(pq.read_schema(io.BytesIO(self.store.read("plan.parquet"))))
-        if values.pop("schema_version") != SCHEMA_VERSION:
-            raise DatasetError(f"{self.url} was written with another schema version; write it again")
-        return Plan(**values)
+        return _record(Plan, self, "plan.parquet")
 
     def unit(self, plan: Plan, index: int) -> Unit:
         """One unit's slice of the plan; only the row group that holds it is read."""
@@ -129,20 +137,22 @@ class Dataset:
 
     def committed(self) -> set[int]:
         """Indices of the units whose manifest has appeared: a listing, no file is opened."""
-        return {int(name.removesuffix(".parquet").rsplit("-", 1)[1]) for name in self.store.names("manifest")}
+        return {unit for unit, _ in self._manifests()}
 
     def commit(self, name: str) -> Commit:
         """What a unit's manifest records."""
-        with self.store.open(f"manifest/{name}.parquet") as file:
-            values = _metadata(pq.read_schema(file))
-        values.pop("schema_version")
-        return Commit(**values)
+        return _record(Commit, self, f"manifest/{name}.parquet")
 
     def commits(self) -> Iterator[tuple[str, Commit]]:
         """Name and record of each committed unit, in order."""
-        for name in self.store.names("manifest"):
-            stem = name.removesuffix(".parquet")
-            yield stem, self.commit(stem)
+        for _, name in self._manifests():
+            yield name, self.commit(name)
+
+    def _manifests(self) -> Iterator[tuple[int, str]]:
+        """Unit and name of each manifest; what else lies in the folder (.DS_Store, a copy) is not ours."""
+        for file in self.store.names("manifest"):
+            if match := _MANIFEST_NAME.fullmatch(file):
+                yield int(match["unit"]), match["name"]
 
     def description(self) -> dict[str, Any]:
         """dataset.json. Raises DatasetError while the dataset is unfinished."""
@@ -189,7 +199,7 @@ def write_table(
     values = {"schema_version": SCHEMA_VERSION, **metadata}
     schema = table.schema.with_metadata({METADATA: canonical_json(values).encode()})
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
         for start, stop in itertools.pairwise([0, *groups, table.num_rows]):
             writer.write_table(table.slice(start, stop - start).cast(schema), row_group_size=max(1, stop - start))
     store.write_bytes(name, buffer.getvalue())
@@ -212,11 +222,24 @@ def _plan_file(url: str, fingerprint: str) -> pq.ParquetFile:
     return pq.ParquetFile(Dataset(url).store.open("plan.parquet"))
 
 
-def _metadata(schema: pa.Schema) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
+def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:
+    """The record in a Parquet file's metadata. Raises DatasetError, naming the file, if it cannot be read."""
+    url = f"{dataset.url}/{name}"
+    way_out = "remove it and run the same command again to write it anew"
+    with dataset.store.open(name) as file:
+        try:
+            metadata = pq.read_schema(file).metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(f"{url} is damaged: {error}; {way_out}") from error
+    values = json.loads(metadata.get(METADATA, b"{}"))
     if "schema_version" not in values:
-        raise DatasetError("a Parquet file without our metadata: it was edited or written by something else")
-    return values
+        raise DatasetError(f"{url} has lost its metadata, as if edited or written by something else; {way_out}")
+    if values.pop("schema_version") != SCHEMA_VERSION:
+        raise DatasetError(f"{url} was written with another schema version; write the dataset again")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise DatasetError(f"{url} has other metadata than ours: {error}; {way_out}") from error
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -66,24 +66,10 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     totals, shards = Totals(), []
     for name, commit in dataset.commits():
         totals.add(commit)
-        manifest = dataset.store.read(f"manifest/{name}.parquet")
-        shards.append(
-            {
-                "name": name,
-                "bytes": commit.shard_bytes,
-                "sha256": commit.shard_sha256,
-                "members": commit.members,
-                "pairs": commit.pairs,
-                "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
-                "rejects_sha256": commit.rejects_sha256,
-            }
-        )
+        shards.append(shard_entry(name, commit, dataset.store.read(f"manifest/{name}.parquet")))
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
     description = {
-        "schema_version": SCHEMA_VERSION,
-        "task": plan.task,
-        "fingerprint": plan.fingerprint,
-        "config": plan.config,
+        **plan_entries(plan, dataset.store.read("plan.parquet")),
         "versions": dict(versions),
         "licences": dict(licences),
         "totals": totals.as_json(),
@@ -95,6 +81,30 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     for folder in ("", "shards", "rejects", "manifest"):
         dataset.store.remove_temporary(folder)
     return totals
+
+
+def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:
+    """What dataset.json says of the plan. `file` is plan.parquet."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": plan.task,
+        "fingerprint": plan.fingerprint,
+        "config": plan.config,
+        "plan_sha256": hashlib.sha256(file).hexdigest(),
+    }
+
+
+def shard_entry(name: str, commit: Commit, manifest: bytes) -> dict[str, Any]:
+    """What dataset.json says of a unit. `manifest` is its manifest file."""
+    return {
+        "name": name,
+        "bytes": commit.shard_bytes,
+        "sha256": commit.shard_sha256,
+        "members": commit.members,
+        "pairs": commit.pairs,
+        "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+        "rejects_sha256": commit.rejects_sha256,
+    }
 
 
 def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from manifests.schema import Image, Reject
 
@@ -28,6 +28,16 @@ MAX_BYTES = 256 * 2**20
 
 _WEBP_MAX_SIDE_PX = 16_383  # https://developers.google.com/speed/webp/faq
 _ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+_SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
 
 
@@ -41,21 +51,24 @@ class Header:
     mode: str
     upright: bool
     """False if the pixels must be turned or mirrored by the EXIF orientation to be seen as meant."""
+    transparent: bool
+    """True if there is an alpha channel, or a colour that is declared transparent, which not every decoder heeds."""
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """The header of an encoded image. Raises Reject: empty, not_image, oversized."""
     with _open(data, max_pixels) as image:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        turn = _turn(image)
         width, height = image.size
-        if orientation in (5, 6, 7, 8):
+        if turn in _SWAP_SIDES:
             width, height = height, width
         return Header(
             format=(image.format or "").lower(),
             width_px=width,
             height_px=height,
             mode=image.mode,
-            upright=orientation not in range(2, 9),
+            upright=turn is None,
+            transparent=image.has_transparency_data,
         )
 
 
@@ -141,12 +154,23 @@ def _open(data: bytes, max_pixels: int) -> PILImage.Image:
     return image
 
 
+def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
+    """What makes an image upright that is not: by its EXIF orientation. Broken EXIF data says nothing."""
+    # The base class's getexif: a PNG's own decodes the whole image, in search of metadata behind the pixels.
+    try:
+        return _TURNS.get(PILImage.Image.getexif(image).get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return None
+
+
 def _upright_rgb(image: PILImage.Image) -> PILImage.Image:
+    turn = _turn(image)  # before it is loaded, as `read_header` does
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
-    image = ImageOps.exif_transpose(image)
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode in ("I", "I;16", "I;16B", "I;16L"):
         high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
         image = PILImage.fromarray(high_bytes)

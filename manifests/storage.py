@@ -37,6 +37,10 @@ class Store:
         """Sorted names in a folder, temporary files left out; [] if there is no such folder."""
         return [name for name in self._all_names(folder) if not name.endswith(TEMPORARY_SUFFIX)]
 
+    def temporary_names(self, folder: str) -> list[str]:
+        """Sorted names of what is being written in a folder, or was when its process was killed."""
+        return [name for name in self._all_names(folder) if name.endswith(TEMPORARY_SUFFIX)]
+
     def _all_names(self, folder: str) -> list[str]:
         # Listings may be cached by fsspec; other processes write here.
         self.fs.invalidate_cache(self.path(folder))
@@ -86,9 +90,8 @@ class Store:
 
     def remove_temporary(self, folder: str) -> None:
         """Remove what killed processes left half-written in a folder."""
-        for name in self._all_names(folder):
-            if name.endswith(TEMPORARY_SUFFIX):
-                self.fs.rm_file(self.path(f"{folder}/{name}"))
+        for name in self.temporary_names(folder):
+            self.fs.rm_file(self.path(f"{folder}/{name}".lstrip("/")))
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
@@ -16,7 +16,7 @@ import pyarrow as pa
 from manifests.dataset import Commit, Dataset, Plan, write_table
 from manifests.schema import MANIFEST, REJECTS, Direction, Item, Kind, Pair, Reject, canonical_json
 
-_ROW_GROUP_ROWS = 1_024  # small enough that a page of the browser reads little, large enough to compress
+_ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,7 @@ class UnitWriter:
 
     def add(self, pair: Pair) -> None:
         """Append a pair's images and its JSON to the shard."""
+        assert pair.examples, f"{pair.key} has no example, so no manifest row would name it"
         images = []
         for image in pair.images:
             member = f"{pair.key}.{image.role}.{self._suffixes[image.role]}"
@@ -92,7 +93,9 @@ class UnitWriter:
                     "mode": image.mode,
                 }
             )
-        self._append(f"{pair.key}.json", canonical_json(_sample_json(self._plan.task, pair)).encode())
+        examples = map(vars, pair.examples)
+        sample = sample_json(self._plan.task, pair.source, pair.source_ref, pair.licence, examples)
+        self._append(f"{pair.key}.json", sample)
         without_data = replace(pair, images=tuple(replace(image, data=b"") for image in pair.images))
         self.stored.append(Stored(pair=without_data, images=images))
 
@@ -182,25 +185,31 @@ class UnitWriter:
             }
 
 
-def _sample_json(task: str, pair: Pair) -> dict[str, Any]:
-    """What a reader of the tar alone gets to know. Always the same keys and types, so that loaders can infer them."""
-    return {
+def sample_json(
+    task: str, source: str, source_ref: str, licence: str, examples: Iterable[Mapping[str, Any]]
+) -> bytes:
+    """What a reader of the tar alone gets to know of a pair. Manifest rows serve as examples too.
+
+    Always the same keys and types, so that loaders can infer them.
+    """
+    sample = {
         "task": task,
-        "source": pair.source,
-        "source_ref": pair.source_ref,
-        "licence": pair.licence,
+        "source": source,
+        "source_ref": source_ref,
+        "licence": licence,
         "examples": [
             {
-                "direction": example.direction,
-                "kind": example.kind,
-                "inputs": list(example.inputs),
-                "output": example.output or "",
-                "instruction": example.instruction,
-                "text": example.text or "",
+                "direction": example["direction"],
+                "kind": example["kind"],
+                "inputs": list(example["inputs"]),
+                "output": example["output"] or "",
+                "instruction": example["instruction"],
+                "text": example["text"] or "",
             }
-            for example in pair.examples
+            for example in examples
         ],
     }
+    return canonical_json(sample).encode()
 
 
 @dataclass

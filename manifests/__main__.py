@@ -1,0 +1,180 @@
+"""`python -m manifests`: list, show, query, verify, picture and browse datasets."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from manifests.browse import serve
+from manifests.contact_sheet import write_contact_sheet
+from manifests.dataset import DatasetError, find_datasets
+from manifests.query import MAX_ROWS, connect, overview, plain, run_sql, select
+from manifests.verify import verify
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0, 1 if `verify` found something, 2 if it cannot do what was asked."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (ValueError, OSError, ImportError) as error:  # ImportError: fsspec lacks the package for s3:// and others
+        print(f"manifests: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m manifests", description="Look at datasets made by the engine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    def add_path(added: argparse.ArgumentParser) -> None:
+        text = "a dataset directory or a folder of them, local or an fsspec URL (default: %(default)s)"
+        added.add_argument("path", nargs="?", default="data", help=text)
+
+    add_path(command("ls", _ls, "list datasets: pairs, examples, rejects, bytes, and whether they are finished"))
+
+    show = command("show", _show, "print all that is known of one pair")
+    show.add_argument("pair", help="its key, 32 hex digits")
+    add_path(show)
+
+    sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs and rejects")
+    sql.add_argument("query", help='for example "SELECT task, count(*) FROM pairs GROUP BY ALL"')
+    add_path(sql)
+    form = sql.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    form.add_argument("--json", action="store_true", help="print one JSON object a row")
+    sql.add_argument("--rows", type=int, default=MAX_ROWS, help="print at most so many rows (default: %(default)s)")
+
+    add_path(command("verify", _verify, "check every file, count, hash and image place against the manifests"))
+
+    sheet = command("contact-sheet", _contact_sheet, "write a PNG of some pairs side by side")
+    add_path(sheet)
+    sheet.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the file (default: %(default)s)")
+    sheet.add_argument("--pairs", type=int, default=12, help="how many (default: %(default)s)")
+    sheet.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default: %(default)s)")
+
+    browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
+    add_path(browse)
+    browse.add_argument("--port", type=int, default=8008, help="0 takes a free one (default: %(default)s)")
+    return parser
+
+
+def _ls(options: argparse.Namespace) -> int:
+    table = Table("task", box=None)
+    for heading in ("pairs", "examples", "rejects", "MiB", "units"):
+        table.add_column(heading, justify="right")
+    table.add_column("state")
+    for dataset in find_datasets(options.path):
+        found = overview(dataset)
+        counts = [f"{found[name]:,}" for name in ("pairs", "examples", "rejects")]
+        units = f"{found['committed']:,} of {found['units']:,}"
+        state = "finished" if found["finished"] else "unfinished"
+        table.add_row(found["task"], *counts, f"{found['shard_bytes'] / 2**20:,.1f}", units, state)
+    _console().print(table)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    rows = select(connect(options.path), "SELECT * FROM pairs WHERE pair = ?", [options.pair])
+    if not rows:
+        raise DatasetError(f"no pair {options.pair} at {options.path}")
+    (pair,) = rows
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    images, examples, steps = pair.pop("images"), pair.pop("examples"), pair.pop("steps")
+    for name, value in pair.items():
+        table.add_row(name, _cell(value))
+    for image in images:
+        place = f"{image['bytes']:,} bytes at {image['offset']:,} of {pair['shard']}"
+        size = f"{image['format']} {image['mode']}, {image['width_px']} x {image['height_px']} px"
+        table.add_row(f"image {image['role']}", Text(f"{size}, {place}, sha256 {image['sha256']}"))
+    for number, step in enumerate(steps, 1):
+        known = [f"{key} {value}" for key, value in step.items() if key != "operator" and value is not None]
+        table.add_row(f"step {number} {step['operator']}", Text("\n".join(known)))
+    for example in examples:
+        name = f"{example.pop('direction')} {example.pop('kind')}"
+        known = [f"{key} {_cell(value)}" for key, value in example.items() if value is not None]
+        table.add_row(name, Text("\n".join(known)))
+    _console().print(table)
+    return 0
+
+
+def _sql(options: argparse.Namespace) -> int:
+    result = run_sql(connect(options.path), options.query, max_rows=options.rows)
+    if options.csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(result.columns)
+        writer.writerows([_cell(value).plain for value in row] for row in result.rows)
+    elif options.json:
+        for row in result.rows:
+            print(json.dumps(dict(zip(result.columns, plain(row), strict=True)), ensure_ascii=False))
+    else:
+        table = Table()
+        for column in result.columns:
+            table.add_column(Text(column))
+        for row in result.rows:
+            table.add_row(*(_cell(value) for value in row))
+        _console().print(table)
+    if result.truncated:
+        print(f"manifests: only the first {options.rows:,} rows; --rows prints more", file=sys.stderr)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    findings = 0
+    for finding in verify(options.path):
+        findings += 1
+        print(f"{finding.file}: {finding.message}", flush=True)
+    if findings:
+        return 1
+    datasets = find_datasets(options.path)
+    shards = sum(len(dataset.committed()) for dataset in datasets)
+    print(f"{_count(len(datasets), 'dataset')}, {_count(shards, 'shard')}: nothing wrong")
+    return 0
+
+
+def _contact_sheet(options: argparse.Namespace) -> int:
+    write_contact_sheet(options.path, options.out, pairs=options.pairs, seed=options.seed)
+    print(options.out)
+    return 0
+
+
+def _browse(options: argparse.Namespace) -> int:
+    serve(options.path, options.port)
+    return 0
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _cell(value: Any) -> Text:
+    """A value as plain text: rich would read [brackets] in a string as markup."""
+    value = plain(value)
+    if value is None:
+        return Text("")
+    return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _console() -> Console:
+    """Where tables go; wide enough for nothing to be cut when the output is a file or a pipe."""
+    return Console() if sys.stdout.isatty() else Console(width=10_000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Makes a small dataset of real photos through the public contract, whole or unit by unit.
+
+Each unit has `pairs` pairs of 64 x 48 px and one reject. Pairs have all four examples, and the previous pair of
+their shard as the in-context example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import skimage.data
+
+from manifests.dataset import Dataset, Plan, plan_table
+from manifests.finish import finish
+from manifests.images import Pixels, encode_lossless
+from manifests.schema import Example, Item, Pair, Reject, Step, pair_key
+from manifests.writer import Context, UnitWriter
+
+SOURCE = "scikit-image photos"
+LICENCE = "CC0"
+VERSIONS = {"pillow": "0"}
+SUFFIXES = {"input": "webp", "target": "webp"}
+WIDTH_PX, HEIGHT_PX = 64, 48
+
+
+def make_dataset(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Dataset:
+    """A finished dataset at a path or URL."""
+    dataset = Dataset(url)
+    plan = make_plan(dataset, task=task, units=units, pairs=pairs)
+    for unit in range(units):
+        write_unit(dataset, plan, unit)
+    finish_dataset(dataset, plan)
+    return dataset
+
+
+def make_plan(dataset: Dataset, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Plan:
+    """Plan `pairs` pairs and one reject for each unit."""
+    size = pairs + 1
+    items = [
+        [Item(ref=f"photo.png#{index}", files=("photo.png",), index=index) for index in range(start, start + size)]
+        for start in range(0, units * size, size)
+    ]
+    return dataset.write_plan(task, {"task": task, "seed": 0}, "f" * 64, plan_table(items))
+
+
+def write_unit(dataset: Dataset, plan: Plan, unit: int) -> None:
+    """Write and commit one unit of a plan by `make_plan`; its last item is rejected."""
+    *kept, bad = dataset.unit(plan, unit).items
+    with UnitWriter.open(dataset, plan, unit, prototype_task="low-level", suffixes=SUFFIXES) as writer:
+        for item in kept:
+            writer.add(make_pair(plan.task, item))
+        writer.reject(bad, SOURCE, "read", Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}))
+    keys = [stored.pair.key for stored in writer.stored]
+    contexts = {
+        (key, example.direction, example.kind): Context(pair=keys[position - 1], method="seeded")
+        for position, key in enumerate(keys)
+        for example in _examples()
+    }
+    writer.commit(contexts, len(contexts), {})
+
+
+def finish_dataset(dataset: Dataset, plan: Plan) -> None:
+    finish(dataset, plan, versions=VERSIONS, licences={SOURCE: LICENCE})
+
+
+def make_pair(task: str, item: Item) -> Pair:
+    """A darkened photo and the photo."""
+    target = photo(item.index)
+    images = (encode_lossless("input", target // 2), encode_lossless("target", target))
+    return Pair(
+        key=pair_key(task, item.ref, images[1].data),
+        source=SOURCE,
+        source_ref=item.ref,
+        licence=LICENCE,
+        images=images,
+        group=f"photo {item.index % 2}",
+        examples=tuple(_examples()),
+        scores={"mean_abs_diff": item.index / 10},
+        steps=(Step(operator="rain", version=1, params={"angle_deg": 12.5}, seed=item.index),),
+    )
+
+
+def photo(index: int) -> Pixels:
+    """The index-th crop of two photos."""
+    whole = _photos()[index % 2]
+    left_px, top_px = index * 7 % (whole.shape[1] - WIDTH_PX), index * 5 % (whole.shape[0] - HEIGHT_PX)
+    return np.ascontiguousarray(whole[top_px : top_px + HEIGHT_PX, left_px : left_px + WIDTH_PX])
+
+
+@lru_cache(maxsize=1)
+def _photos() -> tuple[Pixels, Pixels]:
+    return skimage.data.chelsea(), skimage.data.coffee()
+
+
+def _examples() -> Iterator[Example]:
+    remove, draw = "Take away the rain — vollständig.", "Let it rain."
+    yield Example(direction="forward", kind="generate", inputs=("input",), output="target", instruction=remove)
+    yield Example(direction="reverse", kind="generate", inputs=("target",), output="input", instruction=draw)
+    for direction, inputs, text in (
+        ("forward", ("input", "target"), "The rain is gone."),
+        ("reverse", ("target", "input"), "It rains now."),
+    ):
+        yield Example(
+            direction=direction,  # type: ignore[arg-type]  # a Literal in a tuple
+            kind="describe",
+            inputs=inputs,
+            output=None,
+            instruction="What has changed?",
+            text=text,
+        )

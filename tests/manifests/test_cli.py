@@ -1,0 +1,105 @@
+"""`python -m manifests`: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifests.__main__ import main
+from manifests.dataset import Dataset
+from manifests.query import connect, select
+from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished dataset, and one of which a third is done."""
+    out = tmp_path_factory.mktemp("out")
+    make_dataset(f"{out}/derain", units=2, pairs=3)
+    unfinished = Dataset(f"{out}/lowlight")
+    write_unit(unfinished, make_plan(unfinished, task="lowlight", units=3, pairs=2), 1)
+    return out
+
+
+def test_ls(out: Path, capsys: Capture) -> None:
+    assert main(["ls", str(out)]) == 0
+    _, derain, lowlight = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (derain[:4], derain[5:]) == (["derain", "6", "24", "2"], ["2", "of", "2", "finished"])
+    assert (lowlight[:4], lowlight[5:]) == (["lowlight", "2", "8", "1"], ["1", "of", "3", "unfinished"])
+
+
+def test_show(out: Path, capsys: Capture) -> None:
+    (row,) = select(connect(str(out)), "SELECT pair, images FROM pairs WHERE source_ref = 'photo.png#0'")
+    assert main(["show", row["pair"], str(out)]) == 0
+    text = capsys.readouterr().out
+    for known in (row["pair"], LICENCE, "Let it rain.", "The rain is gone.", "angle_deg", row["images"][0]["sha256"]):
+        assert known in text
+
+
+def test_sql_as_table_csv_and_json(out: Path, capsys: Capture) -> None:
+    query = "SELECT task, count(*) AS n, '[b]' AS brackets FROM pairs GROUP BY ALL ORDER BY ALL"
+    assert main(["sql", query, str(out)]) == 0
+    assert "[b]" in capsys.readouterr().out
+    assert main(["sql", query, str(out), "--csv"]) == 0
+    assert list(csv.reader(capsys.readouterr().out.splitlines())) == [
+        ["task", "n", "brackets"],
+        ["derain", "6", "[b]"],
+        ["lowlight", "2", "[b]"],
+    ]
+    assert main(["sql", query, str(out), "--json", "--rows", "1"]) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line) for line in printed.out.splitlines()] == [{"task": "derain", "n": 6, "brackets": "[b]"}]
+    assert "first 1 rows" in printed.err
+
+
+def test_verify(tmp_path: Path, capsys: Capture) -> None:
+    make_dataset(f"{tmp_path}/derain", units=2, pairs=2)
+    assert main(["verify", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "1 dataset, 2 shards: nothing wrong\n"
+    shard = tmp_path / "derain/shards/derain-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert main(["verify", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith(f"{shard}: ")
+
+
+def test_contact_sheet(out: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    assert main(["contact-sheet", str(out), "--out", str(sheet), "--pairs", "2"]) == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls", "{out}/derain/shards"],
+        ["ls", "nosuch://bucket"],
+        ["show", "unknown", "{out}"],
+        ["sql", "COPY (SELECT 1) TO '/tmp/x'", "{out}"],
+        ["sql", "SELECT nothing", "{out}"],
+        ["verify", "{out}/nothing"],
+        ["contact-sheet", "{out}", "--out", "{out}/no/folder.png"],
+        ["browse", "{out}/nothing", "--port", "0"],
+    ],
+)
+def test_errors_are_one_line(out: Path, capsys: Capture, arguments: list[str]) -> None:
+    assert main([argument.format(out=out) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, len(printed.err.splitlines())) == ("", 1)
+    assert printed.err.startswith("manifests: ")
+
+
+def test_runs_as_a_module_and_reads_data_by_default(tmp_path: Path) -> None:
+    make_dataset(f"{tmp_path}/data/derain", units=1, pairs=1)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "manifests", "ls"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "derain" in done.stdout
