@@ -31,6 +31,10 @@ class Reader(Protocol):
     paired: ClassVar[bool]
     """True if items come with input and target, False if only with a target whose input is to be synthesised."""
 
+    contiguous: ClassVar[bool]
+    """True if neighbouring items are cheap to read together (rows of a file, members of a tar): units are then slices
+    of the listing's order, not samples of it."""
+
     @property
     def source(self) -> str: ...
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from manifests.storage import Store
 
 IMAGE_ENDINGS = frozenset(["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
+
+_NO_SUCH_FILE = frozenset([errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class SourceFile:
 def list_files(root: str) -> list[SourceFile]:
     """All files below the root, by path. Links are followed, each folder once.
 
-    Raises ValueError if there is no such folder.
+    Raises ValueError if there is no such folder, or if one in it cannot be listed.
     """
     store = Store(root)
     if not store.is_local:
@@ -40,16 +44,19 @@ def list_files(root: str) -> list[SourceFile]:
             )
             for entry in found
         ]
-    else:
+        if not files and not store.exists(""):
+            raise ValueError(f"DATA: there is no folder {root}")
+    elif os.path.isdir(store.root):
         files = list(_walk(store.root))
-    if not files and not store.exists(""):
+    else:
         raise ValueError(f"DATA: there is no folder {root}")
     return sorted(files, key=lambda file: file.path)
 
 
 def _walk(root: str) -> Iterable[SourceFile]:
     seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        folders.sort()  # where two links lead to one folder, the first by name is followed
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
@@ -59,29 +66,32 @@ def _walk(root: str) -> Iterable[SourceFile]:
             full = os.path.join(folder, name)
             try:
                 status = os.stat(full)
-            except FileNotFoundError:  # a dangling link: listed, so that it is rejected with a reason
+            except OSError:  # a link to nothing or to itself: listed, so that it is rejected with a reason
                 status = os.lstat(full)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                continue  # to read a pipe would wait for ever
             path = os.path.relpath(full, root)
             # A name that is not UTF-8 cannot go into a manifest. Spelled out it does not exist, and is rejected so.
             path = os.fsencode(path).decode("utf-8", "backslashreplace")
             yield SourceFile(path=path, bytes=status.st_size, modified_s=status.st_mtime)
 
 
+def _refuse(error: OSError) -> None:
+    """What would be missing from the dataset without a word."""
+    raise ValueError(f"DATA: {error.filename} cannot be listed: {error.strerror}") from error
+
+
 def read_file(root: str, path: str) -> bytes:
     """The bytes of a file. Raises Reject (missing, unreadable) for what a retry would not change."""
     try:
         return Store(root).read(path)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise Reject(
-            "missing", f"{path}: gone since it was listed, a dangling link, or a name that is not UTF-8"
-        ) from error
-    except PermissionError as error:
-        raise Reject("unreadable", f"{path}: no permission to read it") from error
-
-
-def changed_since(root: str, time_s: float) -> str | None:
-    """The path of a file modified after that time, or None."""
-    return next((file.path for file in list_files(root) if file.modified_s > time_s), None)
+    except OSError as error:
+        if error.errno in _NO_SUCH_FILE or isinstance(error, FileNotFoundError):
+            message = f"{path}: gone since it was listed, a dangling link, or a name that is not UTF-8"
+            raise Reject("missing", message) from error
+        if isinstance(error, PermissionError):
+            raise Reject("unreadable", f"{path}: no permission to read it") from error
+        raise
 
 
 def ending(path: str) -> str:

@@ -40,6 +40,7 @@ class BundledPhotos:
 
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = False
+    contiguous: ClassVar[bool] = False
     source: ClassVar[str] = "scikit-image and scikit-learn photos"
     licence: ClassVar[str] = "by photo: public domain, CC0-1.0 or CC-BY-2.0 (china.jpg, flower.jpg)"
     crops_per_photo: int = 32

@@ -23,6 +23,7 @@ class PairedFolders:
 
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = True
+    contiguous: ClassVar[bool] = False
     source: str
     licence: str
     root: str = ""

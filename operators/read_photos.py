@@ -23,6 +23,7 @@ class PhotoFolder:
 
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = False
+    contiguous: ClassVar[bool] = False
     source: str
     licence: str
     root: str = ""
@@ -65,7 +66,8 @@ def upright(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
 
 def _eight_bit_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
     header = read_header(data)
-    return (stored(role, data), ()) if header.upright and header.mode in ("RGB", "L") else _to_rgb(role, data)
+    plain = header.upright and header.mode in ("RGB", "L") and not header.transparent
+    return (stored(role, data), ()) if plain else _to_rgb(role, data)
 
 
 def _to_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:

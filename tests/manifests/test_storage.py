@@ -17,7 +17,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield Store(str(tmp_path / "root"))
     else:
         yield Store("memory://storage/root")
-        fsspec.filesystem("memory").store.clear()
+        if (fs := fsspec.filesystem("memory")).exists("/storage"):
+            fs.rm("/storage", recursive=True)
 
 
 def test_written_is_read(store: Store) -> None:

@@ -1,0 +1,42 @@
+"""What tests share that is expensive: one Ray for all that need one, and one larger dataset to compare runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tests.datasets import make_dataset, sha256_by_file
+from tests.sources import write_photos
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A Ray with two CPUs in this process, for the whole session. Its workers import from the project's root."""
+    from pipelines import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        with engine.ray_session(2):
+            yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    """A folder of photos, and what its dataset is when nothing disturbs the run: sha256 by file."""
+
+    data: Path
+    files: dict[str, str]
+    units: int
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Enough work that a kill lands in the middle of it. Made unit after unit in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data = write_photos(folder / "photos", 256, 300, 280)
+    dataset = make_dataset(folder / "out", data)
+    return Undisturbed(data=data, files=sha256_by_file(folder / "out/derain"), units=dataset.plan().units)

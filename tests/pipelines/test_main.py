@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.__main__ import main
+from tests.commands import Running, committed, run, shards_command
+from tests.conftest import Undisturbed
+from tests.datasets import make_dataset, sha256_by_file
+from tests.sources import write_files, write_photos, write_rain13k
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "message"),
+    [
+        ({}, "absent", "DATA: there is no folder"),
+        ({"file.jpg": b"1"}, "file.jpg", "DATA: there is no folder"),
+        ({"sub/folder/x.jpg": b"1"}, "empty", "is empty"),
+        ({"notes.txt": b"1"}, "", "has nothing that derain can read. It reads input/ and target/"),
+        ({"input/1.jpg": b"1"}, "", "has files in input/ but none in target/ beside it"),
+        ({"train/target/1.jpg": b"1"}, "", "has files in target/ but none in input/ beside it"),
+    ],
+)
+def test_data_that_cannot_be_read_is_one_line_and_nothing_is_written(
+    files: dict[str, bytes],
+    data: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "data/empty").mkdir(parents=True)
+    write_files(tmp_path / "data", files)
+    status, errors = _main(monkeypatch, capsys, "--data", str(tmp_path / "data" / data), "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert message in errors and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_process_says_it_on_stderr_and_exits_2(tmp_path: Path) -> None:
+    done = run(shards_command(tmp_path / "absent", tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"DATA: there is no folder {tmp_path}/absent\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_task_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "deblur"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    errors = capsys.readouterr().err
+    assert "'deblur'" in errors and "derain" in errors
+
+
+def test_another_seed_or_source_in_the_same_out_is_refused_and_nothing_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, other = write_photos(tmp_path / "photos", 3), write_rain13k(tmp_path / "rain13k", 3)
+    make_dataset(tmp_path / "out", data)
+    before = sha256_by_file(tmp_path / "out")
+    for options, difference in (
+        (["--data", str(data), "--seed", "1"], "seed: 0 there, 1 now"),
+        (["--data", str(other)], "'reader': 'PhotoFolder'"),
+        ([], "items: 3 there, 320 now"),
+    ):
+        status, errors = _main(monkeypatch, capsys, *options, "--out", str(tmp_path / "out"))
+        assert status == 2
+        assert difference in errors and "Choose another OUT" in errors
+    assert sha256_by_file(tmp_path / "out") == before
+
+
+def test_a_rerun_of_a_finished_dataset_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray is not even started."""
+    data = write_photos(tmp_path / "photos", 3)
+    make_dataset(tmp_path / "out", data)
+    before = sha256_by_file(tmp_path / "out")
+    monkeypatch.setattr("pipelines.engine.ray_session", None)
+    monkeypatch.setattr(sys, "argv", shards_command(data, tmp_path / "out")[2:])
+    assert main() == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert sha256_by_file(tmp_path / "out") == before
+
+
+def test_a_relative_out_is_refused_inside_a_submitted_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    status, errors = _main(monkeypatch, capsys, "--out", "data")
+    assert status == 2 and "OUT=data is relative" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """By Ctrl-C, which reaches the whole process group, then by the SIGTERM of a scheduler, which reaches the driver."""
+    command = shards_command(undisturbed.data, tmp_path, "--cpus", "1")
+    for number, send in ((signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)):
+        before = committed(tmp_path)
+        with Running(command) as running:
+            running.until(lambda before=before: committed(tmp_path) > before)  # type: ignore[misc]
+            send(running.process.pid, number)
+            done = running.wait()
+        assert done.returncode == 130, done
+        kept = committed(tmp_path)
+        assert before < kept < undisturbed.units
+        assert f"Stopped: {kept} of {undisturbed.units} shards are finished and kept." in done.stdout
+        assert "The same command goes on from there." in done.stdout
+        assert done.stderr == ""
+        assert not (tmp_path / "derain/dataset.json").exists()
+    done = run(command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{kept} of them there already" in done.stdout
+    assert sha256_by_file(tmp_path / "derain") == undisturbed.files
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
+    """Exit status and standard error of `python -m pipelines shards derain`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", *options])
+    return main(), capsys.readouterr().err
