@@ -39,6 +39,8 @@ _TURNS = {
 }
 _SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
+_KEPT = 4  # the images of a pair, between its gate and its perceptual hashes
+_recent: tuple[tuple[bytes, PILImage.Image], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +69,14 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             width_px=width,
             height_px=height,
             mode=image.mode,
-            upright=turn is None,
+            upright=_orientation(image) not in _TURNS,
             transparent=image.has_transparency_data,
         )
 
 
-def stored(role: str, data: bytes) -> Image:
-    """An image to be stored byte for byte. Raises Reject as `read_header` does."""
-    header = read_header(data)
+def stored(role: str, data: bytes, header: Header | None = None) -> Image:
+    """An image to be stored byte for byte; its header, if it was read before. Raises Reject as `read_header` does."""
+    header = header or read_header(data)
     return Image(
         role=role,
         data=data,
@@ -100,13 +102,28 @@ def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
     A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
     inverse transform is skipped.
     """
+    return np.asarray(reduced(data), np.float32) / np.float32(255)
+
+
+def reduced(data: bytes) -> PILImage.Image:
+    """`thumbnail` as an RGB image. It is not to be changed: the last few are kept for who asks next."""
+    for known, image in _recent:
+        if known is data:  # the same object: neither hashed nor compared
+            return image
     with _open(data, MAX_PIXELS) as image:
         width, height = image.size
         if min(width, height) >= _THUMBNAIL_SCALE:
             image.draft("RGB", (width // _THUMBNAIL_SCALE, height // _THUMBNAIL_SCALE))
         drafted = image.size != (width, height)
         rgb = _upright_rgb(image)
-        return np.asarray(rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE), np.float32) / np.float32(255)
+        small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
+    return _keep(data, small)
+
+
+def _keep(data: bytes, small: PILImage.Image) -> PILImage.Image:
+    global _recent
+    _recent = ((data, small), *_recent[: _KEPT - 1])
+    return small
 
 
 def encode_lossless(role: str, pixels: Pixels) -> Image:
@@ -123,9 +140,11 @@ def encode_lossless(role: str, pixels: Pixels) -> Image:
         image.save(buffer, "WEBP", lossless=True, method=0, quality=0)
     else:
         image.save(buffer, "PNG", compress_level=1)
+    data = buffer.getvalue()
+    _keep(data, image.reduce(_THUMBNAIL_SCALE))  # what `reduced` would get by decoding it again, a third of the cost
     return Image(
         role=role,
-        data=buffer.getvalue(),
+        data=data,
         format="webp" if fits else "png",
         width_px=width,
         height_px=height,
@@ -154,13 +173,19 @@ def _open(data: bytes, max_pixels: int) -> PILImage.Image:
     return image
 
 
-def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
-    """What makes an image upright that is not: by its EXIF orientation. Broken EXIF data says nothing."""
+def _orientation(image: PILImage.Image) -> int:
+    """The EXIF orientation, 1 if upright. Broken EXIF data says nothing."""
     # The base class's getexif: a PNG's own decodes the whole image, in search of metadata behind the pixels.
     try:
-        return _TURNS.get(PILImage.Image.getexif(image).get(_ORIENTATION, 1))
+        orientation: int = PILImage.Image.getexif(image).get(_ORIENTATION, 1)
+        return orientation
     except (OSError, SyntaxError, ValueError, struct.error):
-        return None
+        return 1
+
+
+def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
+    """What makes Pillow's pixels upright. It turns a TIFF's itself when it loads them, and gives the upright size."""
+    return None if image.format == "TIFF" else _TURNS.get(_orientation(image))
 
 
 def _upright_rgb(image: PILImage.Image) -> PILImage.Image:

@@ -100,6 +100,8 @@ class Pair:
     group: str
     """Name of the original picture or scene: an in-context example preferably comes from another one."""
     examples: tuple[Example, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What the source says of the pair, by name ("caption", "instruction"), for operators to make examples of."""
     scores: Mapping[str, float] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     parents: tuple[str, ...] = ()
@@ -166,6 +168,7 @@ _IMAGE = pa.struct(
         pa.field("width_px", pa.int32(), False),
         pa.field("height_px", pa.int32(), False),
         pa.field("mode", pa.string(), False),
+        pa.field("phash", pa.string()),  # manifests.phash; null for a flat image or one that cannot be decoded
     ]
 )
 
@@ -193,7 +196,9 @@ MANIFEST = pa.schema(
         pa.field("output", pa.string()),
         pa.field("text", pa.string()),
         pa.field("context_pair", pa.string()),
+        pa.field("context_dataset", pa.string()),  # its task, where the context comes from another dataset
         pa.field("context_method", pa.string()),
+        pa.field("context_score", pa.float64()),
         pa.field("shard", pa.string(), False),
         pa.field("images", pa.list_(_IMAGE), False),
         pa.field("scores", _SCORES, False),

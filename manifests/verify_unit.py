@@ -38,7 +38,8 @@ EXAMPLES = {
 
 _OF_THE_PAIR = ("images", "source", "source_ref", "licence")
 _COLUMNS = [
-    *("pair", "task", "direction", "kind", "instruction", "inputs", "output", "text", "context_pair", "shard"),
+    *("pair", "task", "direction", "kind", "instruction", "inputs", "output", "text", "shard"),
+    *("context_pair", "context_dataset"),
     *_OF_THE_PAIR,
 ]
 
@@ -151,11 +152,13 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str, examples: Mapping
         if (key, role, len(ending)) != (row["pair"], image["role"], 1) or "/" in image["member"]:
             yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
     context = row["context_pair"]
+    if context is None or row["context_dataset"] is not None:  # another dataset's pairs are not known here
+        return
     if context == row["pair"]:
         yield "the pair is its own in-context example"
-    elif context is not None and context not in examples:
+    elif context not in examples:
         yield f"its in-context example, pair {context}, is not in the dataset"
-    elif context is not None and not examples[context] & bit:
+    elif not examples[context] & bit:
         yield f"its in-context example, pair {context}, has no {row['direction']} {row['kind']} example"
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, Plan, write_table
+from manifests.phash import phash
 from manifests.schema import MANIFEST, REJECTS, Direction, Item, Kind, Pair, Reject, canonical_json
+from manifests.tar import header
 
 _ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
@@ -58,7 +59,6 @@ class UnitWriter:
         self._prototype_task = prototype_task
         self._suffixes = suffixes
         self._hashing = _HashingFile(file)
-        self._tar = tarfile.open(fileobj=cast(BinaryIO, self._hashing), mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - `open` closes it
         self._members = 0
         self._rejects: list[dict[str, Any]] = []
         self.stored: list[Stored] = []
@@ -72,7 +72,9 @@ class UnitWriter:
         with dataset.store.write(f"shards/{plan.name(unit)}.tar") as file:
             writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, file=file)
             yield writer
-            writer._tar.close()
+            # Two empty blocks end an archive; tar pads it to whole records.
+            end = writer._hashing.size + 2 * tarfile.BLOCKSIZE
+            writer._hashing.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
 
     def add(self, pair: Pair) -> None:
         """Append a pair's images and its JSON to the shard."""
@@ -91,6 +93,7 @@ class UnitWriter:
                     "width_px": image.width_px,
                     "height_px": image.height_px,
                     "mode": image.mode,
+                    "phash": _phash(image.data),
                 }
             )
         examples = map(vars, pair.examples)
@@ -147,12 +150,12 @@ class UnitWriter:
 
     def _append(self, member: str, data: bytes) -> int:
         """Append a member, with a header that depends on nothing but name and size; return its data's offset."""
-        header = tarfile.TarInfo(member)
-        header.size = len(data)
-        self._tar.addfile(header, io.BytesIO(data))
+        self._hashing.write(header(member, len(data)))
+        offset = self._hashing.size
+        self._hashing.write(data)
+        self._hashing.write(bytes(-len(data) % tarfile.BLOCKSIZE))
         self._members += 1
-        padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        return self._tar.offset - padded
+        return offset
 
     def _rows(
         self, stored: Stored, contexts: Mapping[tuple[str, Direction, Kind], Context]
@@ -172,7 +175,9 @@ class UnitWriter:
                 "output": example.output,
                 "text": example.text,
                 "context_pair": context.pair if context else None,
+                "context_dataset": None,
                 "context_method": context.method if context else None,
+                "context_score": None,
                 "shard": f"{self._name}.tar",
                 "images": stored.images,
                 "scores": sorted(pair.scores.items()),
@@ -185,9 +190,15 @@ class UnitWriter:
             }
 
 
-def sample_json(
-    task: str, source: str, source_ref: str, licence: str, examples: Iterable[Mapping[str, Any]]
-) -> bytes:
+def _phash(data: bytes) -> str | None:
+    """Whether an image can be decoded is for gates to say; here it must not stop the unit."""
+    try:
+        return phash(data)
+    except Reject:
+        return None
+
+
+def sample_json(task: str, source: str, source_ref: str, licence: str, examples: Iterable[Mapping[str, Any]]) -> bytes:
     """What a reader of the tar alone gets to know of a pair. Manifest rows serve as examples too.
 
     Always the same keys and types, so that loaders can infer them.
@@ -224,6 +235,3 @@ class _HashingFile:
         self.sha256.update(data)
         self.size += len(data)
         return self.file.write(data)
-
-    def tell(self) -> int:
-        return self.size

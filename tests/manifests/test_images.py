@@ -106,6 +106,7 @@ def test_damage_raises_nothing_but_reject(form: str) -> None:
     assert refused > 50
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM", b"rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_says_nothing(form: str, exif: bytes) -> None:

@@ -335,7 +335,9 @@ def test_row_whose_member_is_not_in_the_shard(unfinished: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("member", ["../../etc/passwd", "a/{pair}.input.webp", "{pair}.target.webp", "{pair}.input"])
+@pytest.mark.parametrize(
+    "member", ["../../etc/passwd", "a/{pair}.input.webp", "{pair}.target.webp", "{pair}.input", "{pair}.input./webp"]
+)
 def test_member_name_that_is_not_the_pairs(unfinished: Path, member: str) -> None:
     pair = members(unfinished)[0].name.split(".")[0]
     edit(unfinished / MANIFEST, image_of_first_pair(member=member.format(pair=pair)))
