@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests.dataset import Commit, Dataset, Plan
+from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.schema import SCHEMA_VERSION
 
 _ABOUT = """\
@@ -61,13 +61,17 @@ class Totals:
 def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licences: Mapping[str, str]) -> Totals:
     """Write README.md, then dataset.json, once every unit of the plan is committed.
 
-    `versions` are those of the libraries that shape bytes; `licences` maps each source to its licence.
+    `versions` are those of the libraries that shape bytes; `licences` maps each source to its licence. Raises
+    DatasetError if a dataset.json is there already and a unit is not what it says: what was edited or damaged since
+    must not get a new hash that hides it.
     """
     totals, shards = Totals(), []
     for name, commit in dataset.commits():
         totals.add(commit)
         shards.append(shard_entry(name, commit, dataset.store.read(f"manifest/{name}.parquet")))
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
+    if dataset.store.exists("dataset.json"):
+        _refuse_changed(dataset, shards)
     description = {
         **plan_entries(plan, dataset.store.read("plan.parquet")),
         "versions": dict(versions),
@@ -81,6 +85,17 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     for folder in ("", "shards", "rejects", "manifest"):
         dataset.store.remove_temporary(folder)
     return totals
+
+
+def _refuse_changed(dataset: Dataset, shards: list[dict[str, Any]]) -> None:
+    known = {entry["name"]: entry for entry in dataset.description()["shards"]}
+    for entry in shards:
+        if known.get(entry["name"]) not in (None, entry):
+            raise DatasetError(
+                f"{dataset.url}/manifest/{entry['name']}.parquet is not what dataset.json says: edited since, or made "
+                "with other library versions. Remove it and run the same command again to write it anew; if you mean "
+                "to keep it, remove dataset.json."
+            )
 
 
 def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:

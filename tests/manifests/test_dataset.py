@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -186,3 +187,20 @@ def test_the_card_says_what_is_in_it(tmp_path: Path) -> None:
         "| truncated | 3 |",
     ):
         assert line in card
+
+
+def test_finishing_again_does_not_bless_an_edited_manifest(tmp_path: Path) -> None:
+    root = tmp_path / "derain"
+    make_dataset(str(root))
+    dataset = Dataset(str(root))
+    before = (root / "dataset.json").read_bytes()
+    finish_dataset(dataset, dataset.plan())
+    assert (root / "dataset.json").read_bytes() == before
+    part = root / "manifest" / "derain-000001.parquet"
+    table = pq.read_table(part)
+    instructions = pa.array(["edited"] * table.num_rows)
+    edited = table.set_column(table.schema.get_field_index("instruction"), "instruction", instructions)
+    pq.write_table(edited.replace_schema_metadata(table.schema.metadata), part)
+    with pytest.raises(DatasetError, match=r"derain-000001\.parquet is not what dataset\.json says"):
+        finish_dataset(dataset, dataset.plan())
+    assert (root / "dataset.json").read_bytes() == before
