@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -48,13 +48,10 @@ class BundledPhotos:
 
     @property
     def root(self) -> str:
-        spec = importlib.util.find_spec("skimage")
-        assert spec and spec.origin, "scikit-image is a core dependency"
-        return str(Path(spec.origin).parents[1])
+        return packages_root()
 
     def listing(self) -> Sequence[SourceFile]:
-        status = {path: (Path(self.root) / path).stat() for path in PHOTOS}
-        return [SourceFile(path=path, bytes=s.st_size, modified_s=s.st_mtime) for path, s in status.items()]
+        return packaged(PHOTOS)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
         return self
@@ -70,20 +67,39 @@ class BundledPhotos:
     def read(self, item: Item, task: str) -> Pair:
         path = item.files[0]
         photo, data = _photo(self.root, path)
-        seed = seed_for(0, item.ref, "crop")
-        limits = (photo.shape[0] - self.side_px + 1, photo.shape[1] - self.side_px + 1)
-        y_px, x_px = (int(value) for value in np.random.default_rng(seed).integers(0, limits))
-        crop = np.ascontiguousarray(photo[y_px : y_px + self.side_px, x_px : x_px + self.side_px])
-        params = {"x_px": x_px, "y_px": y_px, "width_px": self.side_px, "height_px": self.side_px}
+        window, step = draw_crop(photo.shape[0], photo.shape[1], self.side_px, item.ref)
         return Pair(
             key=pair_key(task, item.ref, data),
             source=self.source,
             source_ref=item.ref,
             licence=PHOTOS[path],
-            images=(encode_lossless("target", crop),),
+            images=(encode_lossless("target", np.ascontiguousarray(photo[window])),),
             group=path,
-            steps=(Step(operator="crop", version=self.version, params=params, seed=seed),),
+            steps=(step,),
         )
+
+
+def packages_root() -> str:
+    """Where the packages that bring photos are installed."""
+    spec = importlib.util.find_spec("skimage")
+    assert spec and spec.origin, "scikit-image is a core dependency"
+    return str(Path(spec.origin).parents[1])
+
+
+def packaged(paths: Iterable[str]) -> Sequence[SourceFile]:
+    """A listing of files that come with the packages."""
+    status = {path: (Path(packages_root()) / path).stat() for path in paths}
+    return [SourceFile(path=path, bytes=s.st_size, modified_s=s.st_mtime) for path, s in status.items()]
+
+
+def draw_crop(height_px: int, width_px: int, side_px: int, ref: str) -> tuple[tuple[slice, slice], Step]:
+    """A square window of an image, at a place drawn from the crop's own reference, and the step that records it."""
+    seed = seed_for(0, ref, "crop")
+    limits = (height_px - side_px + 1, width_px - side_px + 1)
+    y_px, x_px = (int(value) for value in np.random.default_rng(seed).integers(0, limits))
+    params = {"x_px": x_px, "y_px": y_px, "width_px": side_px, "height_px": side_px}
+    window = (slice(y_px, y_px + side_px), slice(x_px, x_px + side_px))
+    return window, Step(operator="crop", version=1, params=params, seed=seed)
 
 
 @lru_cache(maxsize=len(PHOTOS))

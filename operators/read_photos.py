@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from manifests.images import decode_rgb, encode_lossless, read_header, stored
+from manifests.images import Header, decode_rgb, encode_lossless, read_header, stored
 from manifests.schema import Image, Item, Pair, Step, pair_key
 from operators.files import IMAGE_ENDINGS, SourceFile, commonest_ending, ending, list_files, read_file
 
@@ -15,10 +15,11 @@ _SYNTHESISED = "webp"  # the ending of what manifests.images.encode_lossless wri
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoFolder:
-    """All files below the root. A photo is stored byte for byte where its pixels mean the same to every decoder.
+    """All files below the root, or below the `folders` in it, all of which must be there.
 
-    One with an EXIF orientation, transparency, a palette, CMYK or single-channel 16-bit pixels is stored as the RGB
-    image that the synthesis starts from, losslessly, with a step "to_rgb" in its provenance.
+    A photo is stored byte for byte where its pixels mean the same to every decoder. One with an EXIF orientation,
+    transparency, a palette, CMYK or single-channel 16-bit pixels is stored as the RGB image that the synthesis starts
+    from, losslessly, with a step "to_rgb" in its provenance.
     """
 
     version: ClassVar[int] = 1
@@ -27,17 +28,34 @@ class PhotoFolder:
     source: str
     licence: str
     root: str = ""
+    folders: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ("",)
+    """Where below a data root the `folders` may be; the first that has one of them is read."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        has_images = any(ending(file.path) in IMAGE_ENDINGS for file in listing)
-        return replace(self, root=root) if has_images else None
+        images = [file.path for file in listing if ending(file.path) in IMAGE_ENDINGS]
+        if not self.folders:
+            return replace(self, root=root) if images else None
+        for parent in self.nested:
+            paths = {name: f"{parent}/{name}".lstrip("/") for name in self.folders}
+            there = [name for name, path in paths.items() if any(image.startswith(f"{path}/") for image in images)]
+            if len(there) == len(self.folders):
+                return replace(self, root=f"{root.rstrip('/')}/{parent}".rstrip("/"))
+            if there:
+                missing = ", ".join(name for name in self.folders if name not in there)
+                raise ValueError(
+                    f"DATA: {root} has {', '.join(there)}, but of {self.source} {missing} is missing; "
+                    f"to read {there[0]} alone, point DATA at {paths[there[0]]} in it"
+                )
+        return None
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         for file in listing:
-            yield Item(ref=file.path, files=(file.path,), bytes=file.bytes)
+            if not self.folders or file.path.startswith(tuple(f"{folder}/" for folder in self.folders)):
+                yield Item(ref=file.path, files=(file.path,), bytes=file.bytes)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
         return {"input": _SYNTHESISED, "target": commonest_ending(item.files[0] for item in items)}
@@ -61,16 +79,16 @@ def upright(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
 
     Decoders differ in whether they follow the orientation; both images of a pair must be seen the same way up.
     """
-    return (stored(role, data), ()) if read_header(data).upright else _to_rgb(role, data)
+    header = read_header(data)
+    return (stored(role, data, header), ()) if header.upright else _to_rgb(role, data, header)
 
 
 def _eight_bit_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
     header = read_header(data)
     plain = header.upright and header.mode in ("RGB", "L") and not header.transparent
-    return (stored(role, data), ()) if plain else _to_rgb(role, data)
+    return (stored(role, data, header), ()) if plain else _to_rgb(role, data, header)
 
 
-def _to_rgb(role: str, data: bytes) -> tuple[Image, tuple[Step, ...]]:
-    header = read_header(data)
+def _to_rgb(role: str, data: bytes, header: Header) -> tuple[Image, tuple[Step, ...]]:
     params = {"role": role, "mode": header.mode, "turned": not header.upright}
     return encode_lossless(role, decode_rgb(data)), (Step(operator="to_rgb", version=1, params=params),)

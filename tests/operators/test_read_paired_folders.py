@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from manifests.images import decode_rgb
 from manifests.schema import Item, Reject
 from operators.files import list_files
 from operators.read_paired_folders import PairedFolders
+from tests.readers import located, read_all
 from tests.sources import encode, jpeg, photo, rainy_jpeg, turned_jpeg, write_files, write_rain13k
 
 READER = PairedFolders(source="Rain13K", licence="research use", nested=("", "train", "Rain13K", "train/Rain13K"))
@@ -175,3 +177,57 @@ def _match(tmp_path: Path, *paths: str) -> list[tuple[str, str]]:
         assert item.ref == item.files[0] or (item.ref == item.files[1] and not item.files[0])
         assert item.bytes == sum(len(path) for path in map(str.encode, item.files))
     return [(before, after) for before, after in (item.files for item in items)]
+
+
+def test_a_pattern_pairs_by_group_and_name(tmp_path: Path) -> None:
+    reader = replace(READER, input="{group}/rgb_{name}", target="{group}/depth_{name}")
+    in_it = ["a/rgb_1.jpg", "a/depth_1.png", "b/rgb_1.jpg", "b/depth_2.png"]
+    write_files(tmp_path, dict.fromkeys([*in_it, "c/x/rgb_1.jpg", "b/mask_1.png", "rgb_1.jpg"], b""))
+    assert [item.files for item in reader.items(list_files(str(tmp_path)))] == [
+        ("a/rgb_1.jpg", "a/depth_1.png"),
+        ("b/rgb_1.jpg", ""),
+        ("", "b/depth_2.png"),
+    ]
+
+
+def test_what_is_in_brackets_may_be_missing(tmp_path: Path) -> None:
+    reader = replace(READER, input="Low/[low]{name}", target="Normal/[normal]{name}")
+    write_files(tmp_path, dict.fromkeys(["Low/low1.png", "Normal/normal1.png", "Low/2.png", "Normal/2.png"], b""))
+    assert [item.files for item in reader.items(list_files(str(tmp_path)))] == [
+        ("Low/low1.png", "Normal/normal1.png"),
+        ("Low/2.png", "Normal/2.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "groups"),
+    [
+        ("gopro", "GOPR0372_07_00/blur/000047.png", {"GOPR0372_07_00", "GOPR0374_11_01"}),
+        ("gopro_gamma", "GOPR0372_07_00/blur_gamma/000047.png", {"GOPR0372_07_00", "GOPR0374_11_01"}),
+        ("gopro_crops", "input_crops/GOPR0372_07_00-000047-1.png", {"GOPR0372_07_00", "GOPR0373_07_00"}),
+        ("nyu_sync", "bedroom_0004/rgb_00000.jpg", {"kitchen_0028b", "bedroom_0004"}),
+        ("scannet", "scene0016_00/frame-000000-color.png", {"scene0016", "scene0700"}),
+    ],
+)
+def test_frames_of_one_scene_are_one_group(tmp_path: Path, name: str, first: str, groups: set[str]) -> None:
+    pairs, _ = read_all(located(name, tmp_path)[0])
+    assert pairs[0].source_ref == first
+    assert {pair.group for pair in pairs} == groups
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "mode"),
+    [
+        ("nyu_sync", "depth_mm", "I;16"),
+        ("ade20k", "class_ids", "L"),
+        ("scannet", "negated_normals", "RGB"),
+    ],
+)
+def test_values_are_handed_on_as_they_are_and_named(tmp_path: Path, name: str, values: str, mode: str) -> None:
+    reader, _ = located(name, tmp_path)
+    targets = {item.ref: item.files[1] for item in reader.items(reader.listing())}
+    for pair in read_all(reader)[0]:
+        target = pair.images[1]
+        assert target.data == (Path(reader.root) / targets[pair.source_ref]).read_bytes()
+        assert (target.format, target.mode) == ("png", mode)
+        assert [step.params for step in pair.steps] == [{"target": values}]
