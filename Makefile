@@ -9,13 +9,18 @@ UV := uv==0.13.9
 INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable
 # Stamps: what is installed, as of which pyproject.toml.
 CORE := .venv/.core
+MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
+# Tasks whose operators run models: these need torch.
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush
+NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK)),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
 SEED ?= 0
 # Options that are passed on only when set.
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
+models_option = $(if $(MODELS),--models "$(MODELS)")
 
 .PHONY: help
 help: ## list the targets
@@ -29,18 +34,28 @@ $(CORE): pyproject.toml
 	@$(INSTALL) .
 	@touch $@
 
-$(DEV): $(CORE)
+$(MODELS_INSTALLED): $(CORE)
+	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	@$(INSTALL) '.[models]'
+	@touch $@
+
+$(DEV): $(MODELS_INSTALLED)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(INSTALL) '.[dev]'
+	@$(INSTALL) '.[models,dev]'
 	@touch $@
 
 .PHONY: shards
-shards: $(CORE) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option)
+shards: $(NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option)
 
 .PHONY: plan
-plan: $(CORE) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED)
+plan: $(NEEDED) ## say what `make shards` with the same options would make and cost
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option)
+
+.PHONY: tiny-models
+tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
+	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]
@@ -71,9 +86,10 @@ check: $(DEV) ## lint, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(CORE) ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
+bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
+	@$(BIN)/python -m infra.bench.raie
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -1,4 +1,4 @@
-"""`python -m manifests`: list, show, query, verify, picture and browse datasets."""
+"""`python -m manifests`: list, show, query, verify, picture and browse datasets; near-duplicates; guard files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from rich.text import Text
 from manifests.browse import serve
 from manifests.contact_sheet import write_contact_sheet
 from manifests.dataset import DatasetError, find_datasets
+from manifests.duplicates import find_duplicates
+from manifests.evaluation import hash_folder
+from manifests.near import MAX_DISTANCE
 from manifests.query import MAX_ROWS, connect, overview, plain, run_sql, select
 from manifests.verify import verify
 
@@ -66,6 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the file (default: %(default)s)")
     sheet.add_argument("--pairs", type=int, default=12, help="how many (default: %(default)s)")
     sheet.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default: %(default)s)")
+
+    dups = command("dups", _dups, "list groups of near-duplicate images within and across datasets")
+    add_path(dups)
+    text = f"bits of 64 that may differ, 0 to {MAX_DISTANCE} (default: %(default)s)"
+    dups.add_argument("--distance", type=int, default=4, choices=range(MAX_DISTANCE + 1), metavar="BITS", help=text)
+    dups.add_argument("--groups", type=int, default=MAX_ROWS, help="print at most so many (default: %(default)s)")
+
+    hashes = command("hashes", _hashes, "add an evaluation set to a guard file, so that training data leaves it out")
+    hashes.add_argument("folder", help="the set: a folder of images or Parquet files, local or an fsspec URL")
+    hashes.add_argument("--name", required=True, help="what to call it; another set of that name is replaced")
+    hashes.add_argument("--out", default="guard.parquet", help="the guard file (default: %(default)s)")
 
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)
@@ -151,6 +165,32 @@ def _verify(options: argparse.Namespace) -> int:
 def _contact_sheet(options: argparse.Namespace) -> int:
     write_contact_sheet(options.path, options.out, pairs=options.pairs, seed=options.seed)
     print(options.out)
+    return 0
+
+
+def _dups(options: argparse.Namespace) -> int:
+    found = find_duplicates(options.path, options.distance)
+    table = Table(box=None)
+    for heading in ("group", "task", "pair", "role", "shard", "phash"):
+        table.add_column(heading, no_wrap=True)
+    for number, group in enumerate(found.groups[: options.groups], 1):
+        for image in group:
+            table.add_row(str(number), image.task, image.pair, image.role, image.shard, image.phash)
+    if found.groups:
+        _console().print(table)
+    inside = sum(map(len, found.groups))
+    print(
+        f"{_count(found.images, 'image')}: {_count(len(found.groups), 'group')} of near-duplicates with "
+        f"{_count(inside, 'image')}; {found.without_hash:,} flat or unreadable, not compared"
+    )
+    return 0
+
+
+def _hashes(options: argparse.Namespace) -> int:
+    made = hash_folder(options.folder, options.name, options.out)
+    for path, why in made.unguarded:
+        print(f"manifests: {path} is not guarded: {why}", file=sys.stderr)
+    print(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded")
     return 0
 
 

@@ -58,6 +58,14 @@ class Totals:
         }
 
 
+def sum_commits(dataset: Dataset) -> Totals:
+    """The sums over what is committed."""
+    totals = Totals()
+    for _, commit in dataset.commits():
+        totals.add(commit)
+    return totals
+
+
 def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licences: Mapping[str, str]) -> Totals:
     """Write README.md, then dataset.json, once every unit of the plan is committed.
 

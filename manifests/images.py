@@ -40,7 +40,7 @@ _TURNS = {
 _SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
 _KEPT = 4  # the images of a pair, between its gate and its perceptual hashes
-_recent: tuple[tuple[bytes, PILImage.Image], ...] = ()
+_recent: tuple[tuple[bytes, Reduced], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,16 @@ class Header:
     """False if the pixels must be turned or mirrored by the EXIF orientation to be seen as meant."""
     transparent: bool
     """True if there is an alpha channel, or a colour that is declared transparent, which not every decoder heeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduced:
+    """An upright image at 1/8 scale."""
+
+    image: PILImage.Image
+    box: tuple[float, float, float, float] | None
+    """Left, top, right and bottom of the original in it: where a side is no multiple of 8, the last pixel stands for
+    less than 8 px. None if EXIF has turned the image, by which that pixel may be the first."""
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -102,14 +112,14 @@ def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
     A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
     inverse transform is skipped.
     """
-    return np.asarray(reduced(data), np.float32) / np.float32(255)
+    return np.asarray(reduced(data).image, np.float32) / np.float32(255)
 
 
-def reduced(data: bytes) -> PILImage.Image:
+def reduced(data: bytes) -> Reduced:
     """`thumbnail` as an RGB image. It is not to be changed: the last few are kept for who asks next."""
-    for known, image in _recent:
+    for known, found in _recent:
         if known is data:  # the same object: neither hashed nor compared
-            return image
+            return found
     with _open(data, MAX_PIXELS) as image:
         width, height = image.size
         if min(width, height) >= _THUMBNAIL_SCALE:
@@ -117,13 +127,17 @@ def reduced(data: bytes) -> PILImage.Image:
         drafted = image.size != (width, height)
         rgb = _upright_rgb(image)
         small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
-    return _keep(data, small)
+        upright_size = None if _turn(image) else (width, height)
+    return _keep(data, small, upright_size)
 
 
-def _keep(data: bytes, small: PILImage.Image) -> PILImage.Image:
+def _keep(data: bytes, small: PILImage.Image, size: tuple[int, int] | None) -> Reduced:
+    """Remember a reduced image. `size` is that of the original, if it was not turned."""
     global _recent
-    _recent = ((data, small), *_recent[: _KEPT - 1])
-    return small
+    box = (0.0, 0.0, size[0] / _THUMBNAIL_SCALE, size[1] / _THUMBNAIL_SCALE) if size else None
+    found = Reduced(image=small, box=box)
+    _recent = ((data, found), *_recent[: _KEPT - 1])
+    return found
 
 
 def encode_lossless(role: str, pixels: Pixels) -> Image:
@@ -141,7 +155,9 @@ def encode_lossless(role: str, pixels: Pixels) -> Image:
     else:
         image.save(buffer, "PNG", compress_level=1)
     data = buffer.getvalue()
-    _keep(data, image.reduce(_THUMBNAIL_SCALE))  # what `reduced` would get by decoding it again, a third of the cost
+    _keep(
+        data, image.reduce(_THUMBNAIL_SCALE), image.size
+    )  # what `reduced` would get by decoding it again, a third of the cost
     return Image(
         role=role,
         data=data,

@@ -35,15 +35,16 @@ def phash(data: bytes) -> str | None:
 
     Costs little where the gate has looked at the same bytes: the reduced image is shared.
     """
-    rgb = reduced(data)
-    if min(rgb.size) < _SIDE_PX:  # below 256 px
-        rgb = PILImage.fromarray(decode_rgb(data))
-    return phash_of(rgb)
+    small = reduced(data)
+    if small.box and min(small.image.size) >= _SIDE_PX:
+        return phash_of(small.image, small.box)
+    return phash_of(PILImage.fromarray(decode_rgb(data)))  # below 256 px, or turned
 
 
-def phash_of(image: PILImage.Image) -> str | None:
-    """The hash of pixels: 16 hex digits, or None if they are flat."""
-    gray = np.asarray(image.convert("L").resize((_SIDE_PX, _SIDE_PX), PILImage.Resampling.BOX), np.int64)
+def phash_of(image: PILImage.Image, box: tuple[float, float, float, float] | None = None) -> str | None:
+    """The hash of pixels, or of those in a box: 16 hex digits, or None if they are flat."""
+    shrunk = image.convert("L").resize((_SIDE_PX, _SIDE_PX), PILImage.Resampling.LANCZOS, box)
+    gray = np.asarray(shrunk, np.int64)
     count, total = gray.size, int(gray.sum())
     if count * int((gray * gray).sum()) - total * total < (count * FLAT_STD) ** 2:
         return None

@@ -88,6 +88,9 @@ class Store:
         with self.write(name) as file:
             file.write(data)
 
+    def remove(self, name: str) -> None:
+        self.fs.rm_file(self.path(name))
+
     def remove_temporary(self, folder: str) -> None:
         """Remove what killed processes left half-written in a folder."""
         for name in self.temporary_names(folder):

@@ -11,14 +11,15 @@ or unpickled.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.finish import Totals, plan_entries, shard_entry
 from manifests.schema import MANIFEST, PLAN
-from manifests.verify_unit import EXAMPLES, Problem, check_unit, row_groups
+from manifests.verify_unit import EXAMPLES, ExamplesOf, Problem, check_unit, row_groups
 
 _AGAIN = "run the same command again"
 _FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet"}
@@ -37,14 +38,37 @@ def verify(url: str) -> Iterator[Finding]:
 
     Raises DatasetError if there is none.
     """
-    for dataset in find_datasets(url):
-        for file, message in _dataset_problems(dataset):
+    datasets = find_datasets(url)
+
+    @cache
+    def examples_of(task: str) -> Mapping[str, int] | None:
+        return _examples_elsewhere(datasets, task)
+
+    for dataset in datasets:
+        for file, message in _dataset_problems(dataset, examples_of):
             path = f"{dataset.url}/{file}"
             one_line = " ".join(message.removeprefix(f"{path} ").split())
             yield Finding(file=path, message=one_line)
 
 
-def _dataset_problems(dataset: Dataset) -> Iterator[Problem]:
+def _examples_elsewhere(datasets: list[Dataset], task: str) -> Mapping[str, int] | None:
+    """The pairs of another dataset, from which in-context examples may come; None if it is not among these."""
+    for dataset in datasets:
+        try:
+            plan = dataset.plan()
+        except ValueError:
+            continue  # `_dataset_problems` says so
+        if plan.task == task:
+            examples: dict[str, int] = {}
+            for unit in sorted(dataset.committed()):
+                for _ in _gather_examples(dataset, plan.name(unit), examples):
+                    pass
+            return examples
+    return None
+
+
+def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Problem]:
+    """`examples_of` tells of the other datasets of the folder."""
     try:
         plan = dataset.plan()
     except ValueError as error:
@@ -63,7 +87,9 @@ def _dataset_problems(dataset: Dataset) -> Iterator[Problem]:
                 break
             units += 1
             if unit in committed:
-                yield from check_unit(dataset, plan, unit, refs, examples)
+                yield from check_unit(
+                    dataset, plan, unit, refs, lambda task: examples if task == plan.task else examples_of(task)
+                )
     except DatasetError as error:
         yield "plan.parquet", f"{error}; remove it and {_AGAIN} to plan anew"
     else:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,9 @@ Problem = tuple[str, str]
 
 Row = dict[str, Any]
 
+ExamplesOf = Callable[[str], Mapping[str, int] | None]
+"""Task -> by pair of that dataset, the bits in EXAMPLES of those it has; None if the dataset cannot be looked into."""
+
 EXAMPLES = {
     ("forward", "generate"): 1,
     ("forward", "describe"): 2,
@@ -39,7 +42,7 @@ EXAMPLES = {
 _OF_THE_PAIR = ("images", "source", "source_ref", "licence")
 _COLUMNS = [
     *("pair", "task", "direction", "kind", "instruction", "inputs", "output", "text", "shard"),
-    *("context_pair", "context_dataset"),
+    *("context_pair", "context_dataset", "context_method", "context_score"),
     *_OF_THE_PAIR,
 ]
 
@@ -54,9 +57,9 @@ class _Expected:
 
 
 def check_unit(
-    dataset: Dataset, plan: Plan, unit: int, refs: Sequence[str], examples: Mapping[str, int]
+    dataset: Dataset, plan: Plan, unit: int, refs: Sequence[str], examples_of: ExamplesOf
 ) -> Iterator[Problem]:
-    """Check a committed unit. `refs` are its planned items; `examples` has each pair of the dataset: see EXAMPLES."""
+    """Check a committed unit. `refs` are its planned items; `examples_of` tells of what in-context examples name."""
     name = plan.name(unit)
     # A unit without its manifest is not committed, so the next run writes all its files anew.
     way_out = f"remove manifest/{name}.parquet and run the same command again to write the unit anew"
@@ -65,7 +68,7 @@ def check_unit(
     except ValueError as error:
         yield f"manifest/{name}.parquet", str(error)
         return
-    for file, message in _problems(dataset, plan, unit, commit, refs, examples):
+    for file, message in _problems(dataset, plan, unit, commit, refs, examples_of):
         yield file, f"{message}; {way_out}"
 
 
@@ -82,7 +85,7 @@ def row_groups(data: bytes, schema: pa.Schema, columns: list[str]) -> Iterator[p
 
 
 def _problems(
-    dataset: Dataset, plan: Plan, unit: int, commit: Commit, refs: Sequence[str], examples: Mapping[str, int]
+    dataset: Dataset, plan: Plan, unit: int, commit: Commit, refs: Sequence[str], examples_of: ExamplesOf
 ) -> Iterator[Problem]:
     name = plan.name(unit)
     manifest, rejects = f"manifest/{name}.parquet", f"rejects/{name}.parquet"
@@ -102,8 +105,12 @@ def _problems(
     kinds = dict(Counter(f"{row['direction']} {row['kind']}" for row in rows))
     if (commit.pairs, commit.examples) != (len(pairs), kinds):
         yield manifest, f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
+    if commit.without_context != (without := sum(bool(row["inputs"]) and row["context_pair"] is None for row in rows)):
+        yield manifest, f"records {commit.without_context} examples without an in-context one; its rows have {without}"
     for row in rows:
-        for message in _row_problems(row, pairs[row["pair"]][0], plan, name, examples):
+        for message in _row_problems(row, pairs[row["pair"]][0], plan, name):
+            yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
+        for message in _context_problems(row, plan, examples_of):
             yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
     yield from _shard_problems(dataset, name, commit, pairs)
     try:
@@ -135,12 +142,11 @@ def _rows(data: bytes, schema: pa.Schema, columns: list[str]) -> list[Row]:
     return [row for group in row_groups(data, schema, columns) for row in group.to_pylist()]
 
 
-def _row_problems(row: Row, first: Row, plan: Plan, name: str, examples: Mapping[str, int]) -> Iterator[str]:
+def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
     """A row by itself. `first` is the first row of its pair."""
     if (row["task"], row["shard"]) != (plan.task, f"{name}.tar"):
         yield f"is of task {row['task']!r} and shard {row['shard']!r}"
-    bit = EXAMPLES.get((row["direction"], row["kind"]), 0)
-    if not bit:
+    if (row["direction"], row["kind"]) not in EXAMPLES:
         yield "there is no such direction and kind"
     if any(row[column] != first[column] for column in _OF_THE_PAIR):
         yield f"{', '.join(_OF_THE_PAIR)} are not those of the pair's first row"
@@ -151,14 +157,25 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str, examples: Mapping
         key, role, *ending = image["member"].split(".")
         if (key, role, len(ending)) != (row["pair"], image["role"], 1) or "/" in image["member"]:
             yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
-    context = row["context_pair"]
-    if context is None or row["context_dataset"] is not None:  # another dataset's pairs are not known here
+
+
+def _context_problems(row: Row, plan: Plan, examples_of: ExamplesOf) -> Iterator[str]:
+    """What a row says of its in-context example."""
+    context, database = row["context_pair"], row["context_dataset"]
+    if context is None:
+        if any(row[column] is not None for column in ("context_dataset", "context_method", "context_score")):
+            yield "it has no in-context example, but a dataset, method or score of one"
         return
+    if row["context_method"] is None:
+        yield "it does not say how its in-context example was chosen"
+    examples = examples_of(database or plan.task)
     if context == row["pair"]:
         yield "the pair is its own in-context example"
+    elif examples is None:  # of a dataset that is not here
+        return
     elif context not in examples:
-        yield f"its in-context example, pair {context}, is not in the dataset"
-    elif not examples[context] & bit:
+        yield f"its in-context example, pair {context}, is not in the dataset{f' {database}' if database else ''}"
+    elif not examples[context] & EXAMPLES.get((row["direction"], row["kind"]), 0):
         yield f"its in-context example, pair {context}, has no {row['direction']} {row['kind']} example"
 
 

@@ -17,6 +17,9 @@ from manifests.phash import phash
 from manifests.schema import MANIFEST, REJECTS, Direction, Item, Kind, Pair, Reject, canonical_json
 from manifests.tar import header
 
+_SYNTHESISED = "webp"
+"""The ending of roles that no source file stands for."""
+
 _ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
 
@@ -81,7 +84,7 @@ class UnitWriter:
         assert pair.examples, f"{pair.key} has no example, so no manifest row would name it"
         images = []
         for image in pair.images:
-            member = f"{pair.key}.{image.role}.{self._suffixes[image.role]}"
+            member = f"{pair.key}.{image.role}.{self._suffixes.get(image.role, _SYNTHESISED)}"
             images.append(
                 {
                     "role": image.role,

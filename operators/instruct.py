@@ -19,6 +19,9 @@ class Instruct:
     version: ClassVar[int] = 1
     forward: tuple[str, ...]
     reverse: tuple[str, ...] = ()
+    with_caption: bool = False
+    """Whether the forward instruction goes on with the source's caption, if it has one: a map alone leaves open what
+    the image shows."""
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         forward = Example(
@@ -26,7 +29,7 @@ class Instruct:
             kind="generate",
             inputs=("input",),
             output="target",
-            instruction=pick(self.forward, seed, "forward"),
+            instruction=self._forward(pair, seed),
         )
         examples = (*pair.examples, forward)
         if self.reverse:
@@ -40,6 +43,11 @@ class Instruct:
             examples = (*examples, reverse)
         step = Step(operator=self.name, version=self.version, seed=seed)
         return replace(pair, examples=examples, steps=(*pair.steps, step))
+
+    def _forward(self, pair: Pair, seed: int) -> str:
+        phrase = pick(self.forward, seed, "forward")
+        caption = " ".join(pair.texts.get("caption", "").split()) if self.with_caption else ""
+        return f"{phrase} {caption}".rstrip()
 
 
 def pick(pool: tuple[str, ...], seed: int, name: str) -> str:

@@ -56,5 +56,5 @@ def line_kernel(length_px: int, angle_deg: float) -> np.ndarray[tuple[int, int],
     angle = np.deg2rad(angle_deg)
     along = x * np.cos(angle) + y * np.sin(angle)
     off = np.abs(x * np.sin(angle) - y * np.cos(angle))
-    kernel = (1 - off).clip(0, 1) * (np.abs(along) <= length_px / 2)
+    kernel = (1 - off).clip(0, 1) * (length_px / 2 + 0.5 - np.abs(along)).clip(0, 1)  # the end pixels by their share
     return np.asarray(kernel / kernel.sum(), np.float32)

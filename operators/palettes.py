@@ -4,7 +4,7 @@ Encoded without loss and decoded by the nearest colour, so a model's imperfect o
 value" everywhere (depth not measured, class "other", no normal).
 
     kind     colours                                           quantisation error, at most
-    depth    1,530 steps along a path through the RGB cube     10 m / 1,530 / 2 = 3.3 mm
+    depth    1,275 steps along a path through the RGB cube     10 m / 1,275 / 2 = 4 mm
     normals  one byte an axis                                  0.4 degrees
     labels   one colour a class (operators/ade20k.py)          none
 """
@@ -27,12 +27,14 @@ Metres = npt.NDArray[np.float32]
 MAX_DEPTH_M = 10.0
 """The end of the fixed range: NYU-v2's own cap (https://github.com/cleinc/bts). What lies beyond has no value."""
 
-# Corners of the RGB cube along edges, so that neighbouring depths have neighbouring colours and none occurs twice.
+# Corners of the RGB cube: 255 steps from each to the next, so that neighbouring depths have neighbouring colours, none
+# occurs twice, and the two ends are far apart.
 _PATHS = {
-    # Near is red, far is violet: the rainbow that depth maps are usually shown in.
-    "rainbow": ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 1)),
-    # Section 4.4 tests depth with a palette unseen in training: other corners, in another order, white to near-black.
-    "unseen": ((255, 255, 255), (255, 255, 0), (255, 0, 0), (255, 0, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0)),
+    # Near is red, far is violet: the rainbow that depth maps are usually shown in, along the cube's edges.
+    "rainbow": ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255)),
+    # Section 4.4 tests depth with a palette unseen in training: red to white and on to violet, across the cube's faces,
+    # with nothing in common with the rainbow but the five corners where they cross.
+    "unseen": ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0), (255, 0, 255)),
 }
 DEPTH_PALETTES = tuple(_PATHS)
 

@@ -8,15 +8,17 @@ an offset and an opacity by its own seed. The layers wrap around, so any offset 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
-from manifests.images import Pixels, decode_rgb, encode_lossless
-from manifests.schema import Pair, Step
+from manifests.images import Pixels
+from manifests.schema import Pair
+from operators.synthesis import clean_pixels, with_input
 
 BANK_LAYERS = 32
 """Layers in the bank; mirrored, 64 combinations of density, angle and length. 1 MiB each."""
@@ -43,16 +45,12 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Rain:
-    """Gives a pair that has only a target its rainy input. A pair that came with an input passes unchanged."""
+    """Gives a pair that has only a target its rainy input."""
 
     name: ClassVar[str] = "rain"
     version: ClassVar[int] = 1
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
-        if pair.image("input"):
-            return pair
-        target = pair.image("target")
-        assert target, "a pair without an input has a target"
         random = np.random.default_rng(seed)
         number = int(random.integers(BANK_LAYERS))
         layer = bank_layer(number)
@@ -60,25 +58,37 @@ class Rain:
         x_px, y_px = (int(value) for value in random.integers(_LAYER_PX, size=2))
         opacity = round(float(random.uniform(*_OPACITY)), 3)
 
-        clean = decode_rgb(target.data)
+        clean = clean_pixels(pair)
         streaks = _window(layer.streaks, x_px, y_px, clean.shape[1], clean.shape[0])
         rainy = screen(clean, cv2.flip(streaks, 1) if mirrored else streaks, opacity)
-        step = Step(
-            operator=self.name,
-            version=self.version,
-            seed=seed,
-            params={
-                "density": layer.density,
-                "angle_deg": -layer.angle_deg if mirrored else layer.angle_deg,
-                "length_px": layer.length_px,
-                "opacity": opacity,
-                "layer": number,
-                "mirrored": mirrored,
-                "x_px": x_px,
-                "y_px": y_px,
-            },
+        params = {
+            "density": layer.density,
+            "angle_deg": -layer.angle_deg if mirrored else layer.angle_deg,
+            "length_px": layer.length_px,
+            "opacity": opacity,
+            "layer": number,
+            "mirrored": mirrored,
+            "x_px": x_px,
+            "y_px": y_px,
+        }
+        return with_input(pair, rainy, self, seed, params)
+
+    @staticmethod
+    def in_words(params: Mapping[str, Any]) -> str:
+        """The streaks in words and numbers, from the parameters that `Rain` recorded."""
+        density = _grade(params["density"], (0.0045, 0.0085), ("sparse", "moderately dense", "dense"))
+        length = _grade(params["length_px"], (22, 36), ("short", "medium-long", "long"))
+        opacity = _grade(params["opacity"], (0.68, 0.82), ("faint", "clearly visible", "strong"))
+        angle_deg = round(params["angle_deg"])
+        if abs(angle_deg) <= 2:
+            lean = "falling almost vertically"
+        else:
+            side = "right" if angle_deg > 0 else "left"
+            lean = f"leaning about {abs(angle_deg)}° from the vertical towards the lower {side}"
+        return (
+            f"{density}, {length} rain streaks of about {params['length_px']} pixels, {lean}, "
+            f"{opacity} at {round(100 * params['opacity'])}% opacity"
         )
-        return replace(pair, images=(encode_lossless("input", rainy), *pair.images), steps=(*pair.steps, step))
 
 
 @lru_cache(maxsize=BANK_LAYERS)
@@ -129,6 +139,10 @@ def _streak_kernel(angle_deg: float, length_px: int) -> np.ndarray[tuple[int, in
 
 def _window(layer: Pixels, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
     """A width x height window of the endlessly repeated layer, from the given offset."""
-    rows = np.arange(y_px, y_px + height_px) % _LAYER_PX
-    columns = np.arange(x_px, x_px + width_px) % _LAYER_PX
-    return layer[rows[:, None], columns]
+    down_px, right_px = (max(0, end - _LAYER_PX) for end in (y_px + height_px, x_px + width_px))
+    repeated = np.pad(layer, ((0, down_px), (0, right_px)), mode="wrap") if down_px or right_px else layer
+    return repeated[y_px : y_px + height_px, x_px : x_px + width_px]
+
+
+def _grade(value: float, bounds: tuple[float, float], words: tuple[str, str, str]) -> str:
+    return words[sum(value >= bound for bound in bounds)]

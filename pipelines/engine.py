@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,14 @@ class UnitFailed(Exception):
 
 
 @contextmanager
-def ray_session(cpus: int | None = None) -> Iterator[None]:
+def ray_session(cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE_BYTES) -> Iterator[None]:
     """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
 
-    `cpus` bounds our own Ray; a cluster has its size.
+    `cpus` and `object_store_bytes` bound our own Ray; a cluster has its size.
     """
     logging.getLogger("ray").setLevel(logging.WARNING)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
         # Inside a submitted job the working directory is set already and must not be set again.
         runtime_env = {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[1]), "excludes": [".git"]}
@@ -56,9 +58,10 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
             address="local",  # never a stale cluster that happens to run on this machine
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
+            object_store_memory=object_store_bytes,
             **quiet,
         )
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which ends the process with a stack dump
     try:
         yield
     finally:
@@ -79,16 +82,18 @@ def run(job: Job, on_commit: Callable[[Commit], None]) -> None:
     if not pending:
         return
     reported = set()
-    for commit in _run_units(job, pending):
-        reported.add(commit.unit)
-        on_commit(commit)
+    # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
+    with closing(_run_units(job, pending)) as commits:
+        for commit in commits:
+            reported.add(commit.unit)
+            on_commit(commit)
     committed = job.dataset.committed()
     for unit in sorted(set(pending) - reported):
         # A unit may be committed though its report was lost with its worker.
         on_commit(job.dataset.commit(job.plan.name(unit)) if unit in committed else _narrow(job, unit))
 
 
-def _run_units(job: Job, units: list[int]) -> Iterator[Commit]:
+def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -98,11 +103,25 @@ def _run_units(job: Job, units: list[int]) -> Iterator[Commit]:
     def make(row: dict[str, Any]) -> dict[str, Any]:
         return {"commit": vars(make_unit(job, row["item"]))}
 
+    class Actor:
+        """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            return make(row)
+
     rows = ray.data.from_items(units, override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        made = rows.map(make, max_retries=UNIT_RETRIES)
+        if job.task.gpus is None:
+            made = rows.map(make, max_retries=UNIT_RETRIES)
+        else:
+            resources = ray.cluster_resources()
+            gpus = job.task.gpus if resources.get("GPU") else 0
+            most = int(resources["GPU"] / gpus) if gpus else int(resources["CPU"])
+            made = rows.map(
+                Actor, num_cpus=1, num_gpus=gpus, concurrency=(1, max(1, most)), max_task_retries=UNIT_RETRIES
+            )
     for row in made.iter_rows():
         yield Commit(**row["commit"])
 

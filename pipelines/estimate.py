@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manifests.schema import Item, Reject, seed_for
+from manifests.schema import Direction, Item, Kind, Pair, seed_for
 from operators.base import Reader
 from pipelines.plan import cut_units
 from pipelines.report import console
 from pipelines.tasks import Task
+from pipelines.unit import NOT_THE_PAIRS_FAULT, WAITS
 
 SAMPLE_ITEMS = 16
 """Items made to estimate bytes and time from. The first few pay for caches, so more are better."""
@@ -25,40 +28,50 @@ class Estimate:
     kept: int
     bytes_per_pair: float
     cpu_s_per_item: float
+    examples: Mapping[tuple[Direction, Kind], int]
+    """Examples of the sampled pairs."""
+    missing: Mapping[tuple[Direction, Kind], int]
+    """Examples that the sampled pairs should have and do not get in this run."""
 
     @property
     def pairs(self) -> int:
         return round(self.items * self.kept / self.sampled)
 
+    def extrapolated(self, counts: Mapping[tuple[Direction, Kind], int]) -> int:
+        """Counts of the sample, for all items."""
+        return round(sum(counts.values()) * self.items / self.sampled)
 
-def estimate(task: Task, reader: Reader, seed: int) -> Estimate:
+
+def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estimate:
     """Make up to SAMPLE_ITEMS items of the source and extrapolate."""
     items = list(reader.items(reader.listing()))
     if not items:
         raise ValueError(f"DATA: {reader.root} holds nothing to read")
-    units = list(cut_units(items, seed, task.pairs_per_shard))
+    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     started_s = time.process_time()
-    sizes = [size for item in sample if (size := _make(task, reader, item, seed)) is not None]
+    pairs = [pair for item in sample if (pair := _make(task, reader, item, seed)) is not None]
+    sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
-        items=len(items),
+        items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=len(sample),
-        kept=len(sizes),
-        bytes_per_pair=sum(sizes) / len(sizes) if sizes else 0.0,
+        kept=len(pairs),
+        bytes_per_pair=sum(sizes) / len(pairs) if pairs else 0.0,
         cpu_s_per_item=(time.process_time() - started_s) / len(sample),
+        examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples),
+        missing=Counter(example for pair in pairs for example in task.missing(pair)),
     )
 
 
 def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
     """The plan as a user reads it."""
-    waiting = task.waiting(reader)
     console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
         "pairs": f"about {estimated.pairs:,} ({estimated.kept} of {estimated.sampled} sampled items were kept)",
-        "examples": f"about {estimated.pairs * (len(task.examples) - len(waiting)):,}",
-        **{f"  {direction} {kind}": reason for (direction, kind), reason in waiting.items()},
+        "examples": f"about {estimated.extrapolated(estimated.examples):,}",
+        **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},
         "shards": f"{estimated.shards:,}, about {estimated.pairs * estimated.bytes_per_pair / 2**20:,.1f} MiB",
         "model calls": "0",
         "CPU hours": f"{estimated.items * estimated.cpu_s_per_item / 3600:.3f}",
@@ -67,12 +80,14 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
         console.print(f"  {name:<18}{value}", highlight=False)
 
 
-def _make(task: Task, reader: Reader, item: Item, seed: int) -> int | None:
-    """Bytes of the images of the pair that an item becomes, None if it is rejected."""
+def _make(task: Task, reader: Reader, item: Item, seed: int) -> Pair | None:
+    """The pair that an item becomes, None if it is rejected."""
     try:
         pair = reader.read(item, task.name)
         for operator in task.operators(reader):
             pair = operator(pair, seed_for(seed, pair.key, operator.name))
-    except Reject:
+    except NOT_THE_PAIRS_FAULT:
+        raise
+    except Exception:  # a Reject, or what a run makes one of
         return None
-    return sum(len(image.data) for image in pair.images)
+    return pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 
 from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
-from operators.base import Reader
+from operators.base import Operator, Reader
 from operators.files import list_files
+from pipelines.locate import locate
 from pipelines.tasks import Task
 
 MIN_SHARDS = 8
@@ -55,23 +56,24 @@ def find_reader(task: Task, data: str | None) -> Reader:
     listing = list_files(root)
     if not listing:
         raise ValueError(f"DATA: {data} is empty")
-    for source in task.sources:
-        reader = source.reader.located(root, listing)
-        if reader:
-            return reader
+    reader = locate(task.sources, root, listing)
+    if reader:
+        return reader
     wanted = "; or ".join(source.layout for source in task.sources)
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
 
 
-def make_job(task: Task, reader: Reader, out: str, seed: int) -> Job:
+def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0) -> Job:
     """List the source, lay out its units and write the plan, or take up the plan of an earlier run.
+
+    `scale` keeps that share of the items, at least one.
 
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
     items = list(reader.items(reader.listing()))
     if not items:
         raise ValueError(f"DATA: {reader.root} holds nothing to read")
-    units = list(cut_units(items, seed, task.pairs_per_shard))
+    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     suffixes = dict(reader.suffixes(items))
     config = _config(task, reader, seed, suffixes, units)
     fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
@@ -82,15 +84,18 @@ def make_job(task: Task, reader: Reader, out: str, seed: int) -> Job:
     return job
 
 
-def cut_units(items: Sequence[Item], seed: int, pairs_per_shard: int) -> Iterator[list[Item]]:
-    """Items in seeded random order, cut into shards whose sizes differ by at most one.
+def cut_units(
+    items: Sequence[Item], seed: int, pairs_per_shard: int, *, contiguous: bool = False, scale: float = 1.0
+) -> Iterator[list[Item]]:
+    """Items in seeded random order, or as they come if `contiguous`, in shards whose sizes differ by at most one.
 
     Shuffled, a shard's pairs are a sample of the dataset: neighbours in a listing are often frames of one video, and
     would make in-context examples that give the answer away.
     """
-    enough = -(-len(items) // pairs_per_shard)
-    fine = min(MIN_SHARDS, -(-len(items) // MIN_PAIRS_PER_SHARD))
-    order = np.random.default_rng(seed).permutation(len(items))
+    order = np.arange(len(items)) if contiguous else np.random.default_rng(seed).permutation(len(items))
+    order = order[: max(1, round(scale * len(items)))]
+    enough = -(-len(order) // pairs_per_shard)
+    fine = min(MIN_SHARDS, -(-len(order) // MIN_PAIRS_PER_SHARD))
     for part in np.array_split(order, max(enough, fine)):
         yield [items[position] for position in part]
 
@@ -108,28 +113,33 @@ def _config(
     digest = hashlib.sha256()
     for unit in units:
         digest.update(canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode())
-    parameters: dict[str, Any] = asdict(reader)  # type: ignore[call-overload]  # readers are dataclasses
-    parameters.pop("root", None)
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task.name,
         "seed": seed,
         "pairs_per_shard": task.pairs_per_shard,
         "source": {
-            **parameters,
+            **_parameters(reader),
             "source": reader.source,
             "licence": reader.licence,
             "reader": type(reader).__name__,
             "version": reader.version,
         },
         "operators": [
-            {"name": operator.name, "version": operator.version, **asdict(operator)}  # type: ignore[call-overload]
+            {"name": operator.name, "version": operator.version, **_parameters(operator)}
             for operator in task.operators(reader)
         ],
         "suffixes": suffixes,
         "items": sum(len(unit) for unit in units),
         "items_sha256": digest.hexdigest(),
     }
+
+
+def _parameters(record: Reader | Operator) -> dict[str, Any]:
+    """The fields of a reader or operator, less those that only say where on this machine something lies."""
+    values: dict[str, Any] = asdict(record)  # type: ignore[call-overload]  # both are dataclasses
+    where = {field.name for field in fields(record) if field.metadata.get("location")} | {"root"}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if name not in where}
 
 
 def _refuse_changed_source(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from pipelines.plan import Job
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
-console = Console()
+# A log file has no width of its own; tables need one in which they can be read.
+console = Console() if sys.stdout.isatty() else Console(width=140)
 
 
 class RunProgress:

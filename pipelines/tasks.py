@@ -1,93 +1,251 @@
-"""The tasks: one declarative record each. Numbers are those of the paper's Tab. 6."""
+"""The tasks: one declarative record each. Factors are those of the paper's Tab. 6."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from manifests.schema import Direction, Kind
+from manifests.schema import Direction, Kind, Pair
 from operators.base import Operator, Reader
-from operators.describe_rain import DescribeRain
+from operators.colour_dense import ColourDense
+from operators.darken import Darken
+from operators.describe import Degradation, Describe
+from operators.detone import Detone
+from operators.edges import Edges
 from operators.gate import Gate
+from operators.hold_out import DropExamples
 from operators.instruct import Instruct
+from operators.instruct_source import Caption, EditInstruction
+from operators.motion_blur import MotionBlur
+from operators.noise import Noise
 from operators.rain import Rain
-from pipelines.sources import BUNDLED, PHOTOS, RAIN13K, Source
+from operators.swap import Swap
+from pipelines import phrasings, sources
+from pipelines.sources import Source
+
+FOUR: tuple[tuple[Direction, Kind], ...] = (
+    ("forward", "generate"),
+    ("reverse", "generate"),
+    ("forward", "describe"),
+    ("reverse", "describe"),
+)
+"""Tab. 6's x4."""
+
+TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
+"""Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the engine needs to know of a task.
+    """What the engine needs to know of a task: what it reads, and the operators that each pair goes through.
 
-    `degrade` synthesises the input of sources that bring only a target, and `describe` tells of it from its recorded
-    parameters; pairs that come complete are described by a vision-language model instead.
+    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `instruct`, `describe` (only of what
+    `degrade` made: other pairs are described by a vision-language model), `hold_out`.
     """
 
     name: str
     prototype_task: str
     sources: tuple[Source, ...]
     """Layouts that DATA may have, tried in this order."""
-    bundled: Source | None
+    bundled: Source | None = None
     """What is read without DATA."""
-    degrade: Operator
-    gate: Operator
+    degrade: Operator | None = None
+    """Makes the input from the target: a degradation, an annotation."""
+    prepare: tuple[Operator, ...] = ()
+    gate: Operator | None = None
     instruct: Operator
-    describe: Operator
-    examples: tuple[tuple[Direction, Kind], ...] = (
-        ("forward", "generate"),
-        ("reverse", "generate"),
-        ("forward", "describe"),
-        ("reverse", "describe"),
-    )
-    """The examples that Tab. 6's factor counts for each pair."""
+    describe: Operator | None = None
+    examples: tuple[tuple[Direction, Kind], ...] = FOUR
+    """The examples that Tab. 6's factor counts for each pair. One that is not made waits for a model."""
+    hold_out: tuple[Operator, ...] = ()
+    """What a recipe removes at the end of the chain (operators/hold_out.py)."""
+    context: Literal["seeded", "raie"] = "seeded"
+    """How in-context examples are chosen: at random, or by the nearest instruction (paper section 3.3)."""
     pairs_per_shard: int = 512
     """A shard of some 100 to 200 MB at 512 px, WebDataset's advice for shards on disk or in a bucket."""
 
+    def missing(self, pair: Pair) -> list[tuple[Direction, Kind]]:
+        """The examples that the task counts for each pair and this one does not have, unless they are held out."""
+        drops = (operator for operator in self.hold_out if isinstance(operator, DropExamples))
+        held_out = {example for operator in drops for example in operator.examples}
+        made = {(example.direction, example.kind) for example in pair.examples}
+        return [example for example in self.examples if example not in made | held_out]
+
+    @property
+    def gpus(self) -> float | None:
+        """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
+        shares = [operator.gpus for operator in (self.degrade, *self.prepare) if isinstance(operator, Edges)]
+        return max(shares, default=None)
+
+    def bound(self, models: str | None) -> Task:
+        """The task with the weights of its models found in a folder. Raises ValueError naming what is missing."""
+        return replace(self, degrade=self.degrade.bound(models)) if isinstance(self.degrade, Edges) else self
+
     def operators(self, reader: Reader) -> tuple[Operator, ...]:
         """The chain that each pair of a reader goes through."""
-        if reader.paired:
-            return (self.gate, self.instruct)
-        return (self.degrade, self.gate, self.instruct, self.describe)
+        made = not reader.paired and self.degrade is not None
+        chain = (
+            self.degrade if made else None,
+            *self.prepare,
+            self.gate,
+            self.instruct,
+            self.describe if made else None,
+            *self.hold_out,
+        )
+        return tuple(operator for operator in chain if operator is not None)
 
-    def waiting(self, reader: Reader) -> dict[tuple[Direction, Kind], str]:
-        """The examples that this reader's pairs do not get, and what they wait for."""
-        if not reader.paired:
-            return {}
-        return {example: "waits for a vision-language model" for example in self.examples if example[1] == "describe"}
+
+def _restoration(
+    name: str,
+    degrade: Degradation,
+    pools: tuple[tuple[str, ...], tuple[str, ...]],
+    read: tuple[Source, ...],
+    texts: tuple[tuple[str, ...], tuple[str, ...]] = (phrasings.DESCRIBE_UNDO, phrasings.DESCRIBE_DO),
+) -> Task:
+    """A low-level task: undo a degradation, or apply it."""
+    return Task(
+        name=name,
+        prototype_task="low-level",
+        sources=(*read, sources.PHOTOS),
+        bundled=sources.BUNDLED,
+        degrade=degrade,
+        gate=Gate(),
+        instruct=Instruct(forward=pools[0], reverse=pools[1]),
+        describe=Describe(degrade=degrade, forward=texts[0], reverse=texts[1]),
+    )
 
 
-DERAIN = Task(
-    name="derain",
-    prototype_task="low-level",
-    sources=(RAIN13K, PHOTOS),
-    bundled=BUNDLED,
-    degrade=Rain(),
-    gate=Gate(),
-    instruct=Instruct(
-        forward=(
-            "Remove the rain from this image.",
-            "Derain the image.",
-            "Make this picture look as if it had not been raining.",
-            "Clear away the rain streaks.",
-            "Restore the clean scene behind the rain.",
-            "Take the rain out of the photo and keep everything else.",
-            "Get rid of the falling rain.",
-            "Show this scene in dry weather, without any rain streaks.",
-            "Please erase the rain.",
-            "Clean up the rainy photo.",
-        ),
-        reverse=(
-            "Add rain to this image.",
-            "Make it rain in this picture.",
-            "Overlay the scene with rain streaks.",
-            "Show this scene in the rain.",
-            "Turn this into a photo taken on a rainy day.",
-            "Put falling rain in front of the scene and keep everything else.",
-            "Let rain fall across the image.",
-            "Synthesise rain on this photo.",
-            "Please add rain streaks.",
-            "Make the weather in this photo rainy.",
-        ),
-    ),
-    describe=DescribeRain(),
+DENOISE = _restoration("denoise", Noise(), (phrasings.DENOISE, phrasings.ADD_NOISE), (sources.DFWB_CROPS, sources.DFWB))
+DEBLUR = _restoration(
+    "deblur",
+    MotionBlur(),
+    (phrasings.DEBLUR, phrasings.ADD_BLUR),
+    (sources.GOPRO_CROPS, sources.GOPRO, sources.GOPRO_GAMMA, sources.GOPRO_FLAT),
+)
+DERAIN = _restoration(
+    "derain",
+    Rain(),
+    (phrasings.DERAIN, phrasings.ADD_RAIN),
+    (sources.RAIN13K,),
+    (phrasings.DESCRIBE_DERAIN, phrasings.DESCRIBE_ADD_RAIN),
+)
+RETOUCH = _restoration(
+    "retouch",
+    Detone(),
+    (phrasings.RETOUCH, phrasings.UNRETOUCH),
+    (sources.FIVEK_480P, sources.FIVEK_EXPERT_C, sources.FIVEK_RETINEXFORMER),
+)
+LOWLIGHT = _restoration(
+    "lowlight",
+    Darken(),
+    (phrasings.LIGHTEN, phrasings.DARKEN),
+    (sources.LOL_V1, sources.LOL_V1_RETINEXFORMER, sources.LOL_V2_REAL, sources.LOL_V2_SYNTHETIC),
 )
 
-TASKS = {task.name: task for task in (DERAIN,)}
+_NYU = (sources.NYU_SYNC, sources.NYU_FRAMES, sources.NYU_LABELED)
+
+DEPTH = Task(
+    name="depth",
+    prototype_task="dense prediction",
+    sources=_NYU,
+    bundled=sources.BUNDLED_STEREO,
+    prepare=(ColourDense(),),
+    instruct=Instruct(forward=phrasings.TO_DEPTH, reverse=phrasings.FROM_DEPTH),
+)
+SEGMENTATION = Task(
+    name="segmentation",
+    prototype_task="dense prediction",
+    sources=(sources.ADE20K,),
+    prepare=(ColourDense(),),
+    instruct=Instruct(forward=phrasings.TO_LABELS, reverse=phrasings.FROM_LABELS),
+)
+NORMAL = Task(
+    name="normal",
+    prototype_task="dense prediction",
+    sources=(sources.SCANNET,),
+    prepare=(ColourDense(),),
+    instruct=Instruct(forward=phrasings.TO_NORMALS, reverse=phrasings.FROM_NORMALS),
+)
+DEPTH2IMG = Task(
+    name="depth2img",
+    prototype_task="controllable generation",
+    sources=_NYU,
+    bundled=sources.BUNDLED_STEREO,
+    prepare=(ColourDense(), Swap()),
+    instruct=Instruct(forward=phrasings.FROM_DEPTH, reverse=phrasings.TO_DEPTH),
+)
+SEG2IMG = Task(
+    name="seg2img",
+    prototype_task="controllable generation",
+    sources=(sources.ADE20K,),
+    prepare=(ColourDense(), Swap()),
+    instruct=Instruct(forward=phrasings.FROM_LABELS, reverse=phrasings.TO_LABELS),
+)
+NORMAL2IMG = Task(
+    name="normal2img",
+    prototype_task="controllable generation",
+    sources=(sources.SCANNET,),
+    prepare=(ColourDense(), Swap()),
+    instruct=Instruct(forward=phrasings.FROM_NORMALS, reverse=phrasings.TO_NORMALS),
+)
+HED2IMG = Task(
+    name="hed2img",
+    prototype_task="controllable generation",
+    sources=(sources.LAION_AESTHETICS, sources.PHOTOS),
+    bundled=sources.BUNDLED,
+    degrade=Edges(detector="hed"),
+    instruct=Instruct(forward=phrasings.FROM_EDGES, reverse=phrasings.TO_EDGES, with_caption=True),
+)
+MLSD2IMG = Task(
+    name="mlsd2img",
+    prototype_task="controllable generation",
+    sources=(sources.LAION_AESTHETICS, sources.PHOTOS),
+    bundled=sources.BUNDLED,
+    degrade=Edges(detector="mlsd"),
+    instruct=Instruct(forward=phrasings.FROM_LINES, reverse=phrasings.TO_LINES, with_caption=True),
+)
+TEXT2IMG = Task(
+    name="text2img",
+    prototype_task="text-to-image",
+    sources=(sources.LAION_AESTHETICS,),
+    instruct=Caption(),
+    examples=TWO,
+)
+ULTRAEDIT = Task(
+    name="ultraedit",
+    prototype_task="editing",
+    sources=(sources.ULTRAEDIT,),
+    gate=Gate(),
+    instruct=EditInstruction(),
+    context="raie",
+)
+MAGICBRUSH = Task(
+    name="magicbrush",
+    prototype_task="editing",
+    sources=(sources.MAGICBRUSH,),
+    gate=Gate(),
+    instruct=EditInstruction(),
+    context="raie",
+)
+
+TASKS = {
+    task.name: task
+    for task in (
+        DENOISE,
+        DEBLUR,
+        DERAIN,
+        RETOUCH,
+        LOWLIGHT,
+        DEPTH,
+        SEGMENTATION,
+        NORMAL,
+        DEPTH2IMG,
+        SEG2IMG,
+        NORMAL2IMG,
+        HED2IMG,
+        MLSD2IMG,
+        TEXT2IMG,
+        ULTRAEDIT,
+        MAGICBRUSH,
+    )
+}

@@ -12,7 +12,10 @@ from operators.base import Operator
 from operators.context import choose_contexts
 from pipelines.plan import Job
 
-_NOT_THE_PAIRS_FAULT = (OSError, MemoryError)
+WAITS = "waits for a vision-language model"
+"""Why an example that a task has is not made of a pair. It is absent rather than invented."""
+
+NOT_THE_PAIRS_FAULT = (OSError, MemoryError)
 """A full disk, a lost connection: the unit fails and is tried again, the pair is not blamed."""
 
 
@@ -46,9 +49,9 @@ def make_unit(
     pairs = [stored.pair for stored in writer.stored]
     contexts, needing = choose_contexts(pairs, job.seed)
     missing: Counter[str] = Counter()
-    for (direction, kind), reason in job.task.waiting(job.reader).items():
-        missing[f"{direction} {kind} ({reason})"] += len(pairs)
-    return writer.commit(contexts, needing, +missing)
+    for pair in pairs:
+        missing.update(f"{direction} {kind} ({WAITS})" for direction, kind in job.task.missing(pair))
+    return writer.commit(contexts, needing, missing)
 
 
 def _make_pair(job: Job, item: Item, operators: tuple[Operator, ...], writer: UnitWriter) -> None:
@@ -61,7 +64,7 @@ def _make_pair(job: Job, item: Item, operators: tuple[Operator, ...], writer: Un
             pair = operator(pair, seed_for(job.seed, pair.key, operator.name))
     except Reject as reject:
         writer.reject(item, job.reader.source, step, reject)
-    except _NOT_THE_PAIRS_FAULT:
+    except NOT_THE_PAIRS_FAULT:
         raise
     except Exception as error:  # whatever one pair does to an operator must not stop the unit
         writer.reject(item, job.reader.source, step, Reject("error", f"{type(error).__name__}: {error}"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipelines import engine
 from pipelines.__main__ import main
 from pipelines.plan import Job
 from pipelines.tasks import DERAIN, TASKS, Task
+from pipelines.unit import make_unit
 from tests.datasets import examples, finish_job, make_dataset, plan_job, rejects, sha256_by_file, totals
 from tests.pipelines.hazards import DiskIsFull, KillsWorker
 from tests.sources import write_photos
@@ -104,6 +106,29 @@ def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     made = plan_job(out, photos, task=task).dataset
     assert {row["source_ref"] for row in examples(made)} == REFS
     assert totals(made)["rejects"] == 0
+
+
+def test_an_interrupted_run_is_over_before_its_exception_is_handled(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exception keeps the generator alive, which, closed later, would call a Ray that has been shut down."""
+    job = plan_job(tmp_path, photos)
+    closed = []
+
+    def two_commits(job: Job, units: list[int]) -> Iterator[Commit]:
+        try:
+            yield from (make_unit(job, unit) for unit in units)
+        finally:
+            closed.append(True)
+
+    def interrupt(commit: Commit) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_run_units", two_commits)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        engine.run(job, interrupt)
+    assert caught.traceback and closed == [True]
+    assert job.dataset.committed() == {0}
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -84,11 +84,11 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> tuple[Pa
     folder = tmp_path_factory.mktemp("pairs")
     rainy = {name: encode(photo(number) // 2, "JPEG", quality=90) for number, name in enumerate(GOOD)}
     rainy["turned.jpg"] = turned_jpeg(photo(5) // 2, 6)
-    files = {f"input/{name}": data for name, data in rainy.items()}
-    files |= {f"target/{name}": data for name, data in GOOD.items()}
-    for name, data in BAD.items():  # once on either side
-        files |= {f"input/{name}": data, f"target/{name}": _LONG}
-        files |= {f"input/target {name}": _LONG, f"target/target {name}": data}
+    files = {f"input/{name}": file for name, file in rainy.items()}
+    files |= {f"target/{name}": file for name, file in GOOD.items()}
+    for name, broken in BAD.items():  # once on either side
+        files |= {f"input/{name}": broken, f"target/{name}": _LONG}
+        files |= {f"input/target {name}": _LONG, f"target/target {name}": broken}
     files |= {"input/no target.jpg": rainy_jpeg(0), "target/no input.jpg": jpeg(0)}
     files |= {"input/smaller.jpg": encode(photo(0, 40, 40), "JPEG"), "target/smaller.jpg": jpeg(0)}
     files |= {"input/same.png": encode(photo(0)), "target/same.png": encode(photo(0), compress_level=1)}

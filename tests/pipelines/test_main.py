@@ -103,7 +103,7 @@ def test_a_relative_out_is_refused_inside_a_submitted_job(
 def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """By Ctrl-C, which reaches the whole process group, then by the SIGTERM of a scheduler, which reaches the driver."""
+    """By Ctrl-C, which reaches the whole process group, then by a scheduler's SIGTERM, which reaches the driver."""
     command = shards_command(undisturbed.data, tmp_path, "--cpus", "1")
     for number, send in ((signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)):
         before = committed(tmp_path)

@@ -55,7 +55,7 @@ def test_another_configuration_is_refused(tmp_path: Path, change: Task) -> None:
     job = plan_job(tmp_path, data)
     with pytest.raises(DatasetError, match="holds data of another configuration"):
         plan_job(tmp_path, data, task=change)
-    assert job.dataset.plan() == job.plan
+    assert job.dataset.plan().fingerprint == job.plan.fingerprint
 
 
 def test_another_version_of_an_operator_is_another_configuration(
@@ -81,7 +81,7 @@ def test_a_changed_source_is_refused(tmp_path: Path, change: str) -> None:
             (data / "0001.jpg").rename(data / "1.jpg")
         case "resized":
             (data / "0001.jpg").write_bytes((data / "0002.jpg").read_bytes() + b"1")
-    with pytest.raises(DatasetError, match="another configuration .*items_sha256"):
+    with pytest.raises(DatasetError, match=r"another configuration .*items_sha256"):
         plan_job(tmp_path, data)
 
 
@@ -96,14 +96,14 @@ def test_a_source_file_modified_since_the_plan_is_refused_until_all_is_made(tmp_
         plan_job(tmp_path, data)
     make_unit(job, 1)
     finish_job(job)
-    assert plan_job(tmp_path, data).plan == job.plan  # nothing more is read from the source
+    assert plan_job(tmp_path, data).plan.fingerprint == job.plan.fingerprint  # nothing more is read from the source
 
 
 def test_a_moved_or_copied_source_is_the_same(tmp_path: Path) -> None:
     data = write_photos(tmp_path / "photos", 4)
     job = plan_job(tmp_path, data)
     moved = data.rename(tmp_path / "elsewhere")
-    assert plan_job(tmp_path, moved).plan == job.plan
+    assert plan_job(tmp_path, moved).plan.fingerprint == job.plan.fingerprint
 
 
 def test_the_nested_layout_makes_the_same_plan_from_either_folder(tmp_path: Path) -> None:

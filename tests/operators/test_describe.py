@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 
 from manifests.schema import Pair, Step
-from operators.describe_rain import _FORWARD, _QUESTIONS, _REVERSE, DescribeRain, describe_streaks
+from operators.describe import QUESTIONS
 from operators.rain import Rain
+from pipelines.phrasings import DESCRIBE_ADD_RAIN, DESCRIBE_DERAIN
+from pipelines.tasks import DERAIN
 from tests.sources import lossless, pair_of, photo
+
+DESCRIBE = DERAIN.describe
+assert DESCRIBE
 
 MIDDLE = {"density": 0.006, "angle_deg": 12.4, "length_px": 30, "opacity": 0.75}
 
 
 def test_middle_values_in_words_and_numbers() -> None:
-    assert describe_streaks(MIDDLE) == (
+    assert Rain.in_words(MIDDLE) == (
         "moderately dense, medium-long rain streaks of about 30 pixels, "
         "leaning about 12° from the vertical towards the lower right, clearly visible at 75% opacity"
     )
@@ -46,45 +51,45 @@ def test_middle_values_in_words_and_numbers() -> None:
     ],
 )
 def test_each_grade_begins_where_it_says(name: str, value: float, words: str) -> None:
-    text = describe_streaks({**MIDDLE, name: value})
+    text = Rain.in_words({**MIDDLE, name: value})
     # "dense" is also the end of "moderately dense": compared from the start of the text.
     assert text.startswith(words) if name == "density" else words in text
 
 
 def test_both_directions_are_described_with_the_recorded_streaks() -> None:
-    pair = DescribeRain()(_rainy(MIDDLE), 3)
+    pair = DESCRIBE(_rainy(MIDDLE), 3)
     forward, reverse = pair.examples
     assert (forward.direction, forward.kind, forward.inputs) == ("forward", "describe", ("input", "target"))
     assert (reverse.direction, reverse.kind, reverse.inputs) == ("reverse", "describe", ("target", "input"))
-    for example, templates in ((forward, _FORWARD), (reverse, _REVERSE)):
+    for example, templates in ((forward, DESCRIBE_DERAIN), (reverse, DESCRIBE_ADD_RAIN)):
         assert example.output is None
-        assert example.instruction in _QUESTIONS
-        assert example.text in {template.format(rain=describe_streaks(MIDDLE)) for template in templates}
-    assert DescribeRain()(_rainy(MIDDLE), 3) == pair
+        assert example.instruction in QUESTIONS
+        assert example.text in {template.format(what=Rain.in_words(MIDDLE)) for template in templates}
+    assert DESCRIBE(_rainy(MIDDLE), 3) == pair
 
 
 def test_every_template_and_question_is_used_in_its_own_direction() -> None:
-    pairs = [DescribeRain()(_rainy(MIDDLE), seed) for seed in range(200)]
-    streaks = describe_streaks(MIDDLE)
-    for position, templates in enumerate((_FORWARD, _REVERSE)):
+    pairs = [DESCRIBE(_rainy(MIDDLE), seed) for seed in range(200)]
+    streaks = Rain.in_words(MIDDLE)
+    for position, templates in enumerate((DESCRIBE_DERAIN, DESCRIBE_ADD_RAIN)):
         made = [pair.examples[position] for pair in pairs]
-        assert {example.text for example in made} == {template.format(rain=streaks) for template in templates}
-        assert {example.instruction for example in made} == set(_QUESTIONS)
+        assert {example.text for example in made} == {template.format(what=streaks) for template in templates}
+        assert {example.instruction for example in made} == set(QUESTIONS)
 
 
 def test_texts_read_as_sentences_and_say_which_way_it_went() -> None:
-    for template in (*_FORWARD, *_REVERSE):
-        text = template.format(rain=describe_streaks(MIDDLE))
+    for template in (*DESCRIBE_DERAIN, *DESCRIBE_ADD_RAIN):
+        text = template.format(what=Rain.in_words(MIDDLE))
         assert text[0].isupper() and text.endswith(".") and "{" not in text
-    assert not set(_FORWARD) & set(_REVERSE)
+    assert not set(DESCRIBE_DERAIN) & set(DESCRIBE_ADD_RAIN)
 
 
 def test_it_tells_of_what_the_rain_operator_records() -> None:
     pair = Rain()(pair_of(lossless("target", photo(0))), 11)
     step = pair.step("rain")
     assert step
-    text = DescribeRain()(pair, 0).examples[0].text
-    assert text and describe_streaks(step.params) in text
+    text = DESCRIBE(pair, 0).examples[0].text
+    assert text and Rain.in_words(step.params) in text
 
 
 def _rainy(params: dict[str, Any]) -> Pair:

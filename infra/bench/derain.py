@@ -1,0 +1,197 @@
+"""CPU time of the derain job: our engine, a plain two-process script, naive Ray Data. `make bench` runs it.
+
+synthesis       a folder of clean 512 px JPEG photos; the rainy input is synthesised and encoded without loss
+pass-through    Rain13K's layout of 512 px JPEG pairs; files are copied after a check
+
+The arms, which run in turn, round by round, on warm workers (a first round is not measured):
+
+ours            what `make shards` does: plan, units on Ray, dataset.json
+plain           `plain.py` in a pool of two processes; synthesis once with the encoder that ours uses (lossless WebP
+                at its fastest), so that the ratio is about the code, and once with cv2's default PNG
+naive           `naive.py` on the same Ray
+encoder         the WebP encoder alone on such images: the share of ours and of plain that neither can change
+
+CPU time is that of the process tree: driver, raylet, GCS and workers, or script and pool. Wall time is printed too, but
+is noise on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from infra.bench.fixtures import SIDE_PX, write_photos, write_rain13k
+from infra.bench.meter import Meter, descendants
+from infra.bench.naive import copy_pairs, synthesise_folder
+from infra.bench.plain import Encode, add_rain, decode, encode_png, encode_webp, pass_through, synthesise, write_shard
+from manifests.finish import finish
+from pipelines import engine
+from pipelines.plan import find_reader, make_job, versions
+from pipelines.tasks import DERAIN
+
+Arm = Callable[[Path, Path], float | None]
+"""Reads the first folder, writes below the second. Returns CPU seconds if it measures itself."""
+
+PROCESSES = 2
+_SHARDS = 8  # as many as the engine makes of up to 4,096 pairs
+_OBJECT_STORE_BYTES = 2 * 2**30  # naive Ray Data keeps images in it; without room it would spill them to disk
+AIMS = {"synthesis": 0.6, "pass-through": 1.5}
+"""What ours may cost, in CPU time of plain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one arm in one round, seconds."""
+
+    cpu_s: float
+    wall_s: float
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for mode, write in (("synthesis", write_photos), ("pass-through", write_rain13k)):
+            if mode in arguments.modes:
+                write(root / mode, arguments.pairs)
+        spawn = multiprocessing.get_context("spawn")  # forks of a process that runs Ray are not safe
+        pool = stack.enter_context(
+            ProcessPoolExecutor(PROCESSES, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,))
+        )
+        list(pool.map(time.sleep, [0.5] * PROCESSES))  # starts all its processes
+        pooled = descendants()
+        stack.enter_context(engine.ray_session(PROCESSES, object_store_bytes=_OBJECT_STORE_BYTES))
+        for mode in arguments.modes:
+            costs = _rounds(_arms(mode, pool), root / mode, root / "out" / mode, pooled, arguments.rounds)
+            _print_table(mode, arguments.pairs, costs)
+    return 0
+
+
+def _rounds(
+    arms: Mapping[str, Arm], folder: Path, out: Path, pooled: set[int], rounds: int
+) -> Mapping[str, Sequence[Cost]]:
+    """Every arm in turn, `rounds` times after one that is not measured. `pooled`: processes of the plain script."""
+    costs: dict[str, list[Cost]] = {name: [] for name in arms}
+    for number in range(rounds + 1):
+        for name, arm in arms.items():
+            place = out / f"{number}-{name}"
+            place.mkdir(parents=True)
+            on_ray = name in ("ours", "naive")
+            with Meter(lambda pid, on_ray=on_ray: (pid in pooled) != on_ray) as meter:  # type: ignore[misc]
+                own_s = arm(folder, place)
+            shutil.rmtree(place)
+            if number:
+                costs[name].append(Cost(cpu_s=meter.cpu_s if own_s is None else own_s, wall_s=meter.wall_s))
+    return costs
+
+
+def _arms(mode: str, pool: ProcessPoolExecutor) -> Mapping[str, Arm]:
+    if mode == "pass-through":
+        return {"ours": ours, "plain": partial(plain, pool, _copy_shard), "naive": copy_pairs}
+    return {
+        "ours": ours,
+        "plain": partial(plain, pool, partial(_synthesise_shard, "webp", encode_webp)),
+        "plain PNG": partial(plain, pool, partial(_synthesise_shard, "png", encode_png)),
+        "naive": synthesise_folder,
+        "encoder": partial(encoder, pool),
+    }
+
+
+def ours(folder: Path, out: Path) -> None:
+    """What `make shards` does, less its progress line."""
+    reader = find_reader(DERAIN, str(folder))
+    job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
+    engine.run(job, lambda commit: None)
+    totals = finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
+    assert not totals.rejects, totals.rejects
+
+
+def plain(
+    pool: ProcessPoolExecutor, make_shard: Callable[[Sequence[Path], Path, str], int], folder: Path, out: Path
+) -> None:
+    """A shard at a time, in a pool of two processes."""
+    paths = _paths(folder)
+    made = [pool.submit(make_shard, paths[n::_SHARDS], out, f"derain-{n:06d}") for n in range(_SHARDS)]
+    assert sum(future.result() for future in made) == len(paths)
+
+
+def encoder(pool: ProcessPoolExecutor, folder: Path, out: Path) -> float:
+    """CPU seconds of encoding the rainy images alone."""
+    paths = _paths(folder)
+    return sum(pool.map(_encode_only, [paths[n::_SHARDS] for n in range(_SHARDS)]))
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted((folder / "input" if (folder / "input").is_dir() else folder).iterdir())
+
+
+def _synthesise_shard(ending: str, encode: Encode, paths: Sequence[Path], out: Path, name: str) -> int:
+    return write_shard((synthesise(path.read_bytes(), path.name, ending, encode) for path in paths), out, name)
+
+
+def _copy_shard(paths: Sequence[Path], out: Path, name: str) -> int:
+    return write_shard((pair for path in paths if (pair := pass_through(path))), out, name)
+
+
+def _encode_only(paths: Sequence[Path]) -> float:
+    cpu_s = 0.0
+    for number, path in enumerate(paths):
+        clean = decode(path.read_bytes())
+        assert clean is not None, path
+        rainy, _ = add_rain(clean, number)
+        cpu_s -= time.process_time()
+        encode_webp(rainy)
+        cpu_s += time.process_time()
+    return cpu_s
+
+
+def _print_table(mode: str, pairs: int, costs: Mapping[str, Sequence[Cost]]) -> None:
+    rounds = len(costs["ours"])
+    print(f"\n{mode}: {pairs:,} pairs of {SIDE_PX} px, {rounds} rounds, {PROCESSES} processes; median (min - max)")
+    print(f"{'':<12}{'CPU ms a pair':>24}{'CPU against plain':>26}{'wall s, noise':>18}")
+    for name, measured in costs.items():
+        per_pair = _spread([1_000 * cost.cpu_s / pairs for cost in measured], 1)
+        wall = f"{statistics.median(cost.wall_s for cost in measured):.1f}" if name != "encoder" else ""
+        print(f"{name:<12}{per_pair:>24}{_ratio(costs, name, 'plain'):>26}{wall:>18}")
+    if "encoder" in costs:
+        print(f"ours against plain PNG: {_ratio(costs, 'ours', 'plain PNG')}")
+        print(
+            f"ours against plain, the encoder's time taken off both: {_ratio(costs, 'ours', 'plain', less='encoder')}"
+        )
+    print(f"aim: ours against plain at most {AIMS[mode]}", flush=True)
+
+
+def _ratio(costs: Mapping[str, Sequence[Cost]], above: str, below: str, less: str | None = None) -> str:
+    """Round by round, since neighbours in time share the machine's mood."""
+    off = [cost.cpu_s for cost in costs[less]] if less else [0.0] * len(costs[above])
+    rounds = zip(costs[above], costs[below], off, strict=True)
+    return _spread([(a.cpu_s - o) / (b.cpu_s - o) for a, b, o in rounds], 2)
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.bench.derain", description="The derain job, side by side.")
+    parser.add_argument("--pairs", type=int, default=500, help="in each folder (default: 500)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured, after one that is not (default: 3)")
+    parser.add_argument("--modes", nargs="+", choices=list(AIMS), default=list(AIMS), help="(default: both)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Measures CPU time and memory of this process and its descendants while a block runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import ray  # noqa: F401  # isort: skip  # it brings psutil along and makes it importable
+import psutil
+
+_SAMPLE_EVERY_S = 0.25
+_WORKER = "ray::"  # how Ray names the processes that run tasks, idle ones too
+
+
+Kind = Literal["driver", "workers", "rest of Ray"]
+KINDS: tuple[Kind, ...] = ("driver", "workers", "rest of Ray")
+
+
+@dataclass
+class _Seen:
+    kind: Kind
+    before_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+
+
+class Meter:
+    """`with Meter() as meter: ...`, then its figures. `counts` says of a descendant's id whether it is to count.
+
+    A thread looks every quarter second, so that a process that ends inside the block counts with what it had used by
+    then. A process that was there before counts from its state at the beginning.
+    """
+
+    def __init__(self, counts: Callable[[int], bool] = lambda pid: True) -> None:
+        self._counts = counts
+        self._root = psutil.Process()
+        self._seen: dict[tuple[int, float], _Seen] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.wall_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._look(first=True)
+        self._thread.start()
+        self.wall_s = -time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.wall_s += time.perf_counter()
+        self._done.set()
+        self._thread.join()
+        self._look()
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time of all that counted, seconds."""
+        return sum(seen.cpu_s - seen.before_s for seen in self._seen.values())
+
+    def cpu_s_of(self, kind: Kind) -> float:
+        """The share of one kind of process. Workers are those of Ray; the pool of a plain script counts as "rest"."""
+        return sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
+
+    def peak_rss_bytes(self, kind: Kind) -> int:
+        """Largest resident set of one process of a kind that was seen; shared memory that it has mapped is in it."""
+        return max((seen.peak_rss_bytes for seen in self._seen.values() if seen.kind == kind), default=0)
+
+    def _watch(self) -> None:
+        while not self._done.wait(_SAMPLE_EVERY_S):
+            self._look()
+
+    def _look(self, *, first: bool = False) -> None:
+        below = (process for process in self._root.children(recursive=True) if self._counts(process.pid))
+        for process in (self._root, *below):
+            try:
+                with process.oneshot():
+                    times, rss_bytes = process.cpu_times(), process.memory_info().rss
+                    kind = self._kind(process)
+            except psutil.Error:  # it has just ended
+                continue
+            identity = (process.pid, process.create_time())
+            cpu_s = times.user + times.system
+            seen = self._seen.setdefault(identity, _Seen(kind, cpu_s if first else 0.0, cpu_s, 0))
+            seen.kind, seen.cpu_s = kind, cpu_s  # an idle worker is renamed when it gets work
+            seen.peak_rss_bytes = max(seen.peak_rss_bytes, rss_bytes)
+
+    def _kind(self, process: psutil.Process) -> Kind:
+        if process == self._root:
+            return "driver"
+        return "workers" if process.cmdline()[:1] and process.cmdline()[0].startswith(_WORKER) else "rest of Ray"
+
+
+def descendants() -> set[int]:
+    """Ids of all processes below this one."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}

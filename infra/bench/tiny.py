@@ -1,0 +1,79 @@
+"""A task whose pairs cost next to nothing, so that what a work unit itself costs can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from manifests.images import encode_lossless
+from manifests.schema import Item, Pair, pair_key
+from operators.files import SourceFile
+from operators.instruct import Instruct
+from pipelines.tasks import Task
+
+_PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+_INPUT, _TARGET = encode_lossless("input", _PIXELS), encode_lossless("target", 255 - _PIXELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyPairs:
+    """`count` pairs of 8 x 8 px images that were encoded once per process."""
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = True
+    contiguous: ClassVar[bool] = False
+    source: ClassVar[str] = "tiny"
+    licence: ClassVar[str] = "none"
+    root: ClassVar[str] = ""
+    count: int
+
+    def listing(self) -> Sequence[SourceFile]:
+        return ()
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        return self
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        return (Item(ref=str(index), files=(), index=index) for index in range(self.count))
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        return {"input": "webp", "target": "webp"}
+
+    def read(self, item: Item, task: str) -> Pair:
+        return Pair(
+            key=pair_key(task, item.ref),
+            source=self.source,
+            source_ref=item.ref,
+            licence=self.licence,
+            images=(_INPUT, _TARGET),
+            group=item.ref,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOp:
+    """Leaves a pair as it is."""
+
+    name: ClassVar[str] = "no_op"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        return pair
+
+
+TINY = Task(
+    name="tiny",
+    prototype_task="low-level",
+    sources=(),
+    bundled=None,
+    degrade=NoOp(),
+    gate=NoOp(),
+    instruct=Instruct(forward=("Go.",)),
+    describe=NoOp(),
+    examples=(("forward", "generate"),),
+    pairs_per_shard=1,
+)
+"""One pair a shard: every item is a work unit."""

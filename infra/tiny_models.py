@@ -1,0 +1,87 @@
+"""Writes small, randomly initialised checkpoints in the on-disk formats of the real ones: `make tiny-models`.
+
+With them every model operator runs end to end without a download; only the path differs from a real run. HED and MLSD
+have one architecture each, so these are full-sized, with random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from operators.edges import WEIGHTS
+
+_MLSD_REACH_PX = 10.0
+"""Standard deviation of a line's ends about its middle, in MLSD's map of half the image's size."""
+
+
+def write_annotators(folder: Path) -> None:
+    """The two edge detectors: HED's map varies smoothly over a photo, MLSD finds some lines in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional detectors that are not installed
+        from controlnet_aux.hed import ControlNetHED_Apache2
+        from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
+    torch.manual_seed(0)
+    picture_BCHW = functional.interpolate(255 * torch.rand(1, 3, 16, 16), scale_factor=8, mode="bilinear")
+    hed = ControlNetHED_Apache2().eval()
+    mlsd = MobileV2_MLSD_Large().eval()
+    with torch.no_grad():
+        hed.norm.fill_(127.5)
+        _initialise(hed)
+        blocks = (hed.block1, hed.block2, hed.block3, hed.block4, hed.block5)
+        for block, output_B1HW in zip(blocks, hed(picture_BCHW), strict=True):
+            _standardise(block.projection, output_B1HW)
+            block.projection.weight *= 2  # the mean of the five is what counts: most of the range of a sigmoid
+            block.projection.bias *= 2
+        _initialise(mlsd)
+        last = mlsd.block23.conv3
+        _standardise(last, _output(mlsd, last, functional.pad(picture_BCHW, (0, 0, 0, 0, 0, 1), value=1) / 127.5 - 1))
+        # Of its 16 channels, 7 is a line's score, 8 to 11 are the ways to its two ends: controlnet_aux/mlsd/utils.py.
+        # A score counts from 0.1 on, a logit of -2.2: about every local maximum becomes a line.
+        last.weight[8:12] *= _MLSD_REACH_PX
+    torch.save(hed.state_dict(), folder / WEIGHTS["hed"])
+    torch.save(mlsd.state_dict(), folder / WEIGHTS["mlsd"])
+
+
+def _initialise(model: nn.Module) -> None:
+    """Convolutions that keep the scale of what passes through them; PyTorch's own shrink it, layer by layer."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _standardise(layer: nn.Conv2d, output_BCHW: torch.Tensor) -> None:
+    """Rescale a layer so that what it gave has mean 0 and standard deviation 1 in each channel."""
+    assert layer.bias is not None
+    std_C, mean_C = torch.std_mean(output_BCHW, (0, 2, 3))
+    layer.weight /= std_C[:, None, None, None]
+    layer.bias.copy_((layer.bias - mean_C) / std_C)
+
+
+def _output(model: nn.Module, layer: nn.Module, input_BCHW: torch.Tensor) -> torch.Tensor:
+    """What a layer inside a model gives."""
+    outputs: list[torch.Tensor] = []
+    handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(input_BCHW)
+    handle.remove()
+    return outputs[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_annotators(folder)
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+if __name__ == "__main__":
+    main()
