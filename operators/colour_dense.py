@@ -27,7 +27,7 @@ class ColourDense:
     """
 
     name: ClassVar[str] = "colour_dense"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     palette: str = "rainbow"
     """Of depth; the other kinds have one."""
 

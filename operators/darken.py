@@ -18,7 +18,7 @@ _GAMMA = 2.2  # close to sRGB's curve
 class Darken:
     """Gives a pair that has only a target its dark input: exposure lowered in linear light, then noise.
 
-    LOL's dark images have a mean of about 15 levels of 255, its bright ones about 110: some 3 to 6 stops.
+    LOL's dark images have a mean of about 15 levels of 255, its bright ones about 110: some 6 stops of linear light.
     """
 
     name: ClassVar[str] = "darken"

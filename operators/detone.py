@@ -21,6 +21,7 @@ class Detone:
     name: ClassVar[str] = "detone"
     version: ClassVar[int] = 1
     exposure: tuple[float, float] = (0.55, 0.9)
+    """A factor of the encoded values, not of the light: 0.5 is about two stops."""
     contrast: tuple[float, float] = (0.6, 0.9)
     saturation: tuple[float, float] = (0.4, 0.85)
     warmth: tuple[float, float] = (-0.12, 0.12)
@@ -48,6 +49,6 @@ class Detone:
             else "a neutral white balance"
         )
         return (
-            f"exposure lowered to {round(100 * params['exposure'])}%, contrast to {round(100 * params['contrast'])}%, "
+            f"brightness lowered to {round(100 * params['exposure'])}%, contrast to {round(100 * params['contrast'])}%, "
             f"saturation to {round(100 * params['saturation'])}%, and {cast}"
         )

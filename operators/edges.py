@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -52,6 +53,8 @@ class Edges:
                 f"{self.detector} needs {name}, which is not in MODELS={models or ''}: get it from "
                 "https://huggingface.co/lllyasviel/Annotators, or try random weights: make tiny-models"
             )
+        if find_spec("controlnet_aux") is None:
+            raise ValueError(f"{self.detector} needs controlnet-aux: pip install 'xprompt-data-engine[models]'")
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         return replace(self, folder=str(path.parent.resolve()), weights_sha256=sha256)
 

@@ -18,7 +18,7 @@ class MotionBlur:
     """Gives a pair that has only a target its blurred input. Averaged in linear light, as a sensor does."""
 
     name: ClassVar[str] = "motion_blur"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     length_px: tuple[int, int] = (7, 31)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:

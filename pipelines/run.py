@@ -21,7 +21,8 @@ STOPPED = 130
 def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], models: str | None) -> int:
     """Run what is not committed, finish, report; returns the exit status. `session` gives a Ray, if one is needed.
 
-    `models` is the folder of weights, where a CLIP for retrieval may be (operators/raie.py). Ctrl-C and SIGTERM leave what is committed, and say how to go on. Raises engine.UnitFailed.
+    `models` is the folder of weights, where a CLIP for retrieval may be (operators/raie.py). Ctrl-C and SIGTERM leave
+    what is committed, and say how to go on. Raises engine.UnitFailed.
     """
     done = len(job.dataset.committed())
     console.print(

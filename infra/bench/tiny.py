@@ -53,26 +53,11 @@ class TinyPairs:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoOp:
-    """Leaves a pair as it is."""
-
-    name: ClassVar[str] = "no_op"
-    version: ClassVar[int] = 1
-
-    def __call__(self, pair: Pair, seed: int) -> Pair:
-        return pair
-
-
 TINY = Task(
     name="tiny",
     prototype_task="low-level",
     sources=(),
-    bundled=None,
-    degrade=NoOp(),
-    gate=NoOp(),
     instruct=Instruct(forward=("Go.",)),
-    describe=NoOp(),
     examples=(("forward", "generate"),),
     pairs_per_shard=1,
 )

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+
+import pytest
 
 from manifests.schema import Example
 from operators.instruct import Instruct, pick
@@ -34,6 +37,22 @@ def test_both_directions_swap_input_and_target() -> None:
 def test_a_task_without_a_meaningful_swap_has_no_reverse_example() -> None:
     (example,) = Instruct(forward=("remove",))(pair_of(), 5).examples
     assert example.direction == "forward"
+
+
+@pytest.mark.parametrize(
+    ("texts", "forward"),
+    [
+        ({"caption": " A cat\n on a  mat. "}, "Paint it. A cat on a mat."),
+        ({"caption": " \n"}, "Paint it."),
+        ({}, "Paint it."),
+    ],
+)
+def test_a_caption_completes_the_forward_instruction_alone(texts: dict[str, str], forward: str) -> None:
+    pair = replace(pair_of(), texts=texts)
+    made = Instruct(forward=("Paint it.",), reverse=("Map it.",), with_caption=True)(pair, 5)
+    assert [example.instruction for example in made.examples] == [forward, "Map it."]
+    without = Instruct(forward=("Paint it.",), reverse=("Map it.",))(pair, 5)
+    assert [example.instruction for example in without.examples] == ["Paint it.", "Map it."]
 
 
 def test_every_phrasing_of_derain_is_used_and_none_is_there_twice() -> None:
