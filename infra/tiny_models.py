@@ -27,20 +27,20 @@ def write_annotators(folder: Path) -> None:
         from controlnet_aux.hed import ControlNetHED_Apache2
         from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
     torch.manual_seed(0)
-    picture_BCHW = functional.interpolate(255 * torch.rand(1, 3, 16, 16), scale_factor=8, mode="bilinear")
+    picture = functional.interpolate(255 * torch.rand(1, 3, 16, 16), scale_factor=8, mode="bilinear")
     hed = ControlNetHED_Apache2().eval()
     mlsd = MobileV2_MLSD_Large().eval()
     with torch.no_grad():
         hed.norm.fill_(127.5)
         _initialise(hed)
         blocks = (hed.block1, hed.block2, hed.block3, hed.block4, hed.block5)
-        for block, output_B1HW in zip(blocks, hed(picture_BCHW), strict=True):
-            _standardise(block.projection, output_B1HW)
+        for block, output in zip(blocks, hed(picture), strict=True):
+            _standardise(block.projection, output)
             block.projection.weight *= 2  # the mean of the five is what counts: most of the range of a sigmoid
             block.projection.bias *= 2
         _initialise(mlsd)
         last = mlsd.block23.conv3
-        _standardise(last, _output(mlsd, last, functional.pad(picture_BCHW, (0, 0, 0, 0, 0, 1), value=1) / 127.5 - 1))
+        _standardise(last, _output(mlsd, last, functional.pad(picture, (0, 0, 0, 0, 0, 1), value=1) / 127.5 - 1))
         # Of its 16 channels, 7 is a line's score, 8 to 11 are the ways to its two ends: controlnet_aux/mlsd/utils.py.
         # A score counts from 0.1 on, a logit of -2.2: about every local maximum becomes a line.
         last.weight[8:12] *= _MLSD_REACH_PX
@@ -57,19 +57,20 @@ def _initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _standardise(layer: nn.Conv2d, output_BCHW: torch.Tensor) -> None:
+def _standardise(layer: nn.Conv2d, output: torch.Tensor) -> None:
     """Rescale a layer so that what it gave has mean 0 and standard deviation 1 in each channel."""
     assert layer.bias is not None
-    std_C, mean_C = torch.std_mean(output_BCHW, (0, 2, 3))
-    layer.weight /= std_C[:, None, None, None]
-    layer.bias.copy_((layer.bias - mean_C) / std_C)
+    # Rounded, so that the order of summation, which depends on the number of threads, does not show.
+    std, mean = (value.bfloat16().float() for value in torch.std_mean(output, (0, 2, 3)))
+    layer.weight /= std[:, None, None, None]
+    layer.bias.copy_((layer.bias - mean) / std)
 
 
-def _output(model: nn.Module, layer: nn.Module, input_BCHW: torch.Tensor) -> torch.Tensor:
+def _output(model: nn.Module, layer: nn.Module, picture: torch.Tensor) -> torch.Tensor:
     """What a layer inside a model gives."""
     outputs: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    model(input_BCHW)
+    model(picture)
     handle.remove()
     return outputs[0]
 

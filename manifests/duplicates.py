@@ -44,7 +44,7 @@ class Duplicates:
 def find_duplicates(url: str, distance: int) -> Duplicates:
     """Groups of images at most `distance` bits apart, step by step, in the dataset(s) at a URL.
 
-    Two passes over the manifests: hashes alone are kept of all images (some 90 bytes each at the peak), names only of
+    Two passes over the manifests: hashes alone are kept of all images (some 100 bytes each at the peak), names only of
     those in groups. Raises DatasetError if there is no dataset or one without hashes.
     """
     hashes, pairs, without_hash = _hashes(url)

@@ -2,6 +2,7 @@
 
 Cut the bits into d + k bands: two hashes that differ in at most d bits agree in at least k of them. So for each choice
 of k bands, only hashes that agree there are compared. More bands a choice mean more passes and shorter runs.
+Hashes that are nearly all the same but not equal, tens of thousands of them, make long runs and cost time squared.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MAX_BAND_CHOICES = 4
 def groups(hashes: Hashes, distance: int) -> Positions:
     """For each hash the number of its group: those reachable by steps of at most `distance` bits.
 
-    Memory: about 60 bytes a hash, and 64 MB.
+    A million, measured on one core: 3 s at distance 4, 45 s at distance 8. Memory: about 80 bytes a hash, and 64 MB.
     """
     unique, inverse = np.unique(hashes, return_inverse=True)
     merged = _Merged(len(unique))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, Plan, write_table
 from manifests.phash import phash
-from manifests.schema import MANIFEST, REJECTS, Direction, Item, Kind, Pair, Reject, canonical_json
+from manifests.schema import MANIFEST, REJECTS, Direction, Image, Item, Kind, Pair, Reject, canonical_json
 from manifests.tar import header
 
 _SYNTHESISED = "webp"
@@ -80,10 +80,15 @@ class UnitWriter:
             writer._hashing.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
 
     def add(self, pair: Pair) -> None:
-        """Append a pair's images and its JSON to the shard."""
+        """Append a pair's images and its JSON to the shard.
+
+        Raises Reject, before anything is written, for an image that cannot be decoded to its end: each is decoded for
+        its perceptual hash, if no operator has done so before.
+        """
         assert pair.examples, f"{pair.key} has no example, so no manifest row would name it"
+        hashes = [_phash(image) for image in pair.images]
         images = []
-        for image in pair.images:
+        for image, hashed in zip(pair.images, hashes, strict=True):
             member = f"{pair.key}.{image.role}.{self._suffixes.get(image.role, _SYNTHESISED)}"
             images.append(
                 {
@@ -96,7 +101,7 @@ class UnitWriter:
                     "width_px": image.width_px,
                     "height_px": image.height_px,
                     "mode": image.mode,
-                    "phash": _phash(image.data),
+                    "phash": hashed,
                 }
             )
         examples = map(vars, pair.examples)
@@ -193,12 +198,11 @@ class UnitWriter:
             }
 
 
-def _phash(data: bytes) -> str | None:
-    """Whether an image can be decoded is for gates to say; here it must not stop the unit."""
+def _phash(image: Image) -> str | None:
     try:
-        return phash(data)
-    except Reject:
-        return None
+        return phash(image.data)
+    except Reject as reject:
+        raise Reject(reject.reason, f"{image.role}: {reject.message}") from None
 
 
 def sample_json(task: str, source: str, source_ref: str, licence: str, examples: Iterable[Mapping[str, Any]]) -> bytes:

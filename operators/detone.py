@@ -49,6 +49,7 @@ class Detone:
             else "a neutral white balance"
         )
         return (
-            f"brightness lowered to {round(100 * params['exposure'])}%, contrast to {round(100 * params['contrast'])}%, "
+            f"brightness lowered to {round(100 * params['exposure'])}%, "
+            f"contrast to {round(100 * params['contrast'])}%, "
             f"saturation to {round(100 * params['saturation'])}%, and {cast}"
         )

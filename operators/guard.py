@@ -31,8 +31,8 @@ class Guard:
     """The guard file, an absolute path or an fsspec URL."""
     sha256: str
     max_distance: int = 4
-    """Bits of 64, at most 8. Measured on six photos: re-encoding and resizing change 0 to 2, brightness and a cut of 1% at
-    each edge up to 4; different photos are some 30 apart."""
+    """Bits of 64, at most 8. Measured on six photos: re-encoding and resizing change 0 to 2, brightness and a cut of 1%
+    at each edge up to 4; different photos are some 30 apart."""
 
     @classmethod
     def of(cls, path: str, *, max_distance: int = 4) -> Self:

@@ -36,6 +36,7 @@ NEAREST = 4
 
 RECALL_SAMPLE = 1_000
 
+_WORTH_A_GPU = 16_384  # vectors: fewer take seconds on a CPU, and PyTorch as long to be imported
 _FALLBACK_BLOCK = 32  # queries
 _CHOICE_BLOCK = 4_096  # queries
 
@@ -144,7 +145,7 @@ def search(
     """The `nearest` distinct other vectors of each of n distinct ones."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     left, right = distance.sides(vectors)
-    device = gpu()
+    device = gpu() if len(vectors) >= _WORTH_A_GPU else None
     if device:
         return _found(vectors, distance, exact_on(device, left, right, nearest), "exact")
     if len(vectors) <= exact_up_to:

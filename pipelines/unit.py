@@ -62,11 +62,11 @@ def _make_pair(job: Job, item: Item, operators: tuple[Operator, ...], writer: Un
         for operator in operators:
             step = operator.name
             pair = operator(pair, seed_for(job.seed, pair.key, operator.name))
+        step = "store"
+        writer.add(pair)
     except Reject as reject:
         writer.reject(item, job.reader.source, step, reject)
     except NOT_THE_PAIRS_FAULT:
         raise
     except Exception as error:  # whatever one pair does to an operator must not stop the unit
         writer.reject(item, job.reader.source, step, Reject("error", f"{type(error).__name__}: {error}"))
-    else:
-        writer.add(pair)

@@ -1,8 +1,8 @@
 """Edit instructions in the manner of UltraEdit's, from a template grammar, with the duplicates that such a set has.
 
 What matters to a search is how many texts are equal, how many are nearly so, and how long they are. Words are drawn
-with Zipf's weights 1 / (rank + 10), so that a few things ("dog", "sky") are in many instructions and most combinations
-in one: of 508,000 about three quarters are distinct, and one is about 9 words long. Both are our assumption: the real
+with Zipf's weights 1 / (rank + 3), so that a few things ("dog", "sky") are in many instructions and most combinations
+in one: of 508,000 some 361,000 (71%) are distinct, and one is about 9 words long. Both are our assumption: the real
 set was not at hand. The words and templates are ours.
 """
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import re
 import shutil
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image as PILImage
 from playwright.sync_api import Page, expect, sync_playwright
 
-from manifests.browse import make_server
-from manifests.dataset import Commit, Dataset, write_table
+from manifests.dataset import Dataset
 from manifests.images import encode_lossless, stored
-from manifests.schema import MANIFEST, REJECTS, Item
+from manifests.schema import Item
 from manifests.writer import UnitWriter
 from tests.manifests.make import make_dataset, make_pair, make_plan, photo, write_unit
+from tests.manifests.web import ask, get, serving
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGUMENTS = [
@@ -77,67 +70,10 @@ def _jpeg_cmyk() -> bytes:
     return buffer.getvalue()
 
 
-PARTS, PAIRS = 10, 10_000  # 100,000 pairs, 400,000 rows
-
-
-def _make_large_dataset(url: str) -> None:
-    """Manifests of 100,000 pairs whose images are those of one pair; the score `position` numbers the pairs."""
-    make_dataset(url, units=1, pairs=1)
-    dataset = Dataset(url)
-    one_pair = pa.parquet.read_table(f"{url}/manifest/derain-000000.parquet")
-    rows = one_pair.take(np.tile(np.arange(one_pair.num_rows), PAIRS))
-    for part in range(PARTS):
-        pairs = np.repeat(np.arange(part * PAIRS, (part + 1) * PAIRS), one_pair.num_rows)
-        keys = pa.array([f"{number:032x}" for number in pairs])
-        scores = pa.MapArray.from_arrays(
-            np.arange(len(pairs) + 1, dtype=np.int32), ["position"] * len(pairs), pairs.astype(np.float64)
-        )
-        table = rows.set_column(MANIFEST.get_field_index("pair"), MANIFEST.field("pair"), keys)
-        table = table.set_column(MANIFEST.get_field_index("scores"), "scores", scores).cast(MANIFEST)
-        commit = replace(dataset.commit("derain-000000"), unit=part, pairs=PAIRS, examples={"all": table.num_rows})
-        _write_part(dataset, f"derain-{part:06d}", table, commit)
-    Path(f"{url}/dataset.json").unlink()
-
-
-def _write_part(dataset: Dataset, name: str, table: pa.Table, commit: Commit) -> None:
-    write_table(dataset.store, f"rejects/{name}.parquet", REJECTS.empty_table(), {"unit": commit.unit})
-    write_table(dataset.store, f"manifest/{name}.parquet", table, vars(commit), range(1_024, table.num_rows, 1_024))
-
-
-# ---- the server by itself -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _serving(url: str) -> Iterator[int]:
-    with make_server(url, 0) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def port(out: Path) -> Iterator[int]:
-    with _serving(str(out)) as port:
+    with serving(str(out)) as port:
         yield port
-
-
-def _get(
-    port: int, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
-) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers=headers or {})
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response, body
-
-
-def _ask(port: int, path: str, **parameters: object) -> Any:
-    response, body = _get(port, f"/api/{path}?{urlencode(parameters)}")
-    assert response.status == 200, body
-    return json.loads(body)
 
 
 def test_filters(port: int) -> None:
@@ -152,47 +88,47 @@ def test_filters(port: int) -> None:
         (("task", "x' OR true --"),): 0,
     }
     for query, expected in total.items():
-        assert _ask(port, "examples", **dict(query))["total"] == expected
+        assert ask(port, "examples", **dict(query))["total"] == expected
 
 
 def test_order_by_score(port: int) -> None:
     query = {"task": "derain", "score": "mean_abs_diff", "direction": "forward", "kind": "generate"}
     for order, expected in (("low", [0.0, 0.1, 0.2]), ("high", [3.0, 2.9, 2.8])):
-        rows = _ask(port, "examples", **query, order=order)["rows"]
+        rows = ask(port, "examples", **query, order=order)["rows"]
         assert [row["scores"]["mean_abs_diff"] for row in rows[:3]] == expected
 
 
 def test_pages_hold_each_example_once(port: int) -> None:
-    pages = [_ask(port, "examples", page=page)["rows"] for page in range(7)]
+    pages = [ask(port, "examples", page=page)["rows"] for page in range(7)]
     assert [len(page) for page in pages] == [24, 24, 24, 24, 24, 4, 0]
     rows = [(row["pair"], row["direction"], row["kind"]) for page in pages for row in page]
     assert len(set(rows)) == 124
 
 
 def test_rejects(port: int) -> None:
-    found = _ask(port, "rejects")
+    found = ask(port, "rejects")
     assert [(row["task"], row["reason"], row["items"]) for row in found["reasons"]] == [("derain", "truncated", 2)]
     assert [row["source_ref"] for row in found["rows"]] == ["photo.png#15", "photo.png#31"]
-    assert _ask(port, "rejects", reason="other")["total"] == 0
+    assert ask(port, "rejects", reason="other")["total"] == 0
 
 
 def test_images_are_the_stored_bytes_or_converted(port: int) -> None:
-    row = _ask(port, "examples", task="derain")["rows"][0]
-    response, body = _get(port, f"/image/{row['pair']}/target")
+    row = ask(port, "examples", task="derain")["rows"][0]
+    response, body = get(port, f"/image/{row['pair']}/target")
     assert response.headers["Content-Type"] == "image/webp"
     assert body == encode_lossless("target", photo(0)).data
-    row = _ask(port, "examples", task="strange")["rows"][0]
+    row = ask(port, "examples", task="strange")["rows"][0]
     for role, colour in (("input", (128, 128, 128)), ("target", (255, 0, 0))):
-        response, body = _get(port, f"/image/{row['pair']}/{role}")
+        response, body = get(port, f"/image/{row['pair']}/{role}")
         assert response.headers["Content-Type"] == "image/png"
         shown = np.asarray(PILImage.open(io.BytesIO(body)), np.int16)
         assert np.abs(shown - colour).max() < 6
 
 
 def test_images_are_found_without_having_been_on_a_page(out: Path, port: int) -> None:
-    pair = _ask(port, "examples", task="derain", page=2)["rows"][-1]["pair"]
-    with _serving(str(out)) as fresh:
-        assert _get(fresh, f"/image/{pair}/input")[0].status == 200
+    pair = ask(port, "examples", task="derain", page=2)["rows"][-1]["pair"]
+    with serving(str(out)) as fresh:
+        assert get(fresh, f"/image/{pair}/input")[0].status == 200
 
 
 @pytest.mark.parametrize(
@@ -210,13 +146,13 @@ def test_images_are_found_without_having_been_on_a_page(out: Path, port: int) ->
     ],
 )
 def test_what_no_manifest_names_is_not_there(port: int, path: str) -> None:
-    pair = _ask(port, "examples", task="derain")["rows"][0]["pair"]
-    assert _get(port, path.format(pair=pair))[0].status == 404
+    pair = ask(port, "examples", task="derain")["rows"][0]["pair"]
+    assert get(port, path.format(pair=pair))[0].status == 404
 
 
 def test_bad_parameters(port: int) -> None:
     for query in ("page=-1", "page=x", "score=s&min=x"):
-        response, body = _get(port, f"/api/examples?{query}")
+        response, body = get(port, f"/api/examples?{query}")
         assert response.status == 400
         assert "is not a number" in json.loads(body)["error"]
 
@@ -224,81 +160,43 @@ def test_bad_parameters(port: int) -> None:
 def test_a_missing_shard_is_said_in_words(tmp_path: Path) -> None:
     make_dataset(f"{tmp_path}/derain", units=1, pairs=1)
     (tmp_path / "derain/shards/derain-000000.tar").unlink()
-    with _serving(str(tmp_path)) as port:
-        pair = _ask(port, "examples")["rows"][0]["pair"]
-        response, body = _get(port, f"/image/{pair}/input")
+    with serving(str(tmp_path)) as port:
+        pair = ask(port, "examples")["rows"][0]["pair"]
+        response, body = get(port, f"/image/{pair}/input")
         assert response.status == 400
         assert "is missing or cut off" in json.loads(body)["error"]
 
 
 def test_other_hosts_origins_and_methods_are_refused(port: int) -> None:
-    assert _get(port, "/", headers={"Host": f"localhost:{port}"})[0].status == 200
-    assert _get(port, "/", headers={"Host": f"attacker.example:{port}"})[0].status == 403
-    assert _get(port, "/api/sql?query=SELECT+1", headers={"Sec-Fetch-Site": "cross-site"})[0].status == 403
+    assert get(port, "/", headers={"Host": f"localhost:{port}"})[0].status == 200
+    assert get(port, "/", headers={"Host": f"attacker.example:{port}"})[0].status == 403
+    assert get(port, "/api/sql?query=SELECT+1", headers={"Sec-Fetch-Site": "cross-site"})[0].status == 403
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "HEAD"):
-        assert _get(port, "/", method=method)[0].status == 501
+        assert get(port, "/", method=method)[0].status == 501
 
 
 def test_every_answer_is_guarded(port: int) -> None:
     for path in ("/", "/api/overview", "/image/unknown/input"):
-        headers = _get(port, path)[0].headers
+        headers = get(port, path)[0].headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
-    assert "unsafe" not in _get(port, "/")[0].headers["Content-Security-Policy"]
+    assert "unsafe" not in get(port, "/")[0].headers["Content-Security-Policy"]
 
 
 def test_a_new_page_shows_what_has_been_committed_since(tmp_path: Path) -> None:
     dataset = Dataset(f"{tmp_path}/derain")
     plan = make_plan(dataset, units=2, pairs=2)
-    with _serving(str(tmp_path)) as port:
-        assert _ask(port, "examples")["total"] == 0
+    with serving(str(tmp_path)) as port:
+        assert ask(port, "examples")["total"] == 0
         write_unit(dataset, plan, 0)
-        _get(port, "/")
-        assert _ask(port, "examples")["total"] == 8
+        get(port, "/")
+        assert ask(port, "examples")["total"] == 8
         make_dataset(f"{tmp_path}/lowlight", task="lowlight", units=1, pairs=1)
-        _get(port, "/")
-        assert [(row["task"], row["committed"], row["units"], row["finished"]) for row in _ask(port, "overview")] == [
+        get(port, "/")
+        assert [(row["task"], row["committed"], row["units"], row["finished"]) for row in ask(port, "overview")] == [
             ("derain", 1, 2, False),
             ("lowlight", 1, 1, True),
         ]
-
-
-def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
-    _make_large_dataset(f"{tmp_path}/derain")
-    command = [sys.executable, "-m", "manifests", "browse", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as server:
-        try:
-            assert server.stdout is not None
-            (port,) = map(int, re.findall(r"127\.0\.0\.1:(\d+)/", server.stdout.readline()))
-            before_mib = _peak_mib(server.pid)
-            _check_large_dataset(port)
-            assert _peak_mib(server.pid) - before_mib < 400
-        finally:
-            server.terminate()
-
-
-def _check_large_dataset(port: int) -> None:
-    assert _ask(port, "overview")[0]["pairs"] == PARTS * PAIRS
-    assert _ask(port, "scores") == [{"task": "derain", "name": "position", "min": 0, "max": PARTS * PAIRS - 1}]
-    first, last = _ask(port, "examples"), _ask(port, "examples", page=16_666)
-    assert first["total"] == last["total"] == 4 * PARTS * PAIRS
-    assert [int(row["pair"], 16) for row in first["rows"]] == [number // 4 for number in range(24)]
-    assert [int(row["pair"], 16) for row in last["rows"]] == [number // 4 for number in range(399_984, 400_000)]
-    query = {"kind": "describe", "direction": "reverse", "score": "position", "min": 40_000, "max": 40_049}
-    found = _ask(port, "examples", **query, page=2)
-    assert (found["total"], [int(row["pair"], 16) for row in found["rows"]]) == (50, [40_048, 40_049])
-    highest = _ask(port, "examples", score="position", order="high", kind="generate", direction="forward")
-    assert [int(row["pair"], 16) for row in highest["rows"]] == list(range(99_999, 99_975, -1))
-    assert len(_ask(port, f"pair/{99_999:032x}")["examples"]) == 4
-    assert _get(port, f"/image/{54_321:032x}/target")[0].status == 200
-
-
-def _peak_mib(pid: int) -> float:
-    (peak_kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(peak_kib) / 2**10
-
-
-# ---- the page in a browser --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -217,3 +217,19 @@ def test_a_killed_writer_leaves_the_unit_uncommitted(tmp_path: Path, before: str
     write_unit(dataset, plan, 0)
     finish_dataset(dataset, plan)
     assert content(root) == undisturbed
+
+
+def test_a_truncated_image_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    dataset = Dataset(str(tmp_path / "derain"))
+    plan = make_plan(dataset, units=1, pairs=2)
+    first, second, _ = dataset.unit(plan, 0).items
+    whole, cut = make_pair("derain", first), make_pair("derain", second)
+    target = cut.images[1]
+    cut = replace(cut, images=(cut.images[0], replace(target, data=target.data[: len(target.data) // 2])))
+    with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes={}) as writer:
+        with pytest.raises(Reject, match="^target: it") as raised:
+            writer.add(cut)
+        assert raised.value.reason == "truncated"
+        writer.add(whole)
+    with tarfile.open(tmp_path / "derain/shards/derain-000000.tar") as tar:
+        assert {name.split(".")[0] for name in tar.getnames()} == {whole.key}

@@ -79,23 +79,6 @@ def test_many_random_vectors_in_blocks_agree_with_brute_force() -> None:
     same(nearest_other(vectors, keys), keys, brute_force(vectors, keys, keys))
 
 
-def test_the_shortlists_of_all_ways_have_the_same_scores() -> None:
-    left, right = Distance.COSINE.sides(points(3_000, 24))
-    scores = left @ right.T
-    np.fill_diagonal(scores, -np.inf)
-    expected = -np.sort(-scores, axis=1)[:, :4]
-    ways = {
-        "triangle": shortlist.exact_triangle(left, right, 4),
-        "on": shortlist.exact_on("cpu", left, right, 4),
-    }
-    for way, rows in ways.items():
-        found = -np.sort(-np.take_along_axis(scores, rows.astype(np.int64), 1), axis=1)
-        np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=way)
-        assert all(len(set(row)) == 4 for row in rows), way
-    best = shortlist.exact_rows(left, right, np.arange(3_000))
-    np.testing.assert_allclose(scores[np.arange(3_000), best], expected[:, 0], atol=1e-6)
-
-
 @pytest.mark.parametrize("distance", Distance)
 def test_hnsw_finds_nearly_all_says_how_many_and_is_repeatable(distance: Distance) -> None:
     vectors = points(2_000, 16) * np.linspace(0.9, 1.1, 2_000, dtype=np.float32)[:, None]

@@ -11,7 +11,7 @@ import pytest
 
 from manifests.dataset import Dataset
 from manifests.verify import verify
-from operators.describe_rain import describe_streaks
+from operators.rain import Rain
 from operators.read_bundled import PHOTOS
 from pipelines.__main__ import main
 from pipelines.tasks import DERAIN, TASKS
@@ -68,7 +68,7 @@ def test_bundled_every_example_has_a_context_of_its_direction_and_kind_from_anot
 def test_bundled_texts_say_what_was_recorded(bundled: Dataset) -> None:
     for row in examples(bundled):
         if row["kind"] == "describe":
-            assert describe_streaks(params(row, "rain")) in row["text"]
+            assert Rain.in_words(params(row, "rain"))[1:] in row["text"]
             assert row["output"] is None
         else:
             assert row["text"] is None
@@ -78,7 +78,7 @@ def test_bundled_texts_say_what_was_recorded(bundled: Dataset) -> None:
 def test_bundled_every_pair_names_its_licence_and_how_it_was_made(bundled: Dataset) -> None:
     for row in examples(bundled):
         assert row["licence"] == PHOTOS[row["source_group"]]
-        assert [step["operator"] for step in row["steps"]] == ["crop", "rain", "gate", "instruct", "describe_rain"]
+        assert [step["operator"] for step in row["steps"]] == ["crop", "rain", "gate", "instruct", "describe"]
         assert [name for name, _ in row["scores"]] == ["mean_abs_diff"]
         assert 0 < dict(row["scores"])["mean_abs_diff"] < 0.5
 

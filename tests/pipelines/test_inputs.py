@@ -16,8 +16,8 @@ from PIL import Image as PILImage
 from manifests.dataset import Dataset
 from manifests.images import decode_rgb
 from manifests.verify import verify
-from pipelines import engine
-from pipelines.__main__ import make_shards
+from pipelines.plan import find_reader, make_job
+from pipelines.run import make_dataset as run_job
 from pipelines.tasks import DERAIN
 from tests.datasets import Row, examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
 from tests.sources import (
@@ -93,9 +93,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> tuple[Pa
     files |= {"input/smaller.jpg": encode(photo(0, 40, 40), "JPEG"), "target/smaller.jpg": jpeg(0)}
     files |= {"input/same.png": encode(photo(0)), "target/same.png": encode(photo(0), compress_level=1)}
     data = write_files(folder / "data", files)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "ray_session", lambda cpus: nullcontext())
-        assert make_shards(DERAIN, str(data), str(folder / "out"), 0, None) == 0
+    job = make_job(DERAIN, find_reader(DERAIN, str(data)), str(folder / "out" / "derain"), 0)
+    assert run_job(job, nullcontext, None) == 0
     return data, Dataset(str(folder / "out/derain"))
 
 

@@ -1,0 +1,40 @@
+"""A browse server in a thread, and requests to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+from manifests.browse import make_server
+
+
+@contextmanager
+def serving(url: str) -> Iterator[int]:
+    with make_server(url, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def get(
+    port: int, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers=headers or {})
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response, body
+
+
+def ask(port: int, path: str, **parameters: object) -> Any:
+    response, body = get(port, f"/api/{path}?{urlencode(parameters)}")
+    assert response.status == 200, body
+    return json.loads(body)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import pytest
+
+from infra.tiny_models import write_annotators
+from manifests.images import Pixels, decode_rgb
+from manifests.schema import Pair, Reject
+from operators import edges
+from operators.edges import WEIGHTS, Edges
+from tests.sources import lossless, pair_of, photo
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("annotators")
+    write_annotators(folder)
+    return folder
+
+
+def test_canny_finds_the_contours_of_a_photo_without_weights() -> None:
+    clean = photo(1, 120, 90)
+    canny = Edges(detector="canny").bound(None)
+    pair = canny(_pair(clean), 3)
+    found = _input(pair)
+    expected = cv2.Canny(cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY), 100, 200)
+    assert np.array_equal(found, np.repeat(expected[:, :, None], 3, axis=2))
+    assert set(np.unique(found)) == {0, 255}
+    assert 0.01 < (found > 0).mean() < 0.5
+    (step,) = pair.steps
+    assert (step.operator, step.version, step.seed, step.params) == ("edges", 1, 3, {"detector": "canny"})
+    assert (step.model, step.model_revision) == (None, None)
+    assert canny(_pair(clean), 3) == pair
+
+
+def test_a_photo_without_edges_is_rejected() -> None:
+    with pytest.raises(Reject, match="canny finds nothing in it") as reject:
+        Edges(detector="canny")(_pair(np.full((40, 48, 3), 90, np.uint8)), 1)
+    assert reject.value.reason == "no_edges"
+
+
+@pytest.mark.parametrize("detector", ["hed", "mlsd"])
+@pytest.mark.parametrize("given", [True, False])
+def test_missing_weights_are_one_line_that_says_what_to_do(
+    detector: Literal["hed", "mlsd"], given: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"make tiny-models$") as error:
+        Edges(detector=detector).bound(str(tmp_path) if given else None)
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"{detector} needs {WEIGHTS[detector]}, which is not in MODELS={tmp_path if given else ''}: " in message
+    assert "https://huggingface.co/lllyasviel/Annotators" in message
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / WEIGHTS["hed"]).write_bytes(b"weights")
+    monkeypatch.setattr(edges, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^hed needs controlnet-aux: pip install 'xprompt-data-engine\[models\]'$"):
+        Edges(detector="hed").bound(str(tmp_path))
+
+
+def test_the_hash_of_the_weights_counts_and_not_their_place(tmp_path: Path) -> None:
+    for folder, data in (("one", b"weights"), ("other", b"weights"), ("third", b"changed")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / WEIGHTS["hed"]).write_bytes(data)
+    one, other, third = (Edges(detector="hed").bound(str(tmp_path / name)) for name in ("one", "other", "third"))
+    assert one.weights_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert replace(one, folder="") == replace(other, folder="") != replace(third, folder="")
+    assert [field.name for field in fields(Edges) if field.metadata.get("location")] == ["folder"]
+
+
+@pytest.mark.parametrize("detector", ["hed", "mlsd"])
+def test_a_model_sees_the_photo_and_is_named(detector: Literal["hed", "mlsd"], models: Path) -> None:
+    """Loaded and run as the published weights are; 75 x 101 px is no multiple of 64."""
+    bound = Edges(detector=detector).bound(str(models))
+    pair = bound(_pair(photo(0, 101, 75)), 3)
+    found = _input(pair)
+    assert found.shape == (75, 101, 3)
+    assert (found == found[:, :, :1]).all()
+    (step,) = pair.steps
+    sha256 = hashlib.sha256((models / WEIGHTS[detector]).read_bytes()).hexdigest()
+    assert (step.params, step.seed) == ({"detector": detector}, 3)
+    assert (step.model, step.model_revision) == (WEIGHTS[detector], sha256)
+    edges._detector.cache_clear()  # as in another worker
+    assert bound(_pair(photo(0, 101, 75)), 3) == pair
+    assert not np.array_equal(_input(bound(_pair(photo(4, 101, 75)), 3)), found)
+
+
+@pytest.mark.parametrize("detector", ["hed", "mlsd"])
+def test_a_photo_smaller_than_a_detectors_grid_keeps_its_size(detector: Literal["hed", "mlsd"], models: Path) -> None:
+    assert _input(Edges(detector=detector).bound(str(models))(_pair(photo(0, 20, 30)), 1)).shape == (30, 20, 3)
+
+
+def test_the_random_models_give_maps_worth_looking_at(models: Path, tmp_path: Path) -> None:
+    """HED's varies smoothly over most of the range, MLSD's has lines with room between them; both written the same."""
+    clean = photo(0, 160, 140)
+    hed, mlsd = (_input(Edges(detector=name).bound(str(models))(_pair(clean), 1))[:, :, 0] for name in ("hed", "mlsd"))
+    assert hed.std() > 20
+    assert ((hed < 5) | (hed > 250)).mean() < 0.02
+    assert np.abs(np.diff(hed.astype(int), axis=1)).mean() < 8
+    assert 0.01 < (mlsd > 127).mean() < 0.5
+    write_annotators(tmp_path)
+    for name in WEIGHTS.values():
+        again, first = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for folder in (tmp_path, models))
+        assert again == first
+
+
+def _pair(clean: Pixels) -> Pair:
+    return pair_of(lossless("target", clean))
+
+
+def _input(pair: Pair) -> Pixels:
+    image = pair.image("input")
+    assert image
+    return decode_rgb(image.data)
