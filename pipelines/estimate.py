@@ -77,7 +77,7 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
         "CPU hours": f"{estimated.items * estimated.cpu_s_per_item / 3600:.3f}",
     }
     for name, value in lines.items():
-        console.print(f"  {name:<18}{value}", highlight=False)
+        console.print(f"  {name:<20}{value}", highlight=False)
 
 
 def _make(task: Task, reader: Reader, item: Item, seed: int) -> Pair | None:

@@ -119,10 +119,10 @@ def test_the_fingerprint_is_that_of_the_weights(checkpoint: Path, tmp_path: Path
 
 def test_a_folder_without_a_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ValueError, match="has no CLIP checkpoint"):
+        with pytest.raises(ValueError, match="is not a CLIP checkpoint"):
             ClipText(checkpoint=str(folder))(["a"])
     (tmp_path / "open_clip_config.json").write_bytes((checkpoint / "open_clip_config.json").read_bytes())
-    with pytest.raises(ValueError, match="has no CLIP checkpoint"):
+    with pytest.raises(ValueError, match="is not a CLIP checkpoint"):
         _ = ClipText(checkpoint=str(tmp_path)).fingerprint
 
 

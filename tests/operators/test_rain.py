@@ -32,11 +32,6 @@ def test_the_target_stays_and_the_input_has_its_size() -> None:
     assert decode_rgb(rainy.images[0].data).shape == (21, 33, 3)
 
 
-def test_a_pair_with_an_input_passes_unchanged() -> None:
-    pair = pair_of(lossless("input", photo(0)), lossless("target", photo(1)))
-    assert Rain()(pair, 1) is pair
-
-
 @pytest.mark.parametrize("opacity", [0.55, 0.8, 0.95, 1.0])
 def test_screen_is_within_one_level_of_the_float_formula_for_every_pair_of_values(opacity: float) -> None:
     layer, value = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
