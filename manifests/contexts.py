@@ -74,7 +74,9 @@ def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
     if dataset.store.exists("dataset.json"):
         _reopen(dataset)
     *groups, _ = itertools.accumulate(sizes) if sizes else (0,)
-    write_table(dataset.store, file, new.replace_schema_metadata(None), vars(commit), groups)
+    # Parquet calls a list's values "element", Arrow "item"; MANIFEST's names make the writer's bytes.
+    new = pa.Table.from_arrays(new.columns, schema=MANIFEST)
+    write_table(dataset.store, file, new, vars(commit), groups)
     return commit
 
 

@@ -155,9 +155,7 @@ def encode_lossless(role: str, pixels: Pixels) -> Image:
     else:
         image.save(buffer, "PNG", compress_level=1)
     data = buffer.getvalue()
-    _keep(
-        data, image.reduce(_THUMBNAIL_SCALE), image.size
-    )  # what `reduced` would get by decoding it again, a third of the cost
+    _keep(data, image.reduce(_THUMBNAIL_SCALE), image.size)  # `reduced` would have to decode what was just encoded
     return Image(
         role=role,
         data=data,

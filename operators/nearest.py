@@ -29,7 +29,12 @@ DECIMALS = 6
 """Scores that agree to so many places are equal: float32 vectors do not say more."""
 
 EXACT_UP_TO = 100_000
-"""Distinct vectors up to which all are compared with all."""
+"""Distinct vectors up to which all are compared with all on a CPU.
+
+MiniLM vectors of 40,000 instructions: 27 s of CPU, all pairs; HNSW 43 s, of which 13 to build. The first grows with
+the square: they meet near 75,000, and at 100,000 exactness costs 170 s against 130, about a minute and a half on two
+cores.
+"""
 
 NEAREST = 4
 """Distinct other vectors shortlisted for each."""

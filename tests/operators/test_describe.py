@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 
 from manifests.schema import Pair, Step
-from operators.describe import QUESTIONS
+from operators.describe import QUESTIONS, Describe
 from operators.rain import Rain
 from pipelines.phrasings import DESCRIBE_ADD_RAIN, DESCRIBE_DERAIN
-from pipelines.tasks import DERAIN
 from tests.sources import lossless, pair_of, photo
 
-DESCRIBE = DERAIN.describe
-assert DESCRIBE
+DESCRIBE = Describe(degrade=Rain(), forward=DESCRIBE_DERAIN, reverse=DESCRIBE_ADD_RAIN)
 
 MIDDLE = {"density": 0.006, "angle_deg": 12.4, "length_px": 30, "opacity": 0.75}
 
