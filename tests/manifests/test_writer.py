@@ -227,7 +227,7 @@ def test_a_truncated_image_is_refused_before_anything_is_written(tmp_path: Path)
     target = cut.images[1]
     cut = replace(cut, images=(cut.images[0], replace(target, data=target.data[: len(target.data) // 2])))
     with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes={}) as writer:
-        with pytest.raises(Reject, match="^target: it") as raised:
+        with pytest.raises(Reject, match=r"^target: it") as raised:
             writer.add(cut)
         assert raised.value.reason == "truncated"
         writer.add(whole)
