@@ -32,7 +32,7 @@ class Meter:
     """`with Meter() as meter: ...`, then its figures. `counts` says of a descendant's id whether it is to count.
 
     A thread looks every quarter second, so that a process that ends inside the block counts with what it had used by
-    then. A process that was there before counts from its state at the beginning.
+    then; what looking costs is taken off. A process that was there before counts from its state at the beginning.
     """
 
     def __init__(self, counts: Callable[[int], bool] = lambda pid: True) -> None:
@@ -41,6 +41,7 @@ class Meter:
         self._seen: dict[tuple[int, float], _Seen] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._looking_s = 0.0  # CPU time of looking, which is not the job's
         self.wall_s = 0.0
 
     def __enter__(self) -> Self:
@@ -58,11 +59,12 @@ class Meter:
     @property
     def cpu_s(self) -> float:
         """User and system time of all that counted, seconds."""
-        return sum(seen.cpu_s - seen.before_s for seen in self._seen.values())
+        return sum(self.cpu_s_of(kind) for kind in KINDS)
 
     def cpu_s_of(self, kind: Kind) -> float:
         """The share of one kind of process. Workers are those of Ray; the pool of a plain script counts as "rest"."""
-        return sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
+        used_s = sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
+        return used_s - self._looking_s if kind == "driver" else used_s
 
     def peak_rss_bytes(self, kind: Kind) -> int:
         """Largest resident set of one process of a kind that was seen; shared memory that it has mapped is in it."""
@@ -71,6 +73,7 @@ class Meter:
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLE_EVERY_S):
             self._look()
+        self._looking_s = time.thread_time()
 
     def _look(self, *, first: bool = False) -> None:
         below = (process for process in self._root.children(recursive=True) if self._counts(process.pid))

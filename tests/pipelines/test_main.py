@@ -49,14 +49,14 @@ def test_a_process_says_it_on_stderr_and_exits_2(tmp_path: Path) -> None:
 
 
 def test_an_unknown_task_is_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "deblur"])
+    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "unrain", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
     errors = capsys.readouterr().err
-    assert "'deblur'" in errors and "derain" in errors
+    assert "'unrain'" in errors and "derain" in errors
 
 
 def test_another_seed_or_source_in_the_same_out_is_refused_and_nothing_changes(
