@@ -140,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data_root = os.environ.get("DATA_ROOT", str(ROOT / "data" / "sources"))
     parser.add_argument("--data-root", default=data_root, help="of the sources (default: $DATA_ROOT, %(default)s)")
-    parser.add_argument("--out", default=os.environ.get("OUT", "data/full_8m"), help="(default: $OUT, %(default)s)")
+    # In a job's copy of the working directory the default stays relative, and is refused: it would be lost.
+    out = "data/full_8m" if "working_dir_files" in ROOT.parts else str(ROOT / "data" / "full_8m")
+    parser.add_argument("--out", default=os.environ.get("OUT", out), help="(default: $OUT, %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of each source, 0.001 for a trial (default: 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
