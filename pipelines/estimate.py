@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from manifests.schema import Direction, Item, Kind, Pair, seed_for
 from operators.base import Reader
-from pipelines.plan import cut_units
+from pipelines.plan import cut_units, list_items
 from pipelines.report import console
 from pipelines.tasks import Task
 from pipelines.unit import NOT_THE_PAIRS_FAULT, WAITS
@@ -44,9 +44,7 @@ class Estimate:
 
 def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estimate:
     """Make up to SAMPLE_ITEMS items of the source and extrapolate."""
-    items = list(reader.items(reader.listing()))
-    if not items:
-        raise ValueError(f"DATA: {reader.root} holds nothing to read")
+    items = list_items(reader)
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     started_s = time.process_time()

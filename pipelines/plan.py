@@ -70,9 +70,7 @@ def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0
 
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
-    items = list(reader.items(reader.listing()))
-    if not items:
-        raise ValueError(f"DATA: {reader.root} holds nothing to read")
+    items = list_items(reader)
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     suffixes = dict(reader.suffixes(items))
     config = _config(task, reader, seed, suffixes, units)
@@ -82,6 +80,14 @@ def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0
     job = Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
     _refuse_changed_source(job)
     return job
+
+
+def list_items(reader: Reader) -> list[Item]:
+    """All items of a source. Raises ValueError if it has none."""
+    items = list(reader.items(reader.listing()))
+    if not items:
+        raise ValueError(f"DATA: {reader.root} holds nothing to read")
+    return items
 
 
 def cut_units(
