@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from manifests.png import encode_png
 from manifests.schema import Image, Reject
 
 Pixels = npt.NDArray[np.uint8]
@@ -26,7 +27,9 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
 """Largest file that is read, bytes."""
 
-_WEBP_MAX_SIDE_PX = 16_383  # https://developers.google.com/speed/webp/faq
+NEW_IMAGE_FORMAT = "png"
+"""Format, and ending, of what `encode_lossless` writes."""
+
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: PILImage.Transpose.FLIP_LEFT_RIGHT,
@@ -103,14 +106,18 @@ def decode_rgb(data: bytes) -> Pixels:
     16-bit values keep their high byte, CMYK is converted, transparency is laid over white, grayscale is repeated.
     """
     with _open(data, MAX_PIXELS) as image:
-        return np.asarray(_upright_rgb(image))
+        size, turned = image.size, _turn(image) is not None
+        rgb = _upright_rgb(image)
+    _keep(data, rgb.reduce(_THUMBNAIL_SCALE), None if turned else size)  # the gate asks for it next
+    return np.asarray(rgb)
 
 
 def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
     """The upright image at 1/8 scale, H/8 x W/8 x 3 in [0, 1], by a full pass over its bytes. Raises as `decode_rgb`.
 
     A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
-    inverse transform is skipped.
+    inverse transform is skipped. Of an image just decoded or encoded, its pixels are reduced instead, which is within
+    JPEG's rounding of the same and costs next to nothing.
     """
     return np.asarray(reduced(data).image, np.float32) / np.float32(255)
 
@@ -141,29 +148,12 @@ def _keep(data: bytes, small: PILImage.Image, size: tuple[int, int] | None) -> R
 
 
 def encode_lossless(role: str, pixels: Pixels) -> Image:
-    """A new image, H x W x 3 uint8, encoded without loss.
-
-    WebP at its fastest setting is smaller than PNG level 1 and faster to write and read (`make bench`); PNG beyond
-    WebP's largest side.
-    """
+    """A new image, H x W x 3 uint8, encoded without loss."""
     height, width, _ = pixels.shape
-    fits = max(height, width) <= _WEBP_MAX_SIDE_PX
-    buffer = io.BytesIO()
-    image = PILImage.fromarray(pixels)
-    if fits:
-        image.save(buffer, "WEBP", lossless=True, method=0, quality=0)
-    else:
-        image.save(buffer, "PNG", compress_level=1)
-    data = buffer.getvalue()
-    _keep(data, image.reduce(_THUMBNAIL_SCALE), image.size)  # `reduced` would have to decode what was just encoded
-    return Image(
-        role=role,
-        data=data,
-        format="webp" if fits else "png",
-        width_px=width,
-        height_px=height,
-        mode="RGB",
-    )
+    data = encode_png(pixels)
+    # `reduced` would have to decode what was just encoded.
+    _keep(data, PILImage.fromarray(pixels).reduce(_THUMBNAIL_SCALE), (width, height))
+    return Image(role=role, data=data, format=NEW_IMAGE_FORMAT, width_px=width, height_px=height, mode="RGB")
 
 
 def _open(data: bytes, max_pixels: int) -> PILImage.Image:

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from manifests.images import Pixels, decode_rgb, encode_lossless
+from manifests.images import NEW_IMAGE_FORMAT, Pixels, decode_rgb, encode_lossless
 from manifests.schema import Item, Pair, Step, pair_key, seed_for
 from operators.files import SourceFile, read_file
 
@@ -62,7 +62,7 @@ class BundledPhotos:
                 yield Item(ref=f"{file.path}#{index}", files=(file.path,), index=index, bytes=file.bytes)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": "webp", "target": "webp"}
+        return {"input": NEW_IMAGE_FORMAT, "target": NEW_IMAGE_FORMAT}
 
     def read(self, item: Item, task: str) -> Pair:
         path = item.files[0]

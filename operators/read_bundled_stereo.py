@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from manifests.images import Pixels, decode_rgb, encode_lossless
+from manifests.images import NEW_IMAGE_FORMAT, Pixels, decode_rgb, encode_lossless
 from manifests.schema import Item, Pair, pair_key
 from operators.dense import depth_target, read_step
 from operators.files import SourceFile, read_file
@@ -57,7 +57,7 @@ class BundledStereo:
             yield Item(ref=f"{_LEFT}#{index}", files=(_LEFT, _DISPARITY), index=index, bytes=size)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": "webp", "target": "png"}
+        return {"input": NEW_IMAGE_FORMAT, "target": NEW_IMAGE_FORMAT}
 
     def read(self, item: Item, task: str) -> Pair:
         photo, depth_m, contents = _scene(self.root)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.io import loadmat
 
-from manifests.images import encode_lossless
+from manifests.images import NEW_IMAGE_FORMAT, encode_lossless
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from manifests.storage import Store
 from operators.dense import depth_target, read_step
@@ -65,7 +65,7 @@ class NyuLabeled:
             yield Item(ref=f"{_LABELED}#{number - 1}", files=(_LABELED,), index=number - 1, bytes=size)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": "webp", "target": "png"}
+        return {"input": NEW_IMAGE_FORMAT, "target": NEW_IMAGE_FORMAT}
 
     def read(self, item: Item, task: str) -> Pair:
         path, index = item.files[0], item.index
@@ -108,7 +108,7 @@ class NyuFrames:
                 yield Item(ref=file.path, files=(file.path,), bytes=file.bytes)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": "webp", "target": "png"}
+        return {"input": NEW_IMAGE_FORMAT, "target": NEW_IMAGE_FORMAT}
 
     def read(self, item: Item, task: str) -> Pair:
         data = read_file(self.root, item.files[0])

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from manifests.images import Header, decode_rgb, encode_lossless, read_header, stored
+from manifests.images import NEW_IMAGE_FORMAT, Header, decode_rgb, encode_lossless, read_header, stored
 from manifests.schema import Image, Item, Pair, Step, pair_key
 from operators.files import IMAGE_ENDINGS, SourceFile, commonest_ending, ending, list_files, read_file
-
-_SYNTHESISED = "webp"  # the ending of what manifests.images.encode_lossless writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ class PhotoFolder:
                 yield Item(ref=file.path, files=(file.path,), bytes=file.bytes)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": _SYNTHESISED, "target": commonest_ending(item.files[0] for item in items)}
+        return {"input": NEW_IMAGE_FORMAT, "target": commonest_ending(item.files[0] for item in items)}
 
     def read(self, item: Item, task: str) -> Pair:
         data = read_file(self.root, item.files[0])

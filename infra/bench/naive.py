@@ -12,7 +12,7 @@ from typing import Any
 
 import ray.data
 
-from infra.bench.plain import PlainPair, encode_webp, pass_through, sample_json, synthesise
+from infra.bench.plain import PlainPair, cv2_png, pass_through, sample_json, synthesise
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ def copy_pairs(folder: Path, out: Path) -> None:
 
 
 def _synthesise(row: Row) -> Row:
-    return _sample(synthesise(row["bytes"], Path(row["path"]).name, "webp", encode_webp))
+    return _sample(synthesise(row["bytes"], Path(row["path"]).name, cv2_png))
 
 
 def _pass_through(row: Row) -> Row:

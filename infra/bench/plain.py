@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+
+from manifests.png import encode_png
 
 Pixels = npt.NDArray[np.uint8]
 Encode = Callable[[Pixels], bytes]
@@ -66,19 +67,17 @@ def decode(data: bytes) -> Pixels | None:
     return pixels
 
 
-def encode_webp(pixels: Pixels) -> bytes:
-    """Lossless WebP at the setting the engine uses."""
-    buffer = io.BytesIO()
-    Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)).save(buffer, "WEBP", lossless=True, method=0, quality=0)
-    return buffer.getvalue()
-
-
-def encode_png(pixels: Pixels) -> bytes:
+def cv2_png(pixels: Pixels) -> bytes:
     """PNG as cv2 writes it unless told otherwise."""
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def synthesise(data: bytes, source_ref: str, ending: str, encode: Encode) -> PlainPair:
+def our_png(pixels: Pixels) -> bytes:
+    """PNG as the engine writes it."""
+    return encode_png(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8))
+
+
+def synthesise(data: bytes, source_ref: str, encode: Encode) -> PlainPair:
     """A clean photo as target, its rainy version as input, all four examples."""
     clean = decode(data)
     assert clean is not None, source_ref
@@ -89,7 +88,7 @@ def synthesise(data: bytes, source_ref: str, ending: str, encode: Encode) -> Pla
     return PlainPair(
         key=key,
         source_ref=source_ref,
-        files={("input", ending): encode(rainy), ("target", "jpg"): data},
+        files={("input", "png"): encode(rainy), ("target", "jpg"): data},
         width_px=clean.shape[1],
         height_px=clean.shape[0],
         examples=(

@@ -40,7 +40,7 @@ class TinyPairs:
         return (Item(ref=str(index), files=(), index=index) for index in range(self.count))
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {"input": "webp", "target": "webp"}
+        return {"input": "png", "target": "png"}
 
     def read(self, item: Item, task: str) -> Pair:
         return Pair(

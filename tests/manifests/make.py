@@ -21,7 +21,7 @@ from manifests.writer import Context, UnitWriter
 SOURCE = "scikit-image photos"
 LICENCE = "CC0"
 VERSIONS = {"pillow": "0"}
-SUFFIXES = {"input": "webp", "target": "webp"}
+SUFFIXES = {"input": "png", "target": "png"}
 WIDTH_PX, HEIGHT_PX = 64, 48
 
 

@@ -65,7 +65,7 @@ def _write(root: Path, units: list[list[tuple[str, Pixels, Image]]]) -> None:
     items = [[Item(ref=name, files=(name,)) for name, _, _ in unit] for unit in units]
     plan = dataset.write_plan(root.name, {}, "f" * 64, plan_table(items))
     for number, unit in enumerate(units):
-        suffixes = {"input": "webp", "target": "jpg"}
+        suffixes = {"input": "png", "target": "jpg"}
         with UnitWriter.open(dataset, plan, number, prototype_task="low-level", suffixes=suffixes) as writer:
             for name, before, target in unit:
                 writer.add(_pair(name, encode_lossless("input", before), target))

@@ -36,8 +36,8 @@ def test_webdataset(root: Path) -> None:
     samples = list(webdataset.WebDataset(shards(root), shardshuffle=False).decode("pil"))
     assert [sample["json"]["source_ref"] for sample in samples] == [f"photo.png#{index}" for index in INDEXES]
     for index, sample in zip(INDEXES, samples, strict=True):
-        np.testing.assert_array_equal(sample["target.webp"], photo(index))
-        np.testing.assert_array_equal(sample["input.webp"], photo(index) // 2)
+        np.testing.assert_array_equal(sample["target.png"], photo(index))
+        np.testing.assert_array_equal(sample["input.png"], photo(index) // 2)
         assert [example["kind"] for example in sample["json"]["examples"]] == ["generate"] * 2 + ["describe"] * 2
 
 
@@ -59,13 +59,13 @@ def test_hugging_face_datasets(root: Path, tmp_path: Path, monkeypatch: pytest.M
     found = list(rows)
     assert [row["json"]["source_ref"] for row in found] == [f"photo.png#{index}" for index in INDEXES]
     for index, row in zip(INDEXES, found, strict=True):
-        np.testing.assert_array_equal(row["target.webp"], photo(index))
+        np.testing.assert_array_equal(row["target.png"], photo(index))
         assert row["json"]["examples"][2]["text"] == "The rain is gone."
 
 
 def test_tar(root: Path, tmp_path: Path) -> None:
     subprocess.run(["tar", "-xf", shards(root)[1], "-C", str(tmp_path)], check=True)
-    targets = [decode_rgb(path.read_bytes()) for path in tmp_path.glob("*.target.webp")]
+    targets = [decode_rgb(path.read_bytes()) for path in tmp_path.glob("*.target.png")]
     assert len(list(tmp_path.iterdir())) == 12
     assert all(any(np.array_equal(target, photo(index)) for target in targets) for index in INDEXES[4:])
 
@@ -80,7 +80,7 @@ def test_duckdb(root: Path) -> None:
         [str(root / "manifest/*.parquet")],
     ).fetchall()
     assert [row[:5] for row in rows] == [(f"photo.png#{index}", "rain", index, index / 10, 2) for index in INDEXES]
-    assert all(row[5].endswith(".input.webp") for row in rows)
+    assert all(row[5].endswith(".input.png") for row in rows)
     rejected = duckdb.execute(
         "select reason, count(*) from read_parquet(?) group by reason", [str(root / "rejects/*.parquet")]
     ).fetchall()

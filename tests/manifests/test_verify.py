@@ -137,8 +137,8 @@ def rewrite_shard(root: Path, change: Callable[[list[tuple[str, bytes]]], object
 
 
 def test_member_that_no_row_names(root: Path) -> None:
-    rewrite_shard(root, lambda content: content.append(("stranger.input.webp", b"?")))
-    found_in(root, SHARD, "member stranger.input.webp is named by no row")
+    rewrite_shard(root, lambda content: content.append(("stranger.input.png", b"?")))
+    found_in(root, SHARD, "member stranger.input.png is named by no row")
 
 
 def test_member_that_is_there_twice(root: Path) -> None:

@@ -94,7 +94,7 @@ def test_image_edited(unfinished: Path, values: dict[str, Any], message: str) ->
 
 def test_row_whose_member_is_not_in_the_shard(unfinished: Path) -> None:
     name = members(unfinished)[0].name
-    absent = name.replace(".webp", ".png")
+    absent = name.replace(".png", ".webp")
     edit(unfinished / MANIFEST, image_of_first_pair(member=absent))
     assert [(file, message.split(";")[0]) for file, message in findings(unfinished)] == [
         (MANIFEST, f"member {name} is named by no row of the manifest"),
@@ -103,7 +103,7 @@ def test_row_whose_member_is_not_in_the_shard(unfinished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "member", ["../../etc/passwd", "a/{pair}.input.webp", "{pair}.target.webp", "{pair}.input", "{pair}.input./webp"]
+    "member", ["../../etc/passwd", "a/{pair}.input.png", "{pair}.target.png", "{pair}.input", "{pair}.input./webp"]
 )
 def test_member_name_that_is_not_the_pairs(unfinished: Path, member: str) -> None:
     pair = members(unfinished)[0].name.split(".")[0]

@@ -89,7 +89,7 @@ def test_samples_as_webdataset_groups_them(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / f"shards/{NAME}.tar") as tar:
         names = [member.name.split(".", 1) for member in tar]
     keys = list(dict.fromkeys(key for key, _ in names))
-    assert names == [[key, field] for key in keys for field in ("input.webp", "target.webp", "json")]
+    assert names == [[key, field] for key in keys for field in ("input.png", "target.png", "json")]
     assert len(keys) == 4
 
 

@@ -302,7 +302,7 @@ def make_edits(folder: Path, texts: list[str], *, finished: bool = True, key_tas
 
 def _write(dataset: Dataset, plan: Plan, unit: int, texts: list[str], key_task: str) -> None:
     with UnitWriter.open(
-        dataset, plan, unit, prototype_task="editing", suffixes={"input": "webp", "target": "webp"}
+        dataset, plan, unit, prototype_task="editing", suffixes={"input": "png", "target": "png"}
     ) as writer:
         for item in dataset.unit(plan, unit).items:
             pixels = np.full((8, 8, 3), item.index, np.uint8)

@@ -82,7 +82,7 @@ def _with_transparent_colour() -> bytes:
 def test_other_photos_are_stored_as_the_rgb_that_the_rain_falls_on(tmp_path: Path, data: bytes, mode: str) -> None:
     pair = _read(tmp_path, data)
     (image,) = pair.images
-    assert (image.format, image.mode) == ("webp", "RGB")
+    assert (image.format, image.mode) == ("png", "RGB")
     assert np.array_equal(decode_rgb(image.data), decode_rgb(data))
     (step,) = pair.steps
     assert (step.operator, step.params) == ("to_rgb", {"role": "target", "mode": mode, "turned": False})
@@ -110,7 +110,7 @@ def test_what_exif_turns_is_stored_upright(tmp_path: Path) -> None:
 
 def test_members_end_as_the_files_do_and_synthesised_ones_as_their_format() -> None:
     items = [Item(ref=name, files=(name,)) for name in ("a.JPG", "b.jpeg", "c.png")]
-    assert READER.suffixes(items) == {"input": "webp", "target": "jpg"}
+    assert READER.suffixes(items) == {"input": "png", "target": "jpg"}
 
 
 def _located(root: Path) -> PhotoFolder:

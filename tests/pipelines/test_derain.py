@@ -143,7 +143,7 @@ def test_photos_are_the_targets_byte_for_byte_and_get_rain_and_texts(tmp_path: P
         assert stored_bytes(dataset, row, "target") == (data / row["source_ref"]).read_bytes()
         assert (image(row, "target")["member"], image(row, "input")["member"]) == (
             f"{row['pair']}.target.jpg",
-            f"{row['pair']}.input.webp",
+            f"{row['pair']}.input.png",
         )
         assert image(row, "input")["format"] == "webp"
 

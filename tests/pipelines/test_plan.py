@@ -116,7 +116,7 @@ def test_a_plan_depends_on_nothing_but_its_input(tmp_path: Path) -> None:
     plans = [_job(tmp_path / name, data) for name in ("a", "b")]
     first, second = ((tmp_path / name / "derain/plan.parquet").read_bytes() for name in ("a", "b"))
     assert first == second
-    assert plans[0].suffixes == {"input": "webp", "target": "jpg"}
+    assert plans[0].suffixes == {"input": "png", "target": "jpg"}
 
 
 def test_without_bundled_input_the_layouts_are_named() -> None:
