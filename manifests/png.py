@@ -34,7 +34,7 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
         (
             _SIGNATURE,
             _chunk(b"IHDR", struct.pack(">II", width, height) + _EIGHT_BIT_RGB),
-            _chunk(b"IDAT", deflate.zlib_compress(memoryview(rows).cast("B"), _LEVEL)),
+            _chunk(b"IDAT", bytes(deflate.zlib_compress(rows.data, _LEVEL))),
             _chunk(b"IEND", b""),
         )
     )

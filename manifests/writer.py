@@ -13,12 +13,10 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, Plan, write_table
+from manifests.images import NEW_IMAGE_FORMAT
 from manifests.phash import phash
 from manifests.schema import MANIFEST, REJECTS, Direction, Image, Item, Kind, Pair, Reject, canonical_json
 from manifests.tar import header
-
-_SYNTHESISED = "webp"
-"""The ending of roles that no source file stands for."""
 
 _ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
@@ -89,7 +87,7 @@ class UnitWriter:
         hashes = [_phash(image) for image in pair.images]
         images = []
         for image, hashed in zip(pair.images, hashes, strict=True):
-            member = f"{pair.key}.{image.role}.{self._suffixes.get(image.role, _SYNTHESISED)}"
+            member = f"{pair.key}.{image.role}.{self._suffixes.get(image.role, NEW_IMAGE_FORMAT)}"
             images.append(
                 {
                     "role": image.role,
