@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny_qwen2_vl import write_qwen2_vl
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
+    write_qwen2_vl(folder / "qwen2-vl")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
