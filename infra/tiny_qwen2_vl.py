@@ -19,19 +19,13 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    GenerationConfig,
-    Qwen2Tokenizer,
-    Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
-    Qwen2VLProcessor,
-    Qwen2VLVideoProcessor,
-)
 
 from manifests.images import Pixels
+from operators.embed_text import need
 from operators.prompting import Prompt, load_prompt
 from operators.vlm_local import content_of
+
+transformers = need("transformers")
 
 ANSWERS = {
     "difference": json.dumps(
@@ -103,8 +97,8 @@ def write_qwen2_vl(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def _tokenizer(texts: Sequence[str]) -> Qwen2Tokenizer:
-    like = Qwen2Tokenizer()
+def _tokenizer(texts: Sequence[str]) -> Any:
+    like = transformers.Qwen2Tokenizer()
     trained = Tokenizer(BPE())
     trained.pre_tokenizer = like.backend_tokenizer.pre_tokenizer
     trainer = BpeTrainer(
@@ -112,7 +106,7 @@ def _tokenizer(texts: Sequence[str]) -> Qwen2Tokenizer:
     )
     trained.train_from_iterator(texts, trainer)
     bpe = json.loads(trained.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(
+    tokenizer = transformers.Qwen2Tokenizer(
         vocab=bpe["vocab"],
         merges=[tuple(merge) for merge in bpe["merges"]],
         eos_token="<|im_end|>",
@@ -123,19 +117,19 @@ def _tokenizer(texts: Sequence[str]) -> Qwen2Tokenizer:
     return tokenizer
 
 
-def _processor(tokenizer: Qwen2Tokenizer) -> Qwen2VLProcessor:
+def _processor(tokenizer: Any) -> Any:
     size = {"shortest_edge": _PIXELS[0], "longest_edge": _PIXELS[1]}
-    return Qwen2VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size),
+    return transformers.Qwen2VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(size=size),
         tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(size=size),
+        video_processor=transformers.Qwen2VLVideoProcessor(size=size),
         chat_template=_CHAT_TEMPLATE,
     )
 
 
-def _model(tokenizer: Qwen2Tokenizer) -> Qwen2VLForConditionalGeneration:
+def _model(tokenizer: Any) -> Any:
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}
-    config = Qwen2VLConfig(
+    config = transformers.Qwen2VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": 64,
@@ -155,14 +149,14 @@ def _model(tokenizer: Qwen2Tokenizer) -> Qwen2VLForConditionalGeneration:
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
-    model = Qwen2VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
+    model = transformers.Qwen2VLForConditionalGeneration(config)
+    model.generation_config = transformers.GenerationConfig(
         bos_token_id=ids["<|endoftext|>"], eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"]
     )
     return model
 
 
-def _fit(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, prompts: dict[str, Prompt]) -> None:
+def _fit(model: Any, processor: Any, prompts: dict[str, Prompt]) -> None:
     """Teach it its answers, on pictures and values that change from step to step."""
     rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=0.0)
@@ -179,9 +173,7 @@ def _fit(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, pr
     model.eval()
 
 
-def _example(
-    processor: Qwen2VLProcessor, prompts: dict[str, Prompt], name: str, rng: np.random.Generator
-) -> dict[str, Any]:
+def _example(processor: Any, prompts: dict[str, Prompt], name: str, rng: np.random.Generator) -> dict[str, Any]:
     """One prompt with pictures, and its answer: the answer's tokens are the labels."""
     values = {value: _words(processor.tokenizer, rng) for value in _VALUES.get(name, ())}
     images = [_picture(rng) for _ in range(_IMAGES[name])]
@@ -194,7 +186,7 @@ def _example(
     return {**asked, "input_ids": tokens, "labels": labels}
 
 
-def _batch(processor: Qwen2VLProcessor, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def _batch(processor: Any, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     pad = processor.tokenizer.pad_token_id
     tokens = pad_sequence([example["input_ids"] for example in examples], batch_first=True, padding_value=pad)
     return {
@@ -207,7 +199,7 @@ def _batch(processor: Qwen2VLProcessor, examples: Sequence[dict[str, Any]]) -> d
     }
 
 
-def _words(tokenizer: Qwen2Tokenizer, rng: np.random.Generator) -> str:
+def _words(tokenizer: Any, rng: np.random.Generator) -> str:
     count = int(rng.integers(1, 60))
     return str(tokenizer.decode(rng.integers(len(tokenizer) - len(_SPECIAL), size=count).tolist()))
 

@@ -41,7 +41,7 @@ class Prompt:
         return self.text.count(IMAGE)
 
     def filled(self, **values: str) -> str:
-        """The text with values in it, each on one line. What a source says can neither end a message nor add an image."""
+        """The text with values in it, each on one line: a source can neither end the message nor add an image."""
         return self.text.format(**{name: _harmless(value) for name, value in values.items()})
 
 

@@ -11,6 +11,7 @@ import cv2
 from manifests.images import decode_rgb, encode_lossless, read_header, reduced
 from manifests.schema import Pair, Reject
 from operators.responses import Answer
+from operators.vlm import Request
 
 MAX_SIDE_PX = 1_024
 """Of what is shown: about 1,370 tokens of Qwen2-VL. A larger image is shown scaled down."""
@@ -38,6 +39,13 @@ def shown(pair: Pair, role: str) -> bytes:
         size = max(1, round(header.width_px * scale)), max(1, round(header.height_px * scale))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(pixels.dtype)
     return encode_lossless(role, pixels).data
+
+
+def tokens_in(request: Request) -> float:
+    """About how many tokens a request has, as Qwen2-VL counts (a token is 28 x 28 px, or some 4 characters)."""
+    headers = [read_header(image) for image in request.images]
+    images = sum(-(-header.width_px // 28) * -(-header.height_px // 28) for header in headers)
+    return images + len(request.text) / 4
 
 
 def read_json(answer: Answer, keys: Collection[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 from manifests.images import decode_rgb
 from manifests.schema import Reject
 from operators.batching import in_halves
+from operators.embed_text import need
 from operators.prompting import IMAGE
 from operators.responses import Answer
 
@@ -43,13 +44,12 @@ def content_of(text: str, images: Sequence[Any]) -> list[dict[str, Any]]:
 
 def _generate(folder: str, model: str, request: Request) -> Answer:
     import torch
-    from qwen_vl_utils import process_vision_info
 
     network, processor = _loaded(folder)
     images = [PILImage.fromarray(decode_rgb(image)) for image in request.images]
     messages = [{"role": "user", "content": content_of(request.text, images)}]
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    seen, _ = process_vision_info(messages)
+    seen, _ = need("qwen_vl_utils").process_vision_info(messages)
     inputs = processor(text=[text], images=seen, return_tensors="pt").to(network.device)
     with torch.inference_mode():
         tokens = network.generate(**inputs, max_new_tokens=request.max_tokens, do_sample=False)
@@ -69,11 +69,10 @@ def _generate(folder: str, model: str, request: Request) -> Answer:
 def _loaded(folder: str) -> tuple[Any, Any]:
     """Network and processor, on the GPU if there is one."""
     import torch
-    from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # of sampling parameters that greedy decoding does not use
-    network = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="auto", local_files_only=True)
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    transformers = need("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # of sampling parameters that greedy decoding does not use
+    network = transformers.Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="auto", local_files_only=True)
+    processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
     return network.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor

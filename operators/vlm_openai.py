@@ -59,7 +59,7 @@ def complete(
     """
     import openai
 
-    client, pacer, messages = _client(endpoint), _pacer(endpoint), _messages(request)
+    client, pacer, messages = _client(endpoint, _api_key()), _pacer(endpoint), _messages(request)
     answered_before, problem = pacer.answered, ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -95,7 +95,7 @@ def check(url: str, timeout_s: float) -> None:
 
     endpoint = Endpoint(url=url, requests_per_s=0.0, timeout_s=timeout_s)
     try:
-        _client(endpoint).models.list()
+        _client(endpoint, _api_key()).models.list()
     except openai.APIStatusError as error:
         if error.status_code in (401, 403):
             _refused(error, endpoint, "")
@@ -145,12 +145,11 @@ def _pacer(endpoint: Endpoint) -> Pacer:
 
 
 @lru_cache(maxsize=8)
-def _client(endpoint: Endpoint) -> openai.OpenAI:
-    from httpx import Timeout
-    from openai import OpenAI
+def _client(endpoint: Endpoint, api_key: str) -> openai.OpenAI:
+    from openai import OpenAI, Timeout
 
     timeout = Timeout(endpoint.timeout_s, connect=min(endpoint.timeout_s, _CONNECT_TIMEOUT_S))
-    return OpenAI(base_url=endpoint.url, api_key=_api_key(), max_retries=0, timeout=timeout)
+    return OpenAI(base_url=endpoint.url, api_key=api_key, max_retries=0, timeout=timeout)
 
 
 def _api_key() -> str:
