@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from manifests.schema import Pair, Reject, Step, canonical_json
 from operators import checkpoints
-from operators.base import BatchOperator
+from operators.base import BatchOperator, StopRun
 from operators.prompting import IMAGE, Prompt
 from operators.responses import Answer, Responses
 
@@ -143,10 +143,23 @@ class Vlm:
         """
         keys = [self.key(request) for request in requests]
         distinct = dict(zip(keys, requests, strict=True))
+        stop = threading.Event()
+
+        def one(key: str) -> Answer | Reject | None:
+            if stop.is_set():
+                return None
+            try:
+                return self._one(key, distinct[key], stop)
+            except BaseException:
+                stop.set()
+                raise
+
         with ThreadPoolExecutor(1 if self.is_local else self.concurrency) as pool:
-            asked = {key: pool.submit(self._one, key, request) for key, request in distinct.items()}
-            _wait(list(asked.values()))
-        return [asked[key].result() for key in keys]
+            asked = {key: pool.submit(one, key) for key in distinct}
+        errors = [error for future in asked.values() if (error := future.exception())]
+        if errors:
+            raise next((error for error in errors if isinstance(error, StopRun)), errors[0])
+        return [answer for key in keys if (answer := asked[key].result())]
 
     def ask_each(
         self,
@@ -186,19 +199,19 @@ class Vlm:
             prompt=prompt.name,
         )
 
-    def _one(self, key: str, request: Request) -> Answer | Reject:
+    def _one(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
         responses = Responses(self.responses)
         if answer := responses.get(key):
             _count(Usage(replayed=1))
             return _whole(answer)
-        found = self._backend(key, request)
+        found = self._backend(key, request, stop)
         if isinstance(found, Reject):
             return found
         responses.put(key, request.described(self.model, self.revision), found)
         _count(Usage(calls=1, tokens_in=found.tokens_in, tokens_out=found.tokens_out))
         return _whole(found)
 
-    def _backend(self, key: str, request: Request) -> Answer | Reject:
+    def _backend(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
         if self.is_local:
             from operators.vlm_local import generate
 
@@ -206,13 +219,14 @@ class Vlm:
         from operators.vlm_openai import Endpoint, complete
 
         endpoint = Endpoint(url=self.url_or_folder, requests_per_s=self.requests_per_s, timeout_s=self.timeout_s)
-        return complete(endpoint, self.model, key, request, lambda: _count(Usage(retries=1)))
+        return complete(endpoint, self.model, key, request, stop, lambda: _count(Usage(retries=1)))
 
 
 @runtime_checkable
 class Asks(Protocol):
     """A batch operator that asks a vision-language model."""
 
+    name: ClassVar[str]
     vlm: Vlm | None
     """None until `asking` has been called."""
 
@@ -253,14 +267,3 @@ def _whole(answer: Answer) -> Answer | Reject:
     if answer.finish_reason == "length":
         return Reject("truncated_answer", f"the answer was cut off at {answer.tokens_out} tokens: {answer.text}")
     return answer
-
-
-def _wait(asked: Sequence[Future[Answer | Reject]]) -> None:
-    """Wait for all, or for the first failure: what is not asked yet is then dropped, what is in the air arrives."""
-    _, left = wait(asked, return_when=FIRST_EXCEPTION)
-    for future in left:
-        future.cancel()
-    done, _ = wait([future for future in asked if not future.cancelled()])
-    for future in done:
-        if error := future.exception():
-            raise error

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from operators.vlm import Request
 
-ATTEMPTS = 8
+ATTEMPTS = 10
 """Of one request."""
 
-BACKOFF_S = 0.5
-"""Before the second attempt, with jitter; doubled before each further one, up to MAX_BACKOFF_S: some minutes in all."""
+BACKOFF_S = 1.0
+"""Before the second attempt, with jitter; doubled before each further one, up to MAX_BACKOFF_S: two to four minutes in
+all, in which a server can be started again."""
 
 MAX_BACKOFF_S = 60.0
 _MAX_RETRY_AFTER_S = 600.0  # what a server may ask for; beyond, the run is better started again later
@@ -50,9 +51,14 @@ class Endpoint:
 
 
 def complete(
-    endpoint: Endpoint, model: str, key: str, request: Request, on_retry: Callable[[], None]
+    endpoint: Endpoint,
+    model: str,
+    key: str,
+    request: Request,
+    stop: threading.Event,
+    on_retry: Callable[[], None],
 ) -> Answer | Reject:
-    """Ask until there is an answer. `key` is the request's hash, from which the jitter is drawn.
+    """Ask until there is an answer. `key` is the request's hash, from which the jitter is drawn; `stop` ends waiting.
 
     Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are used
     up. If the server has answered others meanwhile, it is this request that it cannot answer: a Reject, no_answer.
@@ -82,7 +88,8 @@ def complete(
                 pacer.hold(hold_s)
         except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
             problem = type(error).__name__  # no connection, a time-out, garbage: without the server's words
-        _backoff(key, attempt, hold_s)
+        if attempt + 1 < ATTEMPTS and stop.wait(max(hold_s, backoff_s(key, attempt))):
+            break
     message = f"{endpoint.url} gave no answer in {ATTEMPTS} attempts; the last failed with {problem}"
     if pacer.answered > answered_before and problem != "status 429":
         return Reject("no_answer", message)
@@ -219,9 +226,7 @@ def _retry_after_s(headers: Any) -> float:
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
 
 
-def _backoff(key: str, attempt: int, at_least_s: float) -> None:
-    """Wait before another attempt: exponentially longer, by 50 to 100 per cent of it as the request's hash says."""
+def backoff_s(key: str, attempt: int) -> float:
+    """Seconds before another attempt: doubled each time, and 50 to 100 per cent of that as the request's hash says."""
     jitter = int(key[4 * attempt : 4 * attempt + 4], 16) / 0xFFFF
-    wait_s = min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * (0.5 + jitter / 2)
-    if attempt + 1 < ATTEMPTS:
-        time.sleep(max(wait_s, at_least_s))
+    return min(BACKOFF_S * 2.0**attempt, MAX_BACKOFF_S) * (0.5 + jitter / 2)

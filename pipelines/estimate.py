@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from manifests.schema import Direction, Kind, Pair, seed_for
+from manifests.schema import Direction, Kind, Pair, Reject, seed_for
 from operators.base import Reader
 from operators.difference import Difference
 from operators.showing import tokens_in
-from operators.vlm import Asks
+from operators.vlm import Asks, Request
 from pipelines.chain import make_pairs
 from pipelines.plan import cut_units, list_items
 from pipelines.report import Prices, console
@@ -65,12 +65,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     asking = [link for link in chain if isinstance(link, Asks)]
     made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)])
     pairs = [pair for pair in made if isinstance(pair, Pair)]
-    requests = [
-        request
-        for pair in pairs
-        for link in asking
-        for request in link.requests(pair, seed_for(seed, pair.key, link.name))
-    ]
+    requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
     missing = Counter(example for pair in pairs for example in task.missing(pair))
     completed = missing if any(isinstance(link, Difference) for link in asking) else Counter()
     sizes = [len(image.data) for pair in pairs for image in pair.images]
@@ -87,6 +82,13 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         tokens_in=sum(tokens_in(request) for request in requests),
         tokens_out=sum(request.max_tokens for request in requests),
     )
+
+
+def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
+    try:
+        return link.requests(pair, seed_for(seed, pair.key, link.name))
+    except Reject:
+        return ()
 
 
 def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Prices | None = None) -> None:

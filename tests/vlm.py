@@ -1,10 +1,11 @@
-"""Real servers for the tests of vision-language models: `transformers serve`, and one in front of it that makes faults."""
+"""Real servers for tests of vision-language models: `transformers serve`, and one that makes faults in front of it."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -18,8 +19,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
-
-from tests.commands import ROOT
 
 KEY = "sk-secret-of-this-test-0123456789"
 
@@ -187,9 +186,10 @@ def transformers_serve(model: Path, log: Path) -> Iterator[int]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    command = [sys.executable, "-m", "infra.vlm.serve", str(model), "--port", str(port)]
+    program = Path(sys.executable).with_name("transformers")
+    command = [str(program), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     with open(log, "wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=file, stderr=file)
     try:
         deadline_s = time.monotonic() + 180
         while True:
