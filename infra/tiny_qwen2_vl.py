@@ -30,24 +30,24 @@ transformers = need("transformers")
 ANSWERS = {
     "difference": json.dumps(
         {
-            "differences": "The output image is brighter than the input image.",
-            "reverse_differences": "The input image is darker than the output image.",
+            "differences": "The output is brighter.",
+            "reverse_differences": "The input is darker.",
             "subtask": "Object Modification",
-            "reverse_prompt": "Make the image darker.",
+            "reverse_prompt": "Make it darker.",
         }
     ),
-    "same_content": "Reasoning: Both show the same things in the same places.\nAnswer: Yes",
-    "same_style": "Reasoning: Both have the same colours and strokes.\nAnswer: Yes",
+    "same_content": "Reasoning: Both show the same things.\nAnswer: Yes",
+    "same_style": "Reasoning: Both have the same strokes.\nAnswer: Yes",
     "relation": json.dumps(
         {
             "layout": "image 1",
             "semantics": "image 2",
-            "texture": "image 2",
-            "details": "both",
-            "relation": "The output image has the layout of image 1 and the objects of image 2.",
+            "texture": "both",
+            "details": "neither",
+            "relation": "The output has the layout of image 1.",
         }
     ),
-    "recaption": "Caption: A scene with one large object to the left of two small ones.",
+    "recaption": "Caption: One large object left of two small ones.",
 }
 """What it says to each packaged prompt."""
 
@@ -65,7 +65,8 @@ _SPECIAL = (
 )
 _VOCABULARY = 640
 _PIXELS = (4 * 28 * 28, 16 * 28 * 28)  # 4 to 16 tokens an image: a token is 28 x 28 px
-_STEPS = 110
+_STEPS = 100
+_BATCHES = 20  # different ones
 _LEARNING_RATE = 8e-3
 
 _CHAT_TEMPLATE = (
@@ -157,14 +158,16 @@ def _model(tokenizer: Any) -> Any:
 
 
 def _fit(model: Any, processor: Any, prompts: dict[str, Prompt]) -> None:
-    """Teach it its answers, on pictures and values that change from step to step."""
+    """Teach it its answers, on pictures and values of many kinds."""
     rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, _STEPS)
+    batches = [
+        _batch(processor, [_example(processor, prompts, name, rng) for name in ANSWERS]) for _ in range(_BATCHES)
+    ]
     model.train()
-    for _ in range(_STEPS):
-        inputs = _batch(processor, [_example(processor, prompts, name, rng) for name in ANSWERS])
-        loss = model(**inputs).loss
+    for step in range(_STEPS):
+        loss = model(**batches[step % _BATCHES]).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", choices=sorted(TASKS))
         command.add_argument("--data", help="root of the source (default: the bundled input)")
-        command.add_argument("--models", help="folder with the weights of models, for tasks that run some")
+        command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
         command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
         add_vlm_options(command)
         if name == "shards":

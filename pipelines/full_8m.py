@@ -151,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float, default=1.0, help="share of each source, 0.001 for a trial (default: 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
-    parser.add_argument("--models", default=os.environ.get("MODELS"), help="folder with weights (default: $MODELS)")
+    parser.add_argument(
+        "--models", default=os.environ.get("MODELS"), help="checkpoints: a folder, hub or tiny (default: $MODELS)"
+    )
     parser.add_argument("--hold-out", nargs="*", default=[], choices=sorted(NOVEL_TASKS), help="novel tasks (4.4)")
     parser.add_argument("--guard", help="Parquet file of evaluation images to exclude: `python -m manifests hashes`")
     parser.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
