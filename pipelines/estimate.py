@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from manifests.schema import Direction, Item, Kind, Pair, seed_for
 from operators.base import Reader
+from operators.read_img2dataset import Img2Dataset
 from pipelines.plan import cut_units, list_items
 from pipelines.report import console
 from pipelines.tasks import Task
@@ -32,6 +33,8 @@ class Estimate:
     """Examples of the sampled pairs."""
     missing: Mapping[tuple[Direction, Kind], int]
     """Examples that the sampled pairs should have and do not get in this run."""
+    left_out: Mapping[str, int]
+    """Entries of the source that are no items by its own account, by reason."""
 
     @property
     def pairs(self) -> int:
@@ -59,6 +62,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         cpu_s_per_item=(time.process_time() - started_s) / len(sample),
         examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples),
         missing=Counter(example for pair in pairs for example in task.missing(pair)),
+        left_out=reader.left_out(reader.listing()) if isinstance(reader, Img2Dataset) else {},
     )
 
 
@@ -67,6 +71,7 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
     console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
+        **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},
         "pairs": f"about {estimated.pairs:,} ({estimated.kept} of {estimated.sampled} sampled items were kept)",
         "examples": f"about {estimated.extrapolated(estimated.examples):,}",
         **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},

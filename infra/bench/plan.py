@@ -1,4 +1,4 @@
-"""Plans the paper's whole recipe, 7.01 million examples, from simulated listings: time and memory. `make bench` runs it.
+"""Plans the paper's whole recipe, 7.01 million examples, from simulated listings: time, memory. `make bench` runs it.
 
 No image is there and none is read. Everything else is what a run does before its first shard: items, their order, the
 cut into work units, the fingerprint, plan.parquet. Each line of Tab. 6 and Tab. 7 is planned by `make_job` with as many
