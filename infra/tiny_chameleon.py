@@ -48,6 +48,5 @@ def tiny_config(*, vocab_size: int = 1_024, codes: int = 256) -> ChameleonConfig
             "base_channels": 32,
             "channel_multiplier": [1, 1, 1, 1, 2],
             "num_res_blocks": 1,
-            "attn_type": "",
         },
     )
