@@ -114,7 +114,7 @@ class VQGAN(nn.Module):
         """
         if self.decoder is None:
             raise ValueError(
-                f"these VQ weights, like all of transformers', have no decoder: put Meta's {CHECKPOINT_FILE} beside them"
+                f"transformers' VQ weights, which these are, have no decoder: put Meta's {CHECKPOINT_FILE} beside"
             )
         if codes.numel() and (codes.min() < 0 or codes.max() >= self.codes):
             raise ValueError(f"image codes {int(codes.min())} to {int(codes.max())}: the codebook has {self.codes}")
