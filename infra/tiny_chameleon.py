@@ -1,7 +1,7 @@
 """A small, randomly initialised Chameleon checkpoint in the on-disk format of facebook/chameleon-7b.
 
-The transformer knows nothing. The VQ tokenizer is random too but for its codebook and the decoder's last layer, which
-are fitted to crops of the bundled photos: so codes are used about equally, and decoded images resemble the originals.
+The transformer knows nothing. The VQ tokenizer is random too but for its codebook, whose entries are what the encoder
+makes of the bundled photos: so photos spread over all codes. What it decodes resembles nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration, ChameleonVQVAEConfig
 
 from manifests.images import decode_rgb
@@ -34,9 +33,6 @@ _IMAGE_TOKEN = "<image>"
 
 _CROPS_PER_PHOTO = 6
 _CROP_PX = 192
-_KMEANS_STEPS = 4
-_PLACES = 256  # of each photo's crop at which the decoder's last layer is fitted
-_RIDGE = 1e-3
 
 
 def special_tokens(codes: int) -> dict[str, int]:
@@ -170,8 +166,7 @@ def _vqgan(config: ChameleonConfig) -> VQGAN:
     latents = vqgan.quant_conv(vqgan.encoder(images)).permute(0, 2, 3, 1).flatten(0, 2)
     embedding = vqgan.quantize["embedding"]
     assert isinstance(embedding, nn.Embedding)
-    embedding.weight.copy_(_centres(latents, vqgan.codes))
-    _fit_last_layer(vqgan, images)
+    embedding.weight.copy_(latents[torch.randperm(len(latents))[: vqgan.codes]])
     return vqgan
 
 
@@ -183,37 +178,3 @@ def _crops() -> Iterator[np.ndarray]:
         for _ in range(_CROPS_PER_PHOTO):
             top, left = (int(draw.integers(0, length - _CROP_PX)) for length in photo.shape[:2])
             yield np.ascontiguousarray(photo[top : top + _CROP_PX, left : left + _CROP_PX])
-
-
-def _centres(points: Tensor, count: int) -> Tensor:
-    """k-means: `count` centres among points, [n, d]."""
-    centres = points[torch.randperm(len(points))[:count]]
-    for _ in range(_KMEANS_STEPS):
-        nearest = torch.cdist(points, centres).argmin(1)
-        members = torch.bincount(nearest, minlength=count)[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        centres = torch.where(members > 0, sums / members.clamp(min=1), centres)
-    return centres
-
-
-def _fit_last_layer(vqgan: VQGAN, images: Tensor) -> None:
-    """Ridge regression of the images' pixels on what reaches the decoder's last convolution."""
-    decoder = vqgan.decoder
-    assert decoder is not None
-    last, side = decoder.conv_out, images.shape[-1]
-    normal, moment = torch.zeros(()), torch.zeros(())
-    for image, codes in zip(images, vqgan.encode(images), strict=True):
-        reached: list[Tensor] = []
-        handle = last.register_forward_pre_hook(lambda module, inputs, to=reached: to.append(inputs[0]))
-        vqgan.decode(codes[None])
-        handle.remove()
-        places = torch.randperm(side * side)[:_PLACES]
-        features = functional.unfold(reached[0], 3, padding=1)[0, :, places].double()
-        features = torch.cat((features, torch.ones_like(features[:1])))
-        normal = normal + features @ features.T
-        moment = moment + features @ image.flatten(1)[:, places].double().T
-    ridge = _RIDGE * normal.diagonal().mean() * torch.eye(len(normal))
-    solution = torch.linalg.solve(normal + ridge, moment).float()
-    last.weight.copy_(solution[:-1].T.reshape(last.weight.shape))
-    assert last.bias is not None
-    last.bias.copy_(solution[-1])
