@@ -53,8 +53,8 @@ def test_block_masks_skip_the_tiles_in_which_nothing_is_allowed() -> None:
         dense = dense_mask(batch, causal=causal)[0, 0]
         size = -(-len(dense) // 128)
         full, partial = torch.zeros(size, dtype=torch.int32), torch.zeros(size, dtype=torch.int32)
-        for row, band in enumerate(dense.split(128)):
-            for tile in band.split(128, 1):
+        for row, band in enumerate(torch.split(dense, 128)):
+            for tile in torch.split(band, 128, 1):
                 whole = bool(tile.all()) and tile.shape == (128, 128)
                 full[row] += whole
                 partial[row] += bool(tile.any()) and not whole
@@ -101,7 +101,7 @@ def test_the_mask_equals_two_causal_calls() -> None:
     q, k, v = torch.randn(3, 1, 2, len(batch.ids), 8, dtype=torch.float64)
     masked = scaled_dot_product_attention(q, k, v, attn_mask=dense_mask(batch))
     ie, td = int((batch.segment == IE).sum()), int((batch.segment == TD).sum())
-    first = scaled_dot_product_attention(*(x[:, :, :-td] for x in (q, k, v)), is_causal=True)
+    first = scaled_dot_product_attention(q[:, :, :-td], k[:, :, :-td], v[:, :, :-td], is_causal=True)
     lower_right = torch.ones(td, len(batch.ids) - ie, dtype=torch.bool).tril(len(batch.ids) - ie - td)
     second = scaled_dot_product_attention(q[:, :, -td:], k[:, :, ie:], v[:, :, ie:], attn_mask=lower_right)
     assert (masked - torch.cat((first, second), 2)).abs().max() < 1e-15

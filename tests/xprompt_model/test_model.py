@@ -27,7 +27,7 @@ REAL: dict[str, dict[str, Any]] = {
 }
 
 
-def theirs(model: XPromptChameleon) -> ChameleonForConditionalGeneration:
+def theirs(model: XPromptChameleon) -> Any:
     """transformers' model with the same weights."""
     config = ChameleonConfig.from_dict(model.config.to_dict())
     config._attn_implementation = "eager"
@@ -134,7 +134,7 @@ def test_xp_begins_at_the_mean_embedding_with_its_spread() -> None:
     embeddings = model.embed_tokens.weight
     assert torch.allclose(model.xp.mean(0), embeddings.mean(0), atol=0.005)
     assert torch.allclose(model.xp.std(0), embeddings.std(0), rtol=0.15)
-    assert len(model.xp.unique(dim=0)) == 512
+    assert len({tuple(row) for row in model.xp.tolist()}) == 512
 
 
 def test_scaled_positions_are_refused() -> None:
