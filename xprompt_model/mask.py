@@ -39,7 +39,7 @@ def allowed(segment: Tensor, document: Tensor, *, causal: bool = False) -> Predi
 
 def dense_mask(batch: MicroBatch, *, causal: bool = False) -> Tensor:
     """Boolean [1, 1, T, T]: 26 MB at 5,120 tokens, and growing with their square."""
-    index = arange(len(batch.ids), device=batch.ids.device)
+    index = arange(len(batch), device=batch.ids.device)
     mask = allowed(batch.segment, batch.document, causal=causal)(index[:, None], index[None, :])
     return mask[None, None]
 
@@ -47,7 +47,7 @@ def dense_mask(batch: MicroBatch, *, causal: bool = False) -> Tensor:
 def block_mask(batch: MicroBatch, *, causal: bool = False) -> BlockMask:
     """The mask by tiles of 128 x 128 tokens: empty, full, or partial and then asking the predicate."""
     predicate = allowed(batch.segment, batch.document, causal=causal)
-    length = len(batch.ids)
+    length = len(batch)
 
     def modifier(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return predicate(q, k)

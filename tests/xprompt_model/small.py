@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 from infra.tiny_chameleon import tiny_config
@@ -72,3 +73,8 @@ def document(seed: int = 0, *, context: bool = True, describe: bool = False, **w
 
 def batch_of(*documents: Document, padding: int = 0) -> MicroBatch:
     return collate(documents, sum(map(len, documents)) + padding)
+
+
+def changed(batch: MicroBatch, **tensors: Tensor) -> MicroBatch:
+    """The batch with other tensors in place of some of its own."""
+    return MicroBatch(**{**vars(batch), **tensors})
