@@ -67,6 +67,8 @@ class Generator:
         before = cache.nbytes
         if not keep_example:
             cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the time is that of the work, not of asking for it
         return Compressed(
             cache=cache,
             tokens=len(document),
