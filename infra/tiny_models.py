@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny_chameleon import write_chameleon
 from infra.tiny_qwen2_vl import write_qwen2_vl
 from operators.edges import WEIGHTS
 
@@ -83,6 +84,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
     write_qwen2_vl(folder / "qwen2-vl")
+    write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
