@@ -101,7 +101,7 @@ def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
-        return {"commit": vars(make_unit(job, row["item"]))}
+        return {"commit": vars(make_unit(job, units[row["id"]]))}
 
     class Actor:
         """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
@@ -109,7 +109,8 @@ def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             return make(row)
 
-    rows = ray.data.from_items(units, override_num_blocks=len(units))
+    # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
+    rows = ray.data.range(len(units), override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
