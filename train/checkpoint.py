@@ -35,19 +35,16 @@ from xprompt_model.model import XPromptChameleon
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = "partial-"
 
-DATA_FIELDS = (
-    "data",
-    "recipe",
+_DATA_FIELDS = (
     "seed",
-    "sampling",
     "streams",
-    "buffer_documents",
+    "buffer_windows",
     "window_tokens",
     "windows",
     "global_windows",
     "xp_tokens",
 )
-"""What a data position depends on: a run goes on only with the same."""
+"""What a data position depends on, beside the data: a run goes on only with the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +58,9 @@ class Position:
 class Checkpoints:
     """Those of one run. All ranks call every method, in the same order."""
 
-    def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer) -> None:
-        """Removes what a killed run left half-written."""
+    def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str) -> None:
+        """`corpus` is the identity of the data. Removes what a killed run left half-written."""
+        self._corpus = corpus
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = Path(config.out) / "checkpoints"
         self._rank = dist.get_rank()
@@ -84,7 +82,8 @@ class Checkpoints:
         mine = {"random": _random_state(), "cursors": cursors}
         store.write_bytes(f"rank-{self._rank:05d}.json", json.dumps(mine).encode())
         if self._rank == 0:
-            run = {"step": position.step, "ranks": dist.get_world_size(), "config": asdict(self._config)}
+            run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
+            run["config"] = asdict(self._config)
             store.write_bytes("run.json", json.dumps(run, indent=1).encode())
         # Rank 0 is told of the others' success only after they began, so its own success means that all files are there.
         future = dcp.async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
@@ -105,12 +104,16 @@ class Checkpoints:
 
         Raises ValueError, one line, if it was made with other data, or another order of it.
         """
-        found = max((path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)), default=None, key=_step)
+        found = max(
+            (path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)), default=None, key=_step
+        )
         if found is None:
             return None
         run = json.loads((found / "run.json").read_text())
-        for name in DATA_FIELDS:
-            there, here = run["config"].get(name), json.loads(json.dumps(getattr(self._config, name)))
+        if run["corpus"] != self._corpus:
+            raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
+        for name in _DATA_FIELDS:
+            there, here = run["config"].get(name), getattr(self._config, name)
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()

@@ -1,7 +1,7 @@
 """What a training run is: presets, and the command line over them.
 
-    torchrun --nproc-per-node 2 train/fsdp_train.py                              # preset tiny, on a CPU
-    torchrun ... train/fsdp_train.py --preset 7b-paper --recipe /xprompt/recipe.json --lr 5e-5
+torchrun --nproc-per-node 2 train/fsdp_train.py                              # preset tiny, on a CPU
+torchrun ... train/fsdp_train.py --preset 7b-paper --recipe /xprompt/recipe.json --lr 5e-5
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Config:
     recipe: str = _option("", "recipe.json of pipelines/full_8m.py, by whose weights its datasets are mixed")
     out: str = _option("runs/7b-paper", "folder of checkpoints, metrics and the exported model")
     seed: int = _option(0, "of the data order and of new X-Prompt embeddings")
-    sampling: tuple[str, ...] = _option((), "how often examples come an epoch: derain/reverse/describe=0.5 */*/describe=0")
+    sampling: tuple[str, ...] = _option(
+        (), "how often examples come an epoch: derain/reverse/describe=0.5 */*/describe=0"
+    )
 
     xp_tokens: int = _option(64, "X-Prompt embeddings; the paper does not say")
     image_weight: float = _option(1.0, "loss weight of output images")
@@ -47,7 +49,7 @@ class Config:
     window_tokens: int = _option(5_120, "context window (section 4); it bounds a document")
     windows: int = _option(8, "windows a micro-batch: 8 fill to 99%, 4 to 90% (infra/bench/packing.py)")
     global_windows: int = _option(1_024, "windows a step over all ranks (section 4), by accumulation")
-    buffer_documents: int = _option(24, "documents of which a micro-batch is chosen")
+    buffer_windows: int = _option(18, "a micro-batch is chosen from documents that would fill so many windows")
     streams: int = _option(128, "virtual data streams; a multiple of ranks times workers")
     workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
     max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
@@ -68,7 +70,9 @@ class Config:
             raise ValueError(f"--dtype {self.dtype}: float32 or bf16")
         if self.global_windows % self.windows:
             raise ValueError(f"{self.global_windows} windows a step are not a multiple of {self.windows} a micro-batch")
-        positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_documents", "checkpoint_every")
+        if self.buffer_windows < self.windows:
+            raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
+        positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
         for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
@@ -96,10 +100,10 @@ PRESETS = {
         warmup_steps=4,
         lr=3e-3,
         windows=2,
-        window_tokens=1_024,
+        window_tokens=512,
         global_windows=8,
         streams=8,
-        buffer_documents=8,
+        buffer_windows=4,
         workers=0,
         max_bad_shards=1,
         dtype="float32",
@@ -114,7 +118,9 @@ PRESETS = {
 def parse(arguments: Sequence[str] | None = None, description: str | None = None) -> Config:
     """The configuration of a command line: a preset and what is set over it. Raises ValueError."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="what the other options start from (default: tiny)")
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="tiny", help="what the other options start from (default: tiny)"
+    )
     hints = get_type_hints(Config)
     for each in fields(Config)[1:]:
         add: dict[str, Any] = {"type": hints[each.name]}

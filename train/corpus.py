@@ -8,6 +8,7 @@ In memory an example is 11 bytes, so every process holds all of them: 77 MB for 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from manifests.contexts import read_columns
 from manifests.dataset import Dataset
+from manifests.schema import canonical_json
 from manifests.storage import Store
 from train.tokens import TokenCommit, read_commit
 
@@ -39,7 +41,8 @@ class Pairs:
     shards: tuple[str, ...]
     starts: NDArray[np.int64]
     """Number of each shard's first pair, and last of all the number of pairs: [shards + 1]."""
-    keys: pa.Array
+    keys: pa.ChunkedArray
+    fingerprint: str
     tokenizer: Mapping[str, Any]
 
     def place(self, pair: int) -> tuple[str, int]:
@@ -96,7 +99,9 @@ class Corpus:
                     pairs.append(_pairs(Dataset(f"{dataset.url.rpartition('/')[0]}/{task}")))
         for known in pairs[1:]:
             if known.tokenizer != pairs[0].tokenizer:
-                raise ValueError(f"{known.task} and {pairs[0].task} have tokens of two tokenizers: make one of them again")
+                raise ValueError(
+                    f"{known.task} and {pairs[0].task} have tokens of two tokenizers: make one of them again"
+                )
         examples = tuple(_examples(table, index, pairs) for index, table in enumerate(columns))
         rates = tuple(_rates(pairs[index].task, sampling) for index in range(len(datasets)))
         counts = [float(rate[found.code].sum()) for rate, found in zip(rates, examples, strict=True)]
@@ -110,6 +115,15 @@ class Corpus:
             rates=rates,
             tokenizer=pairs[0].tokenizer,
         )
+
+    @property
+    def identity(self) -> str:
+        """A hash of what a position in the data refers to: datasets, shards, numbers of examples, mixing."""
+        known = [
+            [pairs.task, pairs.fingerprint, pairs.shards, len(found.pair), weight, rates.tolist()]
+            for pairs, found, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
+        ]
+        return hashlib.sha256(canonical_json(known).encode()).hexdigest()
 
     @property
     def labels(self) -> list[str]:
@@ -150,6 +164,7 @@ def _pairs(dataset: Dataset) -> Pairs:
         shards=names,
         starts=np.cumsum([0, *(commit.pairs for commit in commits)]),
         keys=pa.chunked_array([chunk for _, table in read for chunk in table["pair"].chunks], pa.string()),
+        fingerprint=commits[0].fingerprint,
         tokenizer=commits[0].tokenizer,
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from train.corpus import Corpus
-from train.stream import Cursor, Library, Packed, Stream, StreamOptions, TooManyBadShards
+from train.stream import Cursor, Library, NoData, Packed, Stream, StreamOptions
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.vocabulary import Vocabulary
 
@@ -70,7 +70,7 @@ class _MicroBatches(IterableDataset[Fed | str]):
                 if stream not in streams:
                     streams[stream] = iter(Stream(library, stream, self._cursors.get(stream)))
                 yield Fed.of(next(streams[stream]), self._options.capacity)
-        except TooManyBadShards as error:
+        except NoData as error:
             yield str(error)
 
 
@@ -87,8 +87,7 @@ def feed(
 ) -> Iterator[Fed]:
     """A rank's micro-batches without end, beginning with its `first`-th, each stream where its cursor left it.
 
-    Raises ValueError if the streams cannot be shared evenly by the ranks and their workers, or, one line, when more token
-    shards are refused than may be.
+    Raises ValueError, one line, if the streams cannot be shared evenly by the ranks and their workers, or cannot go on.
     """
     if options.streams % (ranks * max(1, workers)):
         raise ValueError(f"{options.streams} streams cannot be shared by {ranks} ranks with {workers} workers each")

@@ -21,11 +21,19 @@ from train.corpus import TASKS, Corpus, Pairs
 from train.packing import best_fit
 from train.shuffle import epoch_order, uniform
 from train.tokens import BadShard, Sample, read_shard
-from xprompt_model.layout import MAX_DOCUMENT_TOKENS, Document, Turn, build_document
+from xprompt_model.layout import Document, Turn, build_document
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
 """JSON: {"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
+
+
+_MAX_LEFT_OUT = 10_000
+"""Examples looked at for one micro-batch, before it is said that nothing can be trained on."""
+
+
+class NoData(Exception):
+    """The stream cannot go on: more shards are refused than may be, or all examples are left out. One line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +42,12 @@ class StreamOptions:
 
     seed: int
     streams: int
-    capacity: int
-    """Tokens of a micro-batch."""
-    buffer_documents: int
-    """Documents of which a micro-batch is chosen."""
+    window_tokens: int
+    """A document has no more."""
+    windows: int
+    """Those of a micro-batch."""
+    buffer_windows: int
+    """A micro-batch is chosen from documents that would fill so many."""
     xp_tokens: int
     image_weight: float
     text_weight: float
@@ -46,6 +56,11 @@ class StreamOptions:
     """More refused shards than these end the run."""
     cached_shards: int
     """Shards kept in memory, some 5 MB each."""
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.windows * self.window_tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +91,7 @@ class Library:
         """An example's document, or None, with a report, where there is none to train on.
 
         A context that would make it longer than a window is left out: three images and a context of three are 6K tokens.
-        Raises BadShard, one line, when more shards are refused than may be.
+        Raises NoData when more shards are refused than may be.
         """
         rows = self.corpus.examples[dataset]
         name = TASKS[rows.code[example]]
@@ -85,11 +100,12 @@ class Library:
             context = None
             if rows.context[example] >= 0:
                 context = self._turn(int(rows.context_dataset[example]), int(rows.context[example]), name)
-            if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > MAX_DOCUMENT_TOKENS:
+            window = self.options.window_tokens
+            if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > window:
                 context = None
             document = self._build(turn, context)
-            if len(document) > self.options.capacity:
-                raise ValueError(f"it has {len(document):,} tokens, a micro-batch {self.options.capacity:,}")
+            if len(document) > window:
+                raise ValueError(f"it has {len(document):,} tokens, a window {window:,}")
             return document
         except BadShard:
             return None
@@ -137,17 +153,15 @@ class Library:
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:
-                    raise TooManyBadShards(f"{error} (bad shard {len(self._bad)}, {self.options.max_bad_shards} may be)") from None
+                    raise NoData(
+                        f"{error} (bad shard {len(self._bad)}, {self.options.max_bad_shards} may be)"
+                    ) from None
                 self._reports.append(f"left out: {error}")
                 raise
             if len(self._shards) > self.options.cached_shards:
                 self._shards.popitem(last=False)
         self._shards.move_to_end(key)
         return self._shards[key]
-
-
-class TooManyBadShards(Exception):
-    """More shards are refused than the run's options allow. One line: the last one, and what is wrong with it."""
 
 
 class Stream:
@@ -171,8 +185,15 @@ class Stream:
     def __iter__(self) -> Iterator[Packed]:
         options = self._library.options
         while True:
-            while len(self._open) < options.buffer_documents:
+            for _ in range(_MAX_LEFT_OUT):
+                if (
+                    sum(len(document) for _, _, document in self._open)
+                    >= options.buffer_windows * options.window_tokens
+                ):
+                    break
                 self._buffer(*self._next())
+            else:
+                raise NoData(f"nothing to train on: {_MAX_LEFT_OUT} examples in a row: {self._library.reports()[-1]}")
             lengths = [len(document) for _, _, document in self._open]
             chosen = set(best_fit(lengths, options.capacity))
             taken = [entry for index, entry in enumerate(self._open) if index in chosen]
@@ -181,7 +202,9 @@ class Stream:
             yield Packed(
                 stream=self._number,
                 documents=tuple(document for _, _, document in taken),
-                labels=tuple(dataset * len(TASKS) + int(code) for (dataset, _, _), code in zip(taken, codes, strict=True)),
+                labels=tuple(
+                    dataset * len(TASKS) + int(code) for (dataset, _, _), code in zip(taken, codes, strict=True)
+                ),
                 cursor=self._cursor(),
                 reports=self._library.reports(),
             )

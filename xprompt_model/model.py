@@ -57,6 +57,8 @@ class LossParts(NamedTuple):
     text_weight: Tensor
     """Sum of the weights of the targets that are text."""
     image_weight: Tensor
+    token_nll: Tensor
+    """Weight x negative log-likelihood of each token of the micro-batch, [T], without gradient: for losses by document."""
 
     @property
     def weight(self) -> Tensor:
@@ -159,6 +161,7 @@ class XPromptChameleon(nn.Module):
             z=(torch.cat(z) * weights).sum(),
             text_weight=torch.where(is_image, 0, weights).sum(),
             image_weight=torch.where(is_image, weights, 0).sum(),
+            token_nll=torch.zeros_like(batch.weight).index_copy(0, chosen + 1, weighted.detach()),
         )
 
     def advance(
