@@ -1,11 +1,11 @@
 """Checkpoints of a run: OUT/checkpoints/step-000500, whole or not there.
 
-    .metadata, __0_0.distcp, ...    model and optimizer, sharded (torch.distributed.checkpoint, written in the background)
+    .metadata, __0_0.distcp, ...    model and optimizer, by torch.distributed.checkpoint, written in the background
     rank-00000.json                 of each rank: its random state and its streams' cursors
-    run.json                        the step, and the configuration it was made with
+    run.json                        the step, the identity of the data, and the configuration
 
-A checkpoint is written below a temporary name and renamed when all ranks are done; a kill leaves the one before. Another
-number of ranks reads it as well. Unlike shards, checkpoints are trusted: torch.distributed.checkpoint pickles its index.
+A checkpoint is written below a temporary name and renamed when all ranks are done; a kill leaves the one before.
+Another number of ranks reads it as well. Unlike shards, checkpoints are trusted: torch pickles their index.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.optim import Optimizer
 
 from manifests.storage import Store
@@ -64,7 +65,8 @@ class Checkpoints:
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = Path(config.out) / "checkpoints"
         self._rank = dist.get_rank()
-        self._group = dist.new_group(backend="gloo")  # the background thread's own: collectives must not mix
+        # The background thread's own, so that its collectives do not mix with training's.
+        self._group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
         self._pending: tuple[Future[Any], Path, Path] | None = None
         if self._rank == 0:
             for path in self._folder.glob(f"{_PARTIAL}*"):
@@ -85,8 +87,8 @@ class Checkpoints:
             run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
             run["config"] = asdict(self._config)
             store.write_bytes("run.json", json.dumps(run, indent=1).encode())
-        # Rank 0 is told of the others' success only after they began, so its own success means that all files are there.
-        future = dcp.async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
+        # Rank 0 writes .metadata when all ranks have written, so its own success means that all files are there.
+        future = async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
         self._pending = cast("Future[Any]", future), partial, final
 
     def poll(self) -> None:
@@ -104,9 +106,7 @@ class Checkpoints:
 
         Raises ValueError, one line, if it was made with other data, or another order of it.
         """
-        found = max(
-            (path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)), default=None, key=_step
-        )
+        found = max(self._complete_ones(), default=None, key=_step)
         if found is None:
             return None
         run = json.loads((found / "run.json").read_text())
@@ -117,7 +117,7 @@ class Checkpoints:
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()
-        dcp.load(state, checkpoint_id=str(found))
+        load(state, checkpoint_id=str(found))
         set_state_dict(
             self._model, self._optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
         )
@@ -133,6 +133,9 @@ class Checkpoints:
         model, optimizer = get_state_dict(self._model, self._optimizer)
         return {"model": model, "optimizer": optimizer}
 
+    def _complete_ones(self) -> list[Path]:
+        return [path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)]
+
     def _complete(self) -> None:
         assert self._pending
         future, partial, final = self._pending
@@ -142,8 +145,7 @@ class Checkpoints:
             _fsync(partial)
             os.rename(partial, final)
             _fsync(self._folder)
-            complete = sorted((path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)), key=_step)
-            for old in complete[: -self._config.keep_checkpoints]:
+            for old in sorted(self._complete_ones(), key=_step)[: -self._config.keep_checkpoints]:
                 shutil.rmtree(old)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 _Value = TypeVar("_Value")
 
 
 def _option(default: _Value, text: str) -> _Value:
     """A field with the text that --help prints."""
-    return cast(_Value, field(default=default, metadata={"help": text}))
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,7 @@ class Config:
     recipe: str = _option("", "recipe.json of pipelines/full_8m.py, by whose weights its datasets are mixed")
     out: str = _option("runs/7b-paper", "folder of checkpoints, metrics and the exported model")
     seed: int = _option(0, "of the data order and of new X-Prompt embeddings")
-    sampling: tuple[str, ...] = _option(
-        (), "how often examples come an epoch: derain/reverse/describe=0.5 */*/describe=0"
-    )
+    sampling: tuple[str, ...] = _option((), "how often examples come an epoch: derain/reverse/describe=0.5 */*/*=1")
 
     xp_tokens: int = _option(64, "X-Prompt embeddings; the paper does not say")
     image_weight: float = _option(1.0, "loss weight of output images")
@@ -132,5 +130,7 @@ def parse(arguments: Sequence[str] | None = None, description: str | None = None
         parser.add_argument(name, default=argparse.SUPPRESS, help=each.metadata["help"].replace("%", "%%"), **add)
     given = vars(parser.parse_args(arguments))
     preset = PRESETS[given.pop("preset")]
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return replace(preset, **lists)
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    return replace(preset, **changes)

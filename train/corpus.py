@@ -1,7 +1,7 @@
 """The datasets a run trains on, as arrays: which examples there are, and which pair is each one's in-context example.
 
-The examples and their contexts come from manifest/, the tokens from tokens/, joined by the pairs' keys: contexts that are
-chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset beside this one.
+The examples and their contexts come from manifest/, the tokens from tokens/, joined by the pairs' keys: contexts that
+are chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset beside this one.
 In memory an example is 11 bytes, so every process holds all of them: 77 MB for the paper's 7 million.
 """
 
@@ -84,8 +84,8 @@ class Corpus:
     def open(cls, urls: Sequence[str], recipe: str = "", sampling: Sequence[str] = ()) -> Corpus:
         """The datasets of recipe.json, mixed by its weights, or those at `urls`, mixed by their numbers of examples.
 
-        `sampling` sets rates: "derain/reverse/describe=0.5", or with wildcards "*/*/describe=0". Raises ValueError with the
-        way out for datasets without tokens, of two tokenizers, or with nothing to train on.
+        `sampling` sets rates: "derain/reverse/describe=0.5", or with wildcards "*/*/describe=0". Raises ValueError,
+        with the way out, for datasets without tokens, of two tokenizers, or with nothing to train on.
         """
         weighted = _recipe(recipe) if recipe else [(url, None) for url in urls]
         datasets = [Dataset(url) for url, _ in weighted]

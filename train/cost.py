@@ -28,7 +28,7 @@ def dense_flops(model: XPromptChameleon) -> int:
 
 
 def pair_flops(model: XPromptChameleon) -> int:
-    """FLOPs, forward and backward, for each query that attends to a key: 6 L H (2 head_dim) over all layers and heads."""
+    """FLOPs, forward and backward, of one query attending to one key in all layers and heads: 6 L H (2 head_dim)."""
     config = model.config
     return 6 * config.num_hidden_layers * 2 * config.hidden_size
 

@@ -1,7 +1,7 @@
-"""Feeds a rank its micro-batches, from DataLoader workers or in the process itself, in an order that depends on neither.
+"""Feeds a rank its micro-batches, from DataLoader workers or in the process itself; their order is the same.
 
-The run's micro-batches are numbered: 0 .. M - 1 are those of its first step. Number g comes from virtual stream g mod V and
-goes to rank g mod W, so that the order is the same for any W that divides M and V. A worker owns streams of its own.
+The run's micro-batches are numbered: 0 .. M - 1 are those of its first step. Number g comes from virtual stream g mod V
+and goes to rank g mod W, so that the order is the same for any W that divides M and V. A worker has streams of its own.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fed:
 
 
 class _MicroBatches(IterableDataset[Fed | str]):
-    """The micro-batches of one rank. An error for the user comes as its text: a worker would dress it as a traceback."""
+    """The micro-batches of one rank. An error for the user comes as its text, which a worker would make a traceback."""
 
     def __init__(
         self,

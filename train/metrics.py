@@ -1,4 +1,4 @@
-"""What a run reports each step: one JSON line in OUT/metrics.jsonl, the same in TensorBoard, and a line on the terminal.
+"""What a run reports each step: a JSON line in OUT/metrics.jsonl, the same in TensorBoard, a line on the terminal.
 
     {"step": 12, "loss": 3.1, "loss_text": 2.2, "loss_image": 3.3, "loss_by": {"derain/forward/generate": 3.4, ...},
      "gradient_norm": 1.2, "lr": 0.0001, "tokens_per_s": 5120.0, "mfu": 0.41, "fill": 0.99, "memory_gb": 61.2, ...}
@@ -84,11 +84,9 @@ class Log:
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         for name, value in record.items():
-            scalars = (
-                {f"{name}/{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-            )
-            for key, each in scalars.items():
-                self._writer.add_scalar(key, each, record["step"])
+            several = value if isinstance(value, dict) else {"": value}
+            for key, each in several.items():
+                self._writer.add_scalar(f"{name}/{key}".rstrip("/"), each, record["step"])
         mfu = f"  MFU {record['mfu']:.1%}" if "mfu" in record else ""
         print(
             f"step {record['step']:>5} of {self._steps}  loss {record['loss']:.4f}  lr {record['lr']:.2e}"

@@ -1,4 +1,4 @@
-"""AdamW, cosine decay after a linear warm-up. The learning rate is a function of the step, so a checkpoint's step restores it."""
+"""AdamW, and a cosine after a linear warm-up: a function of the step, so that a checkpoint's step restores it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> AdamW:
     Matrices decay; norms, biases and the X-Prompt embeddings do not. The norms of queries and keys are matrices in
     shape, one row a head, hence the look at the name.
     """
-    decayed, others = [], []
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim >= 2 and "norm" not in name and name != "xp"
         (decayed if is_matrix else others).append(parameter)

@@ -10,6 +10,7 @@ import os
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -34,14 +35,14 @@ def start() -> torch.device:
     if "RANK" in os.environ:
         dist.init_process_group(backend)
     else:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     return device
 
 
 def shard(config: Config, device: torch.device) -> XPromptChameleon:
     """The model of a config, sharded and without values: `load_pretrained` or a checkpoint gives them.
 
-    Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided as asked.
+    Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided so.
     """
     with torch.device("meta"):
         model = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)

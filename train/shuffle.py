@@ -26,7 +26,7 @@ def words(seed: int, counters: NDArray[np.integer]) -> Words:
 
 def uniform(seed: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
     """Random numbers in [0, 1), of 53 bits each."""
-    return (words(seed, counters) >> np.uint64(11)) * 2.0**-53
+    return (words(seed, counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def epoch_order(

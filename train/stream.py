@@ -1,8 +1,9 @@
 """The data stream: V virtual streams over a corpus, each of which packs its own micro-batches and keeps its own cursor.
 
-Stream v takes the examples v, v + V, v + 2V ... of each dataset's endless order, epoch after epoch, so that over all streams
-each example comes exactly once an epoch. Which dataset is next, it draws by weight. V does not depend on how many ranks
-and workers share the streams, and a cursor travels with each micro-batch: training resumes exactly, at any world size.
+Stream v takes the examples v, v + V, v + 2V ... of each dataset's endless order, epoch after epoch, so that over all
+streams each example comes exactly once an epoch. Which dataset is next, it draws by weight. V does not depend on how
+many ranks and workers share the streams, and a cursor travels with each micro-batch: training resumes exactly, at any
+world size.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Library:
     def document(self, dataset: int, example: int) -> Document | None:
         """An example's document, or None, with a report, where there is none to train on.
 
-        A context that would make it longer than a window is left out: three images and a context of three are 6K tokens.
+        A context that would make it longer than a window is left out: three images, and three more, are 6K tokens.
         Raises NoData when more shards are refused than may be.
         """
         rows = self.corpus.examples[dataset]
@@ -113,6 +114,10 @@ class Library:
             label = self.corpus.label(dataset, int(rows.code[example]))
             self._reports.append(f"left out: example {example} of {label}: {error}")
             return None
+
+    def label(self, dataset: int, example: int) -> int:
+        """Index of an example's label in Corpus.labels."""
+        return dataset * len(TASKS) + int(self.corpus.examples[dataset].code[example])
 
     def reports(self) -> tuple[str, ...]:
         """What was left out since the last call."""
@@ -153,9 +158,7 @@ class Library:
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:
-                    raise NoData(
-                        f"{error} (bad shard {len(self._bad)}, {self.options.max_bad_shards} may be)"
-                    ) from None
+                    raise NoData(f"{error} ({len(self._bad)} bad, {self.options.max_bad_shards} allowed)") from None
                 self._reports.append(f"left out: {error}")
                 raise
             if len(self._shards) > self.options.cached_shards:
@@ -184,27 +187,23 @@ class Stream:
 
     def __iter__(self) -> Iterator[Packed]:
         options = self._library.options
+        enough = options.buffer_windows * options.window_tokens
         while True:
             for _ in range(_MAX_LEFT_OUT):
-                if (
-                    sum(len(document) for _, _, document in self._open)
-                    >= options.buffer_windows * options.window_tokens
-                ):
+                if sum(len(document) for _, _, document in self._open) >= enough:
                     break
                 self._buffer(*self._next())
             else:
-                raise NoData(f"nothing to train on: {_MAX_LEFT_OUT} examples in a row: {self._library.reports()[-1]}")
+                *_, last = ("their shards are bad", *self._library.reports())
+                raise NoData(f"nothing to train on, {_MAX_LEFT_OUT:,} examples in a row: {last}")
             lengths = [len(document) for _, _, document in self._open]
             chosen = set(best_fit(lengths, options.capacity))
             taken = [entry for index, entry in enumerate(self._open) if index in chosen]
             self._open = [entry for index, entry in enumerate(self._open) if index not in chosen]
-            codes = [self._library.corpus.examples[dataset].code[example] for dataset, example, _ in taken]
             yield Packed(
                 stream=self._number,
                 documents=tuple(document for _, _, document in taken),
-                labels=tuple(
-                    dataset * len(TASKS) + int(code) for (dataset, _, _), code in zip(taken, codes, strict=True)
-                ),
+                labels=tuple(self._library.label(dataset, example) for dataset, example, _ in taken),
                 cursor=self._cursor(),
                 reports=self._library.reports(),
             )

@@ -93,9 +93,7 @@ def read_shard(store: Store, name: str, vocabulary: Vocabulary) -> list[Sample]:
     path = store.path(f"tokens/{name}.tar")
     try:
         if not 0 < commit.shard_bytes <= MAX_SHARD_BYTES:
-            raise BadShard(
-                f"it should have {commit.shard_bytes:,} bytes; a token shard has {MAX_SHARD_BYTES:,} at most"
-            )
+            raise BadShard(f"it should have {commit.shard_bytes:,} bytes; at most {MAX_SHARD_BYTES:,} are read")
         data = store.read(f"tokens/{name}.tar", 0, commit.shard_bytes + 1)
         walk = Walk(io.BytesIO(data))
         members = list(walk.members())

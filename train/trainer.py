@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -56,9 +57,8 @@ class _Trainer:
         self._config, self._corpus, self._vocabulary, self._device = config, corpus, vocabulary, device
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         if config.micro_batches % self._ranks or config.streams % self._ranks:
-            raise ValueError(
-                f"{self._ranks} ranks do not divide {config.micro_batches} micro-batches a step and {config.streams} streams"
-            )
+            parts = f"a step's {config.micro_batches} micro-batches, or the {config.streams} streams"
+            raise ValueError(f"{self._ranks} ranks do not divide {parts}")
         torch.manual_seed(config.seed)
         self._model = shard(config, device)
         self._optimizer = make_optimizer(self._model, config.lr, config.weight_decay)
@@ -114,7 +114,7 @@ class _Trainer:
             if self._rank == 0:
                 print(f"model: {folder}", flush=True)
 
-    def _step(self, step: int, fed: list[Fed]) -> dict[str, object]:
+    def _step(self, step: int, fed: list[Fed]) -> dict[str, Any]:
         """One update. Returns its losses and counts over all ranks."""
         config = self._config
         tally = Tally(self._corpus.labels)
@@ -127,7 +127,7 @@ class _Trainer:
             mask = (block_mask if self._device.type == "cuda" else dense_mask)(batch, causal=not config.compress)
             parts = self._model.loss(batch, mask)
             loss = parts.text_nll + parts.image_nll + config.z_loss * parts.z
-            (loss * scale).backward()
+            torch.autograd.backward(loss * scale)
             tally.add(each, parts)
             self._cursors[each.stream] = each.cursor
             self._report(each.reports)
