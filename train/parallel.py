@@ -48,7 +48,8 @@ def shard(config: Config, device: torch.device) -> XPromptChameleon:
         model = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
     model.train()
     dtype = torch.bfloat16 if config.dtype == "bf16" else torch.float32
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    # Inputs are not cast: FSDP looks into dataclasses, and would round a micro-batch's loss weights to bfloat16.
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     mesh = _mesh(config.shard_ranks, device.type)
     blocks = model.blocks
     for index, block in enumerate(blocks):

@@ -1,0 +1,77 @@
+"""Trains tiny models in real processes: what comes out, and that killing all of them changes nothing."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.make import make_tokens
+from tests.train.ranks import kill, records, run, weights
+from train.config import Config
+
+_TIMED = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
+
+
+def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
+    found = run(replace(config, steps=25), 2)
+    assert [record["step"] for record in found] == list(range(1, 26))
+    losses = [record["loss"] for record in found]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 5  # by more than a nat a token
+    assert set(found[-1]["loss_by"]) == {
+        f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")
+    }
+    assert 0.6 < found[-1]["fill"] <= 1 and found[-1]["memory_gb"] > 0 and 0 <= found[-1]["data_wait"] <= 1
+    assert list(Path(config.out).glob("tensorboard/events*"))
+    assert (Path(config.out) / "model/config.json").is_file()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+def test_a_run_killed_at_random_ends_as_if_undisturbed(config: Config, tmp_path: Path, dtype: str) -> None:
+    config = replace(config, dtype=dtype)
+    killed = replace(config, out=str(tmp_path / "killed"))
+    undisturbed = run(config, 2)
+    kill(killed, 2, random.randint(1, 11))
+    assert len(records(killed)) < len(undisturbed)
+    assert _untimed(run(killed, 2)) == _untimed(undisturbed)
+    assert weights(killed) == weights(config)
+
+
+def test_two_ranks_then_one_then_two_train_as_two(config: Config, tmp_path: Path) -> None:
+    changing = replace(config, out=str(tmp_path / "changing"), export=False)
+    whole = run(config, 2)
+    for steps, ranks in ((3, 2), (6, 1), (12, 2)):
+        # The schedule is that of 12 steps: a run of fewer is a longer one that was killed.
+        if steps < 12:
+            kill(changing, ranks, steps + 1)
+        else:
+            found = run(changing, ranks)
+    assert [record["tokens"] for record in found] == [record["tokens"] for record in whole]
+    for record, expected in zip(found, whole, strict=True):
+        assert record["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert record["loss_by"] == pytest.approx(expected["loss_by"], rel=1e-3)
+
+
+def test_options_that_save_memory_change_no_result(config: Config, tmp_path: Path) -> None:
+    plain = run(replace(config, steps=3, export=False), 2)
+    saving = replace(config, out=str(tmp_path / "saving"), steps=3, recompute=True, shard_ranks=1, workers=2)
+    assert [record["loss"] for record in run(saving, 2)] == pytest.approx(
+        [record["loss"] for record in plain], rel=1e-5
+    )
+
+
+def test_eight_pairs_are_learned_by_heart(config: Config, tmp_path: Path) -> None:
+    make_tokens(str(tmp_path / "derain"), units=2, pairs=4)
+    generating = ("*/*/*=0", "*/forward/generate=1")
+    few = replace(
+        config, data=(str(tmp_path / "derain"),), sampling=generating, steps=150, lr=1e-2, checkpoint_every=150
+    )
+    found = run(replace(few, z_loss=0.0, windows=4, global_windows=4, buffer_windows=4, streams=1), 1)
+    assert found[-1]["loss"] < 0.02
+
+
+def _untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in record.items() if name not in _TIMED} for record in found]
