@@ -29,7 +29,7 @@ Cursor = dict[str, Any]
 """JSON: {"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
 
 
-_MAX_LEFT_OUT = 10_000
+_MAX_LEFT_OUT = 1_000
 """Examples looked at for one micro-batch, before it is said that nothing can be trained on."""
 
 
