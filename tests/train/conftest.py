@@ -25,7 +25,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Config:
         xp_tokens=4,
         window_tokens=128,
         streams=4,
-        steps=12,
+        global_windows=4,
+        steps=9,
         warmup_steps=2,
         checkpoint_every=3,
     )
