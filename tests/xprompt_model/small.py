@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import ChameleonConfig
+from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 from infra.tiny_chameleon import tiny_config
 from xprompt_model.batch import MicroBatch, collate
@@ -36,6 +37,14 @@ def small_model(seed: int = 0, **changes: Any) -> XPromptChameleon:
 
 def vocabulary() -> Vocabulary:
     return Vocabulary.from_config(tiny_config())
+
+
+def transformers_model(folder: Path) -> Any:
+    """transformers' model of a directory, in which it must find all weights and no others."""
+    load: Any = ChameleonForConditionalGeneration.from_pretrained
+    model, info = load(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    return model.eval()
 
 
 def text(seed: int, length: int = 6) -> Ids:
