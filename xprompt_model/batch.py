@@ -1,0 +1,61 @@
+"""Documents packed behind one another into one flat micro-batch of a fixed length.
+
+The paper's window of 5,120 tokens bounds a document. A micro-batch spans several windows, because documents of about
+4,300 tokens leave no room for another in one. No token attends to another document: see `mask.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xprompt_model.layout import PADDING, Document
+
+NO_DOCUMENT = -1
+"""The document of padding."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MicroBatch:
+    """T tokens. All tensors are [T]. Not a pytree, so that FSDP does not cast the weights to bfloat16."""
+
+    ids: Tensor
+    """int64: token ids, at XP the index of the XP embedding, at padding 0."""
+    segment: Tensor
+    """int8: IE, XP, TD or PADDING of `layout.py`."""
+    document: Tensor
+    """int32: 0, 1, ... in the order of the documents, NO_DOCUMENT at the padding behind them."""
+    position: Tensor
+    """int64: the index of a token in its document."""
+    weight: Tensor
+    """float32: loss weight of predicting this token from those before it. 0 at a document's first."""
+
+    def to(self, device: torch.device | str) -> MicroBatch:
+        """The same on a device."""
+        moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        return MicroBatch(**moved)
+
+
+def collate(documents: Sequence[Document], length: int) -> MicroBatch:
+    """Pack documents in their order, padding behind them. Raises ValueError if they are longer than `length`."""
+    lengths = [len(document) for document in documents]
+    padding = length - sum(lengths)
+    if padding < 0:
+        raise ValueError(f"{len(documents)} documents of {sum(lengths):,} tokens: the micro-batch has {length:,}")
+    numbers = np.arange(len(documents), dtype=np.int32)
+    spans = [*lengths, padding]
+    return MicroBatch(
+        ids=_tensor([document.ids for document in documents], padding, 0, np.int64),
+        segment=_tensor([document.segment for document in documents], padding, PADDING, np.int8),
+        document=torch.from_numpy(np.repeat(np.append(numbers, np.int32(NO_DOCUMENT)), spans)),
+        position=torch.from_numpy(np.concatenate([np.arange(span, dtype=np.int64) for span in spans])),
+        weight=_tensor([document.weight for document in documents], padding, 0, np.float32),
+    )
+
+
+def _tensor(parts: Sequence[np.ndarray], padding: int, value: int, dtype: type[np.generic]) -> Tensor:
+    return torch.from_numpy(np.concatenate([*parts, np.full(padding, value, dtype)]).astype(dtype))
