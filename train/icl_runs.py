@@ -1,0 +1,48 @@
+"""What a finished training run of the experiment leaves behind, as a JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from train.icl_model import Arm
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all arms have in common."""
+
+    steps: int = 2_000
+    batch: int = 32
+    learning_rate: float = 3e-3
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One arm with one seed. "held_out" and "trained" are the two sets of tasks."""
+
+    arm: Arm
+    seed: int
+    settings: Settings
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    """Step, mean training loss since the point before (nats a token), share of held-out cells that are right."""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """Share of cells that are right, by set."""
+    psnr_db: dict[str, float] = field(default_factory=dict)
+    pictures: list[list[list[int]]] = field(default_factory=list)
+    """Held-out examples as codes: context input, context output, query, answer, what the model said."""
+
+    def write(self, path: Path) -> None:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self)), "utf-8")
+        temporary.rename(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Run | None:
+        """The run in a file; None if there is none."""
+        if not path.is_file():
+            return None
+        values = json.loads(path.read_text("utf-8"))
+        curve = [(step, loss, accuracy) for step, loss, accuracy in values.pop("curve")]
+        return cls(**{**values, "settings": Settings(**values["settings"]), "curve": curve})
