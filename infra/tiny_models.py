@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny_chameleon import write_chameleon
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -81,6 +82,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     write_annotators(folder)
+    write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

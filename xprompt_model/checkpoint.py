@@ -46,7 +46,9 @@ def read_checkpoint(folder: Path | str, *, dtype: torch.dtype, device: torch.dev
     state = read_tensors(folder, lambda name: not name.startswith(VQ_PREFIX), device=device)
     xp = Path(folder) / XP_FILE
     if xp.is_file():
-        state[XP_KEY] = _read_file(xp, lambda name: name == XP_KEY, device)[XP_KEY]
+        state |= _read_file(xp, lambda name: name == XP_KEY, device)
+        if XP_KEY not in state:
+            raise ValueError(f"{xp} has no {XP_KEY}")
     return {name: tensor.to(dtype) for name, tensor in state.items()}
 
 

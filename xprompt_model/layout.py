@@ -90,20 +90,17 @@ def build_document(
     )
 
 
-def build_prompt(
-    instruction: Ids,
-    inputs: Sequence[NDArray[np.integer]],
-    context: Turn | None,
-    vocabulary: Vocabulary,
-    *,
-    xp_tokens: int = XP_TOKENS,
-) -> Document:
-    """The document of a turn up to its separator, behind which its answer is to come. Raises as `build_document`."""
-    return _join([*_before(context, vocabulary, xp_tokens, 0.0), *_asked(instruction, inputs, vocabulary, TD)])
+def build_context(context: Turn | None, vocabulary: Vocabulary, *, xp_tokens: int = XP_TOKENS) -> Document:
+    """The part of a document before TD's instruction: IE and XP, or begin-text only. Raises as `build_document`."""
+    return _join(_before(context, vocabulary, xp_tokens, 0.0))
+
+
+def build_prompt(instruction: Ids, inputs: Sequence[NDArray[np.integer]], vocabulary: Vocabulary) -> Document:
+    """What follows `build_context`, up to the separator behind which the answer is to come. Raises likewise."""
+    return _join(_asked(instruction, inputs, vocabulary, TD))
 
 
 def _before(context: Turn | None, vocabulary: Vocabulary, xp_tokens: int, image_weight: float) -> list[_Part]:
-    """What comes before TD's instruction."""
     begin = np.array([vocabulary.begin_text])
     if context is None:
         return [(begin, TD, 0.0)]

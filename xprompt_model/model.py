@@ -30,6 +30,7 @@ from transformers.models.chameleon.modeling_chameleon import (
 )
 
 from xprompt_model.batch import MicroBatch
+from xprompt_model.cache import KeyValues
 from xprompt_model.checkpoint import XP_KEY, read_checkpoint, read_config, write_checkpoint
 from xprompt_model.layout import XP, XP_TOKENS
 from xprompt_model.mask import Mask
@@ -162,12 +163,12 @@ class XPromptChameleon(nn.Module):
         )
 
     def advance(
-        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: Any | None = None
+        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: KeyValues | None = None
     ) -> Tensor:
         """Last hidden states, [n, hidden], of n tokens, [n] each, behind those whose keys and values `cache` holds.
 
         `mask` is [1, 1, n, cached + n]. None is for one token that sees all of the cache, or n without a cache that are
-        causal. `cache` is a transformers cache and gets the keys and values of the n.
+        causal. `cache` gets the keys and values of the n.
         """
         is_xp = segment == XP
         hidden = self.embed_tokens(torch.where(is_xp, 0, ids))
