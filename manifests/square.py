@@ -1,8 +1,7 @@
-"""The one way from an image of any shape to the tokenizer's square, for tokens, predictions and targets alike.
+"""The one way from an image of any shape to the tokenizer's square, for predictions and targets alike.
 
-Chameleon's own processor scales the shorter side to 512 px by Lanczos and crops the centre
-(`ChameleonImageProcessor` of transformers); here the centre is cropped first, which gives the same picture for less.
-All images of a pair that have one shape keep their pixels aligned.
+As Chameleon's processor and `xprompt_model.vqgan.VQGAN.prepare` do it, of which a test holds it equal: the shorter side
+is scaled to the square's by Lanczos, and the longer cut evenly at both ends. Images of one shape stay aligned.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from manifests.images import Pixels
 
 
 def square(pixels: Pixels, side_px: int, *, nearest: bool = False) -> Pixels:
-    """The largest centred square of H x W x 3 pixels, scaled to `side_px` x `side_px` x 3.
+    """The centred square of H x W x 3 pixels, scaled to `side_px` x `side_px` x 3.
 
     `nearest` mixes no colours: for colours that stand for numbers and are to be read back (manifests/palettes.py).
-    The result is the same on every machine: Pillow resamples 8-bit images in integers.
     """
-    height_px, width_px, _ = pixels.shape
-    if height_px == width_px == side_px:
-        return pixels
-    shorter_px = min(height_px, width_px)
-    left_px, top_px = (width_px - shorter_px) // 2, (height_px - shorter_px) // 2
-    box = (left_px, top_px, left_px + shorter_px, top_px + shorter_px)
-    method = PILImage.Resampling.NEAREST if nearest else PILImage.Resampling.LANCZOS
-    return np.asarray(PILImage.fromarray(pixels).resize((side_px, side_px), method, box))
+    scale = side_px / min(pixels.shape[:2])
+    height_px, width_px = (max(side_px, round(scale * length)) for length in pixels.shape[:2])
+    image = PILImage.fromarray(pixels)
+    if image.size != (width_px, height_px):
+        method = PILImage.Resampling.NEAREST if nearest else PILImage.Resampling.LANCZOS
+        image = image.resize((width_px, height_px), method)
+    left_px, top_px = (width_px - side_px) // 2, (height_px - side_px) // 2
+    return np.asarray(image.crop((left_px, top_px, left_px + side_px, top_px + side_px)))

@@ -3,30 +3,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import skimage.data
-from transformers import ChameleonImageProcessorPil
+from transformers import ChameleonVQVAEConfig
 
 from manifests.palettes import decode_labels, encode_labels
 from manifests.square import square
+from xprompt_model.vqgan import VQGAN
 
 PHOTO = skimage.data.chelsea()  # 451 x 300 px
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_it_is_what_chameleons_processor_does(turned: bool) -> None:
-    """That one scales before it crops, so it sees a little beyond the crop's border."""
+@pytest.mark.parametrize("side_px", [64, 512])
+def test_it_is_what_the_tokenizer_sees(turned: bool, side_px: int) -> None:
     photo = np.ascontiguousarray(PHOTO.swapaxes(0, 1)) if turned else PHOTO
-    side_px = 128
-    processor = ChameleonImageProcessorPil(
-        size={"shortest_edge": side_px}, crop_size={"height": side_px, "width": side_px}
-    )
-    theirs = processor(photo, return_tensors="np", do_normalize=False, do_rescale=False)["pixel_values"][0]
-    difference = square(photo, side_px).astype(int) - np.asarray(theirs).transpose(1, 2, 0)
-    assert np.abs(difference).mean() < 2
+    vqgan = VQGAN(ChameleonVQVAEConfig(resolution=side_px, base_channels=32, channel_multiplier=[1], num_res_blocks=1))
+    seen = (vqgan.prepare(photo).permute(1, 2, 0).numpy() + 1) * 127.5
+    assert np.abs(square(photo, side_px) - seen).max() < 1e-3
 
 
-def test_a_square_of_that_size_is_left_alone() -> None:
+def test_a_square_of_that_size_is_left_as_it_is() -> None:
     photo = PHOTO[:64, :64]
-    assert square(photo, 64) is photo
+    assert np.array_equal(square(photo, 64), photo)
 
 
 def test_nearest_mixes_no_colours() -> None:

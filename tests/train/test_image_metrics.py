@@ -47,7 +47,7 @@ def test_equal_images() -> None:
 
 def test_an_image_smaller_than_the_window_is_refused() -> None:
     assert math.isfinite(ssim(PHOTO[:11, :11], PHOTO[5:16, 5:16]))
-    with pytest.raises(ValueError, match="^SSIM needs 11 x 11 px or more, not 90 x 10$"):
+    with pytest.raises(ValueError, match=r"^SSIM needs 11 x 11 px or more, not 90 x 10$"):
         ssim(PHOTO[:10], PHOTO[:10])
 
 

@@ -1,4 +1,4 @@
-"""Small random checkpoints in the formats of the models that score: CLIP (open_clip), DINOv2 and YOLOS (transformers)."""
+"""Small random checkpoints of the models that score: CLIP (open_clip), DINOv2 and YOLOS (transformers)."""
 
 from __future__ import annotations
 
