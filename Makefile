@@ -57,6 +57,20 @@ plan: $(NEEDED) ## say what `make shards` with the same options would make and c
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
 
+# The tiny models are made where nothing else is asked for and they are not there.
+TINY_CHAMELEON := models/tiny/chameleon/config.json
+$(TINY_CHAMELEON): | $(MODELS_INSTALLED)
+	@echo "No MODELS given: small random ones are made in models/tiny (make tiny-models)."
+	@$(BIN)/python -m infra.tiny_models models/tiny >/dev/null
+
+.PHONY: tokens
+tokens: $(MODELS_INSTALLED) $(if $(MODELS),,$(TINY_CHAMELEON)) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
+	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(or $(MODELS),models/tiny)" $(cpus_option)
+
+.PHONY: icl
+icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
+
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]
 	@$(BIN)/python -m manifests browse "$(OUT)"
