@@ -23,7 +23,8 @@ from manifests.contexts import read_columns
 from manifests.dataset import Dataset
 from manifests.schema import canonical_json
 from manifests.storage import Store
-from train.tokens import TokenCommit, read_commit
+from manifests.tokens import TokenCommit
+from train.tokens import read_commit
 
 TASKS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
 """Direction and kind, by an example's code."""
@@ -37,7 +38,7 @@ class Pairs:
     """The tokenised pairs of one dataset, numbered through its shards in order."""
 
     task: str
-    store: Store
+    dataset: Dataset
     shards: tuple[str, ...]
     starts: NDArray[np.int64]
     """Number of each shard's first pair, and last of all the number of pairs: [shards + 1]."""
@@ -154,13 +155,13 @@ def _pairs(dataset: Dataset) -> Pairs:
     if not names or (missing := sum(name not in there for name in names)):
         left = f"{missing} of {len(names)} shards have no tokens" if names else "it has no shards"
         raise ValueError(f"{dataset.url}: {left}: run make tokens TASK={plan.task}")
-    read = [read_commit(dataset.store, name) for name in names]
+    read = [read_commit(dataset, name) for name in names]
     commits: list[TokenCommit] = [commit for commit, _ in read]
     if any((it.fingerprint, it.tokenizer) != (commits[0].fingerprint, commits[0].tokenizer) for it in commits):
         raise ValueError(f"{dataset.url}/tokens is of two tokenizers: remove it and run make tokens TASK={plan.task}")
     return Pairs(
         task=plan.task,
-        store=dataset.store,
+        dataset=dataset,
         shards=names,
         starts=np.cumsum([0, *(commit.pairs for commit in commits)]),
         keys=pa.chunked_array([chunk for _, table in read for chunk in table["pair"].chunks], pa.string()),

@@ -154,7 +154,7 @@ class Library:
             raise BadShard(self._bad[key])
         if key not in self._shards:
             try:
-                self._shards[key] = read_shard(pairs.store, name, self._vocabulary)
+                self._shards[key] = read_shard(pairs.dataset, name, self._vocabulary)
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:

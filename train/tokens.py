@@ -21,10 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from manifests.dataset import METADATA
-from manifests.schema import SCHEMA_VERSION
-from manifests.storage import Store
+from manifests.dataset import Dataset, DatasetError
 from manifests.tar import Damaged, Member, Walk
+from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from xprompt_model.layout import Turn
 from xprompt_model.vocabulary import Vocabulary
 
@@ -38,25 +37,9 @@ _PAIR = re.compile("[0-9a-f]{32}")
 _ROLE = re.compile("[A-Za-z0-9_-]{1,64}")
 _EXAMPLE_KEYS = {"direction", "kind", "inputs", "output", "instruction", "text"}
 
-Codes = NDArray[np.uint16]
-"""The image codes of one image, [h, w]."""
-
 
 class BadShard(ValueError):
     """A token shard that cannot be used. One line: the file, and what is wrong with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenCommit:
-    """The metadata of tokens/<task>-<unit>.parquet."""
-
-    unit: int
-    fingerprint: str
-    tokenizer: Mapping[str, Any]
-    shard_bytes: int
-    shard_sha256: str
-    members: int
-    pairs: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,34 +50,34 @@ class Sample:
     turns: Mapping[tuple[str, str], Turn]
 
 
-def read_commit(store: Store, name: str) -> tuple[TokenCommit, pa.Table]:
+def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
     """A shard's commit and its rows (pair, offset, bytes), in the shard's order. Raises BadShard."""
-    file = f"tokens/{name}.parquet"
+    path = dataset.store.path(f"{FOLDER}/{name}.parquet")
     try:
-        with pq.ParquetFile(io.BytesIO(store.read(file)), page_checksum_verification=True) as parquet:
-            table = parquet.read(["pair", "offset", "bytes"])
-            values = json.loads((parquet.schema_arrow.metadata or {})[METADATA])
-        if values.pop("schema_version") != SCHEMA_VERSION:
-            raise BadShard(f"{store.path(file)} was written with another schema version; make the tokens again")
-        commit = TokenCommit(**{name: values[name] for name in TokenCommit.__dataclass_fields__})
+        commit = token_commit(dataset, name)
+        data = dataset.store.read(f"{FOLDER}/{name}.parquet")
+        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
+            table = parquet.read()
+        if not table.schema.remove_metadata().equals(TOKENS):
+            raise BadShard("its columns are other ones")
         counts = (commit.shard_bytes, commit.members, commit.pairs)
         if not all(type(count) is int for count in counts) or table.num_rows != commit.pairs:
-            raise BadShard(f"{store.path(file)} does not agree with its own counts")
+            raise BadShard("it does not agree with its own counts")
         return commit, table
-    except BadShard:
-        raise
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise BadShard(f"{store.path(file)} cannot be read: {_line(error)}") from error
+    except (pa.ArrowException, OSError, BadShard) as error:
+        raise BadShard(f"{path} is refused: {_line(error)}") from error
+    except DatasetError as error:
+        raise BadShard(_line(error)) from error
 
 
-def read_shard(store: Store, name: str, vocabulary: Vocabulary) -> list[Sample]:
+def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Sample]:
     """The samples of a shard, in the order of its commit's rows. Raises BadShard; memory: the shard."""
-    commit, table = read_commit(store, name)
-    path = store.path(f"tokens/{name}.tar")
+    commit, table = read_commit(dataset, name)
+    file = f"{FOLDER}/{name}.tar"
     try:
         if not 0 < commit.shard_bytes <= MAX_SHARD_BYTES:
             raise BadShard(f"it should have {commit.shard_bytes:,} bytes; at most {MAX_SHARD_BYTES:,} are read")
-        data = store.read(f"tokens/{name}.tar", 0, commit.shard_bytes + 1)
+        data = dataset.store.read(file, 0, commit.shard_bytes + 1)
         walk = Walk(io.BytesIO(data))
         members = list(walk.members())
         if len(data) != commit.shard_bytes or walk.sha256 != commit.shard_sha256:
@@ -102,10 +85,8 @@ def read_shard(store: Store, name: str, vocabulary: Vocabulary) -> list[Sample]:
         if len(members) != commit.members:
             raise BadShard(f"it has {len(members)} members, its commit records {commit.members}")
         return _samples(data, members, table.to_pylist(), vocabulary)
-    except BadShard as error:
-        raise BadShard(f"{path} is refused: {_line(error)}") from error
-    except (OSError, Damaged) as error:
-        raise BadShard(f"{path} cannot be read: {_line(error)}") from error
+    except (OSError, Damaged, BadShard) as error:
+        raise BadShard(f"{dataset.store.path(file)} is refused: {_line(error)}") from error
 
 
 def _samples(

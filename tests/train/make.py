@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,21 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from infra.tiny_chameleon import tiny_config
+from infra.tiny_chameleon import CODES, tiny_config
 from manifests.dataset import Dataset, write_table
 from manifests.schema import canonical_json
-from manifests.tar import header
+from manifests.tar import TarWriter
+from manifests.tokens import FOLDER, TOKENS
 from tests.datasets import examples
 from tests.manifests.make import make_dataset
 from train.stream import StreamOptions
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import Vocabulary
 
-CONFIG = tiny_config(vocab_size=320, codes=16)
+CONFIG = tiny_config()
 VOCABULARY = Vocabulary.from_config(CONFIG)
 SIDE = VOCABULARY.image_side_tokens
-WORDS = range(200, 320)
+WORDS = range(CODES + 100, VOCABULARY.size)
 """Ids of text tokens."""
 
 Members = list[tuple[str, bytes]]
@@ -47,7 +46,7 @@ def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 
 def sample(key: str, rows: list[dict[str, Any]]) -> Members:
     """A pair's members."""
     random = np.random.default_rng(int(key[:12], 16))
-    members = [(f"{key}.{role}.npy", npy(random.integers(0, 16, (SIDE, SIDE)))) for role in ("input", "target")]
+    members = [(f"{key}.{role}.npy", npy(random.integers(0, CODES, (SIDE, SIDE)))) for role in ("input", "target")]
     listed = []
     for row in rows:
         listed.append(
@@ -77,32 +76,26 @@ def write_token_shard(
     edit: Callable[[dict[str, Any]], None] = lambda values: None,
 ) -> None:
     """A token shard and its commit, whose metadata `edit` may change."""
-    data, rows = b"", []
+    file, rows = io.BytesIO(), []
+    tar = TarWriter(file)
     for key, members in samples:
-        start = len(data)
+        start = tar.bytes
         for member, content in members:
-            data += header(member, len(content)) + content + bytes(-len(content) % 512)
-        rows.append({"pair": key, "offset": start, "bytes": len(data) - start})
-    data += bytes(2 * tarfile.BLOCKSIZE + -(len(data) + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE)
+            tar.append(member, content)
+        rows.append({"pair": key, "offset": start, "bytes": tar.bytes - start})
+    tar.finish()
     values: dict[str, Any] = {
         "unit": unit,
         "fingerprint": "t" * 64,
-        "tokenizer": {"codes": 16},
-        "shard_bytes": len(data),
-        "shard_sha256": hashlib.sha256(data).hexdigest(),
-        "members": sum(len(members) for _, members in samples),
+        "tokenizer": {"codes": CODES},
+        "shard_bytes": tar.bytes,
+        "shard_sha256": tar.sha256,
+        "members": tar.members,
         "pairs": len(rows),
     }
     edit(values)
-    schema = pa.schema(
-        [
-            pa.field("pair", pa.string(), False),
-            pa.field("offset", pa.int64(), False),
-            pa.field("bytes", pa.int64(), False),
-        ]
-    )
-    dataset.store.write_bytes(f"tokens/{name}.tar", data)
-    write_table(dataset.store, f"tokens/{name}.parquet", pa.Table.from_pylist(rows, schema=schema), values)
+    dataset.store.write_bytes(f"{FOLDER}/{name}.tar", file.getvalue())
+    write_table(dataset.store, f"{FOLDER}/{name}.parquet", pa.Table.from_pylist(rows, schema=TOKENS), values)
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:
