@@ -7,11 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.train.make import make_tokens
+from tests.train.make import VOCABULARY, make_tokens, options
 from tests.train.ranks import kill, records, run, weights
 from train.config import Config
+from train.corpus import TASKS, Corpus
+from train.stream import Library
+from xprompt_model.generator import Generator
+from xprompt_model.model import XPromptChameleon
+from xprompt_model.sampling import Sampling
 
 _TIMED = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
 
@@ -68,14 +74,20 @@ def test_options_that_save_memory_change_no_result(config: Config, tmp_path: Pat
     )
 
 
-def test_eight_pairs_are_learned_by_heart(config: Config, tmp_path: Path) -> None:
+def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path: Path) -> None:
     make_tokens(str(tmp_path / "derain"), units=2, pairs=4)
-    generating = ("*/*/*=0", "*/forward/generate=1")
-    few = replace(
-        config, data=(str(tmp_path / "derain"),), sampling=generating, steps=150, lr=1e-2, checkpoint_every=150
-    )
-    found = run(replace(few, z_loss=0.0, windows=4, global_windows=4, buffer_windows=4, streams=1), 1)
+    config = replace(config, data=(str(tmp_path / "derain"),), sampling=("*/*/*=0", "*/forward/generate=1"))
+    config = replace(config, steps=150, checkpoint_every=150, lr=1e-2, z_loss=0.0, streams=1)
+    found = run(replace(config, windows=4, global_windows=4), 1)
     assert found[-1]["loss"] < 0.02
+    corpus = Corpus.open(config.data)
+    library, rows = Library(corpus, VOCABULARY, options()), corpus.examples[0]
+    generator = Generator(XPromptChameleon.from_pretrained(f"{config.out}/model"))
+    name = ("forward", "generate")
+    for example in np.flatnonzero(rows.code == TASKS.index(name)):
+        turn, context = (library._turn(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
+        made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
+        assert made.tolist() == turn.output.tolist()
 
 
 def _untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
