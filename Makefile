@@ -37,12 +37,12 @@ $(CORE): pyproject.toml
 $(MODELS_INSTALLED): $(CORE)
 	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	@$(INSTALL) '.[models]'
+	@$(INSTALL) '.[models,train]'
 	@touch $@
 
 $(DEV): $(MODELS_INSTALLED)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(INSTALL) '.[models,dev]'
+	@$(INSTALL) '.[models,train,dev]'
 	@touch $@
 
 .PHONY: shards
@@ -104,6 +104,7 @@ bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ra
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.raie
+	@$(BIN)/python -m infra.bench.packing
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay
