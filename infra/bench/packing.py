@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra.bench.packing", description="Padding, and what the mask saves."
     )
-    parser.add_argument("--documents", type=int, default=20_000, help="to draw (default: %(default)s)")
+    parser.add_argument("--documents", type=int, default=4_000, help="to draw (default: %(default)s)")
     return parser
 
 

@@ -23,10 +23,10 @@ _TIMED = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
 
 
 def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
-    found = run(replace(config, steps=20, export=False), 2)
+    found = run(replace(config, steps=20, lr=6e-3, export=False), 2)
     assert [record["step"] for record in found] == list(range(1, 21))
     losses = [record["loss"] for record in found]
-    assert sum(losses[-5:]) < sum(losses[:5]) - 5  # a nat a token
+    assert sum(losses[-3:]) / 3 < losses[0] - 1  # a nat a token
     assert set(found[-1]["loss_by"]) == {
         f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")
     }
