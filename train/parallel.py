@@ -7,6 +7,8 @@ needs runs inside `model.loss`, which FSDP knows as a forward: outside of it par
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -72,10 +74,10 @@ def load_pretrained(model: XPromptChameleon, config: Config) -> None:
     set_model_state_dict(model, full, options=options)
 
 
-def export(model: XPromptChameleon, config: Config, folder: str) -> None:
+def export(model: XPromptChameleon, config: Config, folder: Path) -> None:
     """Write a directory that transformers loads, float32, with the tokenizers of the model that training started from.
 
-    All ranks call it; rank 0 gathers the weights in its main memory and writes.
+    All ranks call it; rank 0 gathers the weights in its main memory and writes, over what an earlier run exported.
     """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     full = get_model_state_dict(model, options=options)
@@ -83,6 +85,7 @@ def export(model: XPromptChameleon, config: Config, folder: str) -> None:
         with torch.device("meta"):
             whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
         whole.load_state_dict(full, assign=True)
+        shutil.rmtree(folder, ignore_errors=True)
         whole.save_pretrained(folder, source=config.model)
     dist.barrier()
 

@@ -109,8 +109,8 @@ class _Trainer:
         self._checkpoints.finish()
         log.close()
         folder = Path(config.out) / "model"
-        if config.export and not folder.exists():
-            export(self._model, config, str(folder))
+        if config.export and (self._done < config.steps or not folder.exists()):
+            export(self._model, config, folder)
             if self._rank == 0:
                 print(f"model: {folder}", flush=True)
 

@@ -50,7 +50,7 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
         undisturbed = replace(undisturbed, out=str(tmp_path / "undisturbed"), dtype=dtype)
         run(undisturbed, 2)
     config = replace(config, dtype=dtype)
-    kill(config, 2, random.randint(1, config.steps - 1))
+    kill(config, 2, random.randint(1, config.steps - 3))
     assert len(records(config)) < config.steps
     assert _untimed(run(config, 2)) == _untimed(records(undisturbed))
     assert weights(config) == weights(undisturbed)
