@@ -21,7 +21,7 @@ NO_DOCUMENT = -1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MicroBatch:
-    """T tokens. All tensors are [T]. FSDP looks into it: `cast_forward_inputs=False`, or it rounds the weights to bfloat16."""
+    """T tokens. All tensors are [T]. FSDP looks into it: without `cast_forward_inputs=False` it rounds the weights."""
 
     ids: Tensor
     """int64: token ids, at XP the index of the XP embedding, at padding 0."""

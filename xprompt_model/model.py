@@ -59,7 +59,7 @@ class LossParts(NamedTuple):
     """Sum of the weights of the targets that are text."""
     image_weight: Tensor
     token_nll: Tensor
-    """Weight x negative log-likelihood of each token of the micro-batch, [T], without gradient: for losses by document."""
+    """Weight x negative log-likelihood of each token, [T], without gradient: for losses by document."""
 
     @property
     def weight(self) -> Tensor:
