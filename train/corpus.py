@@ -97,7 +97,8 @@ class Corpus:
         for dataset, table in zip(datasets, list(columns), strict=True):
             for task in pc.unique(table["context_dataset"].drop_null()).to_pylist():
                 if task not in (known.task for known in pairs):
-                    pairs.append(_pairs(Dataset(f"{dataset.url.rpartition('/')[0]}/{task}")))
+                    beside = dataset.url.rpartition("/")[0] or "."
+                    pairs.append(_pairs(Dataset(f"{beside}/{task}")))
         for known in pairs[1:]:
             if known.tokenizer != pairs[0].tokenizer:
                 raise ValueError(
