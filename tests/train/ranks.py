@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,11 @@ def run(config: Config, ranks: int) -> list[Record]:
     return records(config)
 
 
-def kill(config: Config, ranks: int, steps: int) -> None:
-    """Train until so many steps are reported, then kill -9 all ranks at once."""
+def kill(config: Config, ranks: int, when: Callable[[], bool]) -> None:
+    """Train until a condition holds, then kill -9 all ranks at once."""
     processes = _start(config, ranks)
     deadline_s = time.monotonic() + _DEADLINE_S
-    while len(records(config)) < steps:
+    while not when():
         assert time.monotonic() < deadline_s and all(process.is_alive() for process in processes)
         time.sleep(0.005)
     for process in processes:
