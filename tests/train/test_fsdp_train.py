@@ -12,6 +12,7 @@ import pytest
 from tests.commands import ROOT
 from tests.train.make import make_tokens
 from train.config import Config
+from train.fsdp_train import main
 from train.trainer import train
 
 
@@ -38,12 +39,15 @@ def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:
     assert third == f"model: {tmp_path}/out/model"
 
 
-def test_without_a_model_one_line_says_what_to_do(tmp_path: Path) -> None:
-    script = [sys.executable, str(ROOT / "train/fsdp_train.py")]
-    ended = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
-        "no model at models/tiny/chameleon: make tiny-models writes a small one, --model names another\n"
+def test_without_a_model_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fsdp_train.py"])
+    assert main() == 2
+    assert capsys.readouterr() == (
+        "",
+        "no model at models/tiny/chameleon: make tiny-models writes a small one, --model names another\n",
     )
 
 
