@@ -139,8 +139,8 @@ class XPromptChameleon(nn.Module):
         """
         return self.advance(batch.ids, batch.segment, batch.position, mask)
 
-    def loss(self, batch: MicroBatch, mask: Mask) -> LossParts:
-        """The sums of a micro-batch's loss: see `LossParts`.
+    def loss(self, batch: MicroBatch, mask: Mask | None) -> LossParts:
+        """The sums of a micro-batch's loss: see `LossParts`. Without a mask all of it is causal, across documents.
 
         Only tokens with a weight reach the head, CHUNK_TARGETS at a time; their logits are computed again on the way
         back. A micro-batch without any gives zeros, with gradients that are zero.

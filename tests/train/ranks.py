@@ -17,7 +17,7 @@ from unittest import mock
 from tests.commands import ROOT
 from train.config import Config
 
-_DEADLINE_S = 240.0
+_DEADLINE_S = 500.0
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["train.trainer"])
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 
-import pytest
+import torch
 
 from infra.bench.packing import Lengths, documents, fill, packed, tiles
 from train.config import PAPER_7B
 from train.packing import best_fit
+from xprompt_model.batch import MicroBatch
+from xprompt_model.layout import IE, PADDING, TD, XP
+from xprompt_model.mask import block_mask
 
 
 def test_the_fullest_set_with_the_oldest_document() -> None:
@@ -34,11 +37,6 @@ def test_the_recipe_fills_97_percent() -> None:
 
 
 def test_tiles_are_those_of_the_block_mask() -> None:
-    torch = pytest.importorskip("torch")
-    from xprompt_model.batch import MicroBatch
-    from xprompt_model.layout import IE, PADDING, TD, XP
-    from xprompt_model.mask import block_mask
-
     batch = [
         Lengths(context=300, xp=64, todo=330),
         Lengths(context=0, xp=0, todo=140),
@@ -65,8 +63,7 @@ def test_tiles_are_those_of_the_block_mask() -> None:
     assert tiles(batch, 1_024, by_document=False) == 36
 
 
-def _tensor(spans, dtype):  # type: ignore[no-untyped-def]
-    import torch
-
+def _tensor(spans: list[tuple[int, int]], dtype: torch.dtype) -> torch.Tensor:
+    """Values, each as often as its span is long."""
     lengths, values = zip(*spans, strict=True)
     return torch.repeat_interleave(torch.tensor(values, dtype=dtype), torch.tensor(lengths))
