@@ -37,12 +37,12 @@ $(CORE): pyproject.toml
 $(MODELS_INSTALLED): $(CORE)
 	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	@$(INSTALL) '.[models]'
+	@$(INSTALL) '.[models,train]'
 	@touch $@
 
 $(DEV): $(MODELS_INSTALLED)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(INSTALL) '.[models,dev]'
+	@$(INSTALL) '.[models,train,dev]'
 	@touch $@
 
 .PHONY: shards
@@ -56,6 +56,20 @@ plan: $(NEEDED) ## say what `make shards` with the same options would make and c
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
+
+# The tiny models are made where nothing else is asked for and they are not there.
+TINY_CHAMELEON := models/tiny/chameleon/config.json
+$(TINY_CHAMELEON): | $(MODELS_INSTALLED)
+	@echo "No MODELS given: small random ones are made in models/tiny (make tiny-models)."
+	@$(BIN)/python -m infra.tiny_models models/tiny >/dev/null
+
+.PHONY: tokens
+tokens: $(MODELS_INSTALLED) $(if $(MODELS),,$(TINY_CHAMELEON)) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
+	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(or $(MODELS),models/tiny)" $(cpus_option)
+
+.PHONY: icl
+icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]
@@ -90,6 +104,7 @@ bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ra
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.raie
+	@$(BIN)/python -m infra.bench.packing
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -94,37 +94,49 @@ def run(job: Job, on_commit: Callable[[Commit], None]) -> None:
 
 
 def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
+    def make(unit: int) -> dict[str, Any]:
+        return {"commit": vars(make_unit(job, unit))}
+
+    for row in map_units(units, make, job.task.gpus):
+        yield Commit(**row["commit"])
+
+
+def map_units(units: list[int], make: Callable[[int], dict[str, Any]], gpus: float | None) -> Generator[dict[str, Any]]:
+    """What `make` returns for each unit, as it arrives; a unit whose worker dies again and again is left out.
+
+    `gpus` is the share of a GPU that a worker needs, where the cluster has some: then workers are actors, which live as
+    long as the run, so that models are loaded once. None: tasks, in as many processes as there are cores.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
-    def make(row: dict[str, Any]) -> dict[str, Any]:
-        return {"commit": vars(make_unit(job, units[row["id"]]))}
+    def apply(row: dict[str, Any]) -> dict[str, Any]:
+        return make(units[row["id"]])
 
     class Actor:
         """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return make(row)
+            return apply(row)
 
     # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
     rows = ray.data.range(len(units), override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        if job.task.gpus is None:
-            made = rows.map(make, max_retries=UNIT_RETRIES)
+        if gpus is None:
+            made = rows.map(apply, max_retries=UNIT_RETRIES)
         else:
             resources = ray.cluster_resources()
-            gpus = job.task.gpus if resources.get("GPU") else 0
-            most = int(resources["GPU"] / gpus) if gpus else int(resources["CPU"])
+            share = gpus if resources.get("GPU") else 0
+            most = int(resources["GPU"] / share) if share else int(resources["CPU"])
             made = rows.map(
-                Actor, num_cpus=1, num_gpus=gpus, concurrency=(1, max(1, most)), max_task_retries=UNIT_RETRIES
+                Actor, num_cpus=1, num_gpus=share, concurrency=(1, max(1, most)), max_task_retries=UNIT_RETRIES
             )
-    for row in made.iter_rows():
-        yield Commit(**row["commit"])
+    yield from made.iter_rows()
 
 
 def _narrow(job: Job, unit: int) -> Commit:
