@@ -26,8 +26,8 @@ _CELL_PX, _GAP_PX = 20, 12
 
 
 _ABOUT: dict[Family, str] = {
-    "stencil": "Each cell of the image is kept, or painted over in a colour. An answer that ignores the example can be "
-    "right only by guessing the cell's rule, one of seven.",
+    "stencil": "Each cell of the image is kept, or painted over in a colour. Whoever ignores the example does best by "
+    "copying the query, which is right in 2/7 = 0.286 of the cells.",
     "recolour": "The six colours are permuted, and each cell must be looked up by its colour. Chance is 0.167, and "
     "0.25 for who has understood no more than that the answer has the colours of the example's output.",
 }

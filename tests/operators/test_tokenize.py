@@ -181,7 +181,7 @@ def test_verify_knows_tokens(tokenized: Dataset) -> None:
         (
             "flip",
             "tokens/derain-000001.tar",
-            "its size, sha256 or number of members is not what its Parquet file records",
+            "its size, sha256 or number of members is not what its",
         ),
         ("cut", "tokens/derain-000001.tar", "it is cut off"),
         ("lose tar", "tokens/derain-000001.tar", "is missing"),
