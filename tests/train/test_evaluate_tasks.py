@@ -54,7 +54,7 @@ def test_angles_of_normals_of_a_square_prediction(tmp_path: Path, capsys: pytest
     assert main(_options(tmp_path, "normal")) == 0
     row = capsys.readouterr().out.splitlines()[-1]
     # 32 x 32 pixels without an error, 48 x 64 with 90 degrees.
-    assert float(row.split(" | ")[1]) == pytest.approx(90 * 3072 / 4096, abs=0.3)
+    assert float(row.split(" | ")[1]) == pytest.approx(90 * 3072 / 4096, abs=0.5)  # 8-bit normals
 
 
 def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
