@@ -200,7 +200,7 @@ def test_verify_finds_damage(tokenized: Dataset, models: Path, damage: str, file
     tar, table = folder / "derain-000001.tar", folder / "derain-000001.parquet"
     if damage == "flip":
         data = bytearray(tar.read_bytes())
-        data[700] ^= 1
+        data[600] ^= 1  # in the first array
         tar.write_bytes(data)
     elif damage == "cut":
         tar.write_bytes(tar.read_bytes()[:1000])
