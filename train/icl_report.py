@@ -23,6 +23,7 @@ NAMES: dict[Arm, str] = {
 _STROKES: dict[Arm, str] = {"none": "#888888", "causal": "#d62728", "xprompt": "#1f77b4", "pooled": "#2ca02c"}
 _WIDTH_PX, _HEIGHT_PX, _LEFT_PX, _TOP_PX, _BOTTOM_PX, _RIGHT_PX = 720, 380, 56, 20, 44, 20
 _CELL_PX, _GAP_PX = 20, 12
+_ENOUGH_SEEDS = 2  # for a word on whether two arms are apart
 
 
 _ABOUT: dict[Family, str] = {
@@ -106,6 +107,8 @@ def _verdicts(runs: Sequence[Run]) -> list[str]:
         if np.mean(a) > np.mean(b):
             (low, high), (low_name, high_name) = (b, a), (NAMES[second], NAMES[first])
         apart = "in every seed" if max(low) < min(high) else "but the seeds overlap: no difference is shown"
+        if min(len(low), len(high)) < _ENOUGH_SEEDS:
+            apart = f"but with {min(len(low), len(high))} finished seed(s) that says little"
         lines.append(f"- {high_name} ({np.mean(high):.3f}) > {low_name} ({np.mean(low):.3f}), {apart}.")
     return lines
 
