@@ -7,7 +7,6 @@ The paper's window of 5,120 tokens bounds a document. A micro-batch spans severa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -19,25 +18,31 @@ NO_DOCUMENT = -1
 """The document of padding."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class MicroBatch:
-    """T tokens. All tensors are [T]. Not a pytree, so that FSDP does not cast the weights to bfloat16."""
+    """T tokens. All tensors are [T].
 
-    ids: Tensor
-    """int64: token ids, at XP the index of the XP embedding, at padding 0."""
-    segment: Tensor
-    """int8: IE, XP, TD or PADDING of `layout.py`."""
-    document: Tensor
-    """int32: 0, 1, ... in the order of the documents, NO_DOCUMENT at the padding behind them."""
-    position: Tensor
-    """int64: the index of a token in its document."""
-    weight: Tensor
-    """float32: loss weight of predicting this token from those before it. 0 at a document's first."""
+    Not a dataclass: FSDP looks into those, and casts the weights to bfloat16 on the way into the model.
+    """
+
+    def __init__(self, *, ids: Tensor, segment: Tensor, document: Tensor, position: Tensor, weight: Tensor) -> None:
+        self.ids = ids
+        """int64: token ids, at XP the index of the XP embedding, at padding 0."""
+        self.segment = segment
+        """int8: IE, XP, TD or PADDING of `layout.py`."""
+        self.document = document
+        """int32: 0, 1, ... in the order of the documents, NO_DOCUMENT at the padding behind them."""
+        self.position = position
+        """int64: the index of a token in its document."""
+        self.weight = weight
+        """float32: loss weight of predicting this token from those before it. 0 at a document's first."""
 
     def to(self, device: torch.device | str) -> MicroBatch:
         """The same on a device."""
-        moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
-        return MicroBatch(**moved)
+        return MicroBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+
+    def __len__(self) -> int:
+        """T."""
+        return len(self.ids)
 
 
 def collate(documents: Sequence[Document], length: int) -> MicroBatch:

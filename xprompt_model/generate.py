@@ -1,182 +1,165 @@
-"""Generates images and texts: an answer to an instruction and images, after one in-context example or none.
+"""Answers an instruction from the command line:
 
-The example is run once. Then the keys and values of its tokens are dropped, and those of the X-Prompt tokens are all
-that is left of it: S of them in place of thousands. An image is exactly as many codes as the model's images have, drawn
-from image tokens only, its begin and end are given; a text is drawn from text tokens until its end.
+    python -m xprompt_model.generate --model DIR --context a.png b.png --context-instruction "Remove the rain." \\
+        --input c.png --instruction "Remove the rain." --out d.png
 
-Classifier-free guidance compares with the same images without example and without instruction. The paper's training
-does not leave these out at random, so the model has not learned what that means: above 1, look at the results.
+Without --input an image is made from the text alone; --describe answers in words. In place of --context,
+--contexts-from DATASET takes the pair whose instruction is nearest.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from PIL import Image
+from tokenizers import Tokenizer
 
-from xprompt_model.cache import KeyValues
-from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, Document, Turn, build_context, build_prompt
+from xprompt_model.checkpoint import XP_FILE
+from xprompt_model.generator import Generator
+from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
+from xprompt_model.retrieve import ClipText, ContextDatabase, Example, MiniLM, read_image
 from xprompt_model.sampling import Sampling
 from xprompt_model.vocabulary import Ids
+from xprompt_model.vqgan import VQGAN
+
+Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compressed:
-    """What is kept of an in-context example: keys and values, and where its document goes on."""
-
-    cache: KeyValues
-    tokens: int
-    """Length of IE and XP together: the position of TD's first token."""
-    bytes_before: int
-    """Size of all keys and values, before IE's were dropped."""
-    bytes_after: int
-    seconds: float
-    """What running the example took."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exits with one line for what a user can put right."""
+    try:
+        _run(_parse(arguments))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
-class Generator:
-    """Answers with a model, one question at a time. Reuses a compressed example for as many as are asked."""
-
-    def __init__(self, model: XPromptChameleon) -> None:
-        self._model = model.eval()
-        self._vocabulary = model.vocabulary
-        self._device = model.xp.device
-        images = self._vocabulary.in_image_block
-        special = [self._vocabulary.begin_text, self._vocabulary.pad, self._vocabulary.separator]
-        is_text = ~images
-        is_text[special] = False
-        self._text_ids = torch.from_numpy(np.flatnonzero(is_text)).to(self._device)
-        self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self._device)
-
-    @torch.inference_mode()
-    def compress(self, context: Turn | None, *, keep_example: bool = False) -> Compressed:
-        """Run an in-context example and drop its keys and values, or keep them: "without X-Prompt" of Tab. 4.
-
-        Without an example, run what a document begins with. Raises ValueError as `layout.build_document`.
-        """
-        start = time.perf_counter()
-        document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
-        cache = KeyValues()
-        _run(self._model, cache, document, 0)
-        before = cache.nbytes
-        if not keep_example:
-            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
-        return Compressed(
-            cache=cache,
-            tokens=len(document),
-            bytes_before=before,
-            bytes_after=cache.nbytes,
-            seconds=time.perf_counter() - start,
-        )
-
-    def image(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling | None = None,
-    ) -> NDArray[np.int64]:
-        """The code grid, [side, side], that answers an instruction's tokens and input images' code grids.
-
-        Raises ValueError if the document would be longer than the context window, or an id or code is out of range.
-        """
-        side, count = self._vocabulary.image_side_tokens, self._vocabulary.image_tokens
-        codes = self._answer(
-            instruction,
-            inputs,
-            context,
-            sampling or Sampling(),
-            np.array([self._vocabulary.begin_image]),
-            self._image_ids,
-            count,
-        )
-        return np.fromiter(codes, np.int64, count).reshape(side, side)
-
-    def text(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling | None = None,
-        max_tokens: int = 256,
-    ) -> Ids:
-        """The tokens, at most so many, of the text that answers; without its end token. Raises as `image`."""
-        found: list[int] = []
-        for index in self._answer(
-            instruction, inputs, context, sampling or Sampling(), np.array([], np.int64), self._text_ids, max_tokens
-        ):
-            token = int(self._text_ids[index])
-            if token == self._vocabulary.end_text:
-                break
-            found.append(token)
-        return np.array(found, np.int64)
-
-    def _answer(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]],
-        context: Compressed | None,
-        sampling: Sampling,
-        begin: Ids,
-        candidates: Tensor,
-        count: int,
-    ) -> Iterator[int]:
-        """Indices into the candidates, one after the other; the answer's first tokens are given by `begin`."""
-        context = context or self.compress(None)
-        prompt = build_prompt(instruction, inputs, self._vocabulary)
-        needed = context.tokens + len(prompt) + len(begin) + count
-        if needed > MAX_DOCUMENT_TOKENS:
-            raise ValueError(f"{needed:,} tokens with the answer: the context window has {MAX_DOCUMENT_TOKENS:,}")
-        streams = [_Stream(self._model, context)]
-        prompts = [prompt]
-        if sampling.guidance != 1:
-            streams.append(_Stream(self._model, self.compress(None)))
-            prompts.append(build_prompt(np.array([], np.int64), inputs, self._vocabulary))
-        logits = [
-            stream.feed(np.concatenate((document.ids, begin)))
-            for stream, document in zip(streams, prompts, strict=True)
-        ]
-        generator = sampling.generator()
-        for remaining in reversed(range(count)):
-            scores = [row[candidates] for row in logits]
-            guided = scores[0] if len(scores) == 1 else torch.lerp(scores[1], scores[0], sampling.guidance)
-            index = sampling.draw(guided, generator)
-            yield index
-            if remaining:
-                logits = [stream.feed(candidates[index : index + 1].cpu().numpy()) for stream in streams]
-
-
-class _Stream:
-    """A document that is being written: its keys and values, and its next position."""
-
-    def __init__(self, model: XPromptChameleon, context: Compressed) -> None:
-        self._model = model
-        self._cache = context.cache.fork()
-        self._position = context.tokens
-
-    @torch.inference_mode()
-    def feed(self, ids: Ids) -> Tensor:
-        """Logits, [vocabulary], of the token that follows these."""
-        document = Document(ids=ids, segment=np.full(len(ids), TD, np.int8), weight=np.zeros(len(ids), np.float32))
-        hidden = _run(self._model, self._cache, document, self._position)
-        self._position += len(ids)
-        return self._model.logits(hidden[-1])
-
-
-def _run(model: XPromptChameleon, cache: KeyValues, document: Document, position: int) -> Tensor:
-    """Hidden states, [n, hidden], of a document's tokens behind those in the cache, all of which they may see."""
-    device, count, cached = model.xp.device, len(document), len(cache)
-    mask = torch.ones(count, cached + count, dtype=torch.bool, device=device).tril(cached)
-    return model.advance(
-        torch.from_numpy(document.ids).to(device),
-        torch.from_numpy(document.segment).to(device),
-        torch.arange(position, position + count, device=device),
-        mask[None, None],
-        cache,
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m xprompt_model.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--model", required=True, type=Path, help="model directory, with its tokenizers")
+    parser.add_argument("--instruction", required=True)
+    parser.add_argument("--input", nargs="*", type=Path, default=[], help="images that the instruction is about")
+    parser.add_argument("--out", type=Path, help="image to write; with several seeds, -SEED is added to its name")
+    parser.add_argument("--describe", action="store_true", help="answer with a text")
+    parser.add_argument("--context", nargs="*", type=Path, default=[], help="the example's images, its answer last")
+    parser.add_argument("--context-instruction", default="")
+    parser.add_argument("--context-answer", help="the example's answer with --describe, after whose images it comes")
+    parser.add_argument("--contexts-from", type=Path, help="dataset directory to take the example from")
+    parser.add_argument("--clip", type=Path, help="CLIP weights to compare instructions by, instead of MiniLM")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0: the likeliest (default 1)")
+    parser.add_argument("--top-k", type=int, default=0, help="draw from so many likeliest (default 0: all)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="draw from so much probability (default 1)")
+    parser.add_argument("--guidance", type=float, default=1.0, help="classifier-free guidance (default 1: none)")
+    parser.add_argument("--max-tokens", type=int, default=256, help="longest text answer (default 256)")
+    parser.add_argument("--seed", nargs="+", type=int, default=[0], help="one answer each")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    options = parser.parse_args(arguments)
+    if options.context and options.contexts_from:
+        parser.error("--context and --contexts-from exclude each other")
+    if options.describe and options.context and options.context_answer is None:
+        parser.error("--describe with --context needs --context-answer")
+    if not options.describe and options.out is None:
+        parser.error("--out is needed, or --describe")
+    return options
+
+
+def _run(options: argparse.Namespace) -> None:
+    model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=options.device)
+    vqgan = VQGAN.load(options.model, device=options.device)
+    tokenizer = _tokenizer(options.model)
+    if not (options.model / XP_FILE).is_file():
+        _say(f"{options.model} has no {XP_FILE}: its X-Prompt embeddings are untrained")
+
+    def ids(text: str) -> Ids:
+        return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+
+    example = _example(options)
+    context = None
+    if example:
+        output = example.output
+        context = Turn(
+            instruction=ids(example.instruction),
+            inputs=tuple(map(vqgan.tokenize, example.inputs)),
+            output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
+        )
+    generator = Generator(model)
+    compressed = generator.compress(context)
+    if context:
+        _say(
+            f"in-context example: {compressed.tokens:,} tokens in {compressed.seconds:.2f} s; keys and values "
+            f"{compressed.bytes_before / 1e6:.2f} MB, {compressed.bytes_after / 1e6:.2f} MB kept"
+        )
+    inputs = [vqgan.tokenize(_read(path)) for path in options.input]
+    for seed in options.seed:
+        sampling = Sampling(
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            guidance=options.guidance,
+            seed=seed,
+        )
+        start = time.perf_counter()
+        if options.describe:
+            answer = generator.text(
+                ids(options.instruction), inputs, compressed, sampling, max_tokens=options.max_tokens
+            )
+            print(tokenizer.decode(answer.tolist()))
+        else:
+            answer = generator.image(ids(options.instruction), inputs, compressed, sampling)
+            out = options.out if len(options.seed) == 1 else options.out.with_stem(f"{options.out.stem}-{seed}")
+            Image.fromarray(vqgan.picture(answer)).save(out)
+        seconds = time.perf_counter() - start
+        _say(f"seed {seed}: {answer.size:,} tokens in {seconds:.2f} s, {answer.size / seconds:.0f} tokens/s")
+
+
+def _example(options: argparse.Namespace) -> Example | None:
+    if options.contexts_from:
+        embed = ClipText(options.clip) if options.clip else MiniLM()
+        found = ContextDatabase(options.contexts_from, embed).nearest(
+            options.instruction, inputs=len(options.input), describe=options.describe
+        )
+        _say(f"example: pair {found.pair}, similarity {found.score:.3f}: {found.instruction}")
+        return found
+    if not options.context:
+        return None
+    images = [_read(path) for path in options.context]
+    output = options.context_answer if options.describe else images.pop()
+    return Example(instruction=options.context_instruction, inputs=tuple(images), output=output)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """A text tokenizer to which names of special tokens are words like any other. Raises ValueError."""
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # its own type is a bare Exception
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        return read_image(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

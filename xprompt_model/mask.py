@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from torch import Tensor, arange
+import torch
+from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from xprompt_model.batch import MicroBatch
@@ -39,7 +40,7 @@ def allowed(segment: Tensor, document: Tensor, *, causal: bool = False) -> Predi
 
 def dense_mask(batch: MicroBatch, *, causal: bool = False) -> Tensor:
     """Boolean [1, 1, T, T]: 26 MB at 5,120 tokens, and growing with their square."""
-    index = arange(len(batch.ids), device=batch.ids.device)
+    index = torch.arange(len(batch), device=batch.ids.device)
     mask = allowed(batch.segment, batch.document, causal=causal)(index[:, None], index[None, :])
     return mask[None, None]
 
@@ -47,17 +48,15 @@ def dense_mask(batch: MicroBatch, *, causal: bool = False) -> Tensor:
 def block_mask(batch: MicroBatch, *, causal: bool = False) -> BlockMask:
     """The mask by tiles of 128 x 128 tokens: empty, full, or partial and then asking the predicate."""
     predicate = allowed(batch.segment, batch.document, causal=causal)
-    length = len(batch.ids)
+    length = len(batch)
 
     def modifier(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return predicate(q, k)
 
-    return create_block_mask(
-        modifier,
-        B=None,
-        H=None,
-        Q_LEN=length,
-        KV_LEN=length,
-        device=batch.ids.device,
-        _compile=batch.ids.is_cuda,  # otherwise T x T booleans are made, several times over
-    )
+    # Without a compiler T x T booleans are made, several times over.
+    make = _compiled if batch.ids.is_cuda else create_block_mask
+    found: BlockMask = make(modifier, B=None, H=None, Q_LEN=length, KV_LEN=length, device=batch.ids.device)
+    return found
+
+
+_compiled = torch.compile(create_block_mask)

@@ -69,7 +69,7 @@ class XPromptChameleon(nn.Module):
     """Chameleon with S X-Prompt embeddings. Build it from a checkpoint with `from_pretrained`, or at random."""
 
     def __init__(self, config: ChameleonConfig, *, xp_tokens: int = XP_TOKENS) -> None:
-        """Random weights, as transformers draws them, from PyTorch's generator. On the meta device: none.
+        """Random weights, from PyTorch's generator. On the meta device: none.
 
         Raises ValueError if the config is not one of a Chameleon checkpoint.
         """
@@ -115,7 +115,7 @@ class XPromptChameleon(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """transformers' initialisation: normal weights, zero biases; norms are born as 1 and 0."""
+        """Normal weights of the config's `initializer_range`, zero biases; norms are born as 1 and 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=self.config.initializer_range)

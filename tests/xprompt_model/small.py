@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import ChameleonConfig
+from torch import Tensor
+from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 from infra.tiny_chameleon import tiny_config
 from xprompt_model.batch import MicroBatch, collate
@@ -38,6 +40,14 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_config(tiny_config())
 
 
+def transformers_model(folder: Path) -> Any:
+    """transformers' model of a directory, in which it must find all weights and no others."""
+    load: Any = ChameleonForConditionalGeneration.from_pretrained
+    model, info = load(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    return model.eval()
+
+
 def text(seed: int, length: int = 6) -> Ids:
     return np.random.default_rng(seed).integers(TEXT_FROM, tiny_config().vocab_size, length)
 
@@ -63,3 +73,8 @@ def document(seed: int = 0, *, context: bool = True, describe: bool = False, **w
 
 def batch_of(*documents: Document, padding: int = 0) -> MicroBatch:
     return collate(documents, sum(map(len, documents)) + padding)
+
+
+def changed(batch: MicroBatch, **tensors: Tensor) -> MicroBatch:
+    """The batch with other tensors in place of some of its own."""
+    return MicroBatch(**{**vars(batch), **tensors})

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 import xprompt_model.model
 from infra.tiny_chameleon import special_tokens
-from tests.xprompt_model.small import batch_of, document, small_config, small_model
+from tests.xprompt_model.small import batch_of, changed, document, small_config, small_model
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 
@@ -27,7 +30,7 @@ REAL: dict[str, dict[str, Any]] = {
 }
 
 
-def theirs(model: XPromptChameleon) -> ChameleonForConditionalGeneration:
+def theirs(model: XPromptChameleon) -> Any:
     """transformers' model with the same weights."""
     config = ChameleonConfig.from_dict(model.config.to_dict())
     config._attn_implementation = "eager"
@@ -63,7 +66,7 @@ def test_without_a_context_it_is_transformers_model(changes: dict[str, Any]) -> 
 def test_positions_far_beyond_the_config_are_transformers_too() -> None:
     model = small_model()
     batch = batch_of(document(0, context=False))
-    far = replace(batch, position=batch.position + 5_000)
+    far = changed(batch, position=batch.position + 5_000)
     hidden = theirs(model).model(input_ids=batch.ids[None], position_ids=far.position[None]).last_hidden_state[0]
     assert (model(far, dense_mask(far)) - hidden).abs().max() < 1e-5
 
@@ -128,13 +131,44 @@ def test_a_batch_without_targets_has_a_gradient_of_zeros() -> None:
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
 
 
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process."""
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fsdp_wraps_it_and_leaves_the_weights_of_the_loss_alone(one_process: None, dtype: torch.dtype) -> None:
+    plain, sharded = small_model(), small_model()
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    for block in sharded.blocks:
+        fully_shard(block, mp_policy=policy)
+    fully_shard(sharded, mp_policy=policy)
+    register_fsdp_forward_method(sharded, "loss")
+    batch = batch_of(document(0, image_weight=0.1), document(3, describe=True, text_weight=1 / 3))
+    mask = dense_mask(batch)
+    expected, found = plain.loss(batch, mask), sharded.loss(batch, mask)
+    assert all(value.dtype == torch.float32 for value in found)
+    assert torch.equal(found.weight, expected.weight)
+    tolerance = 1e-6 if dtype == torch.float32 else 0.05
+    assert torch.allclose(found.image_nll, expected.image_nll, rtol=tolerance)
+    (expected.text_nll + expected.image_nll).backward()
+    (found.text_nll + found.image_nll).backward()
+    for theirs, ours in zip(plain.parameters(), sharded.parameters(), strict=True):
+        assert isinstance(ours.grad, DTensor) and theirs.grad is not None
+        difference = ours.grad.full_tensor() - theirs.grad
+        assert difference.norm() <= 2 * tolerance * theirs.grad.norm()
+
+
 def test_xp_begins_at_the_mean_embedding_with_its_spread() -> None:
     torch.manual_seed(0)
     model = XPromptChameleon(small_config(), xp_tokens=512)
     embeddings = model.embed_tokens.weight
     assert torch.allclose(model.xp.mean(0), embeddings.mean(0), atol=0.005)
     assert torch.allclose(model.xp.std(0), embeddings.std(0), rtol=0.15)
-    assert len(model.xp.unique(dim=0)) == 512
+    assert len({tuple(row) for row in model.xp.tolist()}) == 512
 
 
 def test_scaled_positions_are_refused() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import ChameleonForConditionalGeneration, ChameleonVQVAE, ChameleonVQVAEConfig
@@ -193,6 +194,17 @@ def test_weights_of_transformers_encode_but_do_not_decode(checkpoint: Path, tmp_
     assert np.array_equal(meta.picture(grid), whole.picture(grid))
     with pytest.raises(ValueError, match=r"have no decoder: put Meta's vqgan\.ckpt beside"):
         half.picture(grid)
+
+
+def test_a_conversion_to_bfloat16_is_of_the_same_tokenizer_but_has_another_fingerprint(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "converted")
+    state = {name: value.bfloat16() for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(state, folder / "model.safetensors")
+    assert VQGAN.load(folder).fingerprint == VQGAN.load(checkpoint).fingerprint, "Meta's weights are taken"
+    (folder / "vqgan.ckpt").unlink()
+    assert VQGAN.load(folder).fingerprint != VQGAN.load(checkpoint).fingerprint
 
 
 def test_the_fingerprint_is_of_what_codes_depend_on(checkpoint: Path) -> None:
