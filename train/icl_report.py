@@ -48,7 +48,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         f"{HELD_OUT:.0%} of each family's tasks are held out. Nothing but one in-context example tells which task is "
         "meant. Answers are made token by token, greedily, without a look at the true ones. "
         f"S = {XP_TOKENS}. Figures are the mean and standard deviation over the seeds; PSNR is that of the mean "
-        "squared error over all pictures.",
+        f"squared error over all pictures. Runs finished: {len(runs)}.",
     ]
     for family in FAMILIES:
         if of_family := [run for run in runs if run.settings.family == family]:
