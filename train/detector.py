@@ -24,7 +24,7 @@ class TransformersDetector:
 
         model, processor = self._loaded
         with torch.inference_mode():
-            outputs = model(**processor(images=pixels, return_tensors="pt").to(self.device))
+            outputs = model(**processor(images=pixels.copy(), return_tensors="pt").to(self.device))
             (found,) = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[pixels.shape[:2]])
         names = model.config.id2label
         return [

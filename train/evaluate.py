@@ -19,7 +19,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from train.geneval_run import geneval
 from train.predictions import Malformed, Predictions, decode, examples, find_predictions
 from train.scores import HEADINGS, Score, Values, read_captions, score_for
 
+_OTHER: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forward"}
 _Model = TypeVar("_Model")
 _NAMED = 10  # problems printed; the JSON names all
 
@@ -53,7 +54,7 @@ class Report:
     malformed: dict[str, str] = field(default_factory=dict)
     """Prediction -> what is wrong with it."""
     strange: list[str] = field(default_factory=list)
-    """What lies among the predictions and belongs to no example."""
+    """What lies among the predictions and belongs to no pair."""
 
     @property
     def complete(self) -> bool:
@@ -70,7 +71,7 @@ def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, s
     for example in examples(dataset, direction):
         score = score or scorer(example)
         report.expected += 1
-        strange.discard(example.file)
+        strange -= {example.file, replace(example, direction=_OTHER[direction]).file}
         data = predictions.read(example)
         if data is None:
             report.missing.append(example.file)
@@ -131,7 +132,7 @@ def plain(value: Any) -> Any:
 def _print_problems(report: Report) -> None:
     problems = [f"{name}: missing" for name in report.missing]
     problems += [f"{name}: malformed: {why}" for name, why in report.malformed.items()]
-    problems += [f"{name}: belongs to no {report.direction} example of {report.task}" for name in report.strange]
+    problems += [f"{name}: belongs to no pair of {report.task}" for name in report.strange]
     for problem in problems[:_NAMED]:
         print(problem, file=sys.stderr)
     if len(problems) > _NAMED:

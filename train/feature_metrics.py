@@ -82,7 +82,7 @@ class Dino:
 
         model, processor = self._loaded
         with torch.inference_mode():
-            batch = processor(images=pixels, return_tensors="pt").to(self.device)
+            batch = processor(images=pixels.copy(), return_tensors="pt").to(self.device)
             return _unit(model(**batch).last_hidden_state[0, 0].float().cpu().numpy())
 
     @cached_property

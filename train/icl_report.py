@@ -23,11 +23,12 @@ NAMES: dict[Arm, str] = {
 _STROKES: dict[Arm, str] = {"none": "#888888", "causal": "#d62728", "xprompt": "#1f77b4", "pooled": "#2ca02c"}
 _WIDTH_PX, _HEIGHT_PX, _LEFT_PX, _TOP_PX, _BOTTOM_PX, _RIGHT_PX = 720, 380, 56, 20, 44, 20
 _CELL_PX, _GAP_PX = 20, 12
+_ENOUGH_SEEDS = 2  # for a word on whether two arms are apart
 
 
 _ABOUT: dict[Family, str] = {
-    "stencil": "Each cell of the image is kept, or painted over in a colour. An answer that ignores the example can be "
-    "right only by guessing the cell's rule, one of seven.",
+    "stencil": "Each cell of the image is kept, or painted over in a colour. Whoever ignores the example does best by "
+    "copying the query, which is right in 2/7 = 0.286 of the cells.",
     "recolour": "The six colours are permuted, and each cell must be looked up by its colour. Chance is 0.167, and "
     "0.25 for who has understood no more than that the answer has the colours of the example's output.",
 }
@@ -47,7 +48,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         f"{HELD_OUT:.0%} of each family's tasks are held out. Nothing but one in-context example tells which task is "
         "meant. Answers are made token by token, greedily, without a look at the true ones. "
         f"S = {XP_TOKENS}. Figures are the mean and standard deviation over the seeds; PSNR is that of the mean "
-        "squared error over all pictures.",
+        f"squared error over all pictures. Runs finished: {len(runs)}.",
     ]
     for family in FAMILIES:
         if of_family := [run for run in runs if run.settings.family == family]:
@@ -106,6 +107,8 @@ def _verdicts(runs: Sequence[Run]) -> list[str]:
         if np.mean(a) > np.mean(b):
             (low, high), (low_name, high_name) = (b, a), (NAMES[second], NAMES[first])
         apart = "in every seed" if max(low) < min(high) else "but the seeds overlap: no difference is shown"
+        if min(len(low), len(high)) < _ENOUGH_SEEDS:
+            apart = f"but with {min(len(low), len(high))} finished seed(s) that says little"
         lines.append(f"- {high_name} ({np.mean(high):.3f}) > {low_name} ({np.mean(low):.3f}), {apart}.")
     return lines
 

@@ -181,7 +181,7 @@ def test_verify_knows_tokens(tokenized: Dataset) -> None:
         (
             "flip",
             "tokens/derain-000001.tar",
-            "its size, sha256 or number of members is not what its Parquet file records",
+            "its size, sha256 or number of members is not what its",
         ),
         ("cut", "tokens/derain-000001.tar", "it is cut off"),
         ("lose tar", "tokens/derain-000001.tar", "is missing"),
@@ -200,7 +200,7 @@ def test_verify_finds_damage(tokenized: Dataset, models: Path, damage: str, file
     tar, table = folder / "derain-000001.tar", folder / "derain-000001.parquet"
     if damage == "flip":
         data = bytearray(tar.read_bytes())
-        data[700] ^= 1
+        data[600] ^= 1  # in the first array
         tar.write_bytes(data)
     elif damage == "cut":
         tar.write_bytes(tar.read_bytes()[:1000])

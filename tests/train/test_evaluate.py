@@ -58,7 +58,7 @@ def test_what_is_missing_malformed_or_strange_is_counted_and_named(
     assert said.err.splitlines() == [
         f"{third.file}: missing",
         said.err.splitlines()[1],
-        "notes.txt: belongs to no forward example of derain",
+        "notes.txt: belongs to no pair of derain",
     ]
     assert said.err.splitlines()[1].startswith(f"{second.file}: malformed: it cannot be decoded to its end")
     (written,) = json.loads(report.read_text())
@@ -107,7 +107,7 @@ def test_predictions_may_be_a_dataset_directory(
     """Here the dataset itself, of which every prediction is right."""
     assert main(["--dataset", dataset.url, "--predictions", dataset.url]) == 0
     said = capsys.readouterr()
-    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in said.out
+    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in said.out and not said.err
 
 
 def test_a_prediction_for_another_task_of_the_folder_is_not_strange(
