@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from infra.tiny_chameleon import write_chameleon
+from infra.tiny_qwen2_vl import write_qwen2_vl
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -45,8 +46,9 @@ def write_annotators(folder: Path) -> None:
         # Of its 16 channels, 7 is a line's score, 8 to 11 are the ways to its two ends: controlnet_aux/mlsd/utils.py.
         # A score counts from 0.1 on, a logit of -2.2: about every local maximum becomes a line.
         last.weight[8:12] *= _MLSD_REACH_PX
-    torch.save(hed.state_dict(), folder / WEIGHTS["hed"])
-    torch.save(mlsd.state_dict(), folder / WEIGHTS["mlsd"])
+    for name, model in (("hed", hed), ("mlsd", mlsd)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), folder / name / WEIGHTS[name])
 
 
 def _initialise(model: nn.Module) -> None:
@@ -80,8 +82,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
     write_annotators(folder)
+    write_qwen2_vl(folder / "qwen2-vl")
     write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 

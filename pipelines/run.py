@@ -8,21 +8,28 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from manifests.finish import Totals, finish, sum_commits
+from operators import checkpoints
 from operators.embed_text import ClipText, Embedder, MiniLM
 from operators.raie import assign_contexts
 from pipelines import engine
 from pipelines.plan import Job, versions
-from pipelines.report import console, live, print_report
+from pipelines.report import Prices, console, live, print_report
 
 STOPPED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells give it."""
 
 
-def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], models: str | None) -> int:
+def make_dataset(
+    job: Job,
+    session: Callable[[], AbstractContextManager[None]],
+    models: str | None,
+    prices: Prices | None = None,
+) -> int:
     """Run what is not committed, finish, report; returns the exit status. `session` gives a Ray, if one is needed.
 
     `models` is the folder of weights, where a CLIP for retrieval may be (operators/raie.py). Ctrl-C and SIGTERM leave
-    what is committed, and say how to go on. Raises engine.UnitFailed.
+    what is committed, and say how to go on. Raises engine.UnitFailed, and StopRun or ConnectionError, before anything
+    is started, for a server that refuses the key or is not there.
     """
     done = len(job.dataset.committed())
     console.print(
@@ -31,12 +38,14 @@ def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], 
         highlight=False,
         soft_wrap=True,
     )
+    if job.task.vlm and done < job.plan.units:
+        job.task.vlm.check()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `ray job stop` and schedulers send
     try:
         with live(job.plan.units - done) as progress:
             if done < job.plan.units:
                 with session():
-                    engine.run(job, progress.add)
+                    engine.run(job, progress.add, progress.usage.add)
         totals = _finish(job, progress.totals.units, models)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())
@@ -47,7 +56,7 @@ def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], 
             soft_wrap=True,
         )
         return STOPPED
-    print_report(job, totals, progress)
+    print_report(job, totals, progress, prices)
     return 0
 
 
@@ -65,9 +74,8 @@ def _finish(job: Job, made: int, models: str | None) -> Totals:
 
 
 def _embedder(models: str | None) -> Embedder:
-    """CLIP ViT-B/32, the paper's, if its folder is among the models; else the packaged MiniLM."""
-    clip = Path(models or "", "ViT-B-32")
-    return ClipText(checkpoint=str(clip)) if models and clip.is_dir() else MiniLM()
+    """CLIP ViT-B/32, the paper's, if it is among the models; else the packaged MiniLM."""
+    return ClipText(checkpoint=checkpoints.folder(models, "clip")) if checkpoints.has(models, "clip") else MiniLM()
 
 
 def anchored(out: str) -> str:
