@@ -44,8 +44,9 @@ def write_annotators(folder: Path) -> None:
         # Of its 16 channels, 7 is a line's score, 8 to 11 are the ways to its two ends: controlnet_aux/mlsd/utils.py.
         # A score counts from 0.1 on, a logit of -2.2: about every local maximum becomes a line.
         last.weight[8:12] *= _MLSD_REACH_PX
-    torch.save(hed.state_dict(), folder / WEIGHTS["hed"])
-    torch.save(mlsd.state_dict(), folder / WEIGHTS["mlsd"])
+    for name, model in (("hed", hed), ("mlsd", mlsd)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), folder / name / WEIGHTS[name])
 
 
 def _initialise(model: nn.Module) -> None:
@@ -79,7 +80,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
     write_annotators(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 

@@ -9,6 +9,8 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +45,8 @@ _TURNS = {
 _SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
 _KEPT = 4  # the images of a pair, between its gate and its perceptual hashes
-_recent: tuple[tuple[bytes, Reduced], ...] = ()
+_recent: dict[int, tuple[bytes, Reduced]] = {}  # by the object's id, which the object beside it keeps valid
+_remembering = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +127,8 @@ def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
 
 def reduced(data: bytes) -> Reduced:
     """`thumbnail` as an RGB image. It is not to be changed: the last few are kept for who asks next."""
-    for known, found in _recent:
-        if known is data:  # the same object: neither hashed nor compared
-            return found
+    if id(data) in _recent:  # the same object: neither hashed nor compared
+        return _recent[id(data)][1]
     with _open(data, MAX_PIXELS) as image:
         width, height = image.size
         if min(width, height) >= _THUMBNAIL_SCALE:
@@ -138,12 +140,30 @@ def reduced(data: bytes) -> Reduced:
     return _keep(data, small, upright_size)
 
 
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Keep all that is reduced until the block ends, not the last few only.
+
+    An image that was decoded and one that was not are reduced in two ways, which differ by JPEG's rounding: where
+    pairs are made many at a time, what is derived from it must not depend on how many came between.
+    """
+    global _remembering
+    _remembering = True
+    try:
+        yield
+    finally:
+        _remembering = False
+        _recent.clear()
+
+
 def _keep(data: bytes, small: PILImage.Image, size: tuple[int, int] | None) -> Reduced:
     """Remember a reduced image. `size` is that of the original, if it was not turned."""
-    global _recent
     box = (0.0, 0.0, size[0] / _THUMBNAIL_SCALE, size[1] / _THUMBNAIL_SCALE) if size else None
     found = Reduced(image=small, box=box)
-    _recent = ((data, found), *_recent[: _KEPT - 1])
+    _recent.pop(id(data), None)
+    _recent[id(data)] = (data, found)
+    while len(_recent) > _KEPT and not _remembering:
+        _recent.pop(next(iter(_recent)))
     return found
 
 

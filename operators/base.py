@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from manifests.schema import Item, Pair
+from manifests.schema import Item, Pair, Reject
 from operators.files import SourceFile
 
 
@@ -22,6 +22,58 @@ class Operator(Protocol):
         Raises Reject for a pair that is not to be kept; any other exception rejects the pair too, as "error".
         """
         ...
+
+
+@runtime_checkable
+class BatchOperator(Protocol):
+    """An operator that is faster on several pairs at once: a model, or a server that answers many requests together.
+
+    What becomes of a pair must not depend on the others of its batch, nor on the batch's size: randomness comes from
+    the pair's own seed.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    @property
+    def batch_size(self) -> int:
+        """The most pairs that `many` is given. Not part of the fingerprint."""
+        ...
+
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        """One result a pair, in order: the pair with something added, or a Reject, returned and not raised.
+
+        OSError, MemoryError and StopRun end the unit. After any other exception the engine tries the pairs one by one,
+        so that the culprit alone is rejected.
+        """
+        ...
+
+
+Link = Operator | BatchOperator
+"""What a task's chain is made of."""
+
+
+@runtime_checkable
+class ModelOperator(Protocol):
+    """An operator, of either kind, that runs models of its own."""
+
+    gpus: ClassVar[float]
+    """Share of a GPU, where the cluster has some."""
+
+    def bound(self, models: str | None) -> Self:
+        """The operator with its checkpoints (operators/checkpoints.py). Raises ValueError, one line, if one is missing.
+
+        Folders go into fields with metadata {"location": True}, which are no part of the fingerprint; what
+        `checkpoints.identity` says of them goes into fields that are.
+        """
+        ...
+
+
+class StopRun(Exception):
+    """Raised by an operator for what no other try, pair or unit can cure, such as a refused key.
+
+    The run ends at once with the message, which is one line.
+    """
 
 
 class Reader(Protocol):

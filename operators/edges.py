@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import cv2
@@ -16,10 +14,11 @@ import numpy as np
 
 from manifests.images import Pixels
 from manifests.schema import Pair, Reject
+from operators import checkpoints
 from operators.synthesis import clean_pixels, with_input
 
 WEIGHTS = {"hed": "ControlNetHED.pth", "mlsd": "mlsd_large_512_fp32.pth"}
-"""Detector -> its file in https://huggingface.co/lllyasviel/Annotators (licence of the hub page: other)."""
+"""Detector -> its file in its folder below MODELS (operators/checkpoints.py)."""
 
 _CANNY = (100, 200)  # controlnet_aux's default thresholds
 _MIN_SIDE_PX = 64  # detectors round sides to multiples of it: a shorter one would become 0
@@ -30,33 +29,28 @@ _MAX_SIDE_PX = 1_024  # of the shorter side: HED takes gigabytes beyond; a large
 class Edges:
     """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges.
 
-    HED and MLSD need weights: `bound` ties the operator to the folder that holds them, and their hash, not their
+    HED and MLSD need weights: `bound` ties the operator to the folder that holds them; what identifies them, not their
     place, goes into the fingerprint.
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     gpus: ClassVar[float] = 0.25
     """Share of a GPU, where the cluster has some: four workers keep one busy, decoding and encoding beside it."""
     detector: Literal["hed", "mlsd", "canny"]
-    weights_sha256: str = ""
+    model: str = ""
+    model_revision: str = ""
     folder: str = field(default="", metadata={"location": True})
 
     def bound(self, models: str | None) -> Self:
-        """The operator with its weights. Raises ValueError saying which file is missing and where to get it."""
+        """The operator with its weights. Raises ValueError saying which are missing and where to get them."""
         if self.detector == "canny":
             return self
-        name = WEIGHTS[self.detector]
-        path = Path(models or "", name)
-        if models is None or not path.is_file():
-            raise ValueError(
-                f"{self.detector} needs {name}, which is not in MODELS={models or ''}: get it from "
-                "https://huggingface.co/lllyasviel/Annotators, or try random weights: make tiny-models"
-            )
+        folder = checkpoints.folder(models, self.detector)
         if find_spec("controlnet_aux") is None:
             raise ValueError(f"{self.detector} needs controlnet-aux: pip install 'xprompt-data-engine[models]'")
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        return replace(self, folder=str(path.parent.resolve()), weights_sha256=sha256)
+        model, revision = checkpoints.identity(folder, self.detector)
+        return replace(self, folder=folder, model=model, model_revision=revision)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         pixels = clean_pixels(pair)
@@ -72,7 +66,7 @@ class Edges:
         made = with_input(pair, np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2), self, seed, params)
         step = made.steps[-1]
         if self.detector != "canny":
-            step = replace(step, model=WEIGHTS[self.detector], model_revision=self.weights_sha256)
+            step = replace(step, model=self.model, model_revision=self.model_revision)
         return replace(made, steps=(*made.steps[:-1], step))
 
 

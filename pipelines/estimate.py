@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manifests.schema import Direction, Item, Kind, Pair, seed_for
+from manifests.schema import Direction, Kind, Pair
 from operators.base import Reader
+from pipelines.chain import make_pairs
 from pipelines.plan import cut_units, list_items
 from pipelines.report import console
 from pipelines.tasks import Task
-from pipelines.unit import NOT_THE_PAIRS_FAULT, WAITS
+from pipelines.unit import WAITS
 
 SAMPLE_ITEMS = 16
 """Items made to estimate bytes and time from. The first few pay for caches, so more are better."""
@@ -48,7 +49,8 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     started_s = time.process_time()
-    pairs = [pair for item in sample if (pair := _make(task, reader, item, seed)) is not None]
+    made = make_pairs(reader, task.name, seed, sample, task.operators(reader))
+    pairs = [pair for pair in made if isinstance(pair, Pair)]
     sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
         items=sum(len(unit) for unit in units),
@@ -76,16 +78,3 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
     }
     for name, value in lines.items():
         console.print(f"  {name:<20}{value}", highlight=False)
-
-
-def _make(task: Task, reader: Reader, item: Item, seed: int) -> Pair | None:
-    """The pair that an item becomes, None if it is rejected."""
-    try:
-        pair = reader.read(item, task.name)
-        for operator in task.operators(reader):
-            pair = operator(pair, seed_for(seed, pair.key, operator.name))
-    except NOT_THE_PAIRS_FAULT:
-        raise
-    except Exception:  # a Reject, or what a run makes one of
-        return None
-    return pair

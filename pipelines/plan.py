@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
-from operators.base import Operator, Reader
+from operators.base import Link, Reader
 from operators.files import list_files
 from pipelines.locate import locate
 from pipelines.tasks import Task
@@ -141,11 +141,21 @@ def _config(
     }
 
 
-def _parameters(record: Reader | Operator) -> dict[str, Any]:
+def _parameters(record: Reader | Link) -> dict[str, Any]:
     """The fields of a reader or operator, less those that only say where on this machine something lies."""
-    values: dict[str, Any] = asdict(record)  # type: ignore[call-overload]  # both are dataclasses
-    where = {field.name for field in fields(record) if field.metadata.get("location")} | {"root"}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if name not in where}
+    values: dict[str, Any] = _plain(record)
+    values.pop("root", None)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """A record as JSON, and the records in it."""
+    if is_dataclass(value):
+        named = (field.name for field in fields(value) if not field.metadata.get("location"))
+        return {name: _plain(getattr(value, name)) for name in named}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def _refuse_changed_source(job: Job) -> None:

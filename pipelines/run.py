@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from manifests.finish import Totals, finish, sum_commits
+from operators import checkpoints
 from operators.embed_text import ClipText, Embedder, MiniLM
 from operators.raie import assign_contexts
 from pipelines import engine
@@ -65,9 +66,8 @@ def _finish(job: Job, made: int, models: str | None) -> Totals:
 
 
 def _embedder(models: str | None) -> Embedder:
-    """CLIP ViT-B/32, the paper's, if its folder is among the models; else the packaged MiniLM."""
-    clip = Path(models or "", "ViT-B-32")
-    return ClipText(checkpoint=str(clip)) if models and clip.is_dir() else MiniLM()
+    """CLIP ViT-B/32, the paper's, if it is among the models; else the packaged MiniLM."""
+    return ClipText(checkpoint=checkpoints.folder(models, "clip")) if checkpoints.has(models, "clip") else MiniLM()
 
 
 def anchored(out: str) -> str:

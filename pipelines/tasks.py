@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
-from operators.base import Operator, Reader
+from operators.base import Link, ModelOperator, Reader
 from operators.colour_dense import ColourDense
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
@@ -22,6 +23,8 @@ from operators.rain import Rain
 from operators.swap import Swap
 from pipelines import phrasings, sources
 from pipelines.sources import Source
+
+Bindable = TypeVar("Bindable")
 
 FOUR: tuple[tuple[Direction, Kind], ...] = (
     ("forward", "generate"),
@@ -49,15 +52,15 @@ class Task:
     """Layouts that DATA may have, tried in this order."""
     bundled: Source | None = None
     """What is read without DATA."""
-    degrade: Operator | None = None
+    degrade: Link | None = None
     """Makes the input from the target: a degradation, an annotation."""
-    prepare: tuple[Operator, ...] = ()
-    gate: Operator | None = None
-    instruct: Operator
-    describe: Operator | None = None
+    prepare: tuple[Link, ...] = ()
+    gate: Link | None = None
+    instruct: Link
+    describe: Link | None = None
     examples: tuple[tuple[Direction, Kind], ...] = FOUR
     """The examples that Tab. 6's factor counts for each pair. One that is not made waits for a model."""
-    hold_out: tuple[Operator, ...] = ()
+    hold_out: tuple[Link, ...] = ()
     """What a recipe removes at the end of the chain (operators/hold_out.py)."""
     context: Literal["seeded", "raie"] = "seeded"
     """How in-context examples are chosen: at random, or by the nearest instruction (paper section 3.3)."""
@@ -74,14 +77,25 @@ class Task:
     @property
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
-        shares = [operator.gpus for operator in (self.degrade, *self.prepare) if isinstance(operator, Edges)]
-        return max(shares, default=None)
+        return max((link.gpus for link in self._links() if isinstance(link, ModelOperator)), default=None)
 
     def bound(self, models: str | None) -> Task:
-        """The task with the weights of its models found in a folder. Raises ValueError naming what is missing."""
-        return replace(self, degrade=self.degrade.bound(models)) if isinstance(self.degrade, Edges) else self
+        """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing."""
 
-    def operators(self, reader: Reader) -> tuple[Operator, ...]:
+        def bind(link: Bindable) -> Bindable:
+            return link.bound(models) if isinstance(link, ModelOperator) else link
+
+        return replace(
+            self,
+            degrade=bind(self.degrade),
+            prepare=tuple(map(bind, self.prepare)),
+            gate=bind(self.gate),
+        )
+
+    def _links(self) -> Iterator[Link]:
+        yield from (link for link in (self.degrade, *self.prepare, self.gate) if link is not None)
+
+    def operators(self, reader: Reader) -> tuple[Link, ...]:
         """The chain that each pair of a reader goes through."""
         made = not reader.paired and self.degrade is not None
         chain = (

@@ -13,6 +13,7 @@ from infra.tiny_models import write_annotators
 from manifests.images import Pixels, decode_rgb
 from manifests.schema import Pair, Reject
 from operators import edges
+from operators.checkpoints import identity
 from operators.edges import WEIGHTS, Edges
 from tests.sources import lossless, pair_of, photo
 
@@ -34,7 +35,7 @@ def test_canny_finds_the_contours_of_a_photo_without_weights() -> None:
     assert set(np.unique(found)) == {0, 255}
     assert 0.01 < (found > 0).mean() < 0.5
     (step,) = pair.steps
-    assert (step.operator, step.version, step.seed, step.params) == ("edges", 1, 3, {"detector": "canny"})
+    assert (step.operator, step.version, step.seed, step.params) == ("edges", 2, 3, {"detector": "canny"})
     assert (step.model, step.model_revision) == (None, None)
     assert canny(_pair(clean), 3) == pair
 
@@ -50,29 +51,34 @@ def test_a_photo_without_edges_is_rejected() -> None:
 def test_missing_weights_are_one_line_that_says_what_to_do(
     detector: Literal["hed", "mlsd"], given: bool, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"make tiny-models$") as error:
+    with pytest.raises(ValueError, match="make tiny-models, MODELS=tiny") as error:
         Edges(detector=detector).bound(str(tmp_path) if given else None)
     message = str(error.value)
     assert "\n" not in message
-    assert f"{detector} needs {WEIGHTS[detector]}, which is not in MODELS={tmp_path if given else ''}: " in message
-    assert "https://huggingface.co/lllyasviel/Annotators" in message
+    assert message.startswith(f"{detector} (lllyasviel/Annotators, licence: other) is not in MODELS=")
+    assert f"MODELS={tmp_path if given else ''}: " in message
+    assert message.endswith(f"it is needed by {detector}2img")
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / WEIGHTS["hed"]).write_bytes(b"weights")
+    _write(tmp_path, b"weights")
     monkeypatch.setattr(edges, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"^hed needs controlnet-aux: pip install 'xprompt-data-engine\[models\]'$"):
         Edges(detector="hed").bound(str(tmp_path))
 
 
-def test_the_hash_of_the_weights_counts_and_not_their_place(tmp_path: Path) -> None:
+def test_the_weights_count_and_not_their_place(tmp_path: Path) -> None:
     for folder, data in (("one", b"weights"), ("other", b"weights"), ("third", b"changed")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / WEIGHTS["hed"]).write_bytes(data)
+        _write(tmp_path / folder, data)
     one, other, third = (Edges(detector="hed").bound(str(tmp_path / name)) for name in ("one", "other", "third"))
-    assert one.weights_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert one.model == "hed" and len(one.model_revision) == 12
     assert replace(one, folder="") == replace(other, folder="") != replace(third, folder="")
     assert [field.name for field in fields(Edges) if field.metadata.get("location")] == ["folder"]
+
+
+def _write(models: Path, data: bytes) -> None:
+    (models / "hed").mkdir(parents=True)
+    (models / "hed" / WEIGHTS["hed"]).write_bytes(data)
 
 
 @pytest.mark.parametrize("detector", ["hed", "mlsd"])
@@ -84,9 +90,8 @@ def test_a_model_sees_the_photo_and_is_named(detector: Literal["hed", "mlsd"], m
     assert found.shape == (75, 101, 3)
     assert (found == found[:, :, :1]).all()
     (step,) = pair.steps
-    sha256 = hashlib.sha256((models / WEIGHTS[detector]).read_bytes()).hexdigest()
     assert (step.params, step.seed) == ({"detector": detector}, 3)
-    assert (step.model, step.model_revision) == (WEIGHTS[detector], sha256)
+    assert (step.model, step.model_revision) == identity(str(models / detector), detector)
     edges._detector.cache_clear()  # as in another worker
     assert bound(_pair(photo(0, 101, 75)), 3) == pair
     assert not np.array_equal(_input(bound(_pair(photo(4, 101, 75)), 3)), found)
@@ -106,8 +111,10 @@ def test_the_random_models_give_maps_worth_looking_at(models: Path, tmp_path: Pa
     assert np.abs(np.diff(hed.astype(int), axis=1)).mean() < 8
     assert 0.01 < (mlsd > 127).mean() < 0.5
     write_annotators(tmp_path)
-    for name in WEIGHTS.values():
-        again, first = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for folder in (tmp_path, models))
+    for name, file in WEIGHTS.items():
+        again, first = (
+            hashlib.sha256((folder / name / file).read_bytes()).hexdigest() for folder in (tmp_path, models)
+        )
         assert again == first
 
 

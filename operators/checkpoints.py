@@ -1,0 +1,346 @@
+"""The model table: which checkpoint plays which role, where it comes from, and under which licence.
+
+MODELS picks where a role's folder is: "hub" (the table's own checkpoints, downloaded at the pinned revision), a
+directory that holds one folder per role, or "tiny" (`make tiny-models`: small random ones of the same classes). The
+operators' code is the same for all three.
+
+A revision of "main" is one whose commit we could not look up; what was in fact downloaded is recorded all the same:
+`identity` gives the commit of the downloaded snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from manifests.schema import canonical_json
+
+TINY = Path(__file__).parents[1] / "models" / "tiny"
+"""What MODELS=tiny stands for."""
+
+_FLUX = "FLUX.1 [dev] non-commercial"
+_RAIL = "CreativeML OpenRAIL-M"
+_FLUX_FILES = (
+    "model_index.json",
+    "scheduler/*",
+    "text_encoder/*",
+    "text_encoder_2/*",
+    "tokenizer/*",
+    "tokenizer_2/*",
+    "transformer/*",
+    "vae/*",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One line of the table."""
+
+    role: str
+    """Also the name of its folder below MODELS."""
+    hub_id: str
+    """On huggingface.co; "" for what is not there."""
+    revision: str
+    licence: str
+    gated: bool = False
+    """Whether the hub gives it only to who has accepted its licence."""
+    classes: tuple[str, ...]
+    """What loads it."""
+    gpu_gib: float
+    """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
+    obtain: str
+    tasks: tuple[str, ...]
+    """The tasks that cannot be made without it."""
+    files: tuple[str, ...] = ()
+    """Patterns of what is downloaded; () for all."""
+
+
+def _hub(
+    role: str,
+    hub_id: str,
+    licence: str,
+    classes: tuple[str, ...],
+    gpu_gib: float,
+    *tasks: str,
+    revision: str = "main",
+    gated: bool = False,
+    files: tuple[str, ...] = (),
+) -> Checkpoint:
+    accept = f"accept the licence at https://huggingface.co/{hub_id}, then " if gated else ""
+    command = f"hf download {hub_id} --revision {revision} --local-dir MODELS/{role}"
+    return Checkpoint(
+        role=role,
+        hub_id=hub_id,
+        revision=revision,
+        licence=licence,
+        gated=gated,
+        classes=classes,
+        gpu_gib=gpu_gib,
+        obtain=f"{accept}MODELS=hub, or {command}",
+        tasks=tasks,
+        files=files,
+    )
+
+
+CHECKPOINTS: Mapping[str, Checkpoint] = {
+    checkpoint.role: checkpoint
+    for checkpoint in (
+        _hub(
+            "flux",
+            "black-forest-labs/FLUX.1-dev",
+            _FLUX,
+            ("FluxPipeline",),
+            31.4,
+            "style",
+            "composition",
+            "pose",
+            gated=True,
+            files=_FLUX_FILES,
+        ),
+        _hub(
+            "flux-ip-adapter", "XLabs-AI/flux-ip-adapter", _FLUX, ("FluxPipeline.load_ip_adapter",), 1.4, "composition"
+        ),
+        _hub(
+            "flux-ip-adapter-image-encoder",
+            "openai/clip-vit-large-patch14",
+            "none stated; code MIT",
+            ("CLIPVisionModelWithProjection", "CLIPImageProcessor"),
+            0.6,
+            "composition",
+            files=("*.json", "model.safetensors"),
+        ),
+        _hub(
+            "flux-fill",
+            "black-forest-labs/FLUX.1-Fill-dev",
+            _FLUX,
+            ("FluxFillPipeline",),
+            31.4,
+            "mimicbrush",
+            "editing",
+            gated=True,
+            files=_FLUX_FILES,
+        ),
+        _hub(
+            "flux-kontext",
+            "black-forest-labs/FLUX.1-Kontext-dev",
+            _FLUX,
+            ("FluxKontextPipeline",),
+            31.4,
+            "editing",
+            gated=True,
+            files=_FLUX_FILES,
+        ),
+        _hub(
+            "flux-controlnet-pose",
+            "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro",
+            _FLUX,
+            ("FluxControlNetModel", "FluxControlNetPipeline"),
+            6.2,
+            "pose",
+        ),
+        _hub(
+            "sd15",
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            _RAIL,
+            ("StableDiffusionPipeline",),
+            2.0,
+            "composition",
+            "pose",
+        ),
+        _hub(
+            "sd15-ip-adapter",
+            "h94/IP-Adapter",
+            "Apache-2.0",
+            ("StableDiffusionPipeline.load_ip_adapter", "CLIPVisionModelWithProjection"),
+            1.3,
+            "composition",
+            files=(
+                "models/ip-adapter_sd15.safetensors",
+                "models/image_encoder/*.json",
+                "models/image_encoder/model.safetensors",
+            ),
+        ),
+        _hub(
+            "sd15-controlnet-openpose",
+            "lllyasviel/control_v11p_sd15_openpose",
+            "OpenRAIL",
+            ("ControlNetModel", "StableDiffusionControlNetPipeline"),
+            0.7,
+            "pose",
+        ),
+        _hub(
+            "sd15-inpaint",
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            _RAIL,
+            ("StableDiffusionInpaintPipeline",),
+            2.0,
+            "tryon",
+            "mimicbrush",
+            revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+        ),
+        _hub(
+            "stable-cascade-prior",
+            "stabilityai/stable-cascade-prior",
+            "Stability AI non-commercial research",
+            ("StableCascadePriorPipeline",),
+            8.1,
+            "style",
+        ),
+        _hub(
+            "stable-cascade",
+            "stabilityai/stable-cascade",
+            "Stability AI non-commercial research",
+            ("StableCascadeDecoderPipeline",),
+            4.5,
+            "style",
+        ),
+        _hub("csd", "tomg-group-umd/CSD-ViT-L", "none stated", ("CLIP ViT-L/14 with a style head",), 1.2, "style"),
+        _hub(
+            "clip",
+            "timm/vit_base_patch32_clip_224.openai",
+            "none stated; code MIT",
+            ("open_clip local-dir",),
+            0.6,
+            "editing",
+        ),
+        _hub("dino", "facebook/dino-vits16", "Apache-2.0", ("ViTModel", "ViTImageProcessor"), 0.1, "editing"),
+        Checkpoint(
+            role="lpips",
+            hub_id="",
+            revision="v0.1",
+            licence="BSD-2-Clause",
+            classes=("LPIPS",),
+            gpu_gib=0.1,
+            obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
+            tasks=("editing",),
+        ),
+        Checkpoint(
+            role="aesthetic",
+            hub_id="",
+            revision="main",
+            licence="Apache-2.0",
+            classes=("LAION's aesthetic head",),
+            gpu_gib=0.1,
+            obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
+            "in MODELS/aesthetic",
+            tasks=("editing",),
+        ),
+        Checkpoint(
+            role="blazepose",
+            hub_id="",
+            revision="0.10.21",
+            licence="Apache-2.0",
+            classes=("ai_edge_litert",),
+            gpu_gib=0.0,
+            obtain="pose_detection.tflite and pose_landmark_*.tflite of the wheel mediapipe 0.10.21 in "
+            "MODELS/blazepose",
+            tasks=("pose",),
+        ),
+        _hub(
+            "openpose",
+            "lllyasviel/Annotators",
+            "other",
+            ("OpenposeDetector",),
+            0.5,
+            "pose",
+            files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
+        ),
+        _hub("dwpose", "yzd-v/DWPose", "Apache-2.0", ("DWposeDetector",), 0.4, "pose"),
+        _hub(
+            "qwen2-vl",
+            "Qwen/Qwen2-VL-7B-Instruct",
+            "Apache-2.0",
+            ("Qwen2VLForConditionalGeneration", "Qwen2VLProcessor"),
+            15.5,
+            revision="a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc",
+        ),
+        _hub("hed", "lllyasviel/Annotators", "other", ("HEDdetector",), 0.1, "hed2img", files=("ControlNetHED.pth",)),
+        _hub(
+            "mlsd",
+            "lllyasviel/Annotators",
+            "other",
+            ("MLSDdetector",),
+            0.1,
+            "mlsd2img",
+            files=("mlsd_large_512_fp32.pth",),
+        ),
+    )
+}
+"""Role -> checkpoint."""
+
+
+def folder(models: str | None, role: str) -> str:
+    """The folder of a role's checkpoint, a full path. With MODELS=hub it is downloaded first, if it is not there yet.
+
+    On a cluster HF_HOME must then be on a disk that all nodes see. Raises ValueError, one line: what is missing, its
+    licence, how to get it, which tasks wait for it.
+    """
+    checkpoint = CHECKPOINTS[role]
+    if models == "hub":
+        return _downloaded(checkpoint)
+    if not has(models, role):
+        raise ValueError(_missing(checkpoint, f"not in MODELS={models or ''}"))
+    return str(_place(models, role).resolve())
+
+
+def has(models: str | None, role: str) -> bool:
+    """Whether MODELS is a directory with a checkpoint for that role, or the hub."""
+    if models == "hub":
+        return bool(CHECKPOINTS[role].hub_id)
+    return bool(models) and any(_files(_place(models, role)))
+
+
+@lru_cache(maxsize=64)
+def identity(folder: str, role: str) -> tuple[str, str]:
+    """Name and revision of the checkpoint in a folder, for `Step.model` and `Step.model_revision`.
+
+    Of a snapshot from the hub: its hub id and its commit. Of any other folder: the role, and 12 hex digits of a sha256
+    over the names and contents of its files. To hash a large one takes a while: do it once, where the operator is
+    bound, and keep it in the operator.
+    """
+    path, hub_id = Path(folder), CHECKPOINTS[role].hub_id
+    if hub_id and path.parts[-3:-1] == (f"models--{hub_id.replace('/', '--')}", "snapshots"):
+        return hub_id, path.name
+    hashes = []
+    for file in sorted(_files(path)):
+        with open(file, "rb") as opened:
+            hashes.append([file.relative_to(path).as_posix(), hashlib.file_digest(opened, "sha256").hexdigest()])
+    return role, hashlib.sha256(canonical_json(hashes).encode()).hexdigest()[:12]
+
+
+def _place(models: str | None, role: str) -> Path:
+    return (TINY if models == "tiny" else Path(models or "")) / role
+
+
+def _downloaded(checkpoint: Checkpoint) -> str:
+    if not checkpoint.hub_id:
+        raise ValueError(_missing(checkpoint, "not on the hub"))
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ValueError("MODELS=hub needs the extra: pip install 'xprompt-data-engine[models]'") from None
+    try:
+        patterns = list(checkpoint.files) or None
+        return snapshot_download(checkpoint.hub_id, revision=checkpoint.revision, allow_patterns=patterns)
+    except GatedRepoError:
+        raise ValueError(_missing(checkpoint, "gated, and HF_TOKEN has no access to it")) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(_missing(checkpoint, f"not to be had from the hub ({type(error).__name__})")) from None
+
+
+def _missing(checkpoint: Checkpoint, why: str) -> str:
+    tasks = f"; it is needed by {', '.join(checkpoint.tasks)}" if checkpoint.tasks else ""
+    what = f"{checkpoint.role} ({checkpoint.hub_id}, licence: {checkpoint.licence})".replace("(, ", "(")
+    return f"{what} is {why}: {checkpoint.obtain}, or try random weights: make tiny-models, MODELS=tiny{tasks}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a checkpoint: not hidden ones, which are downloaders' notes, nor its card."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and path.suffix != ".md":
+            yield path

@@ -1,0 +1,75 @@
+"""Takes items through a task's chain of operators: one by one, or in batches where an operator wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from manifests.schema import Item, Pair, Reject, seed_for
+from operators.base import BatchOperator, Link, Reader, StopRun
+
+NOT_THE_PAIRS_FAULT = (OSError, MemoryError, StopRun)
+"""A full disk, a lost connection, a refused key: the unit fails, the pair is not blamed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """An item that was not kept, and at which step."""
+
+    step: str
+    reject: Reject
+
+
+def batch_size(operators: Iterable[Link]) -> int:
+    """How many items to take through a chain together: what its largest batch holds."""
+    return max((operator.batch_size for operator in operators if isinstance(operator, BatchOperator)), default=1)
+
+
+def make_pairs(
+    reader: Reader, task: str, run_seed: int, items: Iterable[Item], operators: Sequence[Link]
+) -> list[Pair | Rejected]:
+    """What becomes of items, in order. Raises OSError, MemoryError and StopRun, which are no item's fault."""
+    made = [_read(reader, item, task) for item in items]
+    for operator in operators:
+        places = [place for place, pair in enumerate(made) if isinstance(pair, Pair)]
+        pairs = [pair for pair in made if isinstance(pair, Pair)]
+        seeds = [seed_for(run_seed, pair.key, operator.name) for pair in pairs]
+        for place, result in zip(places, _run(operator, pairs, seeds), strict=True):
+            made[place] = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
+    return made
+
+
+def as_reject(error: Exception) -> Reject:
+    """Whatever one pair does to an operator must not stop the unit."""
+    return error if isinstance(error, Reject) else Reject("error", f"{type(error).__name__}: {error}")
+
+
+def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
+    try:
+        return reader.read(item, task)
+    except NOT_THE_PAIRS_FAULT:
+        raise
+    except Exception as error:
+        return Rejected(step="read", reject=as_reject(error))
+
+
+def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int]) -> Iterator[Pair | Reject]:
+    size = operator.batch_size if isinstance(operator, BatchOperator) else 1
+    for start in range(0, len(pairs), size):
+        yield from _batch(operator, pairs[start : start + size], seeds[start : start + size])
+
+
+def _batch(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+    try:
+        if not isinstance(operator, BatchOperator):
+            (pair,), (seed,) = pairs, seeds
+            return [operator(pair, seed)]
+        results = operator.many(pairs, seeds)
+        assert len(results) == len(pairs), f"{operator.name}: {len(results)} results for {len(pairs)} pairs"
+        return results
+    except NOT_THE_PAIRS_FAULT:
+        raise
+    except Exception as error:
+        if len(pairs) == 1:
+            return [as_reject(error)]
+    return [result for pair, seed in zip(pairs, seeds, strict=True) for result in _batch(operator, [pair], [seed])]
