@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
+from infra.tiny_qwen2_vl import write_qwen2_vl
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -93,6 +94,7 @@ def main() -> None:
         ("aesthetic", write_aesthetic),
     ):
         write(folder / role)
+    write_qwen2_vl(folder / "qwen2-vl")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
