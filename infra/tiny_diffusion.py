@@ -82,6 +82,9 @@ def write_flux(folder: Path) -> None:
         # Each latent channel is to move a colour by as much as the picture can take.
         _standardise(vae.decoder.conv_out, lambda: vae.decode(torch.randn(4, 4, 16, 16) / 0.3611), 0.4)
         transformer.proj_out.weight.mul_(4)
+        # So that the prompt is seen, and not only the seed.
+        transformer.context_embedder.weight.mul_(8)
+        transformer.time_text_embed.text_embedder.linear_1.weight.mul_(8)
     pipe = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=vae,

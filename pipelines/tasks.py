@@ -28,7 +28,7 @@ from operators.scores import Bound, Scores
 from operators.swap import Swap
 from operators.vlm import Asks, Vlm
 from operators.vlm_filter import VlmFilter
-from pipelines import phrasings, sources
+from pipelines import phrasings, prompt_sources, sources
 from pipelines.sources import Source
 
 Bindable = TypeVar("Bindable")
@@ -325,7 +325,7 @@ STYLE = Task(
     name="style",
     prototype_task="personalisation",
     sources=(),
-    bundled=sources.STYLE_PROMPTS,
+    bundled=prompt_sources.STYLE_PROMPTS,
     prepare=(
         Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
         RbModulation(),

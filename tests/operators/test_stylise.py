@@ -47,7 +47,7 @@ def test_with_a_content_reference_both_come_nearer(
 
 def test_prompt_seed_style_and_content_all_show_and_nothing_else_does(models: tuple[Cascade, Csd]) -> None:
     made = {
-        name: _make(models, **change)
+        name: _make(models, sampling=Sampling(steps=4), **change)
         for name, change in {
             "first": {},
             "again": {},
