@@ -50,8 +50,8 @@ _CONSTANT = 20.0
 """Far above an input's values, which are about 1."""
 
 
-def write_flux(folder: Path) -> None:
-    """Pictures of SIDE_PX, which its VAE's config names, as FLUX.1's names 1,024."""
+def write_flux(folder: Path, kind: Any = FluxPipeline) -> None:
+    """Pictures of SIDE_PX, which its VAE's config names, as FLUX.1's names 1,024. `kind` may be FluxKontextPipeline."""
     torch.manual_seed(0)
     tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer(64)
     vae = AutoencoderKL(
@@ -85,7 +85,7 @@ def write_flux(folder: Path) -> None:
         # So that the prompt is seen, and not only the seed.
         transformer.context_embedder.weight.mul_(8)
         transformer.time_text_embed.text_embedder.linear_1.weight.mul_(8)
-    pipe = FluxPipeline(
+    pipe = kind(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=vae,
         text_encoder=_clip_text(CLIPTextModel, tokenizer),

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
@@ -85,6 +86,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
     write_flux(folder / "flux")
+    write_flux(folder / "flux-kontext", FluxKontextPipeline)
     write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
     for role, write in (
         ("csd", write_csd),

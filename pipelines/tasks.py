@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
+from operators.best_edit import BestEdit
 from operators.colour_dense import ColourDense
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
@@ -21,6 +22,7 @@ from operators.instruct import Instruct
 from operators.instruct_source import Caption, EditInstruction
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
+from operators.propose_edit import ProposeEdit
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
@@ -43,7 +45,6 @@ FOUR: tuple[tuple[Direction, Kind], ...] = (
 
 TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
 """Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
-
 
 ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
 """Tab. 7: without augmentation."""
@@ -346,6 +347,33 @@ STYLE = Task(
     pairs_per_shard=64,
 )
 
+EDITING = Task(
+    # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
+    name="editing",
+    prototype_task="editing",
+    sources=(sources.PHOTOS,),
+    bundled=sources.BUNDLED,
+    prepare=(
+        Swap(),
+        ProposeEdit(),
+        BestEdit(
+            scores=Scores(
+                measures=("clip_direction", "clip_text", "clip_image", "dino", "ssim", "changed_area"),
+                bounds=(
+                    Bound(score="clip_direction", low=0.2, high=1.0),
+                    Bound(score="clip_image", low=0.7, high=0.99),
+                    Bound(score="dino", low=0.3, high=0.99),
+                    Bound(score="ssim", low=0.1, high=0.97),
+                ),
+            ),
+        ),
+    ),
+    gate=Gate(),
+    instruct=EditInstruction(),
+    complete=Difference(),
+    context="raie",
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -366,5 +394,6 @@ TASKS = {
         ULTRAEDIT,
         MAGICBRUSH,
         STYLE,
+        EDITING,
     )
 }
