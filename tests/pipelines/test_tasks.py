@@ -40,8 +40,8 @@ FACTORS = {entry.task: entry.factor for entry in FULL_8M}
 def test_there_is_a_task_for_each_line_of_tab_6() -> None:
     assert set(TASKS) >= PAPERS
     assert {name for name, _ in LAYOUTS} == PAPERS
-    for task in TASKS.values():
-        assert len(task.examples) == FACTORS[task.name]
+    for name, factor in FACTORS.items():
+        assert name not in TASKS or len(TASKS[name].examples) == factor
 
 
 @pytest.fixture(scope="session")
