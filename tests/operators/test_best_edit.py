@@ -24,7 +24,7 @@ KNOWN: dict[str, Pixels] = {
     "unchanged": PHOTO,
     "unrelated": np.random.default_rng(0).integers(0, 256, PHOTO.shape).astype(np.uint8),
     "blurred": np.asarray(cv2.GaussianBlur(PHOTO, (0, 0), 1.5), np.uint8),
-    "recoloured": np.ascontiguousarray(PHOTO[..., ::-1]),
+    "smeared": np.asarray(cv2.GaussianBlur(PHOTO, (0, 0), 4), np.uint8),
 }
 
 
@@ -52,10 +52,10 @@ def test_what_is_unchanged_or_unrelated_is_never_chosen(edits: Callable[..., Bes
 
 @pytest.mark.parametrize("rank", ["clip_direction", "dino", "ssim"])
 def test_of_those_within_the_bounds_the_highest_rank_wins(edits: Callable[..., BestEdit], rank: str) -> None:
-    pair = edits("blurred", "recoloured", rank=rank)(_pair(), 5)
+    pair = edits("blurred", "smeared", rank=rank)(_pair(), 5)
     tried = next(step for step in pair.steps if step.operator == "best_edit").params["candidates"]
     best = max(range(2), key=lambda number: tried[number]["scores"][rank])
-    assert np.array_equal(_target(pair), KNOWN[("blurred", "recoloured")[best]])
+    assert np.array_equal(_target(pair), KNOWN[("blurred", "smeared")[best]])
     assert pair.scores[rank] == max(candidate["scores"][rank] for candidate in tried)
 
 
