@@ -39,8 +39,8 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Of the terminal cost. Defaults: lam_style and lam_txt_alignment as the authors' notebook sets them (read in public
-    copies of it), lam_content as gdf_rbm.py does."""
+    """Of the terminal cost. Defaults: lam_style and lam_txt_alignment as the authors' notebook sets them (read in
+    public copies of it), lam_content as gdf_rbm.py does."""
 
     style: float = 1.0
     content: float = 1.0
