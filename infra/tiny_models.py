@@ -15,6 +15,7 @@ from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny_chameleon import write_chameleon
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_qwen2_vl import write_qwen2_vl
@@ -97,6 +98,7 @@ def main() -> None:
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")
+    write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

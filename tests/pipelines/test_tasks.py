@@ -18,6 +18,7 @@ from manifests.images import decode_rgb
 from manifests.storage import Store
 from manifests.verify import verify
 from operators.palettes import decode_depth, decode_labels, decode_normals
+from pipelines.estimate import estimate
 from pipelines.plan import find_reader, make_job, versions
 from pipelines.recipe import FULL_8M, TAB_6
 from pipelines.tasks import TASKS, Task
@@ -140,3 +141,10 @@ def raw_target(source: Path, row: dict[str, Any]) -> np.ndarray[Any, Any]:
     found = next(name for name in names if name.exists() and name != path)
     with PILImage.open(found) as opened:
         return np.asarray(opened)
+
+
+def test_the_plan_says_what_the_source_itself_leaves_out(tmp_path: Path) -> None:
+    FIXTURES["laion"][1](tmp_path)
+    task = TASKS["text2img"]
+    estimated = estimate(task, find_reader(task, str(tmp_path)), seed=0)
+    assert estimated.left_out == {"not downloaded": 2, "score not above 6": 3, "unfinished tars": 1}
