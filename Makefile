@@ -12,7 +12,7 @@ CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style editing
 NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
@@ -22,6 +22,9 @@ PORT ?= 8000
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
 models_option = $(if $(MODELS),--models "$(MODELS)")
+count_option = $(if $(COUNT),--count $(COUNT))
+TINY := models/tiny
+TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
 # A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
 vlm_options = $(if $(VLM),--vlm "$(VLM)") $(if $(VLM_MODEL),--vlm-model "$(VLM_MODEL)") \
 	$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(VLM_CONCURRENCY),--vlm-concurrency $(VLM_CONCURRENCY)) \
@@ -52,26 +55,26 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(vlm_options)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(vlm_options)
 
 .PHONY: plan
-plan: $(NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(vlm_options)
+plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
 
-# The tiny models are made where nothing else is asked for and they are not there.
-TINY_CHAMELEON := models/tiny/chameleon/config.json
-$(TINY_CHAMELEON): | $(MODELS_INSTALLED)
-	@echo "No MODELS given: small random ones are made in models/tiny (make tiny-models)."
-	@$(BIN)/python -m infra.tiny_models models/tiny >/dev/null
+# Checkpoints of an older version of the code are made anew.
+$(TINY)/.made: $(wildcard infra/tiny_*.py) | $(MODELS_INSTALLED)
+	@echo "Writing tiny random checkpoints into $(TINY) ..."
+	@$(BIN)/python -m infra.tiny_models $(TINY)
+	@touch $@
 
 .PHONY: tokens
-tokens: $(MODELS_INSTALLED) $(if $(MODELS),,$(TINY_CHAMELEON)) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
-	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(or $(MODELS),models/tiny)" $(cpus_option)
+tokens: $(MODELS_INSTALLED) $(if $(MODELS),$(TINY_NEEDED),$(TINY)/.made) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
+	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(if $(filter-out tiny,$(MODELS)),$(MODELS),$(TINY))" $(cpus_option)
 
 .PHONY: icl
 icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]

@@ -9,7 +9,7 @@ from operators.base import StopRun
 from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
 from pipelines.options import add_vlm_options, prices_of, vlm_of
-from pipelines.plan import find_reader, make_job
+from pipelines.plan import counted, find_reader, make_job
 from pipelines.run import anchored, make_dataset
 from pipelines.tasks import TASKS
 from pipelines.tokens import make_tokens
@@ -23,6 +23,8 @@ def main() -> int:
             out = f"{anchored(arguments.out)}/{task.name}"
             return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus))
         reader = find_reader(task, arguments.data)
+        if arguments.count is not None:
+            reader = counted(reader, arguments.count)
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)
         if arguments.command == "plan":
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--models", required=True, help="folder with the tokenizers, in chameleon/")
         else:
             command.add_argument("--data", help="root of the source (default: the bundled input)")
+            command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
             command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
             add_vlm_options(command)

@@ -27,7 +27,6 @@ from manifests.dataset import Commit
 from operators.base import StopRun
 from operators.vlm import Usage, take_usage
 from pipelines.plan import Job
-from pipelines.tasks import Task
 from pipelines.unit import make_unit
 
 UNIT_RETRIES = 2
