@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import ChameleonConfig, DynamicCache
+from transformers.cache_utils import DynamicLayer
 from transformers.models.chameleon.modeling_chameleon import ChameleonRotaryEmbedding
 
 from train.icl_tasks import CELLS, COLOURS, SIDE, Batch, Codes
@@ -84,7 +85,7 @@ class IclModel:
 
     def _make_layout(self) -> _Layout:
         vocabulary = self.model.vocabulary
-        image, instruction = np.zeros((SIDE, SIDE), np.int64), np.array([config().vocabulary_map[_INSTRUCTION]])
+        image, instruction = np.zeros((SIDE, SIDE), np.int64), np.array([(config().vocabulary_map or {})[_INSTRUCTION]])
         turn = Turn(instruction=instruction, inputs=(image,), output=image)
         template = build_document(
             turn,
@@ -159,6 +160,7 @@ def _pooled(cache: DynamicCache) -> DynamicCache:
     """XP_TOKENS averages of neighbouring keys and values of each layer."""
     pooled = DynamicCache()
     for index, layer in enumerate(cache.layers):
+        assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
         keys, values = (
             functional.adaptive_avg_pool2d(states, (XP_TOKENS, states.shape[-1]))
             for states in (layer.keys, layer.values)

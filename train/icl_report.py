@@ -136,12 +136,12 @@ def _curves(runs: Sequence[Run]) -> str:
         f'<rect width="{_WIDTH_PX}" height="{_HEIGHT_PX}" fill="white"/>',
     ]
     for tick in np.linspace(0, 1, 6):
-        (left, y), (right, _) = (at(step, tick).split(",") for step in (0, steps))
-        parts.append(f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT_PX - 8}" y="{float(y) + 4}" text-anchor="end">{tick:.1f}</text>')
+        (left, height), (right, _) = (at(step, tick).split(",") for step in (0, steps))
+        parts.append(f'<line x1="{left}" y1="{height}" x2="{right}" y2="{height}" stroke="#dddddd"/>')
+        parts.append(f'<text x="{_LEFT_PX - 8}" y="{float(height) + 4}" text-anchor="end">{tick:.1f}</text>')
     for tick in np.linspace(0, steps, 5):
-        x, y = at(tick, 0).split(",")
-        parts.append(f'<text x="{x}" y="{float(y) + 18}" text-anchor="middle">{tick:,.0f}</text>')
+        left, height = at(tick, 0).split(",")
+        parts.append(f'<text x="{left}" y="{float(height) + 18}" text-anchor="middle">{tick:,.0f}</text>')
     middle = _LEFT_PX + inner_width / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT_PX - 6}" text-anchor="middle">training steps</text>')
     for row, arm in enumerate(arm for arm in ARMS if _of(runs, arm)):

@@ -88,7 +88,7 @@ def test_colours_are_told_by_clip_on_the_object_alone(tmp_path: Path) -> None:
     assert tell(pixels, box) in COLOURS
     outside = pixels.copy()
     outside[:10] = 0
-    features = []
+    features: list[Any] = []
     inner = Found(name="dog", score=1, box=box.box, mask=np.zeros((60, 60), np.bool_))
     assert inner.mask is not None
     inner.mask[15:35, 15:35] = True
