@@ -12,7 +12,7 @@ CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style editing
 NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
@@ -22,6 +22,9 @@ PORT ?= 8000
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
 models_option = $(if $(MODELS),--models "$(MODELS)")
+count_option = $(if $(COUNT),--count $(COUNT))
+TINY := models/tiny
+TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
 # A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
 vlm_options = $(if $(VLM),--vlm "$(VLM)") $(if $(VLM_MODEL),--vlm-model "$(VLM_MODEL)") \
 	$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(VLM_CONCURRENCY),--vlm-concurrency $(VLM_CONCURRENCY)) \
@@ -43,25 +46,39 @@ $(CORE): pyproject.toml
 $(MODELS_INSTALLED): $(CORE)
 	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	@$(INSTALL) '.[models]'
+	@$(INSTALL) '.[models,train]'
 	@touch $@
 
 $(DEV): $(MODELS_INSTALLED)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(INSTALL) '.[models,dev]'
+	@$(INSTALL) '.[models,train,dev]'
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(vlm_options)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(vlm_options)
 
 .PHONY: plan
-plan: $(NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(vlm_options)
+plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
+
+# Checkpoints of an older version of the code are made anew.
+$(TINY)/.made: $(wildcard infra/tiny_*.py) | $(MODELS_INSTALLED)
+	@echo "Writing tiny random checkpoints into $(TINY) ..."
+	@$(BIN)/python -m infra.tiny_models $(TINY)
+	@touch $@
+
+.PHONY: tokens
+tokens: $(MODELS_INSTALLED) $(if $(MODELS),$(TINY_NEEDED),$(TINY)/.made) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
+	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(if $(filter-out tiny,$(MODELS)),$(MODELS),$(TINY))" $(cpus_option)
+
+.PHONY: icl
+icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
 
 .PHONY: vlm-server
 vlm-server: $(DEV) models/tiny/qwen2-vl ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
@@ -104,6 +121,7 @@ bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ra
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.raie
+	@$(BIN)/python -m infra.bench.packing
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

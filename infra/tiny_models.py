@@ -11,10 +11,13 @@ import warnings
 from pathlib import Path
 
 import torch
+from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
 from infra.tiny_chameleon import write_chameleon
+from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
+from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_qwen2_vl import write_qwen2_vl
 from operators.edges import WEIGHTS
 
@@ -83,6 +86,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
+    write_flux(folder / "flux")
+    write_flux(folder / "flux-kontext", FluxKontextPipeline)
+    write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
+    for role, write in (
+        ("csd", write_csd),
+        ("clip", write_clip),
+        ("dino", write_dino),
+        ("lpips", write_lpips),
+        ("aesthetic", write_aesthetic),
+    ):
+        write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")
     write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

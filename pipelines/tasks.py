@@ -8,23 +8,29 @@ from typing import Any, Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
+from operators.best_edit import BestEdit
 from operators.colour_dense import ColourDense
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
 from operators.difference import Difference
 from operators.edges import Edges
+from operators.flux import Flux
 from operators.gate import Gate
 from operators.hold_out import DropExamples
 from operators.instruct import Instruct
 from operators.instruct_source import Caption, EditInstruction
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
+from operators.propose_edit import ProposeEdit
 from operators.rain import Rain
+from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
+from operators.scores import Bound, Scores
 from operators.swap import Swap
 from operators.vlm import Asks, Vlm
-from pipelines import phrasings, sources
+from operators.vlm_filter import VlmFilter
+from pipelines import phrasings, prompt_sources, sources
 from pipelines.sources import Source
 
 Bindable = TypeVar("Bindable")
@@ -40,14 +46,17 @@ FOUR: tuple[tuple[Direction, Kind], ...] = (
 TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
 """Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
 
+ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
+"""Tab. 7: without augmentation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What the engine needs to know of a task: what it reads, and the operators that each pair goes through.
 
-    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `rewrite`, `instruct`, `describe` (only
-    of what `degrade` made), `hold_out`, `complete`. `rewrite` and `complete` are left out without a vision-language
-    model.
+    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `judge`, `rewrite`, `instruct`,
+    `describe` (only of what `degrade` made), `hold_out`, `complete`. `judge`, `rewrite` and `complete` are left out
+    without a vision-language model.
     """
 
     name: str
@@ -60,6 +69,7 @@ class Task:
     """Makes the input from the target: a degradation, an annotation."""
     prepare: tuple[Link, ...] = ()
     gate: Link | None = None
+    judge: VlmFilter | None = None
     rewrite: Recaption | None = None
     instruct: Link
     describe: Link | None = None
@@ -113,7 +123,11 @@ class Task:
         Raises ValueError, one line, for a task that cannot be made without, or a prompt that cannot be used.
         """
         if vlm is None:
-            needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {Recaption, Difference}
+            needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {
+                VlmFilter,
+                Recaption,
+                Difference,
+            }
             if needing:
                 raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
             return self
@@ -136,12 +150,13 @@ class Task:
             degrade=change(self.degrade),
             prepare=tuple(map(change, self.prepare)),
             gate=change(self.gate),
+            judge=change(self.judge),
             rewrite=change(self.rewrite),
             complete=change(self.complete),
         )
 
     def _links(self) -> Iterator[Link]:
-        links = (self.degrade, *self.prepare, self.gate, self.rewrite, self.complete)
+        links = (self.degrade, *self.prepare, self.gate, self.judge, self.rewrite, self.complete)
         yield from (link for link in links if link is not None)
 
     def operators(self, reader: Reader) -> tuple[Link, ...]:
@@ -152,6 +167,7 @@ class Task:
             self.degrade if made else None,
             *self.prepare,
             self.gate,
+            self.judge if self.vlm else None,
             self.rewrite if self.vlm else None,
             self.instruct,
             self.describe if made else None,
@@ -306,6 +322,58 @@ MAGICBRUSH = Task(
     context="raie",
 )
 
+STYLE = Task(
+    name="style",
+    prototype_task="personalisation",
+    sources=(),
+    bundled=prompt_sources.STYLE_PROMPTS,
+    prepare=(
+        Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
+        RbModulation(),
+        Scores(
+            measures=("style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness"),
+            # Ours. The style must have come nearer, and the picture must be neither the base nor unrelated to it:
+            # CLIP ViT-B/32's cosine of two unrelated photos is about 0.5.
+            bounds=(
+                Bound(score="style_gain", low=0.0, high=2.0),
+                Bound(score="clip_image", low=0.4, high=0.98),
+            ),
+        ),
+    ),
+    gate=Gate(),
+    judge=VlmFilter(exemplar="style"),
+    instruct=Instruct(forward=phrasings.STYLISE),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
+EDITING = Task(
+    # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
+    name="editing",
+    prototype_task="editing",
+    sources=(sources.PHOTOS,),
+    bundled=sources.BUNDLED,
+    prepare=(
+        Swap(),
+        ProposeEdit(),
+        BestEdit(
+            scores=Scores(
+                measures=("clip_direction", "clip_text", "clip_image", "dino", "ssim", "changed_area"),
+                bounds=(
+                    Bound(score="clip_direction", low=0.2, high=1.0),
+                    Bound(score="clip_image", low=0.7, high=0.99),
+                    Bound(score="dino", low=0.3, high=0.99),
+                    Bound(score="ssim", low=0.1, high=0.97),
+                ),
+            ),
+        ),
+    ),
+    gate=Gate(),
+    instruct=EditInstruction(),
+    complete=Difference(),
+    context="raie",
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -325,5 +393,7 @@ TASKS = {
         TEXT2IMG,
         ULTRAEDIT,
         MAGICBRUSH,
+        STYLE,
+        EDITING,
     )
 }

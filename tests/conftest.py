@@ -25,6 +25,25 @@ def local_ray() -> Iterator[None]:
             yield
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """MODELS with tiny checkpoints of what makes and measures pictures."""
+    from diffusers import FluxKontextPipeline
+
+    from infra import tiny_clip, tiny_diffusion
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_diffusion.write_flux(folder / "flux")
+    tiny_diffusion.write_flux(folder / "flux-kontext", FluxKontextPipeline)
+    tiny_diffusion.write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
+    tiny_clip.write_csd(folder / "csd")
+    tiny_clip.write_clip(folder / "clip")
+    tiny_clip.write_dino(folder / "dino")
+    tiny_clip.write_lpips(folder / "lpips")
+    tiny_clip.write_aesthetic(folder / "aesthetic")
+    return str(folder)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
     """A folder of photos, and what its dataset is when nothing disturbs the run: sha256 by file."""
