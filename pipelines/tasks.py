@@ -331,7 +331,7 @@ STYLE = Task(
         Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
         RbModulation(),
         Scores(
-            measures=("style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness"),
+            measures=("style", "style_gain", "clip_image", "dino", "ssim", "sharpness"),
             # Ours. The style must have come nearer, and the picture must be neither the base nor unrelated to it:
             # CLIP ViT-B/32's cosine of two unrelated photos is about 0.5.
             bounds=(

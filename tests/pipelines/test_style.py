@@ -24,8 +24,8 @@ from pipelines.tasks import STYLE, Task
 from tests.datasets import Row, examples, make_dataset, rejects
 from tests.vlm import KEY, running
 
-MEASURED = {"style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness", "mean_abs_diff"}
-CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", "dino", "lpips", "aesthetic"}
+MEASURED = {"style", "style_gain", "clip_image", "dino", "ssim", "sharpness", "mean_abs_diff"}
+CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", "dino"}
 
 
 @pytest.fixture(scope="module")
