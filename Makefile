@@ -12,7 +12,7 @@ CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style
 NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK)),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
@@ -21,6 +21,9 @@ SEED ?= 0
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
 models_option = $(if $(MODELS),--models "$(MODELS)")
+count_option = $(if $(COUNT),--count $(COUNT))
+TINY := models/tiny
+TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
 
 .PHONY: help
 help: ## list the targets
@@ -46,16 +49,22 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option)
 
 .PHONY: plan
-plan: $(NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option)
+plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
+
+# Checkpoints of an older version of the code are made anew.
+$(TINY)/.made: $(wildcard infra/tiny_*.py) | $(MODELS_INSTALLED)
+	@echo "Writing tiny random checkpoints into $(TINY) ..."
+	@$(BIN)/python -m infra.tiny_models $(TINY)
+	@touch $@
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]

@@ -61,7 +61,7 @@ def write_dino(folder: Path) -> None:
             patch_size=_PATCH_PX,
         ),
         add_pooling_layer=False,
-    ).eval()
+    )
     with torch.no_grad():
         model.embeddings.patch_embeddings.projection.weight.mul_(20)
         mean = model(_pictures()).last_hidden_state[:, 0].mean(0)
@@ -76,7 +76,8 @@ def write_lpips(folder: Path) -> None:
     torch.manual_seed(0)
     channels = (3, 16, 24, 32, 32, 32)
     layers = {0: 11, 3: 5, 6: 3, 8: 3, 10: 3}  # index in torchvision's AlexNet.features -> kernel
-    state, heads = {}, {}
+    state: dict[str, torch.Tensor] = {}
+    heads: dict[str, torch.Tensor] = {}
     for number, (index, kernel) in enumerate(layers.items()):
         convolution = nn.Conv2d(channels[number], channels[number + 1], kernel)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
@@ -91,7 +92,8 @@ def write_aesthetic(folder: Path) -> None:
     _write_open_clip(folder / "ViT-L-14", "vit_large_patch14_clip_224.openai")
     torch.manual_seed(0)
     sizes = {0: 32, 2: 16, 4: 8, 6: 4, 7: 1}  # index among dropouts -> outputs; the first takes _WIDTH // 2
-    state, before = {}, _WIDTH // 2
+    state: dict[str, torch.Tensor] = {}
+    before = _WIDTH // 2
     for index, after in sizes.items():
         layer = nn.Linear(before, after)
         layer.weight.data.mul_(4)
@@ -134,7 +136,10 @@ def _pictures() -> torch.Tensor:
         strength = torch.rand((48, 1, 1, 1), generator=generator)
         pictures += strength * nn.functional.interpolate(coarse, size=_SIDE_PX, mode="bicubic")
     pictures = (pictures + torch.rand((48, 3, 1, 1), generator=generator)).clamp(0, 1)
-    return (pictures - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
+    normalised: torch.Tensor = (pictures - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[
+        :, None, None
+    ]
+    return normalised
 
 
 def _liven(tower: nn.Module) -> None:

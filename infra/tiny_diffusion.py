@@ -89,7 +89,7 @@ def write_flux(folder: Path) -> None:
         tokenizer=tokenizer,
         text_encoder_2=T5EncoderModel(
             T5Config(vocab_size=len(tokenizer_2), d_model=_WIDTH, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
-        ).eval(),
+        ),
         tokenizer_2=tokenizer_2,
         transformer=transformer,
     )
@@ -159,7 +159,7 @@ def write_cascade(prior_folder: Path, decoder_folder: Path) -> None:
         prior=prior.eval(),
         scheduler=DDPMWuerstchenScheduler(),
         feature_extractor=CLIPImageProcessor(),
-        image_encoder=CLIPVisionModelWithProjection(vision).eval(),
+        image_encoder=CLIPVisionModelWithProjection(vision),
     ).save_pretrained(prior_folder)
     StableCascadeDecoderPipeline(
         tokenizer=tokenizer,
@@ -190,7 +190,7 @@ def _clip_text(kind: Any, tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return kind(config).eval()
+    return kind(config)
 
 
 def _pass_through(network: Any, gain: float, share: float) -> None:
@@ -209,7 +209,7 @@ def _pass_through(network: Any, gain: float, share: float) -> None:
             parameter.zero_()
         elif name.endswith("attention.to_out.0.weight"):
             parameter.mul_(share)
-        elif "channelwise.4" in name or ".mapper" in name and "blocks" in name:
+        elif "channelwise.4" in name or (".mapper" in name and "blocks" in name):
             parameter.mul_(1e-3)
         elif name.startswith(("down_downscalers.1.1", "up_upscalers.0.1")):
             parameter.copy_(torch.eye(width)[:, :, None, None])
@@ -226,9 +226,8 @@ def _pass_through(network: Any, gain: float, share: float) -> None:
     network.clf[1].weight.copy_((weight + gain / scale * signed / 2)[:, :, None, None])
 
 
-def _standardise(layer: nn.Conv2d, output: Any, std: float, mean: float = 0.0) -> None:
+def _standardise(layer: Any, output: Any, std: float, mean: float = 0.0) -> None:
     """Rescale a decoder's last layer so that each channel of its output has this mean and standard deviation."""
-    assert layer.bias is not None
     made = output()
     made = getattr(made, "sample", made)
     # Rounded, so that the order of summation, which depends on the number of threads, does not show.
@@ -246,21 +245,21 @@ def _write_effnet_and_previewer(folder: Path) -> None:
         (FusedMBConvConfig if fused else MBConvConfig)(expansion, 3, stride, before, after, 1)
         for (fused, expansion, stride), before, after in zip(STAGES, widths[:-1], widths[1:], strict=True)
     ]
-    effnet = nn.Module()
-    effnet.backbone = EfficientNet(stages, dropout=0.0, stochastic_depth_prob=0.0, last_channel=last).features
-    effnet.mapper = nn.Sequential(
+    backbone = EfficientNet(stages, dropout=0.0, stochastic_depth_prob=0.0, last_channel=last).features
+    mapper = nn.Sequential(
         nn.Conv2d(last, LATENT_CHANNELS, 1, bias=False), nn.BatchNorm2d(LATENT_CHANNELS, affine=False)
     )
+    effnet = nn.ModuleDict({"backbone": backbone, "mapper": mapper})
     pictures = functional.interpolate(torch.rand(16, 3, 6, 6), size=96, mode="bicubic").clamp(0, 1)
     with _normalising(effnet):
-        effnet.mapper(effnet.backbone(4 * pictures - 2))
+        mapper(backbone(4 * pictures - 2))
     save_file(effnet.state_dict(), folder / EFFNET_FILE)
-    previewer = nn.Module()
-    previewer.blocks = previewer_blocks(32)
+    blocks = previewer_blocks(32)
+    previewer = nn.ModuleDict({"blocks": blocks})
     latents = torch.randn(16, LATENT_CHANNELS, 3, 3)
     with _normalising(previewer):
-        previewer.blocks(latents)
-    _standardise(previewer.blocks[-1], lambda: previewer.blocks(latents), 0.25, 0.5)
+        blocks(latents)
+    _standardise(blocks[-1], lambda: blocks(latents), 0.25, 0.5)
     save_file(previewer.state_dict(), folder / PREVIEWER_FILE)
 
 

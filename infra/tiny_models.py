@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
+from infra.tiny_diffusion import write_cascade, write_flux
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -81,6 +83,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
+    write_flux(folder / "flux")
+    write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
+    for role, write in (
+        ("csd", write_csd),
+        ("clip", write_clip),
+        ("dino", write_dino),
+        ("lpips", write_lpips),
+        ("aesthetic", write_aesthetic),
+    ):
+        write(folder / role)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

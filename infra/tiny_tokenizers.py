@@ -18,12 +18,12 @@ _BYTES = 256
 def clip_tokenizer(max_tokens: int = 77) -> Any:
     """CLIP's own byte-pair encoding, cut short. It comes with open_clip."""
     merges = [tuple(line.split()) for line in _clip_merges()]
-    # Ids as in https://github.com/openai/CLIP, clip/simple_tokenizer.py: bytes, bytes that end a word, merges, specials.
+    # Ids in the order of https://github.com/openai/CLIP, clip/simple_tokenizer.py.
     characters = list(_byte_characters())
     words = [*characters, *(f"{character}</w>" for character in characters), *map("".join, merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_tokens)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_tokens)  # type: ignore[arg-type]
 
 
 def t5_tokenizer(max_tokens: int) -> Any:

@@ -99,6 +99,8 @@ class Pair:
     images: tuple[Image, ...]
     group: str
     """Name of the original picture or scene: an in-context example preferably comes from another one."""
+    context_group: str = ""
+    """An in-context example only comes from a pair of the same context group: one style, say, where a task has many."""
     examples: tuple[Example, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     """What the source says of the pair, by name ("caption", "instruction"), for operators to make examples of."""

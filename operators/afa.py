@@ -60,4 +60,4 @@ class AggregatedAttention:
 
     @staticmethod
     def _heads(attention: Any, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], attention.heads, -1).transpose(1, 2)

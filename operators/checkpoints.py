@@ -197,16 +197,25 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             4.5,
             "style",
         ),
-        _hub("csd", "tomg-group-umd/CSD-ViT-L", "none stated", ("CLIP ViT-L/14 with a style head",), 1.2, "style"),
+        _hub(
+            "csd",
+            "yuxi-liu-wired/CSD",
+            "MIT",
+            ("CLIP ViT-L/14 with a style head",),
+            1.2,
+            "style",
+            files=("config.json", "model.safetensors"),
+        ),
         _hub(
             "clip",
             "timm/vit_base_patch32_clip_224.openai",
             "none stated; code MIT",
             ("open_clip local-dir",),
             0.6,
+            "style",
             "editing",
         ),
-        _hub("dino", "facebook/dino-vits16", "Apache-2.0", ("ViTModel", "ViTImageProcessor"), 0.1, "editing"),
+        _hub("dino", "facebook/dino-vits16", "Apache-2.0", ("ViTModel", "ViTImageProcessor"), 0.1, "style", "editing"),
         Checkpoint(
             role="lpips",
             hub_id="",
@@ -215,7 +224,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             classes=("LPIPS",),
             gpu_gib=0.1,
             obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
-            tasks=("editing",),
+            tasks=("style", "editing"),
         ),
         Checkpoint(
             role="aesthetic",
@@ -225,8 +234,8 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             classes=("LAION's aesthetic head",),
             gpu_gib=0.1,
             obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
-            "in MODELS/aesthetic",
-            tasks=("editing",),
+            "in MODELS/aesthetic, beside timm/vit_large_patch14_clip_224.openai in MODELS/aesthetic/ViT-L-14",
+            tasks=("style", "editing"),
         ),
         Checkpoint(
             role="blazepose",

@@ -18,16 +18,17 @@ METHOD = "seeded"
 def choose_contexts(pairs: Sequence[Pair], run_seed: int) -> tuple[dict[tuple[str, Direction, Kind], Context], int]:
     """(pair, direction, kind) -> its in-context example, and how many examples need one.
 
-    Uniform over the pairs with an example of that direction and kind, from another original picture wherever there
-    is one, never the pair itself, by the example's own seed. Where no other pair exists there is no entry.
+    Uniform over the pairs of its context group with an example of that direction and kind, from another original
+    picture wherever there is one, never the pair itself, by the example's own seed. Where no other pair exists there is
+    no entry.
     """
-    pools: defaultdict[tuple[Direction, Kind], list[Pair]] = defaultdict(list)
+    pools: defaultdict[tuple[str, Direction, Kind], list[Pair]] = defaultdict(list)
     for pair in pairs:
         for example in pair.examples:
             if example.inputs:
-                pools[example.direction, example.kind].append(pair)
+                pools[pair.context_group, example.direction, example.kind].append(pair)
     contexts = {}
-    for (direction, kind), pool in pools.items():
+    for (_, direction, kind), pool in pools.items():
         # With a picture's pairs next to each other, "another picture" is the pool less one run of it.
         pool.sort(key=lambda pair: (pair.group, pair.key))
         runs: dict[str, tuple[int, int]] = {}

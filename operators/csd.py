@@ -62,7 +62,8 @@ def clip_input(images: torch.Tensor, side_px: int) -> torch.Tensor:
     """N x 3 x H x W in [0, 1] as CLIP sees it: the shorter side resized (bicubic), the middle square, normalised."""
     resized = v2.functional.resize(images, [side_px], v2.InterpolationMode.BICUBIC, antialias=True)
     square = v2.functional.center_crop(resized, [side_px, side_px])
-    return v2.functional.normalize(square, list(CLIP_MEAN), list(CLIP_STD))
+    normalised: torch.Tensor = v2.functional.normalize(square, list(CLIP_MEAN), list(CLIP_STD))
+    return normalised
 
 
 @lru_cache(maxsize=1)

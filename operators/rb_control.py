@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from operators.rb_modulation import Sampling
+
 _S = 0.008
 """Offset of the cosine schedule: arXiv 2102.09672, section 3.2; DDPMWuerstchenScheduler's default."""
 
@@ -44,7 +46,7 @@ def timestep_ratio(log_snrs: torch.Tensor) -> torch.Tensor:
 
 
 def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float, rho: float) -> torch.Tensor:
-    """Classifier-free guidance, rescaled towards the conditional prediction's deviation: arXiv 2305.08891, eq. 14-16."""
+    """Classifier-free guidance, rescaled to the conditional one's deviation: arXiv 2305.08891, eq. 14-16."""
     prediction = torch.lerp(unconditional, conditional, scale)
     rescaled = prediction * conditional.std() / (prediction.std() + 1e-9)
     return rho * rescaled + (1 - rho) * prediction
@@ -99,24 +101,6 @@ def controlled(x0: torch.Tensor, cost: Cost, rate: float, iterations: int) -> to
             cost(z0, x0).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return z0.detach()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How stage C is sampled. Defaults: the authors' notebook and gdf_rbm.py; guidance, shift and steps also Stable
-    Cascade's own, inference/text_to_image.ipynb of https://github.com/Stability-AI/StableCascade."""
-
-    guidance: float = 4.0
-    rho: float = 0.7
-    """Share of the rescaled guidance."""
-    shift: float = 2.0
-    steps: int = 20
-    iterations: int = 3
-    """Steps of Adam at each step of sampling; 0 for no control."""
-    eta: float = 0.1
-    """Adam's learning rate at the first step; it falls linearly to 0."""
-    tau: int = 20
-    """Steps of sampling that are controlled, from the first."""
 
 
 def sample(

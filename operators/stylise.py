@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,16 +12,8 @@ from manifests.images import Pixels
 from operators.afa import AggregatedAttention
 from operators.cascade import LATENT_CHANNELS, Cascade
 from operators.csd import Csd, clip_input
-from operators.rb_control import Cost, Sampling, sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Of the terminal cost. Defaults: lam_style, lam_content and lam_txt_alignment of the authors' notebook."""
-
-    style: float = 1.0
-    content: float = 1.0
-    text: float = 1.0
+from operators.rb_control import Cost, sample
+from operators.rb_modulation import Sampling, Weights
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import sys
 
 from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
-from pipelines.plan import find_reader, make_job
+from pipelines.plan import counted, find_reader, make_job
 from pipelines.run import anchored, make_dataset
 from pipelines.tasks import TASKS
 
@@ -17,6 +17,8 @@ def main() -> int:
     task = TASKS[arguments.task]
     try:
         reader = find_reader(task, arguments.data)
+        if arguments.count is not None:
+            reader = counted(reader, arguments.count)
         task = task.bound(arguments.models)
         if arguments.command == "plan":
             print_estimate(task, reader, estimate(task, reader, arguments.seed))
@@ -42,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("task", choices=sorted(TASKS))
         command.add_argument("--data", help="root of the source (default: the bundled input)")
         command.add_argument("--models", help="folder with the weights of models, for tasks that run some")
+        command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
         command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
         if name == "shards":
             command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")

@@ -271,3 +271,16 @@ FROM_LINES = (
     "Please make a picture from these line segments.",
     "Synthesise a photo whose straight lines look like this.",
 )
+
+STYLISE = (
+    "Apply the style of the example to this image.",
+    "Transfer the example's style to this picture.",
+    "Repaint this image in the style shown.",
+    "Do to this picture what was done in the example.",
+    "Make this image look as the example's output does.",
+    "Keep the content and change the style as shown.",
+    "Restyle this photo as in the example.",
+    "Show this scene in the example's style.",
+    "Please stylise this image in the same way.",
+    "Render this picture in the style of the example.",
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
 from operators.files import list_files
+from operators.read_style_prompts import StylePrompts
 from pipelines.locate import locate
 from pipelines.tasks import Task
 
@@ -61,6 +62,15 @@ def find_reader(task: Task, data: str | None) -> Reader:
         return reader
     wanted = "; or ".join(source.layout for source in task.sources)
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
+
+
+def counted(reader: Reader, count: int) -> Reader:
+    """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
+    if not isinstance(reader, StylePrompts):
+        raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
+    if count < 1:
+        raise ValueError(f"COUNT={count} is less than 1")
+    return replace(reader, count=count)
 
 
 def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0) -> Job:

@@ -17,6 +17,7 @@ from operators.read_img2dataset import Img2Dataset
 from operators.read_nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read_paired_folders import PairedFolders
 from operators.read_photos import PhotoFolder
+from operators.read_style_prompts import StylePrompts
 from operators.read_viton_hd import VitonHd
 
 
@@ -382,6 +383,14 @@ BUNDLED_STEREO = Source(
     layout="inside the scikit-image package",
     size="64 crops of one photo with measured depth",
     obtain="installed with this project",
+)
+
+STYLE_PROMPTS = Source(
+    # Tab. 7: 10K pairs are kept
+    reader=StylePrompts(),
+    layout="none: prompts from which models make the pictures",
+    size="192 candidate pairs, or COUNT",
+    obtain="made by FLUX.1 and Stable Cascade: MODELS",
 )
 
 # fmt: off

@@ -13,6 +13,7 @@ from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
 from operators.edges import Edges
+from operators.flux import Flux
 from operators.gate import Gate
 from operators.hold_out import DropExamples
 from operators.instruct import Instruct
@@ -20,6 +21,8 @@ from operators.instruct_source import Caption, EditInstruction
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
 from operators.rain import Rain
+from operators.rb_modulation import RbModulation
+from operators.scores import Bound, Scores
 from operators.swap import Swap
 from pipelines import phrasings, sources
 from pipelines.sources import Source
@@ -36,6 +39,10 @@ FOUR: tuple[tuple[Direction, Kind], ...] = (
 
 TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
 """Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
+
+
+ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
+"""Tab. 7: without augmentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +249,30 @@ MAGICBRUSH = Task(
     context="raie",
 )
 
+STYLE = Task(
+    name="style",
+    prototype_task="personalisation",
+    sources=(),
+    bundled=sources.STYLE_PROMPTS,
+    prepare=(
+        Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
+        RbModulation(),
+        Scores(
+            measures=("style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness"),
+            # Ours. The style must have come nearer, and the picture must be neither the base nor unrelated to it:
+            # CLIP ViT-B/32's cosine of two unrelated photos is about 0.5.
+            bounds=(
+                Bound(score="style_gain", low=0.0, high=2.0),
+                Bound(score="clip_image", low=0.4, high=0.98),
+            ),
+        ),
+    ),
+    gate=Gate(),
+    instruct=Instruct(forward=phrasings.STYLISE),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -261,5 +292,6 @@ TASKS = {
         TEXT2IMG,
         ULTRAEDIT,
         MAGICBRUSH,
+        STYLE,
     )
 }

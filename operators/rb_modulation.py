@@ -1,0 +1,112 @@
+"""RB-Modulation: the input image's content in another image's style, without training (arXiv 2405.17401).
+
+Written from the paper on diffusers' Stable Cascade: operators/rb_control.py has the optimal control of the latents,
+operators/afa.py the attention, operators/cascade.py and operators/csd.py the models. One picture goes through the
+models at a time, so that it has the same bytes whatever is made beside it: on a CPU, the same picture alone and in a
+batch of two differed in its last bits, and the control's steps make much of them. Stage C is large enough to keep a
+GPU busy with one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar, Self
+
+from manifests.images import decode_rgb, encode_lossless
+from manifests.schema import Pair, Reject, Step
+from operators.batching import in_halves
+from operators.checkpoints import folder, identity
+from operators.device import prepared_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How stage C is sampled. Defaults: the authors' notebook and gdf_rbm.py; guidance, shift and steps also Stable
+    Cascade's own, inference/text_to_image.ipynb of https://github.com/Stability-AI/StableCascade."""
+
+    guidance: float = 4.0
+    rho: float = 0.7
+    """Share of the rescaled guidance."""
+    shift: float = 2.0
+    steps: int = 20
+    iterations: int = 3
+    """Steps of Adam at each step of sampling; 0 for no control."""
+    eta: float = 0.1
+    """Adam's learning rate at the first step; it falls linearly to 0."""
+    tau: int = 20
+    """Steps of sampling that are controlled, from the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Of the terminal cost. Defaults: lam_style, lam_content and lam_txt_alignment of the authors' notebook."""
+
+    style: float = 1.0
+    content: float = 1.0
+    text: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RbModulation:
+    """Makes the target: what the text `prompt` says, in the style of the image `style`, with the content of the input.
+
+    Without an input it is the style alone that is transferred. The target has the input's size, or the style image's;
+    Stable Cascade makes multiples of 128 px exactly. Rejects: out_of_memory.
+    """
+
+    name: ClassVar[str] = "rb_modulation"
+    version: ClassVar[int] = 1
+    gpus: ClassVar[float] = 1.0
+    sampling: Sampling = field(default_factory=Sampling)
+    weights: Weights = field(default_factory=Weights)
+    models: tuple[tuple[str, str], ...] = ()
+    """Name and revision of the prior, the decoder and the style descriptor."""
+    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    def bound(self, models: str | None) -> Self:
+        roles = ("stable-cascade-prior", "stable-cascade", "csd")
+        folders = tuple(folder(models, role) for role in roles)
+        return replace(self, folders=folders, models=tuple(map(identity, folders, roles)))
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        from operators.cascade import load_cascade
+        from operators.csd import load_csd
+        from operators.stylise import stylise
+
+        style, base, prompt = pair.image("style"), pair.image("input"), pair.texts["prompt"]
+        assert style, "there is a style to transfer"
+        like = base or style
+        device = prepared_device()
+        prior, decoder, csd = self.folders
+        (made,) = in_halves(
+            lambda _: [
+                stylise(
+                    load_cascade(prior, decoder, device),
+                    load_csd(csd, device),
+                    prompt,
+                    decode_rgb(style.data),
+                    decode_rgb(base.data) if base else None,
+                    seed,
+                    sampling=self.sampling,
+                    weights=self.weights,
+                    size_px=(like.height_px, like.width_px),
+                )
+            ],
+            [pair],
+        )
+        if isinstance(made, Reject):
+            raise made
+        params = {**asdict(self.sampling), "weights": asdict(self.weights)}
+        steps = [
+            Step(
+                operator=self.name,
+                version=self.version,
+                params=params if part == "prior" else {"part": part},
+                seed=seed,
+                model=model,
+                model_revision=revision,
+                prompt=prompt if part != "csd" else None,
+            )
+            for part, (model, revision) in zip(("prior", "decoder", "csd"), self.models, strict=True)
+        ]
+        return replace(pair, images=(*pair.images, encode_lossless("target", made)), steps=(*pair.steps, *steps))
