@@ -14,8 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from infra.blazepose import fetch_blazepose
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
+from infra.tiny_flux import write_flux_controlnet
+from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -91,6 +94,11 @@ def main() -> None:
         ("dino", write_dino),
         ("lpips", write_lpips),
         ("aesthetic", write_aesthetic),
+        ("sd15", write_sd15),
+        ("sd15-controlnet-openpose", write_sd15_controlnet),
+        ("sd15-inpaint", write_sd15_inpaint),
+        ("flux-controlnet-pose", write_flux_controlnet),
+        ("blazepose", fetch_blazepose),
     ):
         write(folder / role)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

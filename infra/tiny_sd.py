@@ -1,4 +1,4 @@
-"""Tiny random Stable Diffusion 1.5 checkpoints, in the real ones' classes and files: text to image, inpainting, ControlNet.
+"""Tiny random Stable Diffusion 1.5 checkpoints, in the real ones' classes and files.
 
 Latents have the real ones' scale of 1/8 and four channels, so that everything about them is as in a real run.
 """
@@ -36,6 +36,10 @@ _UNET: dict[str, Any] = {
 }
 
 
+_ZEROS = ("controlnet_down_blocks", "controlnet_mid_block", "controlnet_cond_embedding.conv_out")
+"""Parameters of a ControlNet that begin at zero: untrained, it does nothing."""
+
+
 def write_sd15(folder: Path) -> None:
     _write(folder, StableDiffusionPipeline, 4)
 
@@ -50,8 +54,8 @@ def write_sd15_controlnet(folder: Path) -> None:
     controlnet = ControlNetModel(**_UNET, conditioning_embedding_out_channels=(8, 8, 16, 16))
     with torch.no_grad():
         for name, parameter in controlnet.named_parameters():
-            if name.startswith(("controlnet_down_blocks", "controlnet_mid_block", "controlnet_cond_embedding.conv_out")):
-                parameter.normal_(0, 1)  # they begin at zero: an untrained ControlNet does nothing
+            if name.startswith(_ZEROS):
+                parameter.normal_(0, 1)
             elif name.startswith("controlnet_cond_embedding") and name.endswith("weight"):
                 parameter.mul_(4)  # most of a pose drawing is black
     controlnet.save_pretrained(folder)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from operators.embed_text import need
 
 Family = Literal["sd15", "flux"]
 """Stable Diffusion 1.5 or FLUX.1."""
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """An operator that has a model of either family."""
+
+    family: Family
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from operators.pose_estimators import EstimatorName, estimator
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatePose:
-    """Adds the image "pose", of the input's size, and keeps the keypoints in its step. Rejects: no_person, few_keypoints.
+    """Adds the image "pose", of the input's size, and keeps the keypoints in its step.
 
-    The score pose_keypoints counts those that are visible.
+    The score pose_keypoints counts those that are visible. Rejects: no_person, few_keypoints.
     """
 
     name: ClassVar[str] = "estimate_pose"

@@ -18,7 +18,9 @@ def main() -> int:
     try:
         reader = find_reader(task, arguments.data)
         if arguments.count is not None:
-            reader = counted(reader, arguments.count)
+            reader = counted(task, reader, arguments.count)
+        if arguments.generator:
+            task = task.painted_by(arguments.generator)
         task = task.bound(arguments.models)
         if arguments.command == "plan":
             print_estimate(task, reader, estimate(task, reader, arguments.seed))
@@ -44,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("task", choices=sorted(TASKS))
         command.add_argument("--data", help="root of the source (default: the bundled input)")
         command.add_argument("--models", help="folder with the weights of models, for tasks that run some")
+        command.add_argument(
+            "--generator", choices=("sd15", "flux"), help="family, where a task has a choice of models"
+        )
         command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
         command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
         if name == "shards":

@@ -272,6 +272,19 @@ FROM_LINES = (
     "Synthesise a photo whose straight lines look like this.",
 )
 
+POSE = (
+    "Show {person} in the same pose.",
+    "Make a picture of {person} in the pose of this person.",
+    "Replace this person by {person}; the pose stays.",
+    "Draw {person} doing the same with the same posture.",
+    "Let {person} take this pose.",
+    "The same posture, but with {person}.",
+    "Generate {person} standing or moving exactly as this person does.",
+    "Please show {person} with the body held in the same way.",
+    "Copy the pose onto {person}.",
+    "Now the same pose with {person}.",
+)
+
 STYLISE = (
     "Apply the style of the example to this image.",
     "Transfer the example's style to this picture.",

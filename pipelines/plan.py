@@ -15,6 +15,7 @@ from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
 from operators.files import list_files
+from operators.read_person_prompts import PersonPrompts
 from operators.read_style_prompts import StylePrompts
 from pipelines.locate import locate
 from pipelines.tasks import Task
@@ -64,9 +65,11 @@ def find_reader(task: Task, data: str | None) -> Reader:
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
 
 
-def counted(reader: Reader, count: int) -> Reader:
-    """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
-    if not isinstance(reader, StylePrompts):
+def counted(task: Task, reader: Reader, count: int) -> Reader:
+    """The task's recipe of prompts with that many items. Raises ValueError if DATA was given, or it has none."""
+    if task.prompted and task.bundled and reader is task.bundled.reader:
+        reader = task.prompted.reader
+    if not isinstance(reader, StylePrompts | PersonPrompts):
         raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
     if count < 1:
         raise ValueError(f"COUNT={count} is less than 1")

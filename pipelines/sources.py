@@ -16,6 +16,7 @@ from operators.read_hub_parquet import HubParquet
 from operators.read_img2dataset import Img2Dataset
 from operators.read_nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read_paired_folders import PairedFolders
+from operators.read_person_prompts import PersonPrompts
 from operators.read_photos import PhotoFolder
 from operators.read_style_prompts import StylePrompts
 from operators.read_viton_hd import VitonHd
@@ -383,6 +384,28 @@ BUNDLED_STEREO = Source(
     layout="inside the scikit-image package",
     size="64 crops of one photo with measured depth",
     obtain="installed with this project",
+)
+
+BUNDLED_PERSON = Source(
+    reader=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=16, side_px=400),
+    layout="inside the scikit-image package",
+    size="16 crops of the photo of an astronaut",
+    obtain="installed with this project",
+)
+
+PEOPLE = Source(
+    reader=PhotoFolder(source="photos of people", licence="as the owner of the photos states"),
+    layout="a folder of photos, each of one person",
+    size="any",
+    obtain="your own",
+)
+
+PERSON_PROMPTS = Source(
+    # Tab. 7: 10K pairs
+    reader=PersonPrompts(),
+    layout="none: prompts from which models make the pictures",
+    size="600 candidate pairs, or COUNT",
+    obtain="made by Stable Diffusion 1.5 or FLUX.1 and a ControlNet: MODELS",
 )
 
 STYLE_PROMPTS = Source(

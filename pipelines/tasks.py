@@ -8,18 +8,23 @@ from typing import Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
+from operators.check_pose import CheckPose
 from operators.colour_dense import ColourDense
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
+from operators.diffusion import Family, Painter
 from operators.edges import Edges
+from operators.estimate_pose import EstimatePose
 from operators.flux import Flux
 from operators.gate import Gate
 from operators.hold_out import DropExamples
 from operators.instruct import Instruct
 from operators.instruct_source import Caption, EditInstruction
+from operators.make_person import MakePerson
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
+from operators.pose_control import PoseControl
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
 from operators.scores import Bound, Scores
@@ -59,6 +64,8 @@ class Task:
     """Layouts that DATA may have, tried in this order."""
     bundled: Source | None = None
     """What is read without DATA."""
+    prompted: Source | None = None
+    """What is read with COUNT, if that is something else: prompts, from which models make all images."""
     degrade: Link | None = None
     """Makes the input from the target: a degradation, an annotation."""
     prepare: tuple[Link, ...] = ()
@@ -85,6 +92,20 @@ class Task:
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
         return max((link.gpus for link in self._links() if isinstance(link, ModelOperator)), default=None)
+
+    def painted_by(self, family: Family) -> Task:
+        """The task with another family of generators. Raises ValueError if none of its operators has a choice."""
+        if not any(isinstance(link, Painter) for link in self._links()):
+            raise ValueError(f"GENERATOR={family}: {self.name} has no choice of generators")
+
+        def choose(link: Link) -> Link:
+            return replace(link, family=family) if isinstance(link, Painter) else link
+
+        return replace(
+            self,
+            degrade=self.degrade and choose(self.degrade),
+            prepare=tuple(map(choose, self.prepare)),
+        )
 
     def bound(self, models: str | None) -> Task:
         """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing."""
@@ -273,6 +294,20 @@ STYLE = Task(
     pairs_per_shard=64,
 )
 
+POSE = Task(
+    name="pose",
+    prototype_task="personalisation",
+    sources=(sources.PEOPLE,),
+    bundled=sources.BUNDLED_PERSON,
+    prompted=sources.PERSON_PROMPTS,
+    # A photo comes as the target of what is to be made from it; here it is where one starts.
+    prepare=(Swap(), MakePerson(), EstimatePose(), PoseControl(instructions=phrasings.POSE)),
+    gate=CheckPose(),
+    instruct=EditInstruction(),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -293,5 +328,6 @@ TASKS = {
         ULTRAEDIT,
         MAGICBRUSH,
         STYLE,
+        POSE,
     )
 }
