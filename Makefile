@@ -13,10 +13,11 @@ MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
 MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style pose
-NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK)),$(MODELS_INSTALLED),$(CORE))
+NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
 SEED ?= 0
+PORT ?= 8000
 # Options that are passed on only when set.
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
@@ -25,6 +26,11 @@ count_option = $(if $(COUNT),--count $(COUNT))
 generator_option = $(if $(GENERATOR),--generator $(GENERATOR))
 TINY := models/tiny
 TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
+# A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
+vlm_options = $(if $(VLM),--vlm "$(VLM)") $(if $(VLM_MODEL),--vlm-model "$(VLM_MODEL)") \
+	$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(VLM_CONCURRENCY),--vlm-concurrency $(VLM_CONCURRENCY)) \
+	$(if $(VLM_RATE),--vlm-rate $(VLM_RATE)) $(if $(PRICE_IN),--price-in $(PRICE_IN)) \
+	$(if $(PRICE_OUT),--price-out $(PRICE_OUT))
 
 .PHONY: help
 help: ## list the targets
@@ -50,12 +56,12 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option) $(vlm_options)
 
 .PHONY: plan
 plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option)
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
@@ -71,6 +77,14 @@ $(TINY)/.made: $(wildcard infra/tiny_*.py) infra/blazepose.py | $(MODELS_INSTALL
 	@echo "Writing tiny random checkpoints into $(TINY) ..."
 	@$(BIN)/python -m infra.tiny_models $(TINY)
 	@touch $@
+
+.PHONY: vlm-server
+vlm-server: $(DEV) models/tiny/qwen2-vl ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
+	@echo "make shards TASK=... VLM=http://127.0.0.1:$(PORT)/v1 VLM_MODEL=models/tiny/qwen2-vl"
+	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(PORT) --device cpu
+
+models/tiny/qwen2-vl: | $(MODELS_INSTALLED)
+	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny_qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$@"))'
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]

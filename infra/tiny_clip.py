@@ -162,4 +162,7 @@ def _before(module: Any, run: Callable[[], torch.Tensor]) -> torch.Tensor:
 def _centred(projection: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     """A projection, width x d, that is blind to the directions which features, n x width, share most."""
     directions = torch.linalg.svd(features.double(), full_matrices=False).Vh[:_SHARED]
-    return (projection - (directions.T @ (directions @ projection.double())).bfloat16()).float()
+    # Rounded, so that the order of summation, which depends on the number of threads, does not show.
+    shared = (directions.T @ (directions @ projection.double())).bfloat16()
+    blind: torch.Tensor = (projection - shared).float()
+    return blind

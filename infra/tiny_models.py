@@ -18,6 +18,7 @@ from infra.blazepose import fetch_blazepose
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_flux import write_flux_controlnet
+from infra.tiny_qwen2_vl import write_qwen2_vl
 from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint
 from operators.edges import WEIGHTS
 
@@ -101,6 +102,7 @@ def main() -> None:
         ("blazepose", fetch_blazepose),
     ):
         write(folder / role)
+    write_qwen2_vl(folder / "qwen2-vl")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

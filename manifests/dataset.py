@@ -36,6 +36,7 @@ METADATA = b"xprompt"
 _Record = TypeVar("_Record", "Plan", "Commit")
 
 _ROW_GROUP_ITEMS = 16_384
+_MAX_SHOWN_CHARS = 80  # of one configuration value in an error
 _MANIFEST_NAME = re.compile(r"(?P<name>.+-(?P<unit>\d{6,}))\.parquet")
 
 
@@ -244,7 +245,20 @@ def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The config entries that differ, in one line."""
-    changes = [
-        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in {*old, *new} if old.get(key) != new.get(key)
-    ]
-    return "; ".join(sorted(changes))
+    return "; ".join(sorted(_changes(dict(old), dict(new), "")))
+
+
+def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {*old, *new}:
+            yield from _changes(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _changes(before, after, f"{name}[{index}]")
+    elif old != new:
+        yield f"{name}: {_short(old)} there, {_short(new)} now"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

@@ -90,7 +90,8 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     dataset.store.write_bytes("README.md", _card(plan, totals, licences).encode())
     text = json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     dataset.store.write_bytes("dataset.json", text.encode())
-    for folder in ("", "shards", "rejects", "manifest"):
+    responses = [f"responses/{name}" for name in dataset.store.names("responses")]
+    for folder in ("", "shards", "rejects", "manifest", *responses):
         dataset.store.remove_temporary(folder)
     return totals
 

@@ -33,6 +33,8 @@ _FLUX_FILES = (
     "transformer/*",
     "vae/*",
 )
+_CASCADE_FILES = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
+"""Its repositories hold each weight several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +190,16 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("StableCascadePriorPipeline",),
             8.1,
             "style",
+            files=_CASCADE_FILES,
         ),
         _hub(
             "stable-cascade",
             "stabilityai/stable-cascade",
             "Stability AI non-commercial research",
-            ("StableCascadeDecoderPipeline",),
+            ("StableCascadeDecoderPipeline", "operators.cascade"),
             4.5,
             "style",
+            files=(*_CASCADE_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
         ),
         _hub(
             "csd",

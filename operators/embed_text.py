@@ -51,7 +51,7 @@ def need(module: str) -> Any:
         if error.name != module.split(".")[0]:
             raise
         raise MissingExtra(
-            f"retrieval needs the package {error.name}: install the extra, pip install 'xprompt-data-engine[models]'"
+            f"this needs the package {error.name}: install the extra, pip install 'xprompt-data-engine[models]'"
         ) from None
 
 

@@ -29,7 +29,7 @@ SUBJECTS = (
     "a lighthouse on a cliff", "a castle on a hill", "a wooden cabin by a lake", "a windmill in a field",
     "a stone bridge over a river", "a city skyline at night", "a narrow street in an old town", "a temple in a forest",
     "a market square", "a railway station", "a sailing boat on the sea", "a steam train in the mountains",
-    "a red car on a country road", "a bicycle against a wall", "a hot air balloon over a valley", "an airplane above clouds",
+    "a red car on a country road", "a bicycle against a wall", "a hot air balloon over a valley", "a plane in clouds",
     "a bowl of fruit on a table", "a cup of coffee and a croissant", "a vase of sunflowers", "a birthday cake",
     "a mountain lake at sunrise", "a waterfall in a jungle", "a desert with dunes", "a forest path in autumn",
     "a field of lavender", "a stormy sea", "a snowy village", "a volcano at night",

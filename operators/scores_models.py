@@ -57,14 +57,15 @@ class Dino:
 
     def __init__(self, folder: str, device: str) -> None:
         transformers = need("transformers")
-        self._model = transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval().to(device)
-        self._processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        self._model = transformers.ViTModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        self._model.eval().to(device)
+        self._processor = transformers.ViTImageProcessor.from_pretrained(folder, local_files_only=True)
         self._device = device
 
     @torch.no_grad()
     def image(self, image: Pixels) -> torch.Tensor:
-        seen = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
-        return functional.normalize(self._model(**seen).last_hidden_state[:, 0])
+        seen = self._processor(images=image.copy(), return_tensors="pt", input_data_format="channels_last")
+        return functional.normalize(self._model(**seen.to(self._device)).last_hidden_state[:, 0])
 
 
 class Lpips(nn.Module):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from operators.base import StopRun
 from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
+from pipelines.options import add_vlm_options, prices_of, vlm_of
 from pipelines.plan import counted, find_reader, make_job
 from pipelines.run import anchored, make_dataset
 from pipelines.tasks import TASKS
@@ -21,15 +23,19 @@ def main() -> int:
             reader = counted(task, reader, arguments.count)
         if arguments.generator:
             task = task.painted_by(arguments.generator)
-        task = task.bound(arguments.models)
+        task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
+        prices = prices_of(arguments)
         if arguments.command == "plan":
-            print_estimate(task, reader, estimate(task, reader, arguments.seed))
+            print_estimate(task, reader, estimate(task, reader, arguments.seed), prices)
             return 0
         job = make_job(task, reader, f"{anchored(arguments.out)}/{task.name}", arguments.seed)
-        return make_dataset(job, lambda: engine.ray_session(arguments.cpus), arguments.models)
+        return make_dataset(job, lambda: engine.ray_session(arguments.cpus), arguments.models, prices)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except (StopRun, ConnectionError) as error:
+        print(error, file=sys.stderr)
+        return 1
     except engine.UnitFailed as error:
         print(f"{error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
         return 1
@@ -45,12 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", choices=sorted(TASKS))
         command.add_argument("--data", help="root of the source (default: the bundled input)")
-        command.add_argument("--models", help="folder with the weights of models, for tasks that run some")
         command.add_argument(
             "--generator", choices=("sd15", "flux"), help="family, where a task has a choice of models"
         )
         command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
+        command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
         command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
+        add_vlm_options(command)
         if name == "shards":
             command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")
             command.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")

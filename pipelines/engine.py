@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from manifests.dataset import Commit
+from operators.base import StopRun
+from operators.vlm import Usage, take_usage
 from pipelines.plan import Job
+from pipelines.tasks import Task
 from pipelines.unit import make_unit
 
 UNIT_RETRIES = 2
@@ -73,35 +77,46 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def run(job: Job, on_commit: Callable[[Commit], None]) -> None:
+def run(job: Job, on_commit: Callable[[Commit], None], on_usage: Callable[[Usage], None] = lambda usage: None) -> None:
     """Make every unit that is not committed. `on_commit` gets each unit's record as it arrives, in any order.
 
-    Raises UnitFailed for the first unit that cannot be made; all others are tried before.
+    `on_usage` gets what was asked of a model for it. Raises UnitFailed for the first unit that cannot be made; all
+    others are tried before. Raises StopRun at once where no other unit can fare better.
     """
     pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
     if not pending:
         return
     reported = set()
     # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
-    with closing(_run_units(job, pending)) as commits:
-        for commit in commits:
+    with closing(_run_units(job, pending)) as made:
+        for commit, usage in made:
             reported.add(commit.unit)
             on_commit(commit)
+            on_usage(usage)
     committed = job.dataset.committed()
     for unit in sorted(set(pending) - reported):
         # A unit may be committed though its report was lost with its worker.
-        on_commit(job.dataset.commit(job.plan.name(unit)) if unit in committed else _narrow(job, unit))
+        commit, usage = (job.dataset.commit(job.plan.name(unit)), Usage()) if unit in committed else _narrow(job, unit)
+        on_commit(commit)
+        on_usage(usage)
 
 
-def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
+def _run_units(job: Job, units: list[int]) -> Generator[tuple[Commit, Usage]]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
+    workers = _workers(job.task, len(units))
+    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
+
     def make(row: dict[str, Any]) -> dict[str, Any]:
-        return {"commit": vars(make_unit(job, row["item"]))}
+        try:
+            commit = make_unit(job, row["item"])
+        except StopRun as error:  # an exception would be counted as one failed unit among many
+            return {"stop": str(error)}
+        return {"commit": vars(commit), "usage": vars(take_usage())}
 
     class Actor:
         """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
@@ -114,19 +129,27 @@ def _run_units(job: Job, units: list[int]) -> Generator[Commit]:
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         if job.task.gpus is None:
-            made = rows.map(make, max_retries=UNIT_RETRIES)
+            made = rows.map(make, max_retries=UNIT_RETRIES, concurrency=workers if job.task.vlm else None)
         else:
-            resources = ray.cluster_resources()
-            gpus = job.task.gpus if resources.get("GPU") else 0
-            most = int(resources["GPU"] / gpus) if gpus else int(resources["CPU"])
-            made = rows.map(
-                Actor, num_cpus=1, num_gpus=gpus, concurrency=(1, max(1, most)), max_task_retries=UNIT_RETRIES
-            )
+            gpus = job.task.gpus if ray.cluster_resources().get("GPU") else 0
+            made = rows.map(Actor, num_cpus=1, num_gpus=gpus, concurrency=(1, workers), max_task_retries=UNIT_RETRIES)
     for row in made.iter_rows():
-        yield Commit(**row["commit"])
+        if "stop" in row:
+            raise StopRun(row["stop"])
+        yield Commit(**row["commit"]), Usage(**row["usage"])
 
 
-def _narrow(job: Job, unit: int) -> Commit:
+def _workers(task: Task, units: int) -> int:
+    """How many workers may run at once, where their number must be known: those that hold a model or ask one."""
+    resources = ray.cluster_resources()
+    gpus = task.gpus if task.gpus and resources.get("GPU") else 0
+    most = int(resources["GPU"] / gpus) if gpus else int(resources["CPU"])
+    if task.vlm and not task.vlm.is_local:
+        most = min(most, task.vlm.concurrency)
+    return max(1, min(most, units))
+
+
+def _narrow(job: Job, unit: int) -> tuple[Commit, Usage]:
     """Make a unit whose workers die, one attempt at a time, rejecting the items at which they die.
 
     Raises UnitFailed if an attempt fails by an exception, or dies before any item.
@@ -138,9 +161,11 @@ def _narrow(job: Job, unit: int) -> Commit:
         culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
         breadcrumb: Any = breadcrumbs.remote()
         try:
-            commit: Commit = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
-            return commit
+            made: tuple[Commit, Usage] = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
+            return made
         except RayTaskError as error:
+            if isinstance(error.cause, StopRun):
+                raise StopRun(str(error.cause)) from None
             raise UnitFailed(f"shard {job.plan.name(unit)}: {error.cause}") from error
         except RayError:  # the worker or its node died
             try:
@@ -150,11 +175,11 @@ def _narrow(job: Job, unit: int) -> Commit:
     raise UnitFailed(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
 
 
-def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Commit:
+def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> tuple[Commit, Usage]:
     def at_item(position: int) -> None:
         ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
 
-    return make_unit(job, unit, culprits=culprits, at_item=at_item)
+    return make_unit(job, unit, culprits=culprits, at_item=at_item), take_usage()
 
 
 class _Breadcrumb:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from manifests.schema import Direction, Kind, Pair
+from manifests.schema import Direction, Kind, Pair, Reject, seed_for
 from operators.base import Reader
+from operators.difference import Difference
+from operators.showing import tokens_in
+from operators.vlm import Asks, Request
 from pipelines.chain import make_pairs
 from pipelines.plan import cut_units, list_items
-from pipelines.report import console
+from pipelines.report import Prices, console
 from pipelines.tasks import Task
 from pipelines.unit import WAITS
 
@@ -33,6 +36,12 @@ class Estimate:
     """Examples of the sampled pairs."""
     missing: Mapping[tuple[Direction, Kind], int]
     """Examples that the sampled pairs should have and do not get in this run."""
+    calls: int = 0
+    """Of a vision-language model, at most, for the sampled pairs."""
+    tokens_in: float = 0.0
+    """Of the calls: a quarter of the characters, and image tokens as Qwen2-VL counts them."""
+    tokens_out: int = 0
+    """Of the calls, at most."""
 
     @property
     def pairs(self) -> int:
@@ -40,17 +49,25 @@ class Estimate:
 
     def extrapolated(self, counts: Mapping[tuple[Direction, Kind], int]) -> int:
         """Counts of the sample, for all items."""
-        return round(sum(counts.values()) * self.items / self.sampled)
+        return self.for_all(sum(counts.values()))
+
+    def for_all(self, in_sample: float) -> int:
+        return round(in_sample * self.items / self.sampled)
 
 
 def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estimate:
-    """Make up to SAMPLE_ITEMS items of the source and extrapolate."""
+    """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked."""
     items = list_items(reader)
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     started_s = time.process_time()
-    made = make_pairs(reader, task.name, seed, sample, task.operators(reader))
+    chain = task.operators(reader)
+    asking = [link for link in chain if isinstance(link, Asks)]
+    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)])
     pairs = [pair for pair in made if isinstance(pair, Pair)]
+    requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
+    missing = Counter(example for pair in pairs for example in task.missing(pair))
+    completed = missing if any(isinstance(link, Difference) for link in asking) else Counter()
     sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
         items=sum(len(unit) for unit in units),
@@ -59,13 +76,24 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         kept=len(pairs),
         bytes_per_pair=sum(sizes) / len(pairs) if pairs else 0.0,
         cpu_s_per_item=(time.process_time() - started_s) / len(sample),
-        examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples),
-        missing=Counter(example for pair in pairs for example in task.missing(pair)),
+        examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples) + completed,
+        missing=missing - completed,
+        calls=len(requests),
+        tokens_in=sum(tokens_in(request) for request in requests),
+        tokens_out=sum(request.max_tokens for request in requests),
     )
 
 
-def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
+def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
+    try:
+        return link.requests(pair, seed_for(seed, pair.key, link.name))
+    except Reject:
+        return ()
+
+
+def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Prices | None = None) -> None:
     """The plan as a user reads it."""
+    asked_in, asked_out = estimated.for_all(estimated.tokens_in), estimated.for_all(estimated.tokens_out)
     console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
@@ -73,7 +101,9 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate) -> None:
         "examples": f"about {estimated.extrapolated(estimated.examples):,}",
         **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},
         "shards": f"{estimated.shards:,}, about {estimated.pairs * estimated.bytes_per_pair / 2**20:,.1f} MiB",
-        "model calls": "0",
+        "model calls": f"at most {estimated.for_all(estimated.calls):,} to {task.vlm.model}" if task.vlm else "0",
+        **({"tokens": f"about {asked_in:,} in, at most {asked_out:,} out"} if task.vlm else {}),
+        **({"cost": f"at most {prices.cost(asked_in, asked_out):,.2f}"} if task.vlm and prices else {}),
         "CPU hours": f"{estimated.items * estimated.cpu_s_per_item / 3600:.3f}",
     }
     for name, value in lines.items():

@@ -10,7 +10,7 @@ from rich.table import Table
 from operators.base import Reader
 from pipelines.estimate import Estimate
 from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
-from pipelines.report import console
+from pipelines.report import Prices, console
 from pipelines.tasks import TASKS
 
 VLM_S_PER_CALL = 1.5
@@ -39,9 +39,17 @@ class Forecast:
 
     @property
     def model_calls(self) -> int:
-        """Calls of a vision-language model for what waits for one: a call tells a pair's both directions (C.1)."""
-        waits = self.estimate is not None and any(self.estimate.missing.values())
-        return self.pairs if waits else 0
+        """Calls of a vision-language model: the run's, or those for what waits for one, a call a pair (C.1)."""
+        if self.estimate is None:
+            return 0
+        waits = any(self.estimate.missing.values())
+        return self.estimate.for_all(self.estimate.calls) or (self.pairs if waits else 0)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Of the run's calls: about how many in, and at most how many out."""
+        known = self.estimate
+        return (known.for_all(known.tokens_in), known.for_all(known.tokens_out)) if known else (0, 0)
 
     @property
     def gpu_hours(self) -> float:
@@ -50,7 +58,7 @@ class Forecast:
         return (edges_s + VLM_S_PER_CALL * self.model_calls) / 3600
 
 
-def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str]) -> None:
+def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices: Prices | None = None) -> None:
     """The state of each source, the table, its sums, and why they are not the paper's 8 million."""
     for source, state in sources.items():
         console.print(f"{source:<20}{state}", highlight=False, soft_wrap=True)
@@ -75,6 +83,10 @@ def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str]) -> Non
         f"{sum(_cpu_hours(line) for line in lines):,.1f}",
     )
     console.print(table)
+    asked_in, asked_out = (sum(line.tokens[way] for line in lines) for way in (0, 1))
+    if asked_in:
+        cost = f", cost at most {prices.cost(asked_in, asked_out):,.2f}" if prices else ""
+        console.print(f"Tokens: about {asked_in:,} in, at most {asked_out:,} out{cost}.", highlight=False)
     console.print(
         f"The paper speaks of about {PAPER_PAIRS:,} pairs and {PAPER_EXAMPLES:,} examples; its own tables, which are "
         "reproduced here, add up to less. Where a source as published has fewer pairs than the table says, the "

@@ -27,7 +27,7 @@ if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is
 from manifests.dataset import Dataset
 from manifests.schema import canonical_json
 from manifests.storage import Store
-from operators.base import Reader
+from operators.base import Reader, StopRun
 from operators.files import list_files
 from operators.guard import Guard
 from operators.hold_out import NOVEL_TASKS, hold_outs
@@ -35,6 +35,7 @@ from pipelines import engine
 from pipelines.estimate import estimate
 from pipelines.forecast import Forecast, print_forecast
 from pipelines.locate import check, locate
+from pipelines.options import add_vlm_options, prices_of, vlm_of
 from pipelines.plan import make_job
 from pipelines.recipe import FULL_8M, Entry
 from pipelines.report import console
@@ -48,7 +49,7 @@ def main() -> int:
         out = anchored(options.out)
         ready = list(_ready(options))
         if options.plan:
-            print_forecast(_forecasts(ready, options), check(options.data_root))
+            print_forecast(_forecasts(ready, options), check(options.data_root), prices_of(options))
             return 0
         if not ready:
             raise ValueError(f"no source of the recipe is ready below {options.data_root}: see --plan")
@@ -56,6 +57,9 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except (StopRun, ConnectionError) as error:
+        print(error, file=sys.stderr)
+        return 1
     except engine.UnitFailed as error:
         print(f"{error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
         return 1
@@ -93,7 +97,8 @@ def _reader(task: Task, data_root: str) -> Reader | None:
 def _shaped(task: Task, options: argparse.Namespace) -> Task:
     """The task with what the recipe's options add to its chain."""
     guard = (Guard.of(options.guard),) if options.guard else ()
-    return replace(task, prepare=(*guard, *task.prepare), hold_out=hold_outs(task.name, options.hold_out))
+    task = replace(task, prepare=(*guard, *task.prepare), hold_out=hold_outs(task.name, options.hold_out))
+    return task.asking(vlm_of(options), options.prompts)
 
 
 def _forecasts(ready: list[tuple[Entry, Task, Reader]], options: argparse.Namespace) -> list[Forecast]:
@@ -110,7 +115,7 @@ def _run(ready: list[tuple[Entry, Task, Reader]], out: str, options: argparse.Na
     with engine.ray_session(options.cpus):
         for _, task, reader in ready:
             job = make_job(task, reader, f"{out}/{task.name}", options.seed, options.scale)
-            if status := make_dataset(job, nullcontext, options.models):
+            if status := make_dataset(job, nullcontext, options.models, prices_of(options)):
                 return status
     _write_recipe(out, [entry for entry, _, _ in ready])
     console.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
@@ -146,10 +151,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float, default=1.0, help="share of each source, 0.001 for a trial (default: 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
-    parser.add_argument("--models", default=os.environ.get("MODELS"), help="folder with weights (default: $MODELS)")
+    parser.add_argument(
+        "--models", default=os.environ.get("MODELS"), help="checkpoints: a folder, hub or tiny (default: $MODELS)"
+    )
     parser.add_argument("--hold-out", nargs="*", default=[], choices=sorted(NOVEL_TASKS), help="novel tasks (4.4)")
     parser.add_argument("--guard", help="Parquet file of evaluation images to exclude: `python -m manifests hashes`")
     parser.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
+    add_vlm_options(parser)
     return parser
 
 

@@ -83,6 +83,7 @@ def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0
 
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
+    task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
     items = list_items(reader)
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     suffixes = dict(reader.suffixes(items))

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from manifests.dataset import Commit
 from manifests.finish import Totals
+from operators.vlm import Usage
 from pipelines.plan import Job
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
@@ -28,11 +30,23 @@ _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 console = Console() if sys.stdout.isatty() else Console(width=140)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """What a model costs, in the currency that the user thinks in."""
+
+    per_million_in: float
+    per_million_out: float
+
+    def cost(self, tokens_in: float, tokens_out: float) -> float:
+        return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / 1e6
+
+
 class RunProgress:
     """Counts what a run has made and keeps the live line up to date."""
 
     def __init__(self, progress: Progress, shards: int) -> None:
         self.totals = Totals()
+        self.usage = Usage()
         self._progress = progress
         self._task = progress.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
         self._started_s = self._printed_s = time.monotonic()
@@ -72,7 +86,7 @@ def live(shards: int) -> Iterator[RunProgress]:
         yield RunProgress(progress, shards)
 
 
-def print_report(job: Job, totals: Totals, made: RunProgress) -> None:
+def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | None = None) -> None:
     """The run report: what the dataset holds, what was left out and why, and how fast it went."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("pairs", f"{totals.pairs:,}")
@@ -91,5 +105,11 @@ def print_report(job: Job, totals: Totals, made: RunProgress) -> None:
         table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
     else:
         table.add_row("this run", "nothing left to do")
+    if job.task.vlm:
+        asked = made.usage
+        table.add_row("model calls", f"{asked.calls:,} to {job.task.vlm.model}, {asked.retries:,} retries")
+        table.add_row("", f"{asked.replayed:,} more answered from {job.out}/responses")
+        cost = f", cost {prices.cost(asked.tokens_in, asked.tokens_out):,.2f}" if prices else ""
+        table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     console.print(table)
     console.print(f"Look at it: make browse OUT={job.out}", highlight=False, soft_wrap=True)

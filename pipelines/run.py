@@ -13,17 +13,23 @@ from operators.embed_text import ClipText, Embedder, MiniLM
 from operators.raie import assign_contexts
 from pipelines import engine
 from pipelines.plan import Job, versions
-from pipelines.report import console, live, print_report
+from pipelines.report import Prices, console, live, print_report
 
 STOPPED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells give it."""
 
 
-def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], models: str | None) -> int:
+def make_dataset(
+    job: Job,
+    session: Callable[[], AbstractContextManager[None]],
+    models: str | None,
+    prices: Prices | None = None,
+) -> int:
     """Run what is not committed, finish, report; returns the exit status. `session` gives a Ray, if one is needed.
 
     `models` is the folder of weights, where a CLIP for retrieval may be (operators/raie.py). Ctrl-C and SIGTERM leave
-    what is committed, and say how to go on. Raises engine.UnitFailed.
+    what is committed, and say how to go on. Raises engine.UnitFailed, and StopRun or ConnectionError, before anything
+    is started, for a server that refuses the key or is not there.
     """
     done = len(job.dataset.committed())
     console.print(
@@ -32,12 +38,14 @@ def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], 
         highlight=False,
         soft_wrap=True,
     )
+    if job.task.vlm and done < job.plan.units:
+        job.task.vlm.check()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `ray job stop` and schedulers send
     try:
         with live(job.plan.units - done) as progress:
             if done < job.plan.units:
                 with session():
-                    engine.run(job, progress.add)
+                    engine.run(job, progress.add, progress.usage.add)
         totals = _finish(job, progress.totals.units, models)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())
@@ -48,7 +56,7 @@ def make_dataset(job: Job, session: Callable[[], AbstractContextManager[None]], 
             soft_wrap=True,
         )
         return STOPPED
-    print_report(job, totals, progress)
+    print_report(job, totals, progress, prices)
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
@@ -13,6 +13,7 @@ from operators.colour_dense import ColourDense
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
+from operators.difference import Difference
 from operators.diffusion import Family, Painter
 from operators.edges import Edges
 from operators.estimate_pose import EstimatePose
@@ -27,8 +28,11 @@ from operators.noise import Noise
 from operators.pose_control import PoseControl
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
+from operators.recaption import Recaption
 from operators.scores import Bound, Scores
 from operators.swap import Swap
+from operators.vlm import Asks, Vlm
+from operators.vlm_filter import VlmFilter
 from pipelines import phrasings, sources
 from pipelines.sources import Source
 
@@ -54,8 +58,9 @@ ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
 class Task:
     """What the engine needs to know of a task: what it reads, and the operators that each pair goes through.
 
-    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `instruct`, `describe` (only of what
-    `degrade` made: other pairs are described by a vision-language model), `hold_out`.
+    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `judge`, `rewrite`, `instruct`,
+    `describe` (only of what `degrade` made), `hold_out`, `complete`. `judge`, `rewrite` and `complete` are left out
+    without a vision-language model.
     """
 
     name: str
@@ -70,12 +75,16 @@ class Task:
     """Makes the input from the target: a degradation, an annotation."""
     prepare: tuple[Link, ...] = ()
     gate: Link | None = None
+    judge: VlmFilter | None = None
+    rewrite: Recaption | None = None
     instruct: Link
     describe: Link | None = None
     examples: tuple[tuple[Direction, Kind], ...] = FOUR
     """The examples that Tab. 6's factor counts for each pair. One that is not made waits for a model."""
     hold_out: tuple[Link, ...] = ()
     """What a recipe removes at the end of the chain (operators/hold_out.py)."""
+    complete: Difference | None = None
+    """What makes the examples of a pair that are still missing."""
     context: Literal["seeded", "raie"] = "seeded"
     """How in-context examples are chosen: at random, or by the nearest instruction (paper section 3.3)."""
     pairs_per_shard: int = 512
@@ -83,15 +92,28 @@ class Task:
 
     def missing(self, pair: Pair) -> list[tuple[Direction, Kind]]:
         """The examples that the task counts for each pair and this one does not have, unless they are held out."""
+        made = {(example.direction, example.kind) for example in pair.examples}
+        return [example for example in self._wanted if example not in made]
+
+    @property
+    def _wanted(self) -> tuple[tuple[Direction, Kind], ...]:
+        """The examples of each pair, less those held out."""
         drops = (operator for operator in self.hold_out if isinstance(operator, DropExamples))
         held_out = {example for operator in drops for example in operator.examples}
-        made = {(example.direction, example.kind) for example in pair.examples}
-        return [example for example in self.examples if example not in made | held_out]
+        return tuple(example for example in self.examples if example not in held_out)
 
     @property
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
-        return max((link.gpus for link in self._links() if isinstance(link, ModelOperator)), default=None)
+        models = [link.gpus for link in self._links() if isinstance(link, ModelOperator)]
+        if self.vlm and self.vlm.gpus:
+            models.append(self.vlm.gpus)
+        return min(1.0, sum(models)) if models else None
+
+    @property
+    def vlm(self) -> Vlm | None:
+        """The vision-language model that its operators ask."""
+        return next((link.vlm for link in self._links() if isinstance(link, Asks) and link.vlm), None)
 
     def painted_by(self, family: Family) -> Task:
         """The task with another family of generators. Raises ValueError if none of its operators has a choice."""
@@ -113,26 +135,64 @@ class Task:
         def bind(link: Bindable) -> Bindable:
             return link.bound(models) if isinstance(link, ModelOperator) else link
 
+        return self._changed(bind)
+
+    def asking(self, vlm: Vlm | None, prompts: str | None = None) -> Task:
+        """The task with a vision-language model, and the user's prompts, in the operators that ask one.
+
+        Raises ValueError, one line, for a task that cannot be made without, or a prompt that cannot be used.
+        """
+        if vlm is None:
+            needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {
+                VlmFilter,
+                Recaption,
+                Difference,
+            }
+            if needing:
+                raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
+            return self
+        return self._changed(lambda link: link.asking(vlm, prompts) if isinstance(link, Asks) else link)
+
+    def with_vlm(self, change: Callable[[Vlm], Vlm]) -> Task:
+        """The task with another way to its model: where answers are kept, how fast it may be asked."""
+
+        def changed(link: Bindable) -> Bindable:
+            if isinstance(link, Asks) and link.vlm:
+                return replace(link, vlm=change(link.vlm))  # type: ignore[type-var]  # operators are dataclasses
+            return link
+
+        return self._changed(changed)
+
+    def _changed(self, change: Callable[[Any], Any]) -> Task:
+        """The task with each operator replaced by what `change` makes of it."""
         return replace(
             self,
-            degrade=bind(self.degrade),
-            prepare=tuple(map(bind, self.prepare)),
-            gate=bind(self.gate),
+            degrade=change(self.degrade),
+            prepare=tuple(map(change, self.prepare)),
+            gate=change(self.gate),
+            judge=change(self.judge),
+            rewrite=change(self.rewrite),
+            complete=change(self.complete),
         )
 
     def _links(self) -> Iterator[Link]:
-        yield from (link for link in (self.degrade, *self.prepare, self.gate) if link is not None)
+        links = (self.degrade, *self.prepare, self.gate, self.judge, self.rewrite, self.complete)
+        yield from (link for link in links if link is not None)
 
     def operators(self, reader: Reader) -> tuple[Link, ...]:
         """The chain that each pair of a reader goes through."""
         made = not reader.paired and self.degrade is not None
+        described = made and self.describe is not None
         chain = (
             self.degrade if made else None,
             *self.prepare,
             self.gate,
+            self.judge if self.vlm else None,
+            self.rewrite if self.vlm else None,
             self.instruct,
             self.describe if made else None,
             *self.hold_out,
+            replace(self.complete, examples=self._wanted) if self.complete and self.vlm and not described else None,
         )
         return tuple(operator for operator in chain if operator is not None)
 
@@ -154,6 +214,7 @@ def _restoration(
         gate=Gate(),
         instruct=Instruct(forward=pools[0], reverse=pools[1]),
         describe=Describe(degrade=degrade, forward=texts[0], reverse=texts[1]),
+        complete=Difference(),
     )
 
 
@@ -193,6 +254,7 @@ DEPTH = Task(
     bundled=sources.BUNDLED_STEREO,
     prepare=(ColourDense(),),
     instruct=Instruct(forward=phrasings.TO_DEPTH, reverse=phrasings.FROM_DEPTH),
+    complete=Difference(),
 )
 SEGMENTATION = Task(
     name="segmentation",
@@ -200,6 +262,7 @@ SEGMENTATION = Task(
     sources=(sources.ADE20K,),
     prepare=(ColourDense(),),
     instruct=Instruct(forward=phrasings.TO_LABELS, reverse=phrasings.FROM_LABELS),
+    complete=Difference(),
 )
 NORMAL = Task(
     name="normal",
@@ -207,6 +270,7 @@ NORMAL = Task(
     sources=(sources.SCANNET,),
     prepare=(ColourDense(),),
     instruct=Instruct(forward=phrasings.TO_NORMALS, reverse=phrasings.FROM_NORMALS),
+    complete=Difference(),
 )
 DEPTH2IMG = Task(
     name="depth2img",
@@ -215,6 +279,7 @@ DEPTH2IMG = Task(
     bundled=sources.BUNDLED_STEREO,
     prepare=(ColourDense(), Swap()),
     instruct=Instruct(forward=phrasings.FROM_DEPTH, reverse=phrasings.TO_DEPTH),
+    complete=Difference(),
 )
 SEG2IMG = Task(
     name="seg2img",
@@ -222,6 +287,7 @@ SEG2IMG = Task(
     sources=(sources.ADE20K,),
     prepare=(ColourDense(), Swap()),
     instruct=Instruct(forward=phrasings.FROM_LABELS, reverse=phrasings.TO_LABELS),
+    complete=Difference(),
 )
 NORMAL2IMG = Task(
     name="normal2img",
@@ -229,6 +295,7 @@ NORMAL2IMG = Task(
     sources=(sources.SCANNET,),
     prepare=(ColourDense(), Swap()),
     instruct=Instruct(forward=phrasings.FROM_NORMALS, reverse=phrasings.TO_NORMALS),
+    complete=Difference(),
 )
 HED2IMG = Task(
     name="hed2img",
@@ -237,6 +304,7 @@ HED2IMG = Task(
     bundled=sources.BUNDLED,
     degrade=Edges(detector="hed"),
     instruct=Instruct(forward=phrasings.FROM_EDGES, reverse=phrasings.TO_EDGES, with_caption=True),
+    complete=Difference(),
 )
 MLSD2IMG = Task(
     name="mlsd2img",
@@ -245,11 +313,13 @@ MLSD2IMG = Task(
     bundled=sources.BUNDLED,
     degrade=Edges(detector="mlsd"),
     instruct=Instruct(forward=phrasings.FROM_LINES, reverse=phrasings.TO_LINES, with_caption=True),
+    complete=Difference(),
 )
 TEXT2IMG = Task(
     name="text2img",
     prototype_task="text-to-image",
     sources=(sources.LAION_AESTHETICS,),
+    rewrite=Recaption(),
     instruct=Caption(),
     examples=TWO,
 )
@@ -259,6 +329,7 @@ ULTRAEDIT = Task(
     sources=(sources.ULTRAEDIT,),
     gate=Gate(),
     instruct=EditInstruction(),
+    complete=Difference(),
     context="raie",
 )
 MAGICBRUSH = Task(
@@ -267,6 +338,7 @@ MAGICBRUSH = Task(
     sources=(sources.MAGICBRUSH,),
     gate=Gate(),
     instruct=EditInstruction(),
+    complete=Difference(),
     context="raie",
 )
 
@@ -289,6 +361,7 @@ STYLE = Task(
         ),
     ),
     gate=Gate(),
+    judge=VlmFilter(exemplar="style"),
     instruct=Instruct(forward=phrasings.STYLISE),
     examples=ONE,
     pairs_per_shard=64,

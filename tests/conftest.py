@@ -11,6 +11,7 @@ import pytest
 from tests.commands import ROOT
 from tests.datasets import make_dataset, sha256_by_file
 from tests.sources import write_photos
+from tests.vlm import transformers_serve
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,22 @@ def local_ray() -> Iterator[None]:
         patch.chdir(ROOT)
         with engine.ray_session(2):
             yield
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """MODELS with tiny checkpoints of what makes and measures pictures."""
+    from infra import tiny_clip, tiny_diffusion
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_diffusion.write_flux(folder / "flux")
+    tiny_diffusion.write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
+    tiny_clip.write_csd(folder / "csd")
+    tiny_clip.write_clip(folder / "clip")
+    tiny_clip.write_dino(folder / "dino")
+    tiny_clip.write_lpips(folder / "lpips")
+    tiny_clip.write_aesthetic(folder / "aesthetic")
+    return str(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +57,20 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     data = write_photos(folder / "photos", 256, 300, 280)
     dataset = make_dataset(folder / "out", data)
     return Undisturbed(data=data, files=sha256_by_file(folder / "out/derain"), units=dataset.plan().units)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MODELS with a small Qwen2-VL in it."""
+    from infra.tiny_qwen2_vl import write_qwen2_vl
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_qwen2_vl(folder / "qwen2-vl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a real `transformers serve` with that model."""
+    with transformers_serve(tiny_models / "qwen2-vl", tmp_path_factory.mktemp("serve") / "log.txt") as port:
+        yield port

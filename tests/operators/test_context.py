@@ -29,6 +29,13 @@ def test_every_example_gets_a_pair_of_another_picture_that_has_the_same_directio
         assert context.method == METHOD
 
 
+def test_a_context_is_of_the_same_context_group() -> None:
+    pairs = [replace(_pair(str(number), str(number)), context_group="ab"[number % 2]) for number in range(8)]
+    contexts, needing = choose_contexts([*pairs, replace(_pair("8", "8"), context_group="c")], 0)
+    assert needing == 18 and len(contexts) == 16  # alone in its group, the last one has none
+    assert all(int(key) % 2 == int(context.pair) % 2 for (key, _, _), context in contexts.items())
+
+
 def test_of_one_picture_only_another_pair_is_chosen_and_never_itself() -> None:
     pairs = [_pair(key, "one") for key in "abc"]
     contexts, _ = choose_contexts(pairs, 0)

@@ -1,0 +1,108 @@
+"""The style task end to end on tiny checkpoints: FLUX, RB-Modulation, scores, shards, manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests.images import decode_rgb
+from manifests.schema import Pair
+from manifests.verify import verify
+from operators.base import Link
+from operators.flux import Flux
+from operators.rb_modulation import RbModulation, Sampling
+from operators.read_bundled import BundledPhotos
+from operators.read_style_prompts import STYLES, StylePrompts
+from operators.scores import Bound, Scores
+from pipelines.chain import make_pairs
+from pipelines.plan import counted
+from pipelines.tasks import STYLE, Task
+from tests.datasets import Row, examples, make_dataset, rejects
+
+MEASURED = {"style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness", "mean_abs_diff"}
+CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", "dino", "lpips", "aesthetic"}
+
+
+@pytest.fixture(scope="module")
+def task(tiny: str) -> Task:
+    """The task with few steps, in blocks that small datasets hold whole."""
+    return replace(STYLE, prepare=tuple(map(_quick, STYLE.prepare))).bound(tiny)
+
+
+def test_pairs_come_with_contexts_of_their_style_and_all_provenance(task: Task, tmp_path: Path) -> None:
+    everything = (Bound(score="clip_image", low=-1, high=1),)
+    open_task = replace(
+        task,
+        prepare=tuple(replace(link, bounds=everything) if isinstance(link, Scores) else link for link in task.prepare),
+    )
+    dataset = make_dataset(tmp_path, None, task=open_task, reader=StylePrompts(count=10))
+    assert [finding.message for finding in verify(dataset.url)] == []
+    rows = examples(dataset)
+    assert len(rows) == 10 and rejects(dataset) == []
+    style_of = {row["pair"]: _params(row)["style"] for row in rows}
+    assert sorted(style_of.values()) == sorted([STYLES[0]] * 8 + [STYLES[1]] * 2)
+    for row in rows:
+        assert (row["direction"], row["kind"], row["inputs"], row["output"]) == (
+            "forward",
+            "generate",
+            ["input"],
+            "target",
+        )
+        assert row["context_pair"] != row["pair"] and style_of[row["context_pair"]] == style_of[row["pair"]]
+        assert {image["role"] for image in row["images"]} == {"style", "input", "target"}
+        assert dict(row["scores"]).keys() == MEASURED
+        assert {step["model"] for step in row["steps"] if step["model"]} == CHECKPOINTS
+        makers = [step for step in row["steps"] if step["operator"] in ("flux", "rb_modulation")]
+        assert len(makers) == 5 and all(step["seed"] is not None and step["model_revision"] for step in makers)
+        prompts = [step["prompt"] for step in makers]
+        subject = _params(row)["subject"]
+        assert prompts[1:4] == [f"{subject}, photo", subject, subject]
+        assert prompts[0].endswith(f"{_params(row)['style']} style")
+
+
+def test_gates_reject_with_scores(task: Task, tmp_path: Path) -> None:
+    nothing = _bounded(task, Bound(score="style_gain", low=3.0, high=4.0))
+    dataset = make_dataset(tmp_path, None, task=nothing, reader=StylePrompts(count=2))
+    found = rejects(dataset)
+    assert {row["reason"] for row in found} == {"low_style_gain"}
+    assert all(dict(row["scores"]).keys() >= {"style", "style_gain", "clip_image"} for row in found)
+
+
+def test_a_pair_has_the_same_bytes_whatever_is_made_before_and_beside_it(task: Task) -> None:
+    reader = StylePrompts(count=3)
+    items = list(reader.items(()))
+    chain = [link for link in task.prepare if isinstance(link, Flux | RbModulation)]
+    together = make_pairs(reader, "style", 0, items, chain)
+    alone = [make_pairs(reader, "style", 0, [item], chain)[0] for item in reversed(items)][::-1]
+    assert together == alone
+    assert all(isinstance(pair, Pair) and decode_rgb(pair.images[-1].data).std() > 5 for pair in together)
+
+
+def test_only_a_recipe_of_prompts_has_a_count() -> None:
+    assert counted(StylePrompts(), 5) == StylePrompts(count=5)
+    with pytest.raises(ValueError, match=r"COUNT=0 is less than 1"):
+        counted(StylePrompts(), 0)
+    with pytest.raises(ValueError, match=r"COUNT is for tasks that are made from prompts"):
+        counted(BundledPhotos(), 5)
+
+
+def _bounded(task: Task, bound: Bound) -> Task:
+    """The task with one bound in place of its own."""
+    links = (replace(link, bounds=(bound,)) if isinstance(link, Scores) else link for link in task.prepare)
+    return replace(task, prepare=tuple(links))
+
+
+def _quick(link: Link) -> Link:
+    if isinstance(link, Flux):
+        return replace(link, steps=2)
+    return replace(link, sampling=Sampling(steps=3)) if isinstance(link, RbModulation) else link
+
+
+def _params(row: Row) -> dict[str, str]:
+    found: dict[str, str] = json.loads(
+        next(step["params"] for step in row["steps"] if step["operator"] == "style_prompts")
+    )
+    return found
