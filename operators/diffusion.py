@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -23,9 +23,9 @@ Family = Literal["sd15", "flux"]
 
 @runtime_checkable
 class Painter(Protocol):
-    """An operator that has a model of either family."""
+    """An operator that can use models of either family."""
 
-    family: Family
+    def of_family(self, family: Family) -> Self: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,4 +78,5 @@ def draw(keypoints: Keypoints, height_px: int, width_px: int) -> Pixels:
 
 def scaled(keypoints: Keypoints, x_factor: float, y_factor: float) -> Keypoints:
     """The pose in an image that was resized by these factors."""
-    return keypoints * np.array([x_factor, y_factor, 1.0])
+    resized: Keypoints = keypoints * np.array([x_factor, y_factor, 1.0])
+    return resized

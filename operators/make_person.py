@@ -28,6 +28,9 @@ class MakePerson:
     """Name and revision of the generator."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
+    def of_family(self, family: Family) -> Self:
+        return replace(self, family=family)
+
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, [self.family])
         return replace(self, folders=folders, models=identities)

@@ -46,6 +46,9 @@ class PoseControl:
     """Name and revision of the generator and of the ControlNet."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
+    def of_family(self, family: Family) -> Self:
+        return replace(self, family=family)
+
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, _ROLES[self.family])
         return replace(self, folders=folders, models=identities)

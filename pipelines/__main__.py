@@ -20,7 +20,8 @@ def main() -> int:
     try:
         reader = find_reader(task, arguments.data)
         if arguments.count is not None:
-            reader = counted(task, reader, arguments.count)
+            prompted = None if arguments.data else task.prompted
+            reader = counted(prompted.reader if prompted else reader, arguments.count)
         if arguments.generator:
             task = task.painted_by(arguments.generator)
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)

@@ -65,10 +65,8 @@ def find_reader(task: Task, data: str | None) -> Reader:
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
 
 
-def counted(task: Task, reader: Reader, count: int) -> Reader:
-    """The task's recipe of prompts with that many items. Raises ValueError if DATA was given, or it has none."""
-    if task.prompted and task.bundled and reader is task.bundled.reader:
-        reader = task.prompted.reader
+def counted(reader: Reader, count: int) -> Reader:
+    """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
     if not isinstance(reader, StylePrompts | PersonPrompts):
         raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
     if count < 1:

@@ -120,14 +120,10 @@ class Task:
         if not any(isinstance(link, Painter) for link in self._links()):
             raise ValueError(f"GENERATOR={family}: {self.name} has no choice of generators")
 
-        def choose(link: Link) -> Link:
-            return replace(link, family=family) if isinstance(link, Painter) else link
+        def choose(link: Bindable) -> Bindable:
+            return link.of_family(family) if isinstance(link, Painter) else link
 
-        return replace(
-            self,
-            degrade=self.degrade and choose(self.degrade),
-            prepare=tuple(map(choose, self.prepare)),
-        )
+        return replace(self, prepare=tuple(map(choose, self.prepare)))
 
     def bound(self, models: str | None) -> Task:
         """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing."""

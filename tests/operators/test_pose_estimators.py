@@ -20,9 +20,11 @@ def test_blazepose_by_name() -> None:
 
 def test_openposes_best_person_in_cocos_order() -> None:
     """What controlnet_aux's OpenposeDetector.detect_poses gives: 18 points as shares of the sides, or None."""
-    order = ("nose", None, "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist")
-    order += ("right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle")
-    order += ("right eye", "left eye", "right ear", "left ear")
+    order = [
+        *("nose", None, "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist"),
+        *("right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle"),
+        *("right eye", "left eye", "right ear", "left ear"),
+    ]
     best = [_point(index / 20, 0.5) for index in range(18)]
     best[4] = None
     found = best_openpose([_person(best[::-1], 3.0), _person(best, 9.5)], np.zeros((100, 200, 3), np.uint8))
