@@ -19,7 +19,7 @@ from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, 
 from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_flux import write_flux_controlnet
 from infra.tiny_qwen2_vl import write_qwen2_vl
-from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint
+from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -98,6 +98,7 @@ def main() -> None:
         ("sd15", write_sd15),
         ("sd15-controlnet-openpose", write_sd15_controlnet),
         ("sd15-inpaint", write_sd15_inpaint),
+        ("sd15-tryon", write_sd15_tryon),
         ("flux-controlnet-pose", write_flux_controlnet),
         ("blazepose", fetch_blazepose),
     ):

@@ -49,6 +49,17 @@ def write_sd15_inpaint(folder: Path) -> None:
     _write(folder, StableDiffusionInpaintPipeline, 9)
 
 
+def write_sd15_tryon(folder: Path) -> None:
+    """An inpainting UNet whose self-attention is loud, since it is what carries the garment over."""
+    torch.manual_seed(4)
+    unet = _unet(9)
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if ".attn1." in name:
+                parameter.mul_(4)
+    unet.save_pretrained(folder)
+
+
 def write_sd15_controlnet(folder: Path) -> None:
     torch.manual_seed(2)
     controlnet = ControlNetModel(**_UNET, conditioning_embedding_out_channels=(8, 8, 16, 16))
@@ -80,18 +91,11 @@ def vae() -> Any:
 def _write(folder: Path, kind: Any, channels: int) -> None:
     torch.manual_seed(channels)
     tokenizer = clip_tokenizer()
-    unet = UNet2DConditionModel(
-        sample_size=SIDE_PX // 8,
-        in_channels=channels,
-        out_channels=4,
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        **_UNET,
-    )
     kind(
         vae=vae(),
         text_encoder=_clip_text(CLIPTextModel, tokenizer).eval(),
         tokenizer=tokenizer,
-        unet=unet,
+        unet=_unet(channels),
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
         ),
@@ -99,3 +103,13 @@ def _write(folder: Path, kind: Any, channels: int) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder)
+
+
+def _unet(channels: int) -> Any:
+    return UNet2DConditionModel(
+        sample_size=SIDE_PX // 8,
+        in_channels=channels,
+        out_channels=4,
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        **_UNET,
+    )

@@ -19,6 +19,8 @@ class Instruct:
     version: ClassVar[int] = 1
     forward: tuple[str, ...]
     reverse: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("input",)
+    """Roles of the forward example's inputs."""
     with_caption: bool = False
     """Whether the forward instruction goes on with the source's caption, if it has one: a map alone leaves open what
     the image shows."""
@@ -27,7 +29,7 @@ class Instruct:
         forward = Example(
             direction="forward",
             kind="generate",
-            inputs=("input",),
+            inputs=self.inputs,
             output="target",
             instruction=self._forward(pair, seed),
         )

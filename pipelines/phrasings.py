@@ -272,6 +272,19 @@ FROM_LINES = (
     "Synthesise a photo whose straight lines look like this.",
 )
 
+TRY_ON = (
+    "Dress the person in this garment.",
+    "Put the garment of the second image on the person of the first.",
+    "Let the person wear these clothes.",
+    "Show how the garment looks on the person.",
+    "Try this garment on.",
+    "Complete the person's outfit with the garment shown.",
+    "Fill in the clothing with the second image's garment.",
+    "Make a photo of the person wearing this.",
+    "Please put these clothes on the person.",
+    "The person is to wear the garment shown.",
+)
+
 POSE = (
     "Show {person} in the same pose.",
     "Make a picture of {person} in the pose of this person.",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from operators.base import Reader
 from operators.read_bundled import BundledPhotos
+from operators.read_bundled_person import BundledPerson
 from operators.read_bundled_stereo import BundledStereo
 from operators.read_hub_parquet import HubParquet
 from operators.read_img2dataset import Img2Dataset
@@ -383,6 +384,13 @@ BUNDLED_STEREO = Source(
     reader=BundledStereo(),
     layout="inside the scikit-image package",
     size="64 crops of one photo with measured depth",
+    obtain="installed with this project",
+)
+
+BUNDLED_TRY_ON = Source(
+    reader=BundledPerson(),
+    layout="inside the scikit-image package",
+    size="8 textures for an astronaut's suit",
     obtain="installed with this project",
 )
 

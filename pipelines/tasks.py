@@ -31,6 +31,7 @@ from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
 from operators.scores import Bound, Scores
 from operators.swap import Swap
+from operators.try_on import TryOn
 from operators.vlm import Asks, Vlm
 from operators.vlm_filter import VlmFilter
 from pipelines import phrasings, sources
@@ -377,6 +378,16 @@ POSE = Task(
     pairs_per_shard=64,
 )
 
+TRY_ON = Task(
+    name="tryon",
+    prototype_task="personalisation",
+    sources=(sources.VITON_HD,),
+    bundled=sources.BUNDLED_TRY_ON,
+    prepare=(TryOn(),),
+    instruct=Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
+    examples=ONE,
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -398,5 +409,6 @@ TASKS = {
         MAGICBRUSH,
         STYLE,
         POSE,
+        TRY_ON,
     )
 }

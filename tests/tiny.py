@@ -32,7 +32,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
     from infra.blazepose import fetch_blazepose
     from infra.tiny_diffusion import write_flux
     from infra.tiny_flux import write_flux_controlnet
-    from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint
+    from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 
     return {
         "blazepose": fetch_blazepose,
@@ -41,6 +41,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
         "sd15": write_sd15,
         "sd15-controlnet-openpose": write_sd15_controlnet,
         "sd15-inpaint": write_sd15_inpaint,
+        "sd15-tryon": write_sd15_tryon,
     }
 
 

@@ -9,16 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.browse import _Snapshot
-from manifests.finish import finish
 from manifests.images import decode_rgb
-from manifests.verify import verify
 from operators.base import Reader
 from operators.check_pose import CheckPose
 from operators.read_bundled import BundledPhotos
 from operators.read_person_prompts import PersonPrompts
-from pipelines.plan import find_reader, make_job, versions
+from pipelines.plan import find_reader
 from pipelines.tasks import POSE, Task
-from pipelines.unit import make_unit
+from tests.generated import generate
 from tests.tiny import few_steps, tiny_models
 
 
@@ -72,12 +70,4 @@ def _crops() -> Reader:
 
 
 def _make(task: Task, reader: Reader, tmp_path: Path) -> Path:
-    """The dataset, made in this process."""
-    out = tmp_path / "pose"
-    models = tiny_models("blazepose", "sd15", "sd15-controlnet-openpose")
-    job = make_job(task.bound(models), reader, str(out), seed=0)
-    for unit in range(job.plan.units):
-        make_unit(job, unit)
-    finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
-    assert [finding.message for finding in verify(str(out))] == []
-    return out
+    return generate(task, reader, tiny_models("blazepose", "sd15", "sd15-controlnet-openpose"), tmp_path)
