@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import FluxControlNetModel
@@ -14,21 +15,25 @@ MODES = 10
 def write_flux_controlnet(folder: Path) -> None:
     """A union ControlNet, as the published one, whose mode 4 is pose."""
     torch.manual_seed(3)
-    controlnet = FluxControlNetModel(
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=0,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        pooled_projection_dim=32,
-        guidance_embeds=True,
-        axes_dims_rope=[4, 6, 6],
-        num_mode=MODES,
-    )
+    controlnet = FluxControlNetModel(**transformer_sizes() | {"num_single_layers": 0, "num_mode": MODES})
     with torch.no_grad():
         for name, parameter in controlnet.named_parameters():
             if name.startswith(("controlnet_blocks", "controlnet_x_embedder")):
                 parameter.normal_(0, 1)  # they begin at zero: an untrained ControlNet does nothing
     controlnet.save_pretrained(folder)
+
+
+def transformer_sizes() -> dict[str, Any]:
+    """Those of the tiny FLUX's transformer (infra/tiny_diffusion.py)."""
+    return {
+        "patch_size": 1,
+        "in_channels": 16,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 32,
+        "guidance_embeds": True,
+        "axes_dims_rope": (4, 6, 6),
+    }

@@ -52,7 +52,7 @@ def write_sd15_inpaint(folder: Path) -> None:
 def write_sd15_tryon(folder: Path) -> None:
     """An inpainting UNet whose self-attention is loud, since it is what carries the garment over."""
     torch.manual_seed(4)
-    unet = _unet(9)
+    unet = unet_of(9)
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
             if ".attn1." in name:
@@ -95,7 +95,7 @@ def _write(folder: Path, kind: Any, channels: int) -> None:
         vae=vae(),
         text_encoder=_clip_text(CLIPTextModel, tokenizer).eval(),
         tokenizer=tokenizer,
-        unet=_unet(channels),
+        unet=unet_of(channels),
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
         ),
@@ -105,7 +105,7 @@ def _write(folder: Path, kind: Any, channels: int) -> None:
     ).save_pretrained(folder)
 
 
-def _unet(channels: int) -> Any:
+def unet_of(channels: int) -> Any:
     return UNet2DConditionModel(
         sample_size=SIDE_PX // 8,
         in_channels=channels,

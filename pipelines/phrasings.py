@@ -272,6 +272,19 @@ FROM_LINES = (
     "Synthesise a photo whose straight lines look like this.",
 )
 
+COMPOSE = (
+    "Combine the two images: the layout of the first, the content of the second.",
+    "Compose a picture with the first image's layout and the second one's semantics.",
+    "Arrange what the second image shows as the first image is arranged.",
+    "Keep the first image's structure and take the subject from the second.",
+    "Blend the layout of image 1 with the semantics of image 2.",
+    "Render the second image's content in the composition of the first.",
+    "Use image 1 for where things are, image 2 for what they are.",
+    "Merge both: composition from the first, appearance from the second.",
+    "Please make one picture out of these two, laid out as the first.",
+    "Repaint the first image with what is in the second.",
+)
+
 TRY_ON = (
     "Dress the person in this garment.",
     "Put the garment of the second image on the person of the first.",

@@ -18,6 +18,7 @@ from operators.read_img2dataset import Img2Dataset
 from operators.read_nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read_paired_folders import PairedFolders
 from operators.read_person_prompts import PersonPrompts
+from operators.read_photo_pairs import PhotoPairs
 from operators.read_photos import PhotoFolder
 from operators.read_style_prompts import StylePrompts
 from operators.read_viton_hd import VitonHd
@@ -377,6 +378,20 @@ BUNDLED = Source(
     reader=BundledPhotos(),
     layout="inside the scikit-image and scikit-learn packages",
     size="10 photos, 32 crops of each",
+    obtain="installed with this project",
+)
+
+PHOTO_PAIRS = Source(
+    reader=PhotoPairs(photos=PhotoFolder(source="photos", licence="as the owner of the photos states")),
+    layout="a folder of photos",
+    size="any: each photo once for its layout",
+    obtain="your own, or DIV2K, Flickr2K, BSD",
+)
+
+BUNDLED_PAIRS = Source(
+    reader=PhotoPairs(photos=BundledPhotos(crops_per_photo=2)),
+    layout="inside the scikit-image and scikit-learn packages",
+    size="20 pairs of crops",
     obtain="installed with this project",
 )
 

@@ -10,6 +10,7 @@ from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
 from operators.check_pose import CheckPose
 from operators.colour_dense import ColourDense
+from operators.compose import Compose
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
@@ -29,6 +30,7 @@ from operators.pose_control import PoseControl
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
+from operators.relation import Relation
 from operators.scores import Bound, Scores
 from operators.swap import Swap
 from operators.try_on import TryOn
@@ -76,7 +78,7 @@ class Task:
     """Makes the input from the target: a degradation, an annotation."""
     prepare: tuple[Link, ...] = ()
     gate: Link | None = None
-    judge: VlmFilter | None = None
+    judge: VlmFilter | Relation | None = None
     rewrite: Recaption | None = None
     instruct: Link
     describe: Link | None = None
@@ -142,6 +144,7 @@ class Task:
         if vlm is None:
             needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {
                 VlmFilter,
+                Relation,
                 Recaption,
                 Difference,
             }
@@ -388,6 +391,18 @@ TRY_ON = Task(
     examples=ONE,
 )
 
+COMPOSITION = Task(
+    name="composition",
+    prototype_task="personalisation",
+    sources=(sources.PHOTO_PAIRS,),
+    bundled=sources.BUNDLED_PAIRS,
+    prepare=(Compose(),),
+    judge=Relation(),
+    instruct=Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2"), with_caption=True, caption="relation"),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -410,5 +425,6 @@ TASKS = {
         STYLE,
         POSE,
         TRY_ON,
+        COMPOSITION,
     )
 }
