@@ -51,6 +51,10 @@ _CONSTANT = 20.0
 
 
 def write_flux(folder: Path) -> None:
+    flux_pipeline().save_pretrained(folder)
+
+
+def flux_pipeline() -> Any:
     """Pictures of SIDE_PX, which its VAE's config names, as FLUX.1's names 1,024."""
     torch.manual_seed(0)
     tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer(64)
@@ -82,7 +86,7 @@ def write_flux(folder: Path) -> None:
         # Each latent channel is to move a colour by as much as the picture can take.
         _standardise(vae.decoder.conv_out, lambda: vae.decode(torch.randn(4, 4, 16, 16) / 0.3611), 0.4)
         transformer.proj_out.weight.mul_(4)
-    pipe = FluxPipeline(
+    return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=vae,
         text_encoder=_clip_text(CLIPTextModel, tokenizer),
@@ -93,7 +97,6 @@ def write_flux(folder: Path) -> None:
         tokenizer_2=tokenizer_2,
         transformer=transformer,
     )
-    pipe.save_pretrained(folder)
 
 
 def write_cascade(prior_folder: Path, decoder_folder: Path) -> None:

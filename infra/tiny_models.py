@@ -17,7 +17,7 @@ from torch.nn import functional
 from infra.blazepose import fetch_blazepose
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
-from infra.tiny_flux import write_flux_controlnet
+from infra.tiny_flux import write_flux_controlnet, write_flux_fill
 from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
 from infra.tiny_qwen2_vl import write_qwen2_vl
 from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
@@ -104,6 +104,7 @@ def main() -> None:
         ("sd15-ip-adapter", write_sd15_ip_adapter),
         ("flux-ip-adapter", write_flux_ip_adapter),
         ("flux-ip-adapter-image-encoder", write_image_encoder),
+        ("flux-fill", write_flux_fill),
         ("blazepose", fetch_blazepose),
     ):
         write(folder / role)

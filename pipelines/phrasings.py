@@ -285,6 +285,19 @@ COMPOSE = (
     "Repaint the first image with what is in the second.",
 )
 
+IMITATE = (
+    "Fill in the grey parts of the first image after the second.",
+    "Complete the masked image; the reference shows what is missing.",
+    "Restore the holes, imitating the reference image.",
+    "Use the second image to repaint what is masked in the first.",
+    "Look at the reference and finish this picture.",
+    "The second image shows the same thing: fill the gaps with it.",
+    "Replace the grey cells by what the reference suggests.",
+    "Imitate the reference inside the masked regions.",
+    "Please complete the first image with the help of the second.",
+    "Make the first image whole again, guided by the other view.",
+)
+
 TRY_ON = (
     "Dress the person in this garment.",
     "Put the garment of the second image on the person of the first.",

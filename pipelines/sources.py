@@ -395,6 +395,17 @@ BUNDLED_PAIRS = Source(
     obtain="installed with this project",
 )
 
+FRAMES = Source(
+    reader=PhotoPairs(
+        photos=PhotoFolder(source="frames of clips", licence="as the owner of the clips states", folders=("frames",)),
+        roles=("target", "reference"),
+        within_folder=True,
+    ),
+    layout="frames/<clip>/<frame>",
+    size="any: each frame once, with another one of its clip",
+    obtain="your own clips, cut into frames some tenths of a second apart",
+)
+
 BUNDLED_STEREO = Source(
     reader=BundledStereo(),
     layout="inside the scikit-image package",

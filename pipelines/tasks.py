@@ -10,6 +10,7 @@ from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
 from operators.check_pose import CheckPose
 from operators.colour_dense import ColourDense
+from operators.complete import Complete
 from operators.compose import Compose
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
@@ -21,6 +22,7 @@ from operators.estimate_pose import EstimatePose
 from operators.flux import Flux
 from operators.gate import Gate
 from operators.hold_out import DropExamples
+from operators.imitate import Imitate
 from operators.instruct import Instruct
 from operators.instruct_source import Caption, EditInstruction
 from operators.make_person import MakePerson
@@ -403,6 +405,25 @@ COMPOSITION = Task(
     pairs_per_shard=64,
 )
 
+MIMICBRUSH = Task(
+    name="mimicbrush",
+    prototype_task="personalisation",
+    sources=(sources.FRAMES, sources.PHOTOS),
+    bundled=sources.BUNDLED,
+    prepare=(
+        Imitate(),
+        Complete(),
+        # Ours: something was filled in, and something was there to go by; what was filled in is no plain surface.
+        Scores(
+            measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
+            bounds=(Bound(score="changed_area", low=0.02, high=0.95), Bound(score="sharpness", low=5.0, high=1e6)),
+        ),
+    ),
+    gate=Gate(),
+    instruct=Instruct(forward=phrasings.IMITATE, inputs=("input", "reference")),
+    examples=ONE,
+)
+
 TASKS = {
     task.name: task
     for task in (
@@ -426,5 +447,6 @@ TASKS = {
         POSE,
         TRY_ON,
         COMPOSITION,
+        MIMICBRUSH,
     )
 }

@@ -30,7 +30,7 @@ def test_each_photo_once_with_another_one(tmp_path: Path) -> None:
         }
         assert (pair.licence, pair.group) == ("mine", first)
     assert len({pair.key for pair in pairs}) == len(pairs)
-    assert reader.suffixes(items) == {"input1": "jpg", "input2": "jpg", "target": "png"}
+    assert reader.suffixes(items) == {"input1": "jpg", "input2": "jpg"}
 
 
 def test_crops_come_from_two_photos() -> None:
