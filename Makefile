@@ -12,7 +12,7 @@ CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style pose tryon composition mimicbrush
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style pose tryon composition mimicbrush editing
 NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data

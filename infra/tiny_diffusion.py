@@ -50,12 +50,8 @@ _CONSTANT = 20.0
 """Far above an input's values, which are about 1."""
 
 
-def write_flux(folder: Path) -> None:
-    flux_pipeline().save_pretrained(folder)
-
-
-def flux_pipeline() -> Any:
-    """Pictures of SIDE_PX, which its VAE's config names, as FLUX.1's names 1,024."""
+def write_flux(folder: Path, kind: Any = FluxPipeline) -> None:
+    """Pictures of SIDE_PX, which its VAE's config names, as FLUX.1's names 1,024. `kind` may be FluxKontextPipeline."""
     torch.manual_seed(0)
     tokenizer, tokenizer_2 = clip_tokenizer(), t5_tokenizer(64)
     vae = AutoencoderKL(
@@ -86,7 +82,10 @@ def flux_pipeline() -> Any:
         # Each latent channel is to move a colour by as much as the picture can take.
         _standardise(vae.decoder.conv_out, lambda: vae.decode(torch.randn(4, 4, 16, 16) / 0.3611), 0.4)
         transformer.proj_out.weight.mul_(4)
-    return FluxPipeline(
+        # So that the prompt is seen, and not only the seed.
+        transformer.context_embedder.weight.mul_(8)
+        transformer.time_text_embed.text_embedder.linear_1.weight.mul_(8)
+    pipe = kind(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=vae,
         text_encoder=_clip_text(CLIPTextModel, tokenizer),
@@ -97,6 +96,7 @@ def flux_pipeline() -> Any:
         tokenizer_2=tokenizer_2,
         transformer=transformer,
     )
+    pipe.save_pretrained(folder)
 
 
 def write_cascade(prior_folder: Path, decoder_folder: Path) -> None:

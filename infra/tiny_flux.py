@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import FluxControlNetModel, FluxFillPipeline, FluxTransformer2DModel
 
-from infra.tiny_diffusion import flux_pipeline
+from infra.tiny_diffusion import write_flux
 
 MODES = 10
 """Of a union ControlNet: num_mode of https://huggingface.co/Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro."""
@@ -27,13 +27,12 @@ def write_flux_controlnet(folder: Path) -> None:
 
 def write_flux_fill(folder: Path) -> None:
     """The tiny FLUX with a transformer that also takes the masked picture's latents (16) and the mask (64 x 4)."""
-    pipe = flux_pipeline()
+    write_flux(folder)
     torch.manual_seed(8)
     transformer = FluxTransformer2DModel(**transformer_sizes() | {"in_channels": 16 + 16 + 256, "out_channels": 16})
     with torch.no_grad():
         transformer.proj_out.weight.mul_(4)
-    parts = {name: part for name, part in pipe.components.items() if name not in ("image_encoder", "feature_extractor")}
-    FluxFillPipeline(**parts | {"transformer": transformer}).save_pretrained(folder)
+    FluxFillPipeline.from_pretrained(folder, transformer=transformer).save_pretrained(folder)
 
 
 def transformer_sizes() -> dict[str, Any]:

@@ -11,10 +11,12 @@ import warnings
 from pathlib import Path
 
 import torch
+from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
 from infra.blazepose import fetch_blazepose
+from infra.tiny_chameleon import write_chameleon
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_flux import write_flux_controlnet, write_flux_fill
@@ -89,6 +91,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     write_annotators(folder)
     write_flux(folder / "flux")
+    write_flux(folder / "flux-kontext", FluxKontextPipeline)
     write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
     for role, write in (
         ("csd", write_csd),
@@ -109,6 +112,7 @@ def main() -> None:
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")
+    write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

@@ -43,15 +43,6 @@ def read_columns(dataset: Dataset, name: str, columns: list[str]) -> pa.Table:
         return pq.ParquetFile(file).read(columns)
 
 
-def has_contexts(dataset: Dataset, method: str) -> bool:
-    """Whether every context in the dataset was chosen by this method, and every part has some."""
-    for name, _ in dataset.commits():
-        methods = pc.unique(read_columns(dataset, name, ["context_method"])["context_method"].drop_null()).to_pylist()
-        if methods != [method]:
-            return False
-    return True
-
-
 def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
     """Make these the contexts of a unit's rows; return what its manifest then records.
 

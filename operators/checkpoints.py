@@ -239,7 +239,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             classes=("LPIPS",),
             gpu_gib=0.1,
             obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
-            tasks=("style", "editing"),
+            tasks=(),
         ),
         Checkpoint(
             role="aesthetic",
@@ -250,7 +250,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             gpu_gib=0.1,
             obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
             "in MODELS/aesthetic, beside timm/vit_large_patch14_clip_224.openai in MODELS/aesthetic/ViT-L-14",
-            tasks=("style", "editing"),
+            tasks=(),
         ),
         Checkpoint(
             role="blazepose",

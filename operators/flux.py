@@ -20,8 +20,8 @@ class Flux:
     """Adds one picture for each of `prompts`: (role of the image, name of the text that is its prompt).
 
     Square, of the side that the checkpoint's VAE was trained at (its config's sample_size; 1,024 px for FLUX.1). One
-    picture at a time, so that it has the same bytes whatever is made beside it; 12 billion parameters keep a GPU busy
-    with one. Rejects: out_of_memory.
+    picture at a time, so that it has the same bytes whatever is made beside it: on a CPU, a picture of the tiny
+    checkpoint differed by 2e-6, in one byte, between batches of one and two (measured). Rejects: out_of_memory.
     """
 
     name: ClassVar[str] = "flux"

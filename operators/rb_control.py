@@ -98,7 +98,7 @@ def controlled(x0: torch.Tensor, cost: Cost, rate: float, iterations: int) -> to
         optimiser = torch.optim.Adam([z0], lr=rate)
         for _ in range(iterations):
             optimiser.zero_grad()
-            cost(z0, x0).backward()  # type: ignore[no-untyped-call]
+            cost(z0, x0).backward()
             optimiser.step()
     return z0.detach()
 

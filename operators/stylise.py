@@ -32,9 +32,9 @@ def stylise(
 ) -> Pixels:
     """A picture of what the prompt says in the style of an image; of another image's content too, if one is given.
 
-    `style` and `content` are H x W x 3; the result has `size_px` (height, width), multiples of 32. `aggregate` says
-    whether the references go into stage C's attention too; without it and with `sampling.iterations` 0 this is Stable
-    Cascade alone.
+    `style` and `content` are H x W x 3; the result has `size_px` (height, width), if they are multiples of 128.
+    `aggregate` says whether the references go into stage C's attention too; without it and with `sampling.iterations` 0
+    this is Stable Cascade alone.
     """
     device = csd.style.device
     prior = cascade.prior

@@ -100,10 +100,10 @@ class Vlm:
             name, revision = checkpoints.identity(folder, "qwen2-vl")
             return cls(model=name, revision=revision, url_or_folder=folder, **limits)
         parts = urlsplit(vlm)
+        if "@" in vlm or parts.query:
+            raise ValueError("VLM: a URL with a key or password in it would be logged; put it into OPENAI_API_KEY")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"VLM={vlm} is neither {LOCAL} nor a URL such as http://localhost:8000/v1")
-        if "@" in parts.netloc or parts.query:
-            raise ValueError("VLM: a URL with a key or password in it would be logged; put it into OPENAI_API_KEY")
         if not model:
             raise ValueError("VLM_MODEL is not set: the name of the model, as the server at VLM knows it")
         return cls(model=model, url_or_folder=vlm.rstrip("/"), **limits)

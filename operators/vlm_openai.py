@@ -2,6 +2,9 @@
 
 The key comes from OPENAI_API_KEY alone (any value, or none, for a server that asks for none) and gets into no message:
 what servers say of a refused key, some with the key in it, is not repeated.
+
+What cannot be known here: a server may have finished, and charge for, a request whose answer was lost on the way or
+came after the time-out. Give it time enough.
 """
 
 from __future__ import annotations

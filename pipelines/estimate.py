@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from manifests.schema import Direction, Kind, Pair, Reject, seed_for
 from operators.base import Reader
 from operators.difference import Difference
+from operators.read_img2dataset import Img2Dataset
 from operators.showing import tokens_in
 from operators.vlm import Asks, Request
 from pipelines.chain import make_pairs
@@ -36,6 +37,8 @@ class Estimate:
     """Examples of the sampled pairs."""
     missing: Mapping[tuple[Direction, Kind], int]
     """Examples that the sampled pairs should have and do not get in this run."""
+    left_out: Mapping[str, int]
+    """Entries of the source that are no items by its own account, by reason."""
     calls: int = 0
     """Of a vision-language model, at most, for the sampled pairs."""
     tokens_in: float = 0.0
@@ -81,6 +84,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         calls=len(requests),
         tokens_in=sum(tokens_in(request) for request in requests),
         tokens_out=sum(request.max_tokens for request in requests),
+        left_out=reader.left_out(reader.listing()) if isinstance(reader, Img2Dataset) else {},
     )
 
 
@@ -97,6 +101,7 @@ def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Pric
     console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
+        **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},
         "pairs": f"about {estimated.pairs:,} ({estimated.kept} of {estimated.sampled} sampled items were kept)",
         "examples": f"about {estimated.extrapolated(estimated.examples):,}",
         **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},

@@ -36,7 +36,7 @@ from pipelines.estimate import estimate
 from pipelines.forecast import Forecast, print_forecast
 from pipelines.locate import check, locate
 from pipelines.options import add_vlm_options, prices_of, vlm_of
-from pipelines.plan import make_job
+from pipelines.plan import counted, make_job
 from pipelines.recipe import FULL_8M, Entry
 from pipelines.report import console
 from pipelines.run import anchored, make_dataset
@@ -73,7 +73,7 @@ def _ready(options: argparse.Namespace) -> Iterator[tuple[Entry, Task, Reader]]:
             console.print(f"{entry.task}: not built yet", highlight=False)
             continue
         try:
-            reader = _reader(task, options.data_root)
+            reader = _reader(task, entry, options.data_root)
             if reader is not None:
                 yield entry, _shaped(task.bound(options.models), options), reader
                 continue
@@ -83,7 +83,10 @@ def _ready(options: argparse.Namespace) -> Iterator[tuple[Entry, Task, Reader]]:
         console.print(f"{entry.task}: left out, {reason}", highlight=False, soft_wrap=True)
 
 
-def _reader(task: Task, data_root: str) -> Reader | None:
+def _reader(task: Task, entry: Entry, data_root: str) -> Reader | None:
+    """What a task reads below the data root; a recipe of prompts begins with as many candidates as the table counts."""
+    if not task.sources and task.bundled:
+        return counted(task.bundled.reader, entry.pairs)
     store = Store(data_root)
     for folder in dict.fromkeys(source.folder for source in task.sources if source.folder):
         if store.exists(folder):

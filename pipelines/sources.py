@@ -11,16 +11,12 @@ from dataclasses import dataclass, replace
 
 from operators.base import Reader
 from operators.read_bundled import BundledPhotos
-from operators.read_bundled_person import BundledPerson
 from operators.read_bundled_stereo import BundledStereo
 from operators.read_hub_parquet import HubParquet
 from operators.read_img2dataset import Img2Dataset
 from operators.read_nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read_paired_folders import PairedFolders
-from operators.read_person_prompts import PersonPrompts
-from operators.read_photo_pairs import PhotoPairs
 from operators.read_photos import PhotoFolder
-from operators.read_style_prompts import StylePrompts
 from operators.read_viton_hd import VitonHd
 
 
@@ -381,73 +377,11 @@ BUNDLED = Source(
     obtain="installed with this project",
 )
 
-PHOTO_PAIRS = Source(
-    reader=PhotoPairs(photos=PhotoFolder(source="photos", licence="as the owner of the photos states")),
-    layout="a folder of photos",
-    size="any: each photo once for its layout",
-    obtain="your own, or DIV2K, Flickr2K, BSD",
-)
-
-BUNDLED_PAIRS = Source(
-    reader=PhotoPairs(photos=BundledPhotos(crops_per_photo=2)),
-    layout="inside the scikit-image and scikit-learn packages",
-    size="20 pairs of crops",
-    obtain="installed with this project",
-)
-
-FRAMES = Source(
-    reader=PhotoPairs(
-        photos=PhotoFolder(source="frames of clips", licence="as the owner of the clips states", folders=("frames",)),
-        roles=("target", "reference"),
-        within_folder=True,
-    ),
-    layout="frames/<clip>/<frame>",
-    size="any: each frame once, with another one of its clip",
-    obtain="your own clips, cut into frames some tenths of a second apart",
-)
-
 BUNDLED_STEREO = Source(
     reader=BundledStereo(),
     layout="inside the scikit-image package",
     size="64 crops of one photo with measured depth",
     obtain="installed with this project",
-)
-
-BUNDLED_TRY_ON = Source(
-    reader=BundledPerson(),
-    layout="inside the scikit-image package",
-    size="8 textures for an astronaut's suit",
-    obtain="installed with this project",
-)
-
-BUNDLED_PERSON = Source(
-    reader=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=16, side_px=400),
-    layout="inside the scikit-image package",
-    size="16 crops of the photo of an astronaut",
-    obtain="installed with this project",
-)
-
-PEOPLE = Source(
-    reader=PhotoFolder(source="photos of people", licence="as the owner of the photos states"),
-    layout="a folder of photos, each of one person",
-    size="any",
-    obtain="your own",
-)
-
-PERSON_PROMPTS = Source(
-    # Tab. 7: 10K pairs
-    reader=PersonPrompts(),
-    layout="none: prompts from which models make the pictures",
-    size="600 candidate pairs, or COUNT",
-    obtain="made by Stable Diffusion 1.5 or FLUX.1 and a ControlNet: MODELS",
-)
-
-STYLE_PROMPTS = Source(
-    # Tab. 7: 10K pairs are kept
-    reader=StylePrompts(),
-    layout="none: prompts from which models make the pictures",
-    size="192 candidate pairs, or COUNT",
-    obtain="made by FLUX.1 and Stable Cascade: MODELS",
 )
 
 # fmt: off

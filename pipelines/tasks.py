@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
+from operators.best_edit import BestEdit
 from operators.check_pose import CheckPose
 from operators.colour_dense import ColourDense
 from operators.complete import Complete
@@ -29,6 +30,7 @@ from operators.make_person import MakePerson
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
 from operators.pose_control import PoseControl
+from operators.propose_edit import ProposeEdit
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
@@ -38,7 +40,7 @@ from operators.swap import Swap
 from operators.try_on import TryOn
 from operators.vlm import Asks, Vlm
 from operators.vlm_filter import VlmFilter
-from pipelines import phrasings, sources
+from pipelines import phrasings, prompt_sources, sources
 from pipelines.sources import Source
 
 Bindable = TypeVar("Bindable")
@@ -53,7 +55,6 @@ FOUR: tuple[tuple[Direction, Kind], ...] = (
 
 TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
 """Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
-
 
 ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
 """Tab. 7: without augmentation."""
@@ -348,12 +349,12 @@ STYLE = Task(
     name="style",
     prototype_task="personalisation",
     sources=(),
-    bundled=sources.STYLE_PROMPTS,
+    bundled=prompt_sources.STYLE_PROMPTS,
     prepare=(
         Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
         RbModulation(),
         Scores(
-            measures=("style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness"),
+            measures=("style", "style_gain", "clip_image", "dino", "ssim", "sharpness"),
             # Ours. The style must have come nearer, and the picture must be neither the base nor unrelated to it:
             # CLIP ViT-B/32's cosine of two unrelated photos is about 0.5.
             bounds=(
@@ -372,9 +373,9 @@ STYLE = Task(
 POSE = Task(
     name="pose",
     prototype_task="personalisation",
-    sources=(sources.PEOPLE,),
-    bundled=sources.BUNDLED_PERSON,
-    prompted=sources.PERSON_PROMPTS,
+    sources=(prompt_sources.PEOPLE,),
+    bundled=prompt_sources.BUNDLED_PERSON,
+    prompted=prompt_sources.PERSON_PROMPTS,
     # A photo comes as the target of what is to be made from it; here it is where one starts.
     prepare=(Swap(), MakePerson(), EstimatePose(), PoseControl(instructions=phrasings.POSE)),
     gate=CheckPose(),
@@ -387,7 +388,7 @@ TRY_ON = Task(
     name="tryon",
     prototype_task="personalisation",
     sources=(sources.VITON_HD,),
-    bundled=sources.BUNDLED_TRY_ON,
+    bundled=prompt_sources.BUNDLED_TRY_ON,
     prepare=(TryOn(),),
     instruct=Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
     examples=ONE,
@@ -396,8 +397,8 @@ TRY_ON = Task(
 COMPOSITION = Task(
     name="composition",
     prototype_task="personalisation",
-    sources=(sources.PHOTO_PAIRS,),
-    bundled=sources.BUNDLED_PAIRS,
+    sources=(prompt_sources.PHOTO_PAIRS,),
+    bundled=prompt_sources.BUNDLED_PAIRS,
     prepare=(Compose(),),
     judge=Relation(),
     instruct=Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2"), with_caption=True, caption="relation"),
@@ -408,7 +409,7 @@ COMPOSITION = Task(
 MIMICBRUSH = Task(
     name="mimicbrush",
     prototype_task="personalisation",
-    sources=(sources.FRAMES, sources.PHOTOS),
+    sources=(prompt_sources.FRAMES, sources.PHOTOS),
     bundled=sources.BUNDLED,
     prepare=(
         Imitate(),
@@ -422,6 +423,33 @@ MIMICBRUSH = Task(
     gate=Gate(),
     instruct=Instruct(forward=phrasings.IMITATE, inputs=("input", "reference")),
     examples=ONE,
+)
+
+EDITING = Task(
+    # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
+    name="editing",
+    prototype_task="editing",
+    sources=(sources.PHOTOS,),
+    bundled=sources.BUNDLED,
+    prepare=(
+        Swap(),
+        ProposeEdit(),
+        BestEdit(
+            scores=Scores(
+                measures=("clip_direction", "clip_text", "clip_image", "dino", "ssim", "changed_area"),
+                bounds=(
+                    Bound(score="clip_direction", low=0.2, high=1.0),
+                    Bound(score="clip_image", low=0.7, high=0.99),
+                    Bound(score="dino", low=0.3, high=0.99),
+                    Bound(score="ssim", low=0.1, high=0.97),
+                ),
+            ),
+        ),
+    ),
+    gate=Gate(),
+    instruct=EditInstruction(),
+    complete=Difference(),
+    context="raie",
 )
 
 TASKS = {
@@ -448,5 +476,6 @@ TASKS = {
         TRY_ON,
         COMPOSITION,
         MIMICBRUSH,
+        EDITING,
     )
 }

@@ -29,10 +29,10 @@ def run(command: list[str], env: Mapping[str, str] | None = None) -> subprocess.
 class Running:
     """A command in a process group of its own, of which nothing is left when the block ends."""
 
-    def __init__(self, command: list[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: list[str], env: Mapping[str, str] | None = None, folder: Path = ROOT) -> None:
         self.process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -28,10 +28,13 @@ def local_ray() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """MODELS with tiny checkpoints of what makes and measures pictures."""
+    from diffusers import FluxKontextPipeline
+
     from infra import tiny_clip, tiny_diffusion
 
     folder = tmp_path_factory.mktemp("tiny")
     tiny_diffusion.write_flux(folder / "flux")
+    tiny_diffusion.write_flux(folder / "flux-kontext", FluxKontextPipeline)
     tiny_diffusion.write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
     tiny_clip.write_csd(folder / "csd")
     tiny_clip.write_clip(folder / "clip")

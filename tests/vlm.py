@@ -55,9 +55,9 @@ class Server(ThreadingHTTPServer):
         self.most_at_once = 0
         self.started_s: list[float] = []
         self.lock = threading.Lock()
-        self.released = threading.Event()
+        self.closing = threading.Event()
         self._attempts: dict[str, int] = {}
-        self._at_once = 0
+        self.at_once = 0
 
     @property
     def url(self) -> str:
@@ -65,15 +65,15 @@ class Server(ThreadingHTTPServer):
 
     def begin(self, key: str) -> tuple[int, int]:
         with self.lock:
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
             self.started_s.append(time.monotonic())
             self._attempts[key] = self._attempts.get(key, -1) + 1
             return list(self._attempts).index(key), self._attempts[key]
 
     def end(self) -> None:
         with self.lock:
-            self._at_once -= 1
+            self.at_once -= 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Quiet: clients that were killed or lost patience have closed their end."""
@@ -130,13 +130,23 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "not json":
             self._send(200, b'{"choices": [', {"Content-Type": "application/json"})
         elif fault == "hang":
-            self.server.released.wait(30)
+            while not self.server.closing.wait(0.05) and not self._is_left():
+                pass
             self.close_connection = True
         else:
             linger = struct.pack("ii", 1, 0)  # closing then resets the connection
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
             self.close_connection = True
+
+    def _is_left(self) -> bool:
+        """Whether the client has closed its end: it has lost patience, or is dead."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _pass_on(self, body: bytes) -> None:
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)
@@ -175,7 +185,7 @@ def running(upstream: int | None = None) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.released.set()
+            server.closing.set()
             server.shutdown()
             thread.join()
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests import writer
-from manifests.contexts import Contexts, finish_rewriting, has_contexts, read_columns, write_contexts
+from manifests.contexts import Contexts, finish_rewriting, read_columns, write_contexts
 from manifests.dataset import Dataset
 from manifests.verify import verify
 from tests.datasets import sha256_by_file
@@ -48,15 +48,6 @@ def test_row_groups_and_checksums_stay(dataset: Dataset) -> None:
     write_contexts(dataset, NAME, there(dataset))
     groups = pq.ParquetFile(Path(dataset.url) / PART).metadata
     assert [groups.row_group(group).num_rows for group in range(groups.num_row_groups)] == [6, 6, 4]
-
-
-def test_has_contexts(dataset: Dataset) -> None:
-    assert has_contexts(dataset, "seeded")
-    write_contexts(dataset, NAME, there(dataset))
-    assert not has_contexts(dataset, "seeded") and not has_contexts(dataset, "retrieved")
-    for name, _ in list(dataset.commits()):
-        write_contexts(dataset, name, there(dataset, name))
-    assert has_contexts(dataset, "retrieved")
 
 
 def test_what_a_row_says_of_its_context_is_checked(tmp_path: Path) -> None:

@@ -77,6 +77,19 @@ def test_a_plan_is_taken_up_again(tmp_path: Path) -> None:
     assert (tmp_path / "plan.parquet").read_bytes() == before
 
 
+def test_a_difference_deep_in_a_config_is_named_and_short(tmp_path: Path) -> None:
+    dataset = Dataset(str(tmp_path))
+    configs = [
+        {"operators": [{"name": "gate"}, {"name": "ask", "prompt": {"id": 1, "text": text * 999}}]} for text in "ab"
+    ]
+    dataset.write_plan("derain", configs[0], "a" * 64, plan_table(cut([1])))
+    with pytest.raises(DatasetError) as caught:
+        dataset.write_plan("derain", configs[1], "b" * 64, plan_table(cut([1])))
+    message = str(caught.value)
+    assert "operators[1].prompt.text: 'aaa" in message and "gate" not in message
+    assert len(message) < 500
+
+
 def test_another_config_is_refused(tmp_path: Path) -> None:
     dataset = Dataset(str(tmp_path))
     table = plan_table(cut([1]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import tiny_qwen2_vl
 from infra.tiny_qwen2_vl import ANSWERS
 from manifests.schema import Pair
 from operators.checkpoints import identity
@@ -19,6 +20,7 @@ from operators.responses import Answer
 from operators.vlm import Request, Vlm, take_usage
 from operators.vlm_filter import VlmFilter
 from pipelines.tasks import FOUR
+from tests.datasets import sha256_by_file
 from tests.operators.asking import pair_with
 from tests.sources import jpeg
 
@@ -37,11 +39,20 @@ def test_it_is_on_disk_as_the_real_one_is(tiny_models: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
     assert AutoConfig.from_pretrained(folder).model_type == "qwen2_vl"
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    processor = AutoProcessor.from_pretrained(folder)
     tokens = "<|im_start|><|vision_start|><|image_pad|><|vision_end|><|im_end|>"
     assert len(processor.tokenizer(tokens)["input_ids"]) == 5
     assert processor.tokenizer.decode(processor.tokenizer("Grüße, 図")["input_ids"]) == "Grüße, 図"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 4 * 2**20
+
+
+def test_it_is_written_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fitted for two steps only, which take the same way as all."""
+    monkeypatch.setattr(tiny_qwen2_vl, "_STEPS", 2)
+    monkeypatch.setattr(tiny_qwen2_vl, "_BATCHES", 2)
+    for name in ("one", "other"):
+        tiny_qwen2_vl.write_qwen2_vl(tmp_path / name)
+    assert sha256_by_file(tmp_path / "one") == sha256_by_file(tmp_path / "other")
 
 
 def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:

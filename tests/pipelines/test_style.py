@@ -17,13 +17,15 @@ from operators.rb_modulation import RbModulation, Sampling
 from operators.read_bundled import BundledPhotos
 from operators.read_style_prompts import STYLES, StylePrompts
 from operators.scores import Bound, Scores
+from operators.vlm import Vlm
 from pipelines.chain import make_pairs
 from pipelines.plan import counted
 from pipelines.tasks import STYLE, Task
 from tests.datasets import Row, examples, make_dataset, rejects
+from tests.vlm import KEY, running
 
-MEASURED = {"style", "style_gain", "clip_image", "dino", "lpips", "aesthetic", "sharpness", "mean_abs_diff"}
-CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", "dino", "lpips", "aesthetic"}
+MEASURED = {"style", "style_gain", "clip_image", "dino", "ssim", "sharpness", "mean_abs_diff"}
+CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", "dino"}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,20 @@ def test_gates_reject_with_scores(task: Task, tmp_path: Path) -> None:
     found = rejects(dataset)
     assert {row["reason"] for row in found} == {"low_style_gain"}
     assert all(dict(row["scores"]).keys() >= {"style", "style_gain", "clip_image"} for row in found)
+
+
+def test_where_a_model_is_configured_both_of_its_answers_must_be_yes(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    everything = _bounded(task, Bound(score="clip_image", low=-1, high=1))
+    with running() as server:
+        server.answer = lambda text: f"Reasoning: So it is.\nAnswer: {'No' if 'Style exemplar' in text else 'Yes'}"
+        vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
+        dataset = make_dataset(tmp_path, None, task=everything.asking(vlm), reader=StylePrompts(count=2))
+    found = rejects(dataset)
+    assert [(row["operator"], row["reason"]) for row in found] == [("vlm_filter", "other_style")] * 2
+    assert all(dict(row["scores"]).items() >= {"same_content": 1, "same_style": 0}.items() for row in found)
 
 
 def test_a_pair_has_the_same_bytes_whatever_is_made_before_and_beside_it(task: Task) -> None:

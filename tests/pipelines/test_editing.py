@@ -1,0 +1,48 @@
+"""The editing task end to end: a served model proposes, a tiny FLUX.1 Kontext edits, scores choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests.verify import verify
+from operators.best_edit import BestEdit
+from operators.vlm import Vlm
+from pipelines.tasks import EDITING
+from tests.datasets import examples, make_dataset, rejects
+from tests.sources import write_photos
+from tests.vlm import KEY, running
+
+
+def test_without_a_model_to_propose_edits_it_says_so(tiny: str) -> None:
+    with pytest.raises(ValueError, match=r"^editing needs a vision-language model: set VLM and VLM_MODEL$"):
+        EDITING.bound(tiny).asking(None)
+
+
+def test_photos_become_edit_pairs_with_their_instruction(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    bound = EDITING.bound(tiny)
+    quick = tuple(
+        replace(link, candidates=2, steps=1, scores=replace(link.scores, bounds=()))
+        if isinstance(link, BestEdit)
+        else link
+        for link in bound.prepare
+    )
+    with running() as server:
+        server.answer = lambda text: "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat."
+        vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
+        task = replace(bound, prepare=quick, complete=None, context="seeded").asking(vlm)
+        dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 3, 64, 64), task=task)
+    assert [finding.message for finding in verify(dataset.url)] == []
+    assert rejects(dataset) == []
+    rows = [row for row in examples(dataset) if (row["direction"], row["kind"]) == ("forward", "generate")]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["instruction"] == "Add a hat."
+        assert dict(row["scores"]).keys() >= {"clip_direction", "clip_text", "clip_image", "dino", "ssim"}
+        models = {step["operator"]: step["model"] for step in row["steps"]}
+        assert models["propose_edit"] == "m" and models["best_edit"] == "flux-kontext"

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer
+
+from tests.datasets import make_dataset
+from tests.sources import photo, write_photos
+from xprompt_model.generate import main
+from xprompt_model.model import XPromptChameleon
+from xprompt_model.vqgan import VQGAN
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    """Three photos of different sizes, as files."""
+    names = [str(tmp_path / f"{name}.png") for name in "abc"]
+    for index, name in enumerate(names):
+        Image.fromarray(photo(index, 90 + index, 70)).save(name)
+    return names
+
+
+def test_an_image_from_an_example_and_an_image(
+    checkpoint: Path, tmp_path: Path, images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = images
+    asked = [
+        *("--model", str(checkpoint), "--context", first, second, "--context-instruction", "Remove the rain."),
+        *("--input", third, "--instruction", "Remove the rain."),
+    ]
+    main([*asked, "--out", str(tmp_path / "d.png"), "--seed", "0", "1"])
+    report = capsys.readouterr().err
+    assert "its X-Prompt embeddings are untrained" in report
+    found = re.search(r"example: (\d+) tokens in [\d.]+ s; keys and values ([\d.]+) MB, ([\d.]+) MB kept", report)
+    assert found and float(found[3]) < float(found[2])
+    assert report.count(" 16 tokens in ") == 2
+    pictures = [np.asarray(Image.open(tmp_path / f"d-{seed}.png")) for seed in (0, 1)]
+    assert pictures[0].shape == (64, 64, 3)
+    assert not np.array_equal(pictures[0], pictures[1])
+    main([*asked, "--out", str(tmp_path / "again.png"), "--seed", "1"])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), pictures[1])
+    main([*asked, "--out", str(tmp_path / "guided.png"), "--seed", "1", "--guidance", "3", "--top-k", "50"])
+    assert not np.array_equal(np.asarray(Image.open(tmp_path / "guided.png")), pictures[1])
+
+
+def test_an_image_from_text_alone(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = tmp_path / "trained"
+    XPromptChameleon.from_pretrained(checkpoint).save_pretrained(trained, source=checkpoint)
+    out = tmp_path / "d.png"
+    main(["--model", str(trained), "--instruction", "A red <eoss> cup.", "--out", str(out), "--temperature", "0"])
+    assert Image.open(out).size == (64, 64)
+    report = capsys.readouterr().err
+    assert "untrained" not in report and "example" not in report
+
+
+def test_a_description(checkpoint: Path, images: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        [
+            *("--model", str(checkpoint), "--describe", "--input", *images[:2], "--instruction", "What has changed?"),
+            *("--context", *images[1:], "--context-instruction", "What has changed?"),
+            *("--context-answer", "Rain has been added.", "--max-tokens", "9"),
+        ]
+    )
+    output = capsys.readouterr()
+    assert output.out.endswith("\n") and len(output.out) > 1
+    tokens = Tokenizer.from_file(str(checkpoint / "tokenizer.json")).encode("Rain has been added.").ids
+    blocks = 2 * (VQGAN.load(checkpoint).resolution_px // 16) ** 2
+    assert re.search(r"seed 0: \d tokens", output.err)
+    found = re.search(r"example: (\d+) tokens", output.err)
+    assert found and int(found[1]) > blocks + len(tokens) + 64
+
+
+def test_the_example_comes_from_a_dataset(
+    checkpoint: Path, tmp_path: Path, images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 4, 300, 280))
+    main(
+        [
+            *("--model", str(checkpoint), "--contexts-from", str(dataset.store.root), "--input", images[0]),
+            *("--instruction", "Let it rain in this picture.", "--out", str(tmp_path / "d.png")),
+        ]
+    )
+    report = capsys.readouterr().err
+    found = re.search(r"example: pair [0-9a-f]{32}, similarity (0\.\d+): (.*)\n", report)
+    assert found and float(found[1]) > 0.5 and "rain" in found[2].lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "d.png", "--context", "missing.png", "missing.png"], "missing.png cannot be read as an image"),
+        (["--out", "d.png", "--temperature", "-1"], "temperature and top-k are at least 0"),
+        (["--out", "d.png", "--contexts-from", "nowhere"], "nowhere is not a dataset directory"),
+    ],
+)
+def test_what_a_user_can_put_right_is_said_in_one_line(arguments: list[str], message: str, checkpoint: Path) -> None:
+    with pytest.raises(SystemExit, match=f"^error: .*{message}.*$"):
+        main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--out is needed, or --describe"),
+        (["--out", "d.png", "--context", "a.png", "--contexts-from", "data"], "exclude each other"),
+        (["--describe", "--context", "a.png"], "needs --context-answer"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--model", "model", "--instruction", "Add rain.", *arguments])
+    assert message in capsys.readouterr().err

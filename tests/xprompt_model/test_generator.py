@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
+from xprompt_model.generator import Generator
+from xprompt_model.layout import IE, TD, Document, Turn, build_context, build_prompt
+from xprompt_model.mask import dense_mask
+from xprompt_model.sampling import Sampling
+from xprompt_model.vocabulary import Ids
+
+WORDS = vocabulary()
+GREEDY = Sampling(temperature=0)
+
+
+@torch.no_grad()
+def next_logits(context: Turn | None, answer: Ids, *, causal: bool = False, instruction: Ids | None = None) -> Tensor:
+    """Logits after an answer's first tokens, by one pass over the whole document under the training mask."""
+    parts = [
+        build_context(context, WORDS, xp_tokens=XP_TOKENS),
+        build_prompt(text(0) if instruction is None else instruction, [picture(0)], WORDS),
+    ]
+    ids, segment = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "segment"))
+    whole = Document(
+        ids=np.concatenate((ids, answer)).astype(np.int64),
+        segment=np.concatenate((segment, np.full(len(answer), TD, np.int8))),
+        weight=np.zeros(len(ids) + len(answer), np.float32),
+    )
+    batch = batch_of(whole)
+    return MODEL.logits(MODEL(batch, dense_mask(batch, causal=causal))[-1])
+
+
+MODEL = small_model()
+
+
+@pytest.mark.parametrize("context", [turn(1), None], ids=["in context", "without"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_an_image_is_the_one_of_the_masked_document_token_by_token(context: Turn | None, causal: bool) -> None:
+    generator = Generator(MODEL)
+    found = generator.image(text(0), [picture(0)], generator.compress(context, keep_example=causal), GREEDY).ravel()
+    for place in range(16):
+        answer = np.array([WORDS.begin_image, *WORDS.image_ids[found[:place]]])
+        logits = next_logits(context, answer, causal=causal)
+        assert found[place] == logits[torch.from_numpy(WORDS.image_ids)].argmax()
+    assert len(np.unique(found)) > 3
+
+
+def test_a_text_is_the_one_of_the_masked_document_token_by_token() -> None:
+    generator = Generator(MODEL)
+    found = generator.text(text(0), [picture(0)], generator.compress(turn(1)), GREEDY, max_tokens=12)
+    barred = torch.from_numpy(WORDS.in_image_block).clone()
+    barred[[WORDS.begin_text, WORDS.pad, WORDS.separator]] = True
+    for place in range(12):
+        logits = next_logits(turn(1), found[:place])
+        assert found[place] == logits.masked_fill(barred, -torch.inf).argmax()
+    assert len(found) == 12
+
+
+def test_guidance_moves_away_from_what_no_instruction_gives() -> None:
+    generator = Generator(MODEL)
+    context = generator.compress(turn(1))
+    found = generator.image(text(0), [picture(0)], context, Sampling(temperature=0, guidance=3.0)).ravel()
+    for place in (0, 1, 7, 15):
+        answer = np.array([WORDS.begin_image, *WORDS.image_ids[found[:place]]])
+        with_it = next_logits(turn(1), answer)
+        without = next_logits(None, answer, instruction=np.array([], np.int64))
+        guided = without + 3 * (with_it - without)
+        assert found[place] == guided[torch.from_numpy(WORDS.image_ids)].argmax()
+    assert found.tolist() != generator.image(text(0), [picture(0)], context, GREEDY).ravel().tolist()
+
+
+def test_the_example_is_dropped_and_xp_stays() -> None:
+    generator = Generator(MODEL)
+    example = build_context(turn(1), WORDS, xp_tokens=XP_TOKENS)
+    config = MODEL.config
+    token_bytes = 2 * config.num_hidden_layers * config.hidden_size * 4
+    dropped, kept = generator.compress(turn(1)), generator.compress(turn(1), keep_example=True)
+    assert int((example.segment == IE).sum()) == len(example) - XP_TOKENS
+    assert (dropped.tokens, dropped.bytes_before, dropped.bytes_after) == (
+        len(example),
+        len(example) * token_bytes,
+        XP_TOKENS * token_bytes,
+    )
+    assert kept.bytes_after == kept.bytes_before == dropped.bytes_before
+    assert dropped.seconds > 0
+    greedy = [generator.image(text(0), [picture(0)], context, GREEDY).tolist() for context in (dropped, kept)]
+    assert greedy[0] != greedy[1]
+    other = generator.compress(turn(2))
+    assert generator.image(text(0), [picture(0)], other, GREEDY).tolist() != greedy[0], "the example is heeded"
+
+
+def test_images_and_texts_have_the_right_tokens_and_depend_on_the_seed() -> None:
+    generator = Generator(MODEL)
+    context = generator.compress(turn(1))
+    hot = [Sampling(temperature=5.0, seed=seed) for seed in (0, 0, 1)]
+    images = [generator.image(text(0), [picture(0)], context, sampling) for sampling in hot]
+    assert images[0].shape == (4, 4) and images[0].dtype == np.int64
+    assert images[0].min() >= 0 and images[0].max() < 256
+    assert images[0].tolist() == images[1].tolist() != images[2].tolist()
+    texts = [generator.text(text(0), [picture(0)], context, sampling, max_tokens=60) for sampling in hot]
+    assert texts[0].tolist() == texts[1].tolist() != texts[2].tolist()
+    assert max(map(len, texts)) == 60
+    barred = {*np.flatnonzero(WORDS.in_image_block), WORDS.begin_text, WORDS.pad, WORDS.separator, WORDS.end_text}
+    assert barred.isdisjoint(np.concatenate(texts))
+
+
+def test_a_text_ends_with_its_end_token() -> None:
+    model = small_model()
+    endless = Generator(model).text(text(0), [picture(0)], None, GREEDY, max_tokens=12).tolist()
+    last = endless[-1]
+    with torch.no_grad():
+        model.lm_head.weight[WORDS.end_text] = model.lm_head.weight[last]  # as likely, and of the two the first
+    found = Generator(model).text(text(0), [picture(0)], None, GREEDY, max_tokens=12).tolist()
+    assert found == endless[: endless.index(last)]
+    assert 0 < len(found) < 12
+
+
+def test_a_document_that_passes_the_window_is_refused() -> None:
+    generator = Generator(MODEL)
+    with pytest.raises(ValueError, match="tokens with the answer: the context window has 5,120"):
+        generator.text(text(0), [picture(0)], generator.compress(turn(1)), GREEDY, max_tokens=5_100)

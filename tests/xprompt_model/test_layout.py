@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.xprompt_model.small import XP_TOKENS, document, picture, text, turn, vocabulary
+from xprompt_model.layout import IE, TD, XP, Turn, build_context, build_document, build_prompt
+
+WORDS = vocabulary()
+
+
+def test_an_example_and_what_is_to_be_done() -> None:
+    task, context = turn(0), turn(1)
+    found = build_document(task, context, WORDS, xp_tokens=XP_TOKENS)
+    image = 16 + 2
+    example = [0, *text(1), *WORDS.image_block(context.inputs[0]), WORDS.separator, *WORDS.image_block(context.output)]
+    asked = [*text(0), *WORDS.image_block(task.inputs[0]), WORDS.separator]
+    answer = [*WORDS.image_block(task.output), WORDS.end_text]
+    assert found.ids.tolist() == [*example, *range(XP_TOKENS), *asked, *answer]
+    assert found.segment.tolist() == (
+        [IE] * (1 + 6 + image + 1 + image) + [XP] * XP_TOKENS + [TD] * (6 + image + 1 + image + 1)
+    )
+    assert found.weight.tolist() == [0] * (len(example) + XP_TOKENS + len(asked)) + [1] * len(answer)
+    assert [str(part.dtype) for part in (found.ids, found.segment, found.weight)] == ["int64", "int8", "float32"]
+
+
+def test_text_to_image_needs_no_example() -> None:
+    found = build_document(Turn(instruction=text(0), output=picture(0)), None, WORDS)
+    assert found.ids.tolist() == [
+        WORDS.begin_text,
+        *text(0),
+        WORDS.separator,
+        *WORDS.image_block(picture(0)),
+        WORDS.end_text,
+    ]
+    assert set(found.segment) == {TD}
+
+
+def test_a_description_is_text_after_two_images() -> None:
+    task = Turn(instruction=text(0), inputs=(picture(0), picture(1)), output=text(2, 9))
+    found = build_document(task, None, WORDS, text_weight=0.5, image_weight=3)
+    assert found.ids[-10:].tolist() == [*text(2, 9), WORDS.end_text]
+    assert found.weight.tolist() == [0] * (len(found) - 10) + [0.5] * 10
+
+
+def test_weights_reach_their_tokens_only() -> None:
+    found = document(image_weight=2.0, context_image_weight=0.25)
+    before_xp = int(np.argmax(found.segment == XP))
+    assert found.weight[before_xp - 18 : before_xp].tolist() == [0.25] * 18
+    assert found.weight[-19:].tolist() == [2.0] * 19
+    assert np.count_nonzero(found.weight) == 18 + 19
+    described = document(describe=True, context_image_weight=0.25)
+    assert np.count_nonzero(described.weight) == 9 + 1, "the example's answer is a text, which this weight is not for"
+
+
+def test_a_prompt_is_the_document_up_to_its_answer() -> None:
+    for context in (turn(1), None):
+        whole = build_document(turn(0), context, WORDS, xp_tokens=XP_TOKENS)
+        before = build_context(context, WORDS, xp_tokens=XP_TOKENS)
+        prompt = build_prompt(text(0), [picture(0)], WORDS)
+        ids = [*before.ids, *prompt.ids]
+        assert ids == whole.ids[: len(ids)].tolist()
+        assert [*before.segment, *prompt.segment] == whole.segment[: len(ids)].tolist()
+        assert np.flatnonzero(whole.weight)[0] == len(ids)
+
+
+def test_a_document_longer_than_the_window_is_refused() -> None:
+    rest = 5_120 - len(document())
+    longest = Turn(instruction=text(0, 6 + rest), inputs=(picture(0),), output=picture(100))
+    assert len(build_document(longest, turn(1), WORDS, xp_tokens=XP_TOKENS)) == 5_120
+    with pytest.raises(ValueError, match="a document of 5,121 tokens: the context window has 5,120"):
+        build_document(longest, turn(1), WORDS, xp_tokens=XP_TOKENS + 1)
+
+
+def test_codes_and_ids_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="the codebook has 256"):
+        build_document(Turn(instruction=text(0), output=picture(0) + 256), None, WORDS)
+    with pytest.raises(ValueError, match="image token 4 in a text"):
+        build_document(Turn(instruction=np.array([4]), output=picture(0)), None, WORDS)

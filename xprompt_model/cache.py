@@ -1,0 +1,43 @@
+"""The keys and values of tokens that have been run, from which those of an in-context example can be dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class KeyValues:
+    """Of all layers, [1, heads, n, head_dim] each. transformers' layers call `update`, of all a cache can do."""
+
+    def __init__(self) -> None:
+        self._layers: list[tuple[Tensor, Tensor]] = []
+
+    def __len__(self) -> int:
+        """Tokens held."""
+        return self._layers[0][0].shape[2] if self._layers else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all keys and values."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self._layers)
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, **_: Any) -> tuple[Tensor, Tensor]:
+        """Append a layer's new keys and values, and return all of them."""
+        if layer == len(self._layers):
+            self._layers.append((keys, values))
+        else:
+            old_keys, old_values = self._layers[layer]
+            self._layers[layer] = torch.cat((old_keys, keys), 2), torch.cat((old_values, values), 2)
+        return self._layers[layer]
+
+    def keep(self, tokens: Tensor) -> None:
+        """Drop all tokens but these, an int64 index [m]. Their memory is freed."""
+        self._layers = [(keys[:, :, tokens], values[:, :, tokens]) for keys, values in self._layers]
+
+    def fork(self) -> KeyValues:
+        """Another that goes on from here. Nothing is copied: tensors are never written to."""
+        forked = KeyValues()
+        forked._layers = list(self._layers)
+        return forked

@@ -1,0 +1,116 @@
+"""Reads and writes model directories in the format of facebook/chameleon-7b: config.json, weights as safetensors in one
+file or several with an index, and the tokenizers' files.
+
+Ours have one file more, `xprompt.safetensors`, which transformers does not look at. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import ChameleonConfig
+
+XP_KEY = "xp"
+XP_FILE = "xprompt.safetensors"
+VQ_PREFIX = "model.vqmodel."
+"""What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
+
+CONFIG_FILE = "config.json"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+def read_config(folder: Path | str) -> ChameleonConfig:
+    """The config of a model directory. Raises ValueError if it has none, or another model's."""
+    path = Path(folder) / CONFIG_FILE
+    config = _read_json(path)
+    if config.get("model_type") != ChameleonConfig.model_type:
+        raise ValueError(f"{path} is of a model {config.get('model_type')!r}, not {ChameleonConfig.model_type!r}")
+    return ChameleonConfig.from_dict(config)
+
+
+def read_checkpoint(folder: Path | str, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The weights of a model directory by name, less the VQ tokenizer's, plus `xp` if it has one.
+
+    Raises as `read_tensors`.
+    """
+    state = read_tensors(folder, lambda name: not name.startswith(VQ_PREFIX), device=device)
+    xp = Path(folder) / XP_FILE
+    if xp.is_file():
+        state |= _read_file(xp, lambda name: name == XP_KEY, device)
+        if XP_KEY not in state:
+            raise ValueError(f"{xp} has no {XP_KEY}")
+    return {name: tensor.to(dtype) for name, tensor in state.items()}
+
+
+def read_tensors(
+    folder: Path | str, wanted: Callable[[str], bool], *, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """The tensors of a model directory whose names are wanted. Raises ValueError if a file is missing or broken."""
+    folder = Path(folder)
+    names = [_WEIGHTS]
+    if not (folder / _WEIGHTS).is_file() and (folder / _INDEX).is_file():
+        names = sorted(set(_read_json(folder / _INDEX)["weight_map"].values()))
+    state: dict[str, Tensor] = {}
+    for name in names:
+        state |= _read_file(folder / Path(name).name, wanted, device)
+    return state
+
+
+def write_checkpoint(
+    folder: Path | str, state: dict[str, Tensor], config: ChameleonConfig, source: Path | str | None
+) -> None:
+    """Write a model directory; it appears under its name when it is complete.
+
+    `state` has the names of `XPromptChameleon`. From `source`, a model directory, come the VQ tokenizer's weights and
+    all files that are neither config nor weights. Raises ValueError if the folder exists or a source's file is broken.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise ValueError(f"{folder} exists: remove it, or write to another folder")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    metadata = {"format": "pt"}
+    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, metadata)
+    if source is not None:
+        for path in Path(source).iterdir():
+            if path.is_file() and path.suffix != ".safetensors" and path.name not in (CONFIG_FILE, _INDEX):
+                shutil.copy(path, partial / path.name)
+        state |= read_tensors(source, lambda name: name.startswith(VQ_PREFIX))
+    save_torch_state_dict(state, partial, metadata=metadata)
+    described = {**config.to_dict(), "architectures": ["ChameleonForConditionalGeneration"]}
+    (partial / CONFIG_FILE).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+    partial.rename(folder)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(
+            f"{path}: {error.strerror}: not a model directory in the format of facebook/chameleon-7b"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} does not hold an object")
+    return found
+
+
+def _read_file(path: Path, wanted: Callable[[str], bool], device: torch.device | str) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,113 @@
+"""Which token means what: read off a Chameleon checkpoint's `config.json`, whose `vocabulary_map` names every token.
+
+An image's code k is the token named `IMGIMG<k, its digits written A to J>Z`: transformers reads the names the same way
+(ChameleonImageVocabularyMapping). The separator between a prompt and its answer is `<reserved08706>`, as in Chameleon's
+own conversations. `config.bos_token_id` is not used: transformers' default, 1, is Chameleon's `<pad>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import ChameleonConfig, ChameleonVQVAEConfig
+
+Ids = NDArray[np.int64]
+"""Token ids, or an image's codes."""
+
+BEGIN_TEXT, PAD, END_TEXT = "<s>", "<pad>", "</s>"
+BEGIN_IMAGE, END_IMAGE = "<racm3:break>", "<eoss>"
+SEPARATOR = "<reserved08706>"
+
+_CODE_NAME = re.compile("IMGIMG([A-J]+)Z")
+_DIGITS = str.maketrans("ABCDEFGHIJ", "0123456789")
+
+
+def code_name(code: int) -> str:
+    """The name of an image code's token: 8,191 is IMGIMGIBJBZ."""
+    return f"IMGIMG{str(code).translate(str.maketrans('0123456789', 'ABCDEFGHIJ'))}Z"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vocabulary:
+    """The tokens that have a role. Everything else is text, or reserved."""
+
+    size: int
+    image_ids: Ids
+    """Image code -> token id, [K]."""
+    begin_image: int
+    end_image: int
+    separator: int
+    begin_text: int
+    end_text: int
+    pad: int
+    image_side_tokens: int
+    """An image is so many by so many codes: 32 at 512 px."""
+
+    @classmethod
+    def from_config(cls, config: ChameleonConfig) -> Vocabulary:
+        """Raises ValueError if the config has no vocabulary map, or lacks one of the tokens."""
+        names, vq = config.vocabulary_map, config.vq_config
+        if not names:
+            raise ValueError("the config has no vocabulary_map: it is not that of a converted Chameleon checkpoint")
+        assert isinstance(vq, ChameleonVQVAEConfig)
+        codes = {
+            int(found[1].translate(_DIGITS)): i for name, i in names.items() if (found := _CODE_NAME.fullmatch(name))
+        }
+        if not codes or sorted(codes) != list(range(len(codes))):
+            raise ValueError(f"the config's vocabulary_map names {len(codes)} image codes, not 0, 1, 2 ...")
+        if len(codes) != vq.num_embeddings:
+            raise ValueError(f"{len(codes)} image codes have tokens, the codebook has {vq.num_embeddings}")
+        roles = (BEGIN_IMAGE, END_IMAGE, SEPARATOR, BEGIN_TEXT, END_TEXT, PAD)
+        if missing := [name for name in roles if name not in names]:
+            raise ValueError(f"the config's vocabulary_map lacks {', '.join(missing)}")
+        begin_image, end_image, separator, begin_text, end_text, pad = (names[name] for name in roles)
+        return cls(
+            size=config.vocab_size,
+            image_ids=np.array([codes[code] for code in range(len(codes))], np.int64),
+            begin_image=begin_image,
+            end_image=end_image,
+            separator=separator,
+            begin_text=begin_text,
+            end_text=end_text,
+            pad=pad,
+            image_side_tokens=vq.resolution // 2 ** (len(vq.channel_multiplier) - 1),
+        )
+
+    @property
+    def image_tokens(self) -> int:
+        """Codes of one image, 1,024 at 512 px."""
+        return self.image_side_tokens**2
+
+    @cached_property
+    def in_image_block(self) -> NDArray[np.bool_]:
+        """Token id -> whether it belongs to an image block (a code, its begin or its end), [size]."""
+        mask = np.zeros(self.size, np.bool_)
+        mask[[*self.image_ids, self.begin_image, self.end_image]] = True
+        return mask
+
+    def image_block(self, codes: NDArray[np.integer]) -> Ids:
+        """An image's codes, [h, w] or flat in reading order, as tokens: begin, codes, end.
+
+        Raises ValueError if there are not as many codes as an image has, or one is not in the codebook.
+        """
+        if codes.size != self.image_tokens:
+            raise ValueError(
+                f"an image of {codes.size} codes: it has {self.image_side_tokens} x {self.image_side_tokens}"
+            )
+        if codes.min() < 0 or codes.max() >= len(self.image_ids):
+            raise ValueError(f"image codes {codes.min()} to {codes.max()}: the codebook has {len(self.image_ids)}")
+        return np.array([self.begin_image, *self.image_ids[codes.ravel()], self.end_image], np.int64)
+
+    def text(self, ids: Sequence[int] | NDArray[np.integer]) -> Ids:
+        """Text tokens, checked. Raises ValueError if one is outside the vocabulary or belongs to an image block."""
+        tokens = np.asarray(ids, np.int64).reshape(-1)
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.size):
+            raise ValueError(f"text tokens {tokens.min()} to {tokens.max()}: the vocabulary has {self.size}")
+        if self.in_image_block[tokens].any():
+            raise ValueError(f"image token {tokens[self.in_image_block[tokens]][0]} in a text")
+        return tokens
