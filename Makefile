@@ -12,7 +12,7 @@ CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
 # Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style editing
+MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style pose tryon composition mimicbrush editing
 NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
 
 OUT ?= data
@@ -23,6 +23,7 @@ data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
 models_option = $(if $(MODELS),--models "$(MODELS)")
 count_option = $(if $(COUNT),--count $(COUNT))
+generator_option = $(if $(GENERATOR),--generator $(GENERATOR))
 TINY := models/tiny
 TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
 # A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
@@ -55,19 +56,24 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(vlm_options)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option) $(vlm_options)
 
 .PHONY: plan
 plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(vlm_options)
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
 
+BLAZEPOSE := models/blazepose
+.PHONY: blazepose
+blazepose: $(MODELS_INSTALLED) ## fetch the small pose estimator's weights, 9 MB: [BLAZEPOSE=models/blazepose]
+	@$(BIN)/python -m infra.blazepose "$(BLAZEPOSE)"
+
 # Checkpoints of an older version of the code are made anew.
-$(TINY)/.made: $(wildcard infra/tiny_*.py) | $(MODELS_INSTALLED)
+$(TINY)/.made: $(wildcard infra/tiny_*.py) infra/blazepose.py | $(MODELS_INSTALLED)
 	@echo "Writing tiny random checkpoints into $(TINY) ..."
 	@$(BIN)/python -m infra.tiny_models $(TINY)
 	@touch $@

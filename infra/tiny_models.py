@@ -15,10 +15,14 @@ from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
+from infra.blazepose import fetch_blazepose
 from infra.tiny_chameleon import write_chameleon
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
+from infra.tiny_flux import write_flux_controlnet, write_flux_fill
+from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
 from infra.tiny_qwen2_vl import write_qwen2_vl
+from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.edges import WEIGHTS
 
 _MLSD_REACH_PX = 10.0
@@ -95,6 +99,16 @@ def main() -> None:
         ("dino", write_dino),
         ("lpips", write_lpips),
         ("aesthetic", write_aesthetic),
+        ("sd15", write_sd15),
+        ("sd15-controlnet-openpose", write_sd15_controlnet),
+        ("sd15-inpaint", write_sd15_inpaint),
+        ("sd15-tryon", write_sd15_tryon),
+        ("flux-controlnet-pose", write_flux_controlnet),
+        ("sd15-ip-adapter", write_sd15_ip_adapter),
+        ("flux-ip-adapter", write_flux_ip_adapter),
+        ("flux-ip-adapter-image-encoder", write_image_encoder),
+        ("flux-fill", write_flux_fill),
+        ("blazepose", fetch_blazepose),
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")

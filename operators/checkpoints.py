@@ -183,6 +183,17 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "mimicbrush",
             revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
         ),
+        Checkpoint(
+            role="sd15-tryon",
+            hub_id="",
+            revision="",
+            licence="that of who trained it",
+            classes=("UNet2DConditionModel",),
+            gpu_gib=1.7,
+            obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
+            "diffusers in MODELS/sd15-tryon (only pairs whose target is missing need it)",
+            tasks=("tryon",),
+        ),
         _hub(
             "stable-cascade-prior",
             "stabilityai/stable-cascade-prior",

@@ -19,15 +19,20 @@ class Instruct:
     version: ClassVar[int] = 1
     forward: tuple[str, ...]
     reverse: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("input",)
+    """Roles of the forward example's inputs."""
     with_caption: bool = False
     """Whether the forward instruction goes on with the source's caption, if it has one: a map alone leaves open what
     the image shows."""
+
+    caption: str = "caption"
+    """Name of the text that is the caption."""
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         forward = Example(
             direction="forward",
             kind="generate",
-            inputs=("input",),
+            inputs=self.inputs,
             output="target",
             instruction=self._forward(pair, seed),
         )
@@ -46,7 +51,7 @@ class Instruct:
 
     def _forward(self, pair: Pair, seed: int) -> str:
         phrase = pick(self.forward, seed, "forward")
-        caption = " ".join(pair.texts.get("caption", "").split()) if self.with_caption else ""
+        caption = " ".join(pair.texts.get(self.caption, "").split()) if self.with_caption else ""
         return f"{phrase} {caption}".rstrip()
 
 

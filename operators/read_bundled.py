@@ -43,6 +43,7 @@ class BundledPhotos:
     contiguous: ClassVar[bool] = False
     source: ClassVar[str] = "scikit-image and scikit-learn photos"
     licence: ClassVar[str] = "by photo: public domain, CC0-1.0 or CC-BY-2.0 (china.jpg, flower.jpg)"
+    photos: tuple[str, ...] = tuple(PHOTOS)
     crops_per_photo: int = 32
     side_px: int = 256
 
@@ -51,7 +52,7 @@ class BundledPhotos:
         return packages_root()
 
     def listing(self) -> Sequence[SourceFile]:
-        return packaged(PHOTOS)
+        return packaged(self.photos)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
         return self

@@ -13,6 +13,7 @@ from operators.read_photos import upright
 
 _PAIRS = "train_pairs.txt"
 _ROLES = ("person", "cloth", "target")
+_UNPAIRED_ROLES = ("person", "cloth", "mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,9 @@ class VitonHd:
 
     Each line names a person and, for the unpaired setting, another garment, which is not read: the garment of the
     photo has the photo's name, as the official loaders have it (https://github.com/sangyun884/HR-VITON).
+
+    With a `count` above that of the photos, further pairs are persons with other garments than their photo's, which
+    come without a target; their mask is that of agnostic-mask/.
     """
 
     version: ClassVar[int] = 1
@@ -31,6 +35,7 @@ class VitonHd:
     root: str = ""
     agnostic: tuple[str, ...] = ("agnostic-v3.2", "agnostic")
     """Names that releases have for the folder of persons without garment; the first that is there is read."""
+    count: int | None = None
     nested: tuple[str, ...] = ("", "VITON-HD", "zalando-hd-resized")
 
     def listing(self) -> Sequence[SourceFile]:
@@ -61,30 +66,42 @@ class VitonHd:
         wanted = tuple(f"train/{name}" for name in (agnostic, "cloth", "image"))
         by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith("train/")}
         lines = read_file(self.root, _PAIRS).decode("utf-8", "replace").splitlines()
-        for name in dict.fromkeys(line.split()[0] for line in lines if line.strip()):
+        names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+        stems = [posixpath.splitext(name)[0] for name in names]
+        for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):
+            # Each round gives every person the garment of one further along the list; the first, their own.
+            further, place = divmod(number, len(names))
+            cloth = (place + further) % len(names)
+            third = f"train/agnostic-mask/{stems[place]}_mask" if further else f"{wanted[2]}/{stems[place]}"
             # Names are looked up in the listing, endings aside: they lead nowhere else.
-            found = [by_stem.get(f"{folder}/{posixpath.splitext(name)[0]}") for folder in wanted]
+            paths = (f"{wanted[0]}/{stems[place]}", f"{wanted[1]}/{stems[cloth]}", third)
+            found = [by_stem.get(path) for path in paths]
             yield Item(
-                ref=name,
+                ref=f"{names[place]}+{names[cloth]}" if further else names[place],
                 files=tuple(file.path if file else "" for file in found),
+                index=further,
                 bytes=sum(file.bytes for file in found if file),
             )
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {role: commonest_ending(item.files[place] for item in items) for place, role in enumerate(_ROLES)}
+        own = [item for item in items if not item.index]
+        endings = {role: commonest_ending(item.files[place] for item in own) for place, role in enumerate(_ROLES)}
+        masks = [item.files[2] for item in items if item.index]
+        return {**endings, "mask": commonest_ending(masks)} if masks else endings
 
     def read(self, item: Item, task: str) -> Pair:
-        for role, path in zip(_ROLES, item.files, strict=True):
+        roles = _UNPAIRED_ROLES if item.index else _ROLES
+        for role, path in zip(roles, item.files, strict=True):
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no {role}")
         contents = [read_file(self.root, path) for path in item.files]
-        images, steps = zip(*map(upright, _ROLES, contents), strict=True)
+        images, steps = zip(*map(upright, roles, contents), strict=True)
         return Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
             images=images,
-            group=item.ref,
+            group=item.ref.partition("+")[0],
             steps=sum(steps, ()),
         )

@@ -24,7 +24,10 @@ def main() -> int:
             return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus))
         reader = find_reader(task, arguments.data)
         if arguments.count is not None:
-            reader = counted(reader, arguments.count)
+            prompted = None if arguments.data else task.prompted
+            reader = counted(prompted.reader if prompted else reader, arguments.count)
+        if arguments.generator:
+            task = task.painted_by(arguments.generator)
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)
         if arguments.command == "plan":
@@ -57,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--models", required=True, help="folder with the tokenizers, in chameleon/")
         else:
             command.add_argument("--data", help="root of the source (default: the bundled input)")
+            command.add_argument(
+                "--generator", choices=("sd15", "flux"), help="family, where a task has a choice of models"
+            )
             command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
             command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")

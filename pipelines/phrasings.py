@@ -272,6 +272,58 @@ FROM_LINES = (
     "Synthesise a photo whose straight lines look like this.",
 )
 
+COMPOSE = (
+    "Combine the two images: the layout of the first, the content of the second.",
+    "Compose a picture with the first image's layout and the second one's semantics.",
+    "Arrange what the second image shows as the first image is arranged.",
+    "Keep the first image's structure and take the subject from the second.",
+    "Blend the layout of image 1 with the semantics of image 2.",
+    "Render the second image's content in the composition of the first.",
+    "Use image 1 for where things are, image 2 for what they are.",
+    "Merge both: composition from the first, appearance from the second.",
+    "Please make one picture out of these two, laid out as the first.",
+    "Repaint the first image with what is in the second.",
+)
+
+IMITATE = (
+    "Fill in the grey parts of the first image after the second.",
+    "Complete the masked image; the reference shows what is missing.",
+    "Restore the holes, imitating the reference image.",
+    "Use the second image to repaint what is masked in the first.",
+    "Look at the reference and finish this picture.",
+    "The second image shows the same thing: fill the gaps with it.",
+    "Replace the grey cells by what the reference suggests.",
+    "Imitate the reference inside the masked regions.",
+    "Please complete the first image with the help of the second.",
+    "Make the first image whole again, guided by the other view.",
+)
+
+TRY_ON = (
+    "Dress the person in this garment.",
+    "Put the garment of the second image on the person of the first.",
+    "Let the person wear these clothes.",
+    "Show how the garment looks on the person.",
+    "Try this garment on.",
+    "Complete the person's outfit with the garment shown.",
+    "Fill in the clothing with the second image's garment.",
+    "Make a photo of the person wearing this.",
+    "Please put these clothes on the person.",
+    "The person is to wear the garment shown.",
+)
+
+POSE = (
+    "Show {person} in the same pose.",
+    "Make a picture of {person} in the pose of this person.",
+    "Replace this person by {person}; the pose stays.",
+    "Draw {person} doing the same with the same posture.",
+    "Let {person} take this pose.",
+    "The same posture, but with {person}.",
+    "Generate {person} standing or moving exactly as this person does.",
+    "Please show {person} with the body held in the same way.",
+    "Copy the pose onto {person}.",
+    "Now the same pose with {person}.",
+)
+
 STYLISE = (
     "Apply the style of the example to this image.",
     "Transfer the example's style to this picture.",

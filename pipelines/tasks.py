@@ -9,25 +9,35 @@ from typing import Any, Literal, TypeVar
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Link, ModelOperator, Reader
 from operators.best_edit import BestEdit
+from operators.check_pose import CheckPose
 from operators.colour_dense import ColourDense
+from operators.complete import Complete
+from operators.compose import Compose
 from operators.darken import Darken
 from operators.describe import Degradation, Describe
 from operators.detone import Detone
 from operators.difference import Difference
+from operators.diffusion import Family, Painter
 from operators.edges import Edges
+from operators.estimate_pose import EstimatePose
 from operators.flux import Flux
 from operators.gate import Gate
 from operators.hold_out import DropExamples
+from operators.imitate import Imitate
 from operators.instruct import Instruct
 from operators.instruct_source import Caption, EditInstruction
+from operators.make_person import MakePerson
 from operators.motion_blur import MotionBlur
 from operators.noise import Noise
+from operators.pose_control import PoseControl
 from operators.propose_edit import ProposeEdit
 from operators.rain import Rain
 from operators.rb_modulation import RbModulation
 from operators.recaption import Recaption
+from operators.relation import Relation
 from operators.scores import Bound, Scores
 from operators.swap import Swap
+from operators.try_on import TryOn
 from operators.vlm import Asks, Vlm
 from operators.vlm_filter import VlmFilter
 from pipelines import phrasings, prompt_sources, sources
@@ -65,11 +75,13 @@ class Task:
     """Layouts that DATA may have, tried in this order."""
     bundled: Source | None = None
     """What is read without DATA."""
+    prompted: Source | None = None
+    """What is read with COUNT, if that is something else: prompts, from which models make all images."""
     degrade: Link | None = None
     """Makes the input from the target: a degradation, an annotation."""
     prepare: tuple[Link, ...] = ()
     gate: Link | None = None
-    judge: VlmFilter | None = None
+    judge: VlmFilter | Relation | None = None
     rewrite: Recaption | None = None
     instruct: Link
     describe: Link | None = None
@@ -109,6 +121,16 @@ class Task:
         """The vision-language model that its operators ask."""
         return next((link.vlm for link in self._links() if isinstance(link, Asks) and link.vlm), None)
 
+    def painted_by(self, family: Family) -> Task:
+        """The task with another family of generators. Raises ValueError if none of its operators has a choice."""
+        if not any(isinstance(link, Painter) for link in self._links()):
+            raise ValueError(f"GENERATOR={family}: {self.name} has no choice of generators")
+
+        def choose(link: Bindable) -> Bindable:
+            return link.of_family(family) if isinstance(link, Painter) else link
+
+        return replace(self, prepare=tuple(map(choose, self.prepare)))
+
     def bound(self, models: str | None) -> Task:
         """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing."""
 
@@ -125,6 +147,7 @@ class Task:
         if vlm is None:
             needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {
                 VlmFilter,
+                Relation,
                 Recaption,
                 Difference,
             }
@@ -347,6 +370,61 @@ STYLE = Task(
     pairs_per_shard=64,
 )
 
+POSE = Task(
+    name="pose",
+    prototype_task="personalisation",
+    sources=(prompt_sources.PEOPLE,),
+    bundled=prompt_sources.BUNDLED_PERSON,
+    prompted=prompt_sources.PERSON_PROMPTS,
+    # A photo comes as the target of what is to be made from it; here it is where one starts.
+    prepare=(Swap(), MakePerson(), EstimatePose(), PoseControl(instructions=phrasings.POSE)),
+    gate=CheckPose(),
+    instruct=EditInstruction(),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
+TRY_ON = Task(
+    name="tryon",
+    prototype_task="personalisation",
+    sources=(sources.VITON_HD,),
+    bundled=prompt_sources.BUNDLED_TRY_ON,
+    prepare=(TryOn(),),
+    instruct=Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
+    examples=ONE,
+)
+
+COMPOSITION = Task(
+    name="composition",
+    prototype_task="personalisation",
+    sources=(prompt_sources.PHOTO_PAIRS,),
+    bundled=prompt_sources.BUNDLED_PAIRS,
+    prepare=(Compose(),),
+    judge=Relation(),
+    instruct=Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2"), with_caption=True, caption="relation"),
+    examples=ONE,
+    pairs_per_shard=64,
+)
+
+MIMICBRUSH = Task(
+    name="mimicbrush",
+    prototype_task="personalisation",
+    sources=(prompt_sources.FRAMES, sources.PHOTOS),
+    bundled=sources.BUNDLED,
+    prepare=(
+        Imitate(),
+        Complete(),
+        # Ours: something was filled in, and something was there to go by; what was filled in is no plain surface.
+        Scores(
+            measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
+            bounds=(Bound(score="changed_area", low=0.02, high=0.95), Bound(score="sharpness", low=5.0, high=1e6)),
+        ),
+    ),
+    gate=Gate(),
+    instruct=Instruct(forward=phrasings.IMITATE, inputs=("input", "reference")),
+    examples=ONE,
+)
+
 EDITING = Task(
     # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
     name="editing",
@@ -394,6 +472,10 @@ TASKS = {
         ULTRAEDIT,
         MAGICBRUSH,
         STYLE,
+        POSE,
+        TRY_ON,
+        COMPOSITION,
+        MIMICBRUSH,
         EDITING,
     )
 }

@@ -332,13 +332,15 @@ def write_viton_hd(root: Path) -> Written:
             f"{name}.jpg {other}.jpg\n" for name, other in zip(names, names[1:] + names[:1], strict=True)
         ).encode()
     }
+    mask = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    mask[10:30, 10:30] = 255
     for index, name in enumerate(names):
         person = photo(index)
         files[f"train/image/{name}.jpg"] = encode(person, "JPEG")
         person[10:30, 10:30] = 128
         files[f"train/agnostic-v3.2/{name}.jpg"] = encode(person, "JPEG")
         files[f"train/cloth/{name}.jpg"] = rainy_jpeg(index)
-        files[f"train/agnostic-mask/{name}_mask.png"] = encode(photo(index))
+        files[f"train/agnostic-mask/{name}_mask.png"] = encode(mask)
     del files["train/cloth/00003_00.jpg"]
     write_files(root, files)
     return Written(pairs=4, rejects={"no_cloth": 1})

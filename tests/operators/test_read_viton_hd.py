@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from operators.base import Reader
 from operators.files import list_files
+from operators.read_viton_hd import VitonHd
 from pipelines.sources import VITON_HD
 from tests.fixtures import write_viton_hd
 from tests.readers import images, located, read_all
@@ -51,3 +53,23 @@ def _located(root: Path) -> Reader:
     reader = VITON_HD.reader.located(str(root), list_files(str(root)))
     assert reader
     return reader
+
+
+def test_more_pairs_than_photos_are_persons_with_other_garments(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path)
+    reader = _located(tmp_path)
+    assert isinstance(reader, VitonHd)
+    items = list(replace(reader, count=12).items(reader.listing()))
+    assert items[:5] == list(reader.items(reader.listing()))
+    assert [item.ref for item in items[5:7]] == ["00000_00.jpg+00001_00.jpg", "00001_00.jpg+00002_00.jpg"]
+    pairs, rejects = read_all(replace(reader, count=12))
+    assert {reject.reason for _, reject in rejects} == {"no_cloth"}
+    other = next(pair for pair in pairs if pair.source_ref == "00000_00.jpg+00001_00.jpg")
+    assert images(other) == {
+        "person": (tmp_path / "train/agnostic-v3.2/00000_00.jpg").read_bytes(),
+        "cloth": (tmp_path / "train/cloth/00001_00.jpg").read_bytes(),
+        "mask": (tmp_path / "train/agnostic-mask/00000_00_mask.png").read_bytes(),
+    }
+    assert other.group == "00000_00.jpg"
+    assert replace(reader, count=12).suffixes(items)["mask"] == "png"
+    assert len(list(replace(reader, count=999).items(reader.listing()))) == 25  # each person in each garment

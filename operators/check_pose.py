@@ -1,0 +1,55 @@
+"""Whether the person that was made has the pose that was asked for (paper section 4.5 leaves this out: ours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from manifests.images import decode_rgb
+from manifests.schema import Pair, Reject, Step
+from operators import checkpoints
+from operators.estimate_pose import estimated
+from operators.keypoints import scaled, similarity
+from operators.pose_estimators import EstimatorName, estimator
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckPose:
+    """Estimates the target's pose and keeps the pair if it is like the input's. Rejects: nobody_made, other_pose.
+
+    The score "oks", object keypoint similarity in [0, 1], is stored for all; it is 0 where nobody is found.
+    """
+
+    name: ClassVar[str] = "check_pose"
+    version: ClassVar[int] = 1
+    gpus: ClassVar[float] = 0.1
+    estimator: EstimatorName = "blazepose"
+    min_oks: float = 0.5
+    """From which on COCO's loosest measure (AP at .50) counts a pose as found; 0 keeps all."""
+    model: str = ""
+    model_revision: str = ""
+    folder: str = field(default="", metadata={"location": True})
+
+    def bound(self, models: str | None) -> Self:
+        folder = checkpoints.folder(models, self.estimator)
+        model, revision = checkpoints.identity(folder, self.estimator)
+        return replace(self, folder=folder, model=model, model_revision=revision)
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        before, after = pair.image("input"), pair.image("target")
+        assert before and after, "there are two persons to compare"
+        found = estimator(self.estimator, self.folder)(decode_rgb(after.data))
+        wanted = scaled(estimated(pair), after.width_px / before.width_px, after.height_px / before.height_px)
+        oks = round(similarity(found, wanted), 6)
+        if oks < self.min_oks:
+            if found is None:
+                raise Reject("nobody_made", f"{self.estimator} finds nobody in what was made", {"oks": oks})
+            raise Reject("other_pose", f"similarity of the poses {oks:.3f} < {self.min_oks}", {"oks": oks})
+        step = Step(
+            operator=self.name,
+            version=self.version,
+            params={"estimator": self.estimator, "min_oks": self.min_oks},
+            model=self.model,
+            model_revision=self.model_revision,
+        )
+        return replace(pair, scores={**pair.scores, "oks": oks}, steps=(*pair.steps, step))

@@ -1,0 +1,109 @@
+"""A composite of two images by IP-Adapter (arXiv 2308.06721; X-Prompt Tab. 7): one's layout, the other's semantics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from manifests.images import Pixels, decode_rgb, encode_lossless
+from manifests.schema import Pair
+from operators.diffusion import SAMPLING, Family, found, like, picture, pipeline, steps_of
+
+_ROLES: Mapping[Family, tuple[str, ...]] = {
+    "sd15": ("sd15", "sd15-ip-adapter"),
+    "flux": ("flux", "flux-ip-adapter", "flux-ip-adapter-image-encoder"),
+}
+_CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionImg2ImgPipeline", "flux": "FluxImg2ImgPipeline"}
+
+SD15_WEIGHTS = ("models", "ip-adapter_sd15.safetensors")
+"""Folder and file in https://huggingface.co/h94/IP-Adapter; the image encoder is in models/image_encoder."""
+
+FLUX_WEIGHTS = "ip_adapter.safetensors"
+"""In https://huggingface.co/XLabs-AI/flux-ip-adapter; the image encoder is a CLIP of its own."""
+
+PROMPT = "best quality, high quality"
+"""IP-Adapter's where the image is to speak: ip_adapter/ip_adapter.py of https://github.com/tencent-ailab/IP-Adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compose:
+    """Makes the target from input1, which is noised and denoised again (its layout stays), with input2 as image prompt.
+
+    About input1's shape, the model's area. Rejects: out_of_memory, unsafe.
+    """
+
+    name: ClassVar[str] = "compose"
+    version: ClassVar[int] = 1
+    gpus: ClassVar[float] = 1.0
+    family: Family = "sd15"
+    strength: float = 0.7
+    """Share of the schedule that is gone through: ours, enough for the semantics to change and not the layout."""
+    scale: float = 0.8
+    """Weight of the image prompt: ours, below 1, at which the layout gives way."""
+    models: tuple[tuple[str, str], ...] = ()
+    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    def of_family(self, family: Family) -> Self:
+        return replace(self, family=family)
+
+    def bound(self, models: str | None) -> Self:
+        folders, identities = found(models, _ROLES[self.family])
+        return replace(self, folders=folders, models=identities)
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        layout, semantics = pair.image("input1"), pair.image("input2")
+        assert layout and semantics, "there are two images to compose"
+        made = self._picture(decode_rgb(layout.data), decode_rgb(semantics.data), seed)
+        sampling = SAMPLING[self.family]
+        params = {
+            "steps": sampling.steps,
+            "guidance": sampling.guidance,
+            "strength": self.strength,
+            "scale": self.scale,
+        }
+        parts = ("generator", "ip-adapter", "image encoder")[: len(self.models)]
+        steps = steps_of(self.name, self.version, parts, self.models, params=params, seed=seed, prompt=PROMPT)
+        return replace(pair, images=(*pair.images, encode_lossless("target", made)), steps=(*pair.steps, *steps))
+
+    def _picture(self, layout: Pixels, semantics: Pixels, seed: int) -> Pixels:
+        from PIL import Image as PILImage
+
+        pipe = self._pipeline()
+        height_px, width_px = like(pipe, layout.shape[1], layout.shape[0])
+        first = PILImage.fromarray(layout).resize((width_px, height_px), PILImage.Resampling.LANCZOS)
+        sampling = SAMPLING[self.family]
+        given: dict[str, Any] = {}
+        if self.family == "flux":
+            given = {"height": height_px, "width": width_px, "max_sequence_length": pipe.tokenizer_2.model_max_length}
+        return picture(
+            lambda generator: pipe(
+                PROMPT,
+                image=first,
+                ip_adapter_image=PILImage.fromarray(semantics),
+                strength=self.strength,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance,
+                generator=generator,
+                output_type="np",
+                **given,
+            ),
+            seed,
+        )
+
+    def _pipeline(self) -> Any:
+        pipe = pipeline(_CLASSES[self.family], self.folders[0])
+        if pipe.image_encoder is None:  # as it was loaded, before anything was made with it
+            if self.family == "sd15":
+                subfolder, name = SD15_WEIGHTS
+                pipe.load_ip_adapter(self.folders[1], subfolder=subfolder, weight_name=name, local_files_only=True)
+            else:
+                pipe.load_ip_adapter(
+                    self.folders[1],
+                    weight_name=FLUX_WEIGHTS,
+                    image_encoder_pretrained_model_name_or_path=self.folders[2],
+                    image_encoder_dtype=pipe.dtype,
+                    local_files_only=True,
+                )
+        pipe.set_ip_adapter_scale(self.scale)
+        return pipe

@@ -1,0 +1,55 @@
+"""Pose estimators by name, behind one interface: an image in, one person's keypoints out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from manifests.images import Pixels
+from operators.blazepose import find_person
+from operators.device import prepared_device
+from operators.keypoints import OPENPOSE, Keypoints
+
+EstimatorName = Literal["blazepose", "openpose"]
+"""Also the role of its checkpoint (operators/checkpoints.py). BlazePose is small and finds one person; OpenPose needs a
+GPU to be quick, and is for non-commercial use."""
+
+Estimator = Callable[[Pixels], Keypoints | None]
+"""H x W x 3 pixels -> the pose of the most certain person in them, None if there is none."""
+
+_NOSE = 0
+
+
+def estimator(name: EstimatorName, folder: str) -> Estimator:
+    """The estimator whose checkpoint is in a folder, loaded once a process when it is first used."""
+    if name == "blazepose":
+        return lambda pixels: find_person(folder, pixels)
+    return lambda pixels: best_openpose(_openpose(folder, prepared_device()).detect_poses(pixels), pixels)
+
+
+def best_openpose(poses: Any, pixels: Pixels) -> Keypoints | None:
+    """Of the poses that controlnet_aux finds, the one with the highest total score, as COCO's keypoints.
+
+    OpenPose says of a keypoint that it was found or not: confidence is 1 or 0.
+    """
+    if not poses:
+        return None
+    found = max(poses, key=lambda pose: float(pose.body.total_score)).body.keypoints
+    height_px, width_px = pixels.shape[:2]
+    keypoints = np.zeros((17, 3))
+    for index, point in zip((_NOSE, *OPENPOSE), (found[0], *found[2:]), strict=True):
+        if point is not None:
+            keypoints[index] = (point.x * width_px, point.y * height_px, 1.0)
+    return keypoints
+
+
+@lru_cache(maxsize=1)
+def _openpose(folder: str, device: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional detectors that are not installed
+        from controlnet_aux import OpenposeDetector
+    return OpenposeDetector.from_pretrained(folder).to(device)

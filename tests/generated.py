@@ -1,0 +1,23 @@
+"""Runs a task that models make, in the test's own process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests.finish import finish
+from manifests.verify import verify
+from operators.base import Reader
+from pipelines.plan import make_job, versions
+from pipelines.tasks import Task
+from pipelines.unit import make_unit
+
+
+def generate(task: Task, reader: Reader, models: str, folder: Path) -> Path:
+    """The dataset directory, made and verified."""
+    out = folder / task.name
+    job = make_job(task.bound(models), reader, str(out), seed=0)
+    for unit in range(job.plan.units):
+        make_unit(job, unit)
+    finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
+    assert [finding.message for finding in verify(str(out))] == []
+    return out

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+
+from manifests.images import Pixels, decode_rgb
+from manifests.schema import Pair
+from operators.diffusion import Family
+from operators.estimate_pose import EstimatePose
+from operators.persons import PERSONS
+from operators.pose_control import PoseControl
+from tests.sources import lossless, pair_of
+from tests.tiny import few_steps, tiny_models
+
+ROLES: dict[Family, tuple[str, str]] = {
+    "sd15": ("sd15", "sd15-controlnet-openpose"),
+    "flux": ("flux", "flux-controlnet-pose"),
+}
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_pose_prompt_and_seed_make_another_person(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
+    photo = skimage.data.astronaut()
+    whole, part = _with_pose(photo), _with_pose(np.ascontiguousarray(photo[:448, 64:]))
+    made = operator(whole, 7)
+    assert operator(whole, 7) == made
+    assert made.texts["person"] in PERSONS
+    assert made.texts["instruction"] == f"Now {made.texts['person']}."
+    assert decode_rgb(made.images[-1].data).std() > 15
+    assert np.abs(_target(made) - _target(operator(whole, 8))).mean() > 5
+    assert np.abs(_target(made) - _target(operator(part, 7))).mean() > 1  # the pose alone differs
+    steps = made.steps[-2:]
+    assert [step.model for step in steps] == list(ROLES[family])
+    assert [step.params["part"] for step in steps] == ["generator", "controlnet"]
+    assert (steps[0].prompt, steps[0].seed) == (f"a photo of {made.texts['person']}", 7)
+
+
+def test_the_action_goes_on_and_the_person_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(instructions=("Now {person}.",)).bound(tiny_models(*ROLES["sd15"]))
+    pair = _with_pose(np.ascontiguousarray(skimage.data.astronaut()[:448]))
+    persons = set()
+    for seed in range(3):
+        first = PERSONS[seed]
+        made = operator(replace(pair, texts={"person": first, "action": "running"}), seed)
+        assert made.steps[-2].prompt == f"a photo of {made.texts['person']} running"
+        assert made.texts["person"] != first
+        persons.add(made.texts["person"])
+    assert len(persons) > 1
+
+
+def _with_pose(photo: Pixels) -> Pair:
+    return EstimatePose().bound(tiny_models("blazepose"))(pair_of(lossless("input", photo)), 1)
+
+
+def _target(pair: Pair) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    image = pair.image("target")
+    assert image
+    return decode_rgb(image.data).astype(np.float64)

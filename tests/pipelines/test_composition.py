@@ -1,0 +1,44 @@
+"""The composition task from end to end, without a vision-language model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from operators.diffusion import Family
+from operators.instruct import Instruct
+from operators.read_bundled import BundledPhotos
+from operators.read_photo_pairs import PhotoPairs
+from operators.relation import Relation
+from pipelines.tasks import COMPOSITION
+from tests.generated import generate
+from tests.operators.test_compose import ROLES
+from tests.sources import pair_of
+from tests.tiny import few_steps, tiny_models
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch, 2)
+    reader = PhotoPairs(
+        photos=BundledPhotos(photos=("skimage/data/coffee.png", "skimage/data/chelsea.png"), crops_per_photo=1)
+    )
+    out = generate(COMPOSITION.painted_by(family), reader, tiny_models(*ROLES[family]), tmp_path)
+    rows = pq.read_table(out / "manifest").to_pylist()
+    assert len(rows) == 2
+    for row in rows:
+        assert (row["direction"], row["kind"]) == ("forward", "generate")
+        assert (row["inputs"], row["output"]) == (["input1", "input2"], "target")
+        assert row["context_pair"]
+        assert {step["model"] for step in row["steps"] if step["model"]} == set(ROLES[family])
+
+
+def test_the_instruction_goes_on_with_the_relation() -> None:
+    assert isinstance(COMPOSITION.judge, Relation)
+    assert isinstance(COMPOSITION.instruct, Instruct)
+    pair = replace(pair_of(), texts={"relation": "The layout is image 1's."})
+    (example,) = COMPOSITION.instruct(pair, 1).examples
+    assert example.instruction.endswith(" The layout is image 1's.")

@@ -1,0 +1,73 @@
+"""The pose task from end to end, with real BlazePose weights and tiny generators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from manifests.browse import _Snapshot
+from manifests.images import decode_rgb
+from operators.base import Reader
+from operators.check_pose import CheckPose
+from operators.read_bundled import BundledPhotos
+from operators.read_person_prompts import PersonPrompts
+from pipelines.plan import find_reader
+from pipelines.tasks import POSE, Task
+from tests.generated import generate
+from tests.tiny import few_steps, tiny_models
+
+
+def test_the_chain_runs_and_rejects_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random generators draw nobody: all is rejected by the last gate, with its score."""
+    few_steps(monkeypatch)
+    out = _make(POSE, _crops(), tmp_path)
+    rejects = pq.read_table(out / "rejects").to_pylist()
+    assert len(rejects) == 2
+    assert {(row["operator"], row["reason"]) for row in rejects} == {("check_pose", "nobody_made")}
+    assert all(dict(row["scores"]) == {"oks": 0} for row in rejects)
+
+
+def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_steps(monkeypatch)
+    out = _make(replace(POSE, gate=CheckPose(min_oks=0)), _crops(), tmp_path)
+    rows = pq.read_table(out / "manifest").to_pylist()
+    assert len(rows) == 2
+    for row in rows:
+        assert (row["direction"], row["kind"], row["inputs"], row["output"]) == (
+            "forward",
+            "generate",
+            ["input"],
+            "target",
+        )
+        assert row["context_pair"]
+        assert {step["model"] for step in row["steps"]} == {None, "blazepose", "sd15", "sd15-controlnet-openpose"}
+        assert all(step["model_revision"] for step in row["steps"] if step["model"])
+        prompt = next(step["prompt"] for step in row["steps"] if step["prompt"])
+        assert prompt.removeprefix("a photo of ") in row["instruction"]
+        assert dict(row["scores"])["oks"] == 0
+        found = _Snapshot(str(tmp_path)).image(row["pair"], "pose")
+        assert found and decode_rgb(found[1]).any()
+
+
+def test_from_prompts_nobody_is_found_in_what_a_random_model_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_steps(monkeypatch)
+    out = _make(POSE, PersonPrompts(count=2), tmp_path)
+    rejects = pq.read_table(out / "rejects").to_pylist()
+    assert [(row["operator"], row["reason"]) for row in rejects] == [("estimate_pose", "no_person")] * 2
+
+
+def _crops() -> Reader:
+    reader = find_reader(POSE, None)
+    assert isinstance(reader, BundledPhotos)
+    return replace(reader, crops_per_photo=2)
+
+
+def _make(task: Task, reader: Reader, tmp_path: Path) -> Path:
+    return generate(task, reader, tiny_models("blazepose", "sd15", "sd15-controlnet-openpose"), tmp_path)

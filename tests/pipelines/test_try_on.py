@@ -1,0 +1,49 @@
+"""The try-on task from end to end: pairs as published, and pairs whose target is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from operators.read_bundled_person import BundledPerson
+from operators.try_on import TryOn
+from pipelines.plan import counted, find_reader
+from pipelines.tasks import TRY_ON
+from tests.fixtures import write_viton_hd
+from tests.generated import generate
+from tests.tiny import tiny_models
+
+FAST = replace(TRY_ON, prepare=(TryOn(steps=2),))
+
+
+def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path / "source")
+    out = generate(TRY_ON, find_reader(TRY_ON, str(tmp_path / "source")), "/nowhere", tmp_path)
+    rows = pq.read_table(out / "manifest").to_pylist()
+    assert len(rows) == 4
+    for row in rows:
+        assert (row["direction"], row["kind"], row["inputs"]) == ("forward", "generate", ["person", "cloth"])
+        assert (row["output"], bool(row["context_pair"])) == ("target", True)
+        assert {image["role"] for image in row["images"]} == {"person", "cloth", "target"}
+
+
+def test_missing_ones_are_made(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path / "source")
+    reader = counted(find_reader(FAST, str(tmp_path / "source")), 7)
+    out = generate(FAST, reader, tiny_models("sd15-inpaint", "sd15-tryon"), tmp_path)
+    rows = pq.read_table(out / "manifest").to_pylist()
+    made = [row for row in rows if "+" in row["source_ref"]]
+    assert (len(rows), len(made)) == (6, 2)
+    for row in made:
+        assert {image["role"] for image in row["images"]} == {"person", "cloth", "mask", "target"}
+        assert {step["model"] for step in row["steps"] if step["model"]} == {"sd15-inpaint", "sd15-tryon"}
+        assert all(step["seed"] for step in row["steps"] if step["model"])
+
+
+def test_the_bundled_input(tmp_path: Path) -> None:
+    reader = find_reader(FAST, None)
+    assert isinstance(reader, BundledPerson)
+    out = generate(FAST, replace(reader, crops_per_photo=1), tiny_models("sd15-inpaint", "sd15-tryon"), tmp_path)
+    assert len(pq.read_table(out / "manifest").to_pylist()) == 4

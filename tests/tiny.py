@@ -1,0 +1,56 @@
+"""Tiny checkpoints for tests, written when one is first asked for and shared by the whole run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from operators.diffusion import SAMPLING, Family, Sampling
+
+_HOLDER = tempfile.TemporaryDirectory(prefix="tiny-")
+
+
+def tiny_models(*roles: str) -> str:
+    """MODELS with the checkpoints of some roles."""
+    for role in roles:
+        _write(role)
+    return _HOLDER.name
+
+
+@cache
+def _write(role: str) -> None:
+    _writers()[role](Path(_HOLDER.name, role))
+
+
+def _writers() -> Mapping[str, Callable[[Path], None]]:
+    from infra.blazepose import fetch_blazepose
+    from infra.tiny_diffusion import write_flux
+    from infra.tiny_flux import write_flux_controlnet, write_flux_fill
+    from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+    from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
+
+    return {
+        "blazepose": fetch_blazepose,
+        "flux": write_flux,
+        "flux-controlnet-pose": write_flux_controlnet,
+        "sd15-ip-adapter": write_sd15_ip_adapter,
+        "flux-fill": write_flux_fill,
+        "flux-ip-adapter": write_flux_ip_adapter,
+        "flux-ip-adapter-image-encoder": write_image_encoder,
+        "sd15": write_sd15,
+        "sd15-controlnet-openpose": write_sd15_controlnet,
+        "sd15-inpaint": write_sd15_inpaint,
+        "sd15-tryon": write_sd15_tryon,
+    }
+
+
+def few_steps(monkeypatch: pytest.MonkeyPatch, steps: int = 3) -> None:
+    """Let both families sample in a few steps: the same code, in a fraction of the time."""
+    for family, sampling in SAMPLING.items():
+        monkeypatch.setitem(cast(dict[Family, Sampling], SAMPLING), family, replace(sampling, steps=steps))
