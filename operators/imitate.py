@@ -116,7 +116,7 @@ class Imitate:
 
 def matches(target: Pixels, reference: Pixels) -> list[tuple[float, float]]:
     """Places (x, y), pixels of the target, of SIFT features that the reference has too."""
-    sift = cv2.SIFT_create()
+    sift = cv2.SIFT.create()
     (points, described), (_, others) = (
         sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None) for image in (target, reference)
     )
