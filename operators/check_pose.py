@@ -7,10 +7,9 @@ from typing import ClassVar, Self
 
 from manifests.images import decode_rgb
 from manifests.schema import Pair, Reject, Step
-from operators import checkpoints
 from operators.estimate_pose import estimated
 from operators.keypoints import scaled, similarity
-from operators.pose_estimators import EstimatorName, estimator
+from operators.pose_estimators import EstimatorName, checkpoint, estimator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,7 @@ class CheckPose:
     folder: str = field(default="", metadata={"location": True})
 
     def bound(self, models: str | None) -> Self:
-        folder = checkpoints.folder(models, self.estimator)
-        model, revision = checkpoints.identity(folder, self.estimator)
+        folder, model, revision = checkpoint(self.estimator, models)
         return replace(self, folder=folder, model=model, model_revision=revision)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:

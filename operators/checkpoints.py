@@ -259,8 +259,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             licence="Apache-2.0",
             classes=("ai_edge_litert",),
             gpu_gib=0.0,
-            obtain="pose_detection.tflite and pose_landmark_*.tflite of the wheel mediapipe 0.10.21 in "
-            "MODELS/blazepose",
+            obtain="make blazepose BLAZEPOSE=MODELS/blazepose (for MODELS=hub: make blazepose)",
             tasks=("pose",),
         ),
         _hub(

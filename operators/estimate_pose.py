@@ -9,9 +9,8 @@ import numpy as np
 
 from manifests.images import decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
-from operators import checkpoints
 from operators.keypoints import VISIBLE, Keypoints, draw
-from operators.pose_estimators import EstimatorName, estimator
+from operators.pose_estimators import EstimatorName, checkpoint, estimator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +31,7 @@ class EstimatePose:
     folder: str = field(default="", metadata={"location": True})
 
     def bound(self, models: str | None) -> Self:
-        folder = checkpoints.folder(models, self.estimator)
-        model, revision = checkpoints.identity(folder, self.estimator)
+        folder, model, revision = checkpoint(self.estimator, models)
         return replace(self, folder=folder, model=model, model_revision=revision)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from manifests.images import Pixels
+from operators import checkpoints
 from operators.blazepose import find_person
 from operators.device import prepared_device
 from operators.keypoints import OPENPOSE, Keypoints
@@ -22,6 +23,16 @@ Estimator = Callable[[Pixels], Keypoints | None]
 """H x W x 3 pixels -> the pose of the most certain person in them, None if there is none."""
 
 _NOSE = 0
+
+
+def checkpoint(name: EstimatorName, models: str | None) -> tuple[str, str, str]:
+    """Folder, name and revision of an estimator's checkpoint. Raises ValueError, one line, if it is missing.
+
+    BlazePose is not on the hub: with MODELS=hub it is where `make blazepose` puts it.
+    """
+    beside = str(checkpoints.TINY.parent) if (name, models) == ("blazepose", "hub") else models
+    folder = checkpoints.folder(beside, name)
+    return folder, *checkpoints.identity(folder, name)
 
 
 def estimator(name: EstimatorName, folder: str) -> Estimator:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import skimage.data
 
 from manifests.images import decode_rgb
 from manifests.schema import Reject
+from operators import checkpoints
 from operators.checkpoints import identity
 from operators.estimate_pose import EstimatePose, estimated
 from operators.keypoints import draw
@@ -42,3 +46,11 @@ def test_nobody_or_too_little_of_a_person_is_rejected_with_the_score() -> None:
 def test_missing_weights_are_one_line() -> None:
     with pytest.raises(ValueError, match=r"blazepose .*needed by pose$"):
         EstimatePose().bound("/nowhere")
+
+
+def test_with_the_hub_blazepose_is_where_make_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "TINY", tmp_path / "tiny")
+    with pytest.raises(ValueError, match="make blazepose"):
+        EstimatePose().bound("hub")
+    shutil.copytree(f"{tiny_models('blazepose')}/blazepose", tmp_path / "blazepose")
+    assert EstimatePose().bound("hub").folder == str(tmp_path / "blazepose")
