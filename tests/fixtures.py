@@ -327,11 +327,8 @@ def write_scannet(root: Path) -> Written:
 def write_viton_hd(root: Path) -> Written:
     """Five lines, each with another garment for the unpaired setting; one photo has lost its garment."""
     names = [f"{index:05d}_00" for index in range(5)]
-    files = {
-        "train_pairs.txt": "".join(
-            f"{name}.jpg {other}.jpg\n" for name, other in zip(names, names[1:] + names[:1], strict=True)
-        ).encode()
-    }
+    lines = [f"{name}.jpg {other}.jpg\n" for name, other in zip(names, names[1:] + names[:1], strict=True)]
+    files = {"train_pairs.txt": "".join(lines).encode()}
     mask = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
     mask[10:30, 10:30] = 255
     for index, name in enumerate(names):
