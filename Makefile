@@ -47,12 +47,12 @@ $(CORE): pyproject.toml
 $(MODELS_INSTALLED): $(CORE)
 	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	@$(INSTALL) '.[models]'
+	@$(INSTALL) '.[models,train]'
 	@touch $@
 
 $(DEV): $(MODELS_INSTALLED)
 	@echo "Installing what tests and checks need into .venv (once) ..."
-	@$(INSTALL) '.[models,dev]'
+	@$(INSTALL) '.[models,train,dev]'
 	@touch $@
 
 .PHONY: shards
@@ -77,6 +77,14 @@ $(TINY)/.made: $(wildcard infra/tiny_*.py) infra/blazepose.py | $(MODELS_INSTALL
 	@echo "Writing tiny random checkpoints into $(TINY) ..."
 	@$(BIN)/python -m infra.tiny_models $(TINY)
 	@touch $@
+
+.PHONY: tokens
+tokens: $(MODELS_INSTALLED) $(if $(MODELS),$(TINY_NEEDED),$(TINY)/.made) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
+	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(if $(filter-out tiny,$(MODELS)),$(MODELS),$(TINY))" $(cpus_option)
+
+.PHONY: icl
+icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
 
 .PHONY: vlm-server
 vlm-server: $(DEV) models/tiny/qwen2-vl ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
@@ -119,6 +127,7 @@ bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ra
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.raie
+	@$(BIN)/python -m infra.bench.packing
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -254,7 +254,8 @@ def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
             yield from _changes(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from _changes(before, after, f"{name}[{index}]")
+            named = before.get("name") if isinstance(before, dict) else None
+            yield from _changes(before, after, f"{name}.{named}" if named else f"{name}[{index}]")
     elif old != new:
         yield f"{name}: {_short(old)} there, {_short(new)} now"
 

@@ -1,4 +1,4 @@
-"""Walks a shard as strictly as our writer writes it, hashing all that passes.
+"""Writes shards, and walks them as strictly as they are written, hashing all that passes.
 
 tarfile is lenient: a tar that is cut at a member boundary, or has a damaged header in its middle, ends early without
 an error; links, long names and sparse files are followed. Here each of these is damage.
@@ -38,6 +38,41 @@ def header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
     return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+class TarWriter:
+    """Appends members to an open file, each with a header that depends on nothing but its name and size.
+
+    `bytes`, `sha256` and `members` are those of all that was written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.bytes = self.members = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def append(self, name: str, data: bytes) -> int:
+        """Append a member; the offset of its data, in bytes from the start of the tar."""
+        self._write(header(name, len(data)))
+        offset = self.bytes
+        self._write(data)
+        self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
+        self.members += 1
+        return offset
+
+    def finish(self) -> None:
+        """Two empty blocks end an archive; tar pads it to whole records."""
+        end = self.bytes + 2 * tarfile.BLOCKSIZE
+        self._write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+
+    def _write(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.bytes += len(data)
+        self._file.write(data)
 
 
 class Walk:

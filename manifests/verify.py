@@ -19,6 +19,7 @@ from typing import Any
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.finish import Totals, plan_entries, shard_entry
 from manifests.schema import MANIFEST, PLAN
+from manifests.verify_tokens import token_problems
 from manifests.verify_unit import EXAMPLES, ExamplesOf, Problem, check_unit, row_groups
 
 _AGAIN = "run the same command again"
@@ -101,6 +102,7 @@ def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Pro
             )
     if dataset.store.exists("dataset.json"):
         yield from _description_problems(dataset, plan, committed)
+    yield from token_problems(dataset, plan, committed)
 
 
 def _strange_files(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:

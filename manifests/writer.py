@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from manifests.dataset import Commit, Dataset, Plan, write_table
 from manifests.images import NEW_IMAGE_FORMAT
 from manifests.phash import phash
 from manifests.schema import MANIFEST, REJECTS, Direction, Image, Item, Kind, Pair, Reject, canonical_json
-from manifests.tar import header
+from manifests.tar import TarWriter
 
 _ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
@@ -59,8 +58,7 @@ class UnitWriter:
         self._name = plan.name(unit)
         self._prototype_task = prototype_task
         self._suffixes = suffixes
-        self._hashing = _HashingFile(file)
-        self._members = 0
+        self._tar = TarWriter(file)
         self._rejects: list[dict[str, Any]] = []
         self.stored: list[Stored] = []
 
@@ -73,9 +71,7 @@ class UnitWriter:
         with dataset.store.write(f"shards/{plan.name(unit)}.tar") as file:
             writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, file=file)
             yield writer
-            # Two empty blocks end an archive; tar pads it to whole records.
-            end = writer._hashing.size + 2 * tarfile.BLOCKSIZE
-            writer._hashing.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+            writer._tar.finish()
 
     def add(self, pair: Pair) -> None:
         """Append a pair's images and its JSON to the shard.
@@ -92,7 +88,7 @@ class UnitWriter:
                 {
                     "role": image.role,
                     "member": member,
-                    "offset": self._append(member, image.data),
+                    "offset": self._tar.append(member, image.data),
                     "bytes": len(image.data),
                     "sha256": hashlib.sha256(image.data).hexdigest(),
                     "format": image.format,
@@ -104,7 +100,7 @@ class UnitWriter:
             )
         examples = map(vars, pair.examples)
         sample = sample_json(self._plan.task, pair.source, pair.source_ref, pair.licence, examples)
-        self._append(f"{pair.key}.json", sample)
+        self._tar.append(f"{pair.key}.json", sample)
         without_data = replace(pair, images=tuple(replace(image, data=b"") for image in pair.images))
         self.stored.append(Stored(pair=without_data, images=images))
 
@@ -135,9 +131,9 @@ class UnitWriter:
         commit = Commit(
             unit=self._unit,
             fingerprint=self._plan.fingerprint,
-            shard_bytes=self._hashing.size,
-            shard_sha256=self._hashing.sha256.hexdigest(),
-            members=self._members,
+            shard_bytes=self._tar.bytes,
+            shard_sha256=self._tar.sha256,
+            members=self._tar.members,
             rejects_sha256=hashlib.sha256(rejects_bytes).hexdigest(),
             pairs=len(self.stored),
             examples=Counter(f"{row['direction']} {row['kind']}" for row in rows),
@@ -153,15 +149,6 @@ class UnitWriter:
             range(_ROW_GROUP_ROWS, len(rows), _ROW_GROUP_ROWS),
         )
         return commit
-
-    def _append(self, member: str, data: bytes) -> int:
-        """Append a member, with a header that depends on nothing but name and size; return its data's offset."""
-        self._hashing.write(header(member, len(data)))
-        offset = self._hashing.size
-        self._hashing.write(data)
-        self._hashing.write(bytes(-len(data) % tarfile.BLOCKSIZE))
-        self._members += 1
-        return offset
 
     def _rows(
         self, stored: Stored, contexts: Mapping[tuple[str, Direction, Kind], Context]
@@ -226,17 +213,3 @@ def sample_json(task: str, source: str, source_ref: str, licence: str, examples:
         ],
     }
     return canonical_json(sample).encode()
-
-
-@dataclass
-class _HashingFile:
-    """Passes writes on and keeps their size and sha256."""
-
-    file: BinaryIO
-    size: int = 0
-    sha256: Any = field(default_factory=hashlib.sha256)
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.size += len(data)
-        return self.file.write(data)

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image as PILImage
 
 from manifests.images import Pixels, encode_lossless
+from manifests.palettes import decode_normals, encode_depth, encode_labels, encode_normals
 from manifests.schema import Image, Pair, Reject, Step
 from operators.dense import Values
-from operators.palettes import decode_normals, encode_depth, encode_labels, encode_normals
 
 MIN_VALID = 0.05
 """Least share of pixels that must have a value: a target that is nearly all black teaches nothing."""
@@ -20,7 +20,7 @@ MIN_VALID = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ColourDense:
-    """Replaces the raw target by its colour image, losslessly; operators/palettes.py says how to read it back.
+    """Replaces the raw target by its colour image, losslessly; manifests/palettes.py says how to read it back.
 
     Stores the share of pixels that have a value as the score "valid". Rejects: wrong_values (a class id that
     ADE20K does not have), no_values (fewer than MIN_VALID of the pixels have one).

@@ -8,7 +8,7 @@ is one of
     normals             8-bit RGB PNG: n = 2 * rgb / 255 - 1, not unit length, black where there is none
     negated_normals     the same with the opposite sign: n = 1 - 2 * rgb / 255
 
-so that the operator that colours them (operators/palettes.py) needs to know nothing of datasets.
+so that the operator that colours them (manifests/palettes.py) needs to know nothing of datasets.
 """
 
 from __future__ import annotations

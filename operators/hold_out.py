@@ -3,7 +3,7 @@
     derain          generating the clean image from the rainy one
     lowlight        generating the enhanced image, from LOL (lowlight) and MIT-Adobe FiveK (retouch)
     object_edits    UltraEdit and MagicBrush pairs whose instruction adds or removes an object, whole
-    depth_palette   nothing: the test draws depth in the palette "unseen" of operators.palettes, which no training
+    depth_palette   nothing: the test draws depth in the palette "unseen" of manifests.palettes, which no training
                     example uses
 
 The paper removes "generating" those images and says that the reverse stays: so the reverse generate example and both

@@ -1,4 +1,4 @@
-"""The command line: `python -m pipelines {shards,plan} TASK`. `make shards` and `make plan` call it."""
+"""The command line: `python -m pipelines {shards,plan,tokens} TASK`. Targets of these names in the Makefile call it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from pipelines.options import add_vlm_options, prices_of, vlm_of
 from pipelines.plan import counted, find_reader, make_job
 from pipelines.run import anchored, make_dataset
 from pipelines.tasks import TASKS
+from pipelines.tokens import make_tokens
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     task = TASKS[arguments.task]
     try:
+        if arguments.command == "tokens":
+            out = f"{anchored(arguments.out)}/{task.name}"
+            return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus))
         reader = find_reader(task, arguments.data)
         if arguments.count is not None:
             prompted = None if arguments.data else task.prompted
@@ -48,18 +52,20 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("shards", "make a task's shards and manifests"),
         ("plan", "say what that would make and cost"),
+        ("tokens", "add token shards to a task's finished dataset"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", choices=sorted(TASKS))
-        command.add_argument("--data", help="root of the source (default: the bundled input)")
-        command.add_argument(
-            "--generator", choices=("sd15", "flux"), help="family, where a task has a choice of models"
-        )
-        command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
-        command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
-        command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
-        add_vlm_options(command)
-        if name == "shards":
+        if name == "tokens":
+            command.add_argument("--models", required=True, help="folder with the tokenizers, in chameleon/")
+        else:
+            command.add_argument("--data", help="root of the source (default: the bundled input)")
+            command.add_argument("--generator", choices=("sd15", "flux"), help="where a task has a choice of models")
+            command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
+            command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
+            command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
+            add_vlm_options(command)
+        if name != "plan":
             command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")
             command.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
     return parser

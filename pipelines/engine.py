@@ -27,7 +27,6 @@ from manifests.dataset import Commit
 from operators.base import StopRun
 from operators.vlm import Usage, take_usage
 from pipelines.plan import Job
-from pipelines.tasks import Task
 from pipelines.unit import make_unit
 
 UNIT_RETRIES = 2
@@ -102,51 +101,67 @@ def run(job: Job, on_commit: Callable[[Commit], None], on_usage: Callable[[Usage
 
 
 def _run_units(job: Job, units: list[int]) -> Generator[tuple[Commit, Usage]]:
+    workers = min(_most_workers(job.task.gpus), len(units))
+    if job.task.vlm and not job.task.vlm.is_local:
+        workers = min(workers, job.task.vlm.concurrency)
+    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
+
+    def make(unit: int) -> dict[str, Any]:
+        try:
+            commit = make_unit(job, unit)
+        except StopRun as error:  # an exception would be counted as one failed unit among many
+            return {"stop": str(error)}
+        return {"commit": vars(commit), "usage": vars(take_usage())}
+
+    for row in map_units(units, make, job.task.gpus, workers if job.task.vlm else None):
+        if "stop" in row:
+            raise StopRun(row["stop"])
+        yield Commit(**row["commit"]), Usage(**row["usage"])
+
+
+def map_units(
+    units: list[int], make: Callable[[int], dict[str, Any]], gpus: float | None, workers: int | None = None
+) -> Generator[dict[str, Any]]:
+    """What `make` returns for each unit, as it arrives; a unit whose worker dies again and again is left out.
+
+    `gpus` is the share of a GPU that a worker needs, where the cluster has some: then workers are actors, which live as
+    long as the run, so that models are loaded once. None: tasks, in as many processes as there are cores. `workers`
+    bounds how many run at once.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
-    workers = _workers(job.task, len(units))
-    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
-
-    def make(row: dict[str, Any]) -> dict[str, Any]:
-        try:
-            commit = make_unit(job, row["item"])
-        except StopRun as error:  # an exception would be counted as one failed unit among many
-            return {"stop": str(error)}
-        return {"commit": vars(commit), "usage": vars(take_usage())}
+    def apply(row: dict[str, Any]) -> dict[str, Any]:
+        return make(units[row["id"]])
 
     class Actor:
         """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return make(row)
+            return apply(row)
 
-    rows = ray.data.from_items(units, override_num_blocks=len(units))
+    # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
+    rows = ray.data.range(len(units), override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        if job.task.gpus is None:
-            made = rows.map(make, max_retries=UNIT_RETRIES, concurrency=workers if job.task.vlm else None)
+        if gpus is None:
+            made = rows.map(apply, max_retries=UNIT_RETRIES, concurrency=workers)
         else:
-            gpus = job.task.gpus if ray.cluster_resources().get("GPU") else 0
-            made = rows.map(Actor, num_cpus=1, num_gpus=gpus, concurrency=(1, workers), max_task_retries=UNIT_RETRIES)
-    for row in made.iter_rows():
-        if "stop" in row:
-            raise StopRun(row["stop"])
-        yield Commit(**row["commit"]), Usage(**row["usage"])
+            share = gpus if ray.cluster_resources().get("GPU") else 0
+            most = workers or min(_most_workers(gpus), len(units))
+            made = rows.map(Actor, num_cpus=1, num_gpus=share, concurrency=(1, most), max_task_retries=UNIT_RETRIES)
+    yield from made.iter_rows()
 
 
-def _workers(task: Task, units: int) -> int:
-    """How many workers may run at once, where their number must be known: those that hold a model or ask one."""
+def _most_workers(gpus: float | None) -> int:
+    """How many workers the cluster has room for, each with its share of a GPU, where there are some."""
     resources = ray.cluster_resources()
-    gpus = task.gpus if task.gpus and resources.get("GPU") else 0
-    most = int(resources["GPU"] / gpus) if gpus else int(resources["CPU"])
-    if task.vlm and not task.vlm.is_local:
-        most = min(most, task.vlm.concurrency)
-    return max(1, min(most, units))
+    fit = resources["GPU"] / gpus if gpus and resources.get("GPU") else resources["CPU"]
+    return max(1, int(fit))
 
 
 def _narrow(job: Job, unit: int) -> tuple[Commit, Usage]:

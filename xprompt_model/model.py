@@ -58,6 +58,8 @@ class LossParts(NamedTuple):
     text_weight: Tensor
     """Sum of the weights of the targets that are text."""
     image_weight: Tensor
+    token_nll: Tensor
+    """Weight x negative log-likelihood of each token, [T], without gradient: for losses by document."""
 
     @property
     def weight(self) -> Tensor:
@@ -137,8 +139,8 @@ class XPromptChameleon(nn.Module):
         """
         return self.advance(batch.ids, batch.segment, batch.position, mask)
 
-    def loss(self, batch: MicroBatch, mask: Mask) -> LossParts:
-        """The sums of a micro-batch's loss: see `LossParts`.
+    def loss(self, batch: MicroBatch, mask: Mask | None) -> LossParts:
+        """The sums of a micro-batch's loss: see `LossParts`. Without a mask all of it is causal, across documents.
 
         Only tokens with a weight reach the head, CHUNK_TARGETS at a time; their logits are computed again on the way
         back. A micro-batch without any gives zeros, with gradients that are zero.
@@ -160,6 +162,7 @@ class XPromptChameleon(nn.Module):
             z=(torch.cat(z) * weights).sum(),
             text_weight=torch.where(is_image, 0, weights).sum(),
             image_weight=torch.where(is_image, weights, 0).sum(),
+            token_nll=torch.zeros_like(batch.weight).index_copy(0, chosen + 1, weighted.detach()),
         )
 
     def advance(

@@ -86,7 +86,7 @@ def test_a_difference_deep_in_a_config_is_named_and_short(tmp_path: Path) -> Non
     with pytest.raises(DatasetError) as caught:
         dataset.write_plan("derain", configs[1], "b" * 64, plan_table(cut([1])))
     message = str(caught.value)
-    assert "operators[1].prompt.text: 'aaa" in message and "gate" not in message
+    assert "operators.ask.prompt.text: 'aaa" in message and "gate" not in message
     assert len(message) < 500
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from manifests.images import Pixels, decode_rgb
+from manifests.palettes import DEPTH_PALETTES, decode_depth, decode_labels, decode_normals, encode_normals
 from manifests.schema import Image, Pair, Reject
 from operators.colour_dense import ColourDense
 from operators.dense import Values, dense, depth_target, read_step
-from operators.palettes import DEPTH_PALETTES, decode_depth, decode_labels, decode_normals, encode_normals
 from tests.fixtures import depth_mm, normals_rgb
 from tests.sources import encode, encode_image, lossless, pair_of, photo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -47,7 +48,10 @@ def _texts(answers: list[Answer | Reject]) -> list[str]:
 
 def test_answers_come_in_order_are_stored_and_replayed(server: Server, vlm: Vlm) -> None:
     expected = [f"it is {number}" for number in range(10)]
+    two, answer = threading.Barrier(2, timeout=30), server.answer
+    server.answer = lambda text: answer(text) if two.wait() >= 0 else ""
     assert _texts(vlm.ask(_requests(10))) == expected
+    server.answer = answer
     assert server.paid.total() == len(server.paid) == 10
     assert 1 < server.most_at_once <= 4
     assert take_usage() == Usage(calls=10, tokens_in=1_000, tokens_out=100)

@@ -164,7 +164,7 @@ def _busy_workers(pid: int) -> list[Any]:
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "".join(process.cmdline()).startswith("ray::Map"):
+                if "Map(" in "".join(process.cmdline())[:40]:
                     busy.append(process)
     return busy
 

@@ -67,7 +67,7 @@ def test_another_seed_or_source_in_the_same_out_is_refused_and_nothing_changes(
     before = sha256_by_file(tmp_path / "out")
     for options, difference in (
         (["--data", str(data), "--seed", "1"], "seed: 0 there, 1 now"),
-        (["--data", str(other)], "'reader': 'PhotoFolder'"),
+        (["--data", str(other)], "source.reader: 'PhotoFolder' there, "),
         ([], "items: 3 there, 320 now"),
     ):
         status, errors = _main(monkeypatch, capsys, *options, "--out", str(tmp_path / "out"))

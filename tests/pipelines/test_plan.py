@@ -64,7 +64,7 @@ def test_another_version_of_an_operator_is_another_configuration(
     data = write_photos(tmp_path / "photos", 3)
     plan_job(tmp_path, data)
     monkeypatch.setattr(Rain, "version", 99)
-    with pytest.raises(DatasetError, match=r"operators: .*'rain'.*99"):
+    with pytest.raises(DatasetError, match=r"operators\.rain\.version: \d+ there, 99 now"):
         plan_job(tmp_path, data)
 
 

@@ -15,9 +15,9 @@ from PIL import Image as PILImage
 from infra.tiny_models import write_annotators
 from manifests.finish import Totals, finish
 from manifests.images import decode_rgb
+from manifests.palettes import decode_depth, decode_labels, decode_normals
 from manifests.storage import Store
 from manifests.verify import verify
-from operators.palettes import decode_depth, decode_labels, decode_normals
 from pipelines.estimate import estimate
 from pipelines.plan import find_reader, make_job, versions
 from pipelines.recipe import FULL_8M, TAB_6

@@ -202,10 +202,10 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
 
 
 def test_a_task_that_needs_a_model_says_so() -> None:
-    from operators.vlm_filter import VlmFilter
+    from operators.relation import Relation
 
     with pytest.raises(ValueError, match="text2img needs a vision-language model: set VLM and VLM_MODEL"):
-        replace(TEXT2IMG, gate=VlmFilter()).asking(None)
+        replace(TEXT2IMG, gate=Relation()).asking(None)
     assert DERAIN.asking(None) is DERAIN
 
 

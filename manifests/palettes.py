@@ -6,7 +6,7 @@ value" everywhere (depth not measured, class "other", no normal).
     kind     colours                                           quantisation error, at most
     depth    1,275 steps along a path through the RGB cube     10 m / 1,275 / 2 = 4 mm
     normals  one byte an axis                                  0.4 degrees
-    labels   one colour a class (operators/ade20k.py)          none
+    labels   one colour a class (manifests/ade20k.py)          none
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from manifests.ade20k import CLASSES
 from manifests.images import Pixels
-from operators.ade20k import CLASSES
 
 Metres = npt.NDArray[np.float32]
 """H x W depth in metres; NaN where there is none."""

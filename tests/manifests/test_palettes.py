@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from manifests.ade20k import CLASSES
 from manifests.images import Pixels
-from operators.ade20k import CLASSES
-from operators.palettes import (
+from manifests.palettes import (
     DEPTH_PALETTES,
     MAX_DEPTH_M,
     _depth_colours,

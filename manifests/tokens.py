@@ -1,0 +1,162 @@
+"""Token shards: what a trainer reads of a dataset, a few KB a pair, made once by a tokenizer.
+
+    tokens/<task>-000000.tar       for each pair of the unit `<pair>.<role>.npy`, the codes of each of its images
+                                   (uint16, h x w, 0 to codes - 1), and `<pair>.json`: its examples' text tokens
+    tokens/<task>-000000.parquet   a row a pair: where it lies in the tar; its appearance is the commit
+
+A unit is written tar first, then Parquet, as in manifests/dataset.py, and its bytes depend on the dataset and the
+tokenizer alone. In-context examples are not repeated here: `manifest/` names them by pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.dataset import METADATA, Dataset, DatasetError, Plan, write_table
+from manifests.schema import SCHEMA_VERSION, canonical_json
+from manifests.tar import TarWriter
+
+FOLDER = "tokens"
+
+Codes = npt.NDArray[np.uint16]
+"""The code grid of an image, h x w."""
+
+MAX_CODES = 2**16
+"""Size of the largest codebook that fits."""
+
+TOKENS = pa.schema(
+    [
+        pa.field("pair", pa.string(), False),
+        pa.field("offset", pa.int64(), False),  # of the header of the pair's first member in the tar
+        pa.field("bytes", pa.int64(), False),  # from there to the end of its last member's padding
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerRecord:
+    """All of a tokenizer that tokens depend on."""
+
+    vq_sha256: str
+    """Of the preparation of images, the encoder's weights and the codebook."""
+    text_sha256: str
+    """Of the text tokenizer's file."""
+    resolution_px: int
+    """Side of the square that images are cropped and scaled to."""
+    codes: int
+    """Entries of the codebook."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCommit:
+    """The metadata of a committed unit's Parquet file."""
+
+    unit: int
+    fingerprint: str
+    tokenizer: Mapping[str, Any]
+    shard_bytes: int
+    shard_sha256: str
+    members: int
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTokens:
+    """One pair: its images by role, and its examples.
+
+    An example has "direction", "kind", "inputs" (roles), "output" (a role, or ""), and, as token ids, "instruction"
+    and "text" (none for a generate example).
+    """
+
+    pair: str
+    images: Mapping[str, Codes]
+    examples: Sequence[Mapping[str, Any]]
+
+
+def tokens_fingerprint(plan: Plan, tokenizer: TokenizerRecord) -> str:
+    """Hash of all that token shards depend on."""
+    return hashlib.sha256(canonical_json([plan.fingerprint, asdict(tokenizer)]).encode()).hexdigest()
+
+
+def write_tokens(
+    dataset: Dataset, plan: Plan, unit: int, tokenizer: TokenizerRecord, pairs: Iterable[PairTokens]
+) -> TokenCommit:
+    """Write and commit the tokens of a unit, taking its pairs as they come."""
+    name, rows = plan.name(unit), []
+    with dataset.store.write(f"{FOLDER}/{name}.tar") as file:
+        tar = TarWriter(file)
+        for pair in pairs:
+            start = tar.bytes
+            for role, codes in pair.images.items():
+                tar.append(f"{pair.pair}.{role}.npy", _npy(codes))
+            tar.append(f"{pair.pair}.json", canonical_json({"examples": pair.examples}).encode())
+            rows.append({"pair": pair.pair, "offset": start, "bytes": tar.bytes - start})
+        tar.finish()
+    commit = TokenCommit(
+        unit=unit,
+        fingerprint=tokens_fingerprint(plan, tokenizer),
+        tokenizer=asdict(tokenizer),
+        shard_bytes=tar.bytes,
+        shard_sha256=tar.sha256,
+        members=tar.members,
+        pairs=len(rows),
+    )
+    table = pa.Table.from_pylist(rows, schema=TOKENS)
+    write_table(dataset.store, f"{FOLDER}/{name}.parquet", table, vars(commit))
+    return commit
+
+
+def committed_tokens(dataset: Dataset, plan: Plan) -> set[int]:
+    """Indices of the units whose tokens are committed: a listing, no file is opened."""
+    names = set(dataset.store.names(FOLDER))
+    return {unit for unit in range(plan.units) if f"{plan.name(unit)}.parquet" in names}
+
+
+def token_commit(dataset: Dataset, name: str) -> TokenCommit:
+    """What a unit's Parquet file records. Raises DatasetError, naming the file, if it cannot be read."""
+    url = f"{dataset.url}/{FOLDER}/{name}.parquet"
+    way_out = "remove it and run `make tokens` again to write it anew"
+    with dataset.store.open(f"{FOLDER}/{name}.parquet") as file:
+        try:
+            metadata = pq.read_schema(file).metadata or {}
+            values = json.loads(metadata[METADATA])
+            version = values.pop("schema_version")
+            commit = TokenCommit(**values)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{url} is damaged or not ours: {error}; {way_out}") from error
+    if version != SCHEMA_VERSION:
+        raise DatasetError(f"{url} was written with another schema version; {way_out}")
+    return commit
+
+
+def refuse_other_tokenizer(dataset: Dataset, plan: Plan, tokenizer: TokenizerRecord) -> None:
+    """Raises DatasetError if a committed unit's tokens are of another tokenizer: they are never mixed."""
+    for unit in sorted(committed_tokens(dataset, plan)):
+        commit = token_commit(dataset, plan.name(unit))
+        if commit.fingerprint != tokens_fingerprint(plan, tokenizer):
+            changed = [
+                f"{key} {commit.tokenizer.get(key)} there, {value} now"
+                for key, value in asdict(tokenizer).items()
+                if commit.tokenizer.get(key) != value
+            ]
+            raise DatasetError(
+                f"{dataset.url}/{FOLDER} holds tokens of another {'tokenizer' if changed else 'dataset'} "
+                f"({'; '.join(changed) or 'fingerprint'}): remove that folder to tokenize anew"
+            )
+
+
+def _npy(codes: Codes) -> bytes:
+    assert codes.dtype == np.uint16 and codes.ndim == 2, (codes.dtype, codes.shape)
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(codes), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,272 @@
+"""Tokens of small datasets of real photos, by the tiny Chameleon."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from infra.tiny_chameleon import write_chameleon
+from manifests.dataset import Dataset, DatasetError
+from manifests.images import decode_rgb
+from manifests.schema import canonical_json
+from manifests.tokens import token_commit
+from manifests.verify import verify
+from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
+from pipelines.tokens import make_tokens
+from tests.commands import ROOT, Running, run
+from tests.datasets import examples, sha256_by_file, stored_bytes
+from tests.manifests.make import make_dataset, make_plan, write_unit
+from xprompt_model.vqgan import VQGAN
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_chameleon(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return make_dataset(str(tmp_path / "derain"), units=3, pairs=2)
+
+
+@pytest.fixture
+def tokenized(dataset: Dataset, models: Path) -> Dataset:
+    _tokenize(dataset, load_tokenizer(models / "chameleon"))
+    return dataset
+
+
+def test_a_sample_has_the_codes_of_each_image_and_the_tokens_of_each_text(tokenized: Dataset, models: Path) -> None:
+    vqgan, tokenizer = VQGAN.load(models / "chameleon"), Tokenizer(models / "chameleon")
+    seen = 0
+    for name in ("derain-000000", "derain-000001", "derain-000002"):
+        rows = {row["pair"]: row for row in examples(tokenized) if row["shard"] == f"{name}.tar"}
+        for sample in _samples(tokenized, name):
+            row = rows[sample["pair"]]
+            for role in ("input", "target"):
+                codes = sample[f"{role}.npy"]
+                assert (codes.dtype, codes.shape) == (np.uint16, (4, 4))
+                assert np.array_equal(codes, vqgan.tokenize(decode_rgb(stored_bytes(tokenized, row, role))))
+            forward, *others = sample["json"]["examples"]
+            assert len(others) == 3
+            assert (forward["direction"], forward["kind"], forward["output"]) == ("forward", "generate", "target")
+            assert forward["inputs"] == ["input"]
+            assert forward["instruction"] == tokenizer.text("Take away the rain — vollständig.")
+            assert len(forward["instruction"]) > 3 and forward["text"] == []
+            described = others[1]
+            assert (described["kind"], described["output"]) == ("describe", "")
+            assert described["text"] == tokenizer.text("The rain is gone.")
+            seen += 1
+    assert seen == 6
+
+
+def test_rows_say_where_a_pair_lies_and_the_commit_what_was_used(tokenized: Dataset, models: Path) -> None:
+    record = load_tokenizer(models / "chameleon").record
+    commit = token_commit(tokenized, "derain-000001")
+    assert commit.tokenizer == vars(record)
+    assert (record.resolution_px, record.codes) == (64, 256)
+    assert (commit.unit, commit.pairs, commit.members) == (1, 2, 6)
+    data = tokenized.store.read("tokens/derain-000001.tar")
+    table = pq.read_table(io.BytesIO(tokenized.store.read("tokens/derain-000001.parquet"))).to_pylist()
+    assert [row["pair"] for row in table] == list(dict.fromkeys(r["pair"] for r in examples(tokenized)))[2:4]
+    for row in table:
+        part = data[row["offset"] : row["offset"] + row["bytes"]] + bytes(1024)
+        with tarfile.open(fileobj=io.BytesIO(part)) as tar:
+            assert [member.name for member in tar] == [
+                f"{row['pair']}.input.npy",
+                f"{row['pair']}.target.npy",
+                f"{row['pair']}.json",
+            ]
+
+
+def test_codes_do_not_depend_on_what_is_encoded_beside_them(dataset: Dataset, models: Path) -> None:
+    import torch
+
+    vqgan = VQGAN.load(models / "chameleon")
+    rows = examples(dataset)
+    images = [vqgan.prepare(decode_rgb(stored_bytes(dataset, row, "target"))) for row in rows[::4]]
+    together = vqgan.encode(torch.stack(images))
+    for image, codes in zip(images, together, strict=True):
+        assert torch.equal(vqgan.encode(image[None])[0], codes)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_write_the_bytes_that_one_process_writes(tokenized: Dataset, models: Path, tmp_path: Path) -> None:
+    """And a finished dataset is left as it is."""
+    expected = sha256_by_file(Path(tokenized.url))
+    copy = tmp_path / "copy/derain"
+    shutil.copytree(tokenized.url, copy)
+    shutil.rmtree(copy / "tokens")
+    assert make_tokens(str(copy), str(models), _this_ray) == 0
+    assert sha256_by_file(copy) == expected
+    assert make_tokens(str(copy), str(models), _no_ray) == 0
+    assert sha256_by_file(copy) == expected
+
+
+def test_a_killed_run_goes_on(tokenized: Dataset, models: Path, tmp_path: Path) -> None:
+    """The command as a user gives it; killed with its workers when the first shard is committed."""
+    expected = sha256_by_file(Path(tokenized.url))
+    shutil.rmtree(Path(tokenized.url) / "tokens")
+    command = [sys.executable, "-m", "pipelines", "tokens", "derain", "--cpus", "1"]
+    command += ["--out", str(tmp_path), "--models", str(models)]
+    with Running(command) as running:
+        running.until(lambda: any(Path(tokenized.url, "tokens").glob("*.parquet")))
+    left = Path(tokenized.url, "tokens/.derain-000002.tar.123.tmp")
+    left.write_bytes(b"half")
+    finished = run(command)
+    assert finished.returncode == 0, finished.stderr
+    assert sha256_by_file(Path(tokenized.url)) == expected
+    assert "there already" in finished.stdout
+
+
+def test_another_tokenizer_is_refused(tokenized: Dataset, models: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "models/chameleon"
+    shutil.copytree(models / "chameleon", changed)
+    text = changed / "tokenizer.json"
+    text.write_text(text.read_text() + "\n")
+    before = sha256_by_file(Path(tokenized.url))
+    with pytest.raises(DatasetError, match="tokens of another tokenizer") as error:
+        make_tokens(tokenized.url, str(tmp_path / "models"), _no_ray)
+    message = str(error.value)
+    assert message.startswith(f"{tokenized.url}/tokens holds tokens of another tokenizer (text_sha256 ")
+    assert message.endswith("remove that folder to tokenize anew") and "\n" not in message
+    assert sha256_by_file(Path(tokenized.url)) == before
+
+
+def test_what_cannot_be_tokenized_is_said_in_one_line(models: Path, tmp_path: Path) -> None:
+    unfinished = Dataset(str(tmp_path / "derain"))
+    write_unit(unfinished, make_plan(unfinished, units=2), 0)
+    with pytest.raises(DatasetError, match="is unfinished: run the same command again"):
+        make_tokens(unfinished.url, str(models), _no_ray)
+    finished = make_dataset(str(tmp_path / "other"), units=1, pairs=1)
+    with pytest.raises(ValueError, match=r"^MODELS=/nowhere has no chameleon/: .* make tiny-models$"):
+        make_tokens(finished.url, "/nowhere", _no_ray)
+    (tmp_path / "chameleon").mkdir()
+    with pytest.raises(ValueError, match=r"chameleon has no tokenizer\.json"):
+        make_tokens(finished.url, str(tmp_path), _no_ray)
+
+
+def test_a_damaged_image_stops_its_unit(dataset: Dataset, models: Path) -> None:
+    row = examples(dataset)[0]
+    (image, _) = row["images"]
+    shard = Path(dataset.url, "shards", row["shard"])
+    data = bytearray(shard.read_bytes())
+    data[image["offset"] + 100 : image["offset"] + image["bytes"]] = bytes(image["bytes"] - 100)
+    shard.write_bytes(data)
+    with pytest.raises(DatasetError, match=rf"shards/derain-000000\.tar: {image['member']}: "):
+        tokenize_unit(dataset, dataset.plan(), 0, load_tokenizer(models / "chameleon"))
+    assert not Path(dataset.url, "tokens").exists() or not list(Path(dataset.url, "tokens").iterdir())
+
+
+def test_verify_knows_tokens(tokenized: Dataset) -> None:
+    assert list(verify(tokenized.url)) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "message"),
+    [
+        (
+            "flip",
+            "tokens/derain-000001.tar",
+            "its size, sha256 or number of members is not what its",
+        ),
+        ("cut", "tokens/derain-000001.tar", "it is cut off"),
+        ("lose tar", "tokens/derain-000001.tar", "is missing"),
+        ("lose unit", "tokens", "1 of 3 units have no tokens yet"),
+        ("swap", "tokens/derain-000001.parquet", "is the commit of unit 0 under another name"),
+        ("edit", "tokens/derain-000001.parquet", "its rows do not say where its pairs lie in the tar"),
+        ("parquet", "tokens/derain-000001.parquet", "is damaged or not ours"),
+        ("strange", "tokens/notes.txt", "does not belong to this dataset"),
+        ("orphan", "tokens/derain-000001.tar", "is of a unit whose tokens are not committed"),
+        ("temporary", "tokens/.x.tmp", "is being written, or its writer was killed"),
+        ("other tokenizer", "tokens", "holds tokens of 2 tokenizers, first derain-000000, derain-000001"),
+    ],
+)
+def test_verify_finds_damage(tokenized: Dataset, models: Path, damage: str, file: str, message: str) -> None:
+    folder = Path(tokenized.url, "tokens")
+    tar, table = folder / "derain-000001.tar", folder / "derain-000001.parquet"
+    if damage == "flip":
+        data = bytearray(tar.read_bytes())
+        data[600] ^= 1  # in the first array
+        tar.write_bytes(data)
+    elif damage == "cut":
+        tar.write_bytes(tar.read_bytes()[:1000])
+    elif damage == "lose tar":
+        tar.unlink()
+    elif damage == "lose unit":
+        tar.unlink()
+        table.unlink()
+    elif damage == "swap":
+        shutil.copy(folder / "derain-000000.parquet", table)
+    elif damage == "edit":
+        edited = pq.read_table(table)
+        column = pq.read_table(table)["offset"].to_numpy() + 512
+        place = edited.schema.get_field_index("offset")
+        pq.write_table(edited.set_column(place, edited.schema.field(place), [column]), table, write_page_checksum=True)
+    elif damage == "parquet":
+        table.write_bytes(table.read_bytes()[:-20])
+    elif damage == "strange":
+        (folder / "notes.txt").touch()
+    elif damage == "orphan":
+        table.unlink()
+    elif damage == "temporary":
+        (folder / ".x.tmp").touch()
+    else:
+        tokenizer = Tokenizer(models / "chameleon")
+        tokenizer.record = replace(tokenizer.record, text_sha256="0" * 64)
+        tokenize_unit(tokenized, tokenized.plan(), 1, tokenizer)
+    found = [(finding.file, finding.message) for finding in verify(tokenized.url)]
+    assert any(path == f"{tokenized.url}/{file}" and message in said for path, said in found), found
+
+
+def test_make_tokens_makes_the_tiny_models_only_where_none_are_named() -> None:
+    """What `make` would run, with everything installed."""
+    for options, tiny in (((), True), (("MODELS=/weights",), False)):
+        command = ["make", "--dry-run", "-o", ".venv/.models", "tokens", "TASK=derain", *options]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert f'pipelines tokens derain --out "data" --models "{"models/tiny" if tiny else "/weights"}"' in said
+        if not Path(ROOT, "models/tiny/chameleon/config.json").exists():
+            assert ("infra.tiny_models models/tiny" in said) == tiny
+
+
+def _tokenize(dataset: Dataset, tokenizer: Tokenizer) -> None:
+    plan = dataset.plan()
+    for unit in range(plan.units):
+        tokenize_unit(dataset, plan, unit, tokenizer)
+
+
+def _samples(dataset: Dataset, name: str) -> list[dict[str, Any]]:
+    """The samples of a token tar, by member names as WebDataset splits them."""
+    samples: dict[str, dict[str, Any]] = {}
+    with tarfile.open(fileobj=io.BytesIO(dataset.store.read(f"tokens/{name}.tar"))) as tar:
+        for member in tar:
+            pair, _, field = member.name.partition(".")
+            file = tar.extractfile(member)
+            assert file
+            data = file.read()
+            value = json.loads(data) if field == "json" else np.load(io.BytesIO(data), allow_pickle=False)
+            assert field != "json" or canonical_json(value).encode() == data
+            samples.setdefault(pair, {"pair": pair})[field] = value
+    return list(samples.values())
+
+
+def _this_ray() -> AbstractContextManager[None]:
+    """That of the fixture `local_ray`."""
+    return nullcontext()
+
+
+def _no_ray() -> AbstractContextManager[None]:
+    raise AssertionError("there is nothing to run")

@@ -1,0 +1,124 @@
+"""Small datasets with token shards, written here as the contract says, and a tiny model to train on them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from infra.tiny_chameleon import CODES, tiny_config
+from manifests.dataset import Dataset, write_table
+from manifests.schema import canonical_json
+from manifests.tar import TarWriter
+from manifests.tokens import FOLDER, TOKENS
+from tests.datasets import examples
+from tests.manifests.make import make_dataset
+from train.stream import StreamOptions
+from xprompt_model.model import XPromptChameleon
+from xprompt_model.vocabulary import Vocabulary
+
+CONFIG = tiny_config()
+VOCABULARY = Vocabulary.from_config(CONFIG)
+SIDE = VOCABULARY.image_side_tokens
+WORDS = range(CODES + 100, VOCABULARY.size)
+"""Ids of text tokens."""
+
+Members = list[tuple[str, bytes]]
+
+
+def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Dataset:
+    """A finished dataset with token shards: random images and texts, the same for the same pair."""
+    dataset = make_dataset(url, task=task, units=units, pairs=pairs)
+    rows = examples(dataset)
+    for unit, (name, _) in enumerate(dataset.commits()):
+        of_unit = [row for row in rows if row["shard"] == f"{name}.tar"]
+        keys = list(dict.fromkeys(row["pair"] for row in of_unit))
+        samples = [(key, sample(key, [row for row in of_unit if row["pair"] == key])) for key in keys]
+        write_token_shard(dataset, name, unit, samples)
+    return dataset
+
+
+def sample(key: str, rows: list[dict[str, Any]]) -> Members:
+    """A pair's members."""
+    random = np.random.default_rng(int(key[:12], 16))
+    members = [(f"{key}.{role}.npy", npy(random.integers(0, CODES, (SIDE, SIDE)))) for role in ("input", "target")]
+    listed = []
+    for row in rows:
+        listed.append(
+            {
+                "direction": row["direction"],
+                "kind": row["kind"],
+                "inputs": row["inputs"],
+                "output": row["output"] or "",
+                "instruction": random.choice(WORDS, 3).tolist(),
+                "text": random.choice(WORDS, 5).tolist() if row["text"] else [],
+            }
+        )
+    return [*members, (f"{key}.json", canonical_json({"examples": listed}).encode())]
+
+
+def npy(codes: np.ndarray, dtype: str = "<u2") -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, codes.astype(dtype), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def write_token_shard(
+    dataset: Dataset,
+    name: str,
+    unit: int,
+    samples: list[tuple[str, Members]],
+    edit: Callable[[dict[str, Any]], None] = lambda values: None,
+) -> None:
+    """A token shard and its commit, whose metadata `edit` may change."""
+    file, rows = io.BytesIO(), []
+    tar = TarWriter(file)
+    for key, members in samples:
+        start = tar.bytes
+        for member, content in members:
+            tar.append(member, content)
+        rows.append({"pair": key, "offset": start, "bytes": tar.bytes - start})
+    tar.finish()
+    values: dict[str, Any] = {
+        "unit": unit,
+        "fingerprint": "t" * 64,
+        "tokenizer": {"codes": CODES},
+        "shard_bytes": tar.bytes,
+        "shard_sha256": tar.sha256,
+        "members": tar.members,
+        "pairs": len(rows),
+    }
+    edit(values)
+    dataset.store.write_bytes(f"{FOLDER}/{name}.tar", file.getvalue())
+    write_table(dataset.store, f"{FOLDER}/{name}.parquet", pa.Table.from_pylist(rows, schema=TOKENS), values)
+
+
+def make_model(folder: Path, seed: int = 0) -> Path:
+    """A checkpoint directory of a random model with the tiny vocabulary."""
+    torch.manual_seed(seed)
+    XPromptChameleon(CONFIG, xp_tokens=4).save_pretrained(folder)
+    (folder / "xprompt.safetensors").unlink()
+    return folder
+
+
+def options(**changes: Any) -> StreamOptions:
+    """Four streams of micro-batches that hold two or three documents."""
+    defaults: Mapping[str, Any] = {
+        "seed": 0,
+        "streams": 4,
+        "window_tokens": 128,
+        "windows": 2,
+        "buffer_windows": 4,
+        "xp_tokens": 4,
+        "image_weight": 1.0,
+        "text_weight": 1.0,
+        "context_image_weight": 0.0,
+        "max_bad_shards": 0,
+        "cached_shards": 2,
+    }
+    return StreamOptions(**{**defaults, **changes})

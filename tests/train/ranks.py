@@ -1,0 +1,81 @@
+"""Runs training in processes of its own, as torchrun would, without importing torch anew in each."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tests.commands import ROOT
+from train.config import Config
+
+_DEADLINE_S = 500.0
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["train.trainer"])
+
+Record = dict[str, Any]
+
+
+def run(config: Config, ranks: int) -> list[Record]:
+    """Train to the end; the records of all steps."""
+    processes = _start(config, ranks)
+    for process in processes:
+        process.join(_DEADLINE_S)
+    assert [process.exitcode for process in processes] == [0] * ranks
+    return records(config)
+
+
+def kill(config: Config, ranks: int, when: Callable[[], bool]) -> None:
+    """Train until a condition holds, then kill -9 all ranks at once."""
+    processes = _start(config, ranks)
+    deadline_s = time.monotonic() + _DEADLINE_S
+    while not when():
+        assert time.monotonic() < deadline_s and all(process.is_alive() for process in processes)
+        time.sleep(0.005)
+    for process in processes:
+        assert process.pid
+        os.kill(process.pid, signal.SIGKILL)
+    for process in processes:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+
+def records(config: Config) -> list[Record]:
+    path = Path(config.out) / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def weights(config: Config) -> list[bytes]:
+    """The exported model's weights, byte for byte."""
+    return [(Path(config.out) / "model" / name).read_bytes() for name in ("model.safetensors", "xprompt.safetensors")]
+
+
+def _start(config: Config, ranks: int) -> list[BaseProcess]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with mock.patch.dict(os.environ, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}):
+        processes: list[BaseProcess] = [
+            _CONTEXT.Process(target=_train, args=(config, rank, ranks, port)) for rank in range(ranks)
+        ]
+        for process in processes:
+            process.start()
+    return processes
+
+
+def _train(config: Config, rank: int, ranks: int, port: int) -> None:
+    from train.trainer import train
+
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
+    os.environ |= dict(zip(names, map(str, (rank, rank, ranks, port)), strict=True)) | {"MASTER_ADDR": "127.0.0.1"}
+    train(config)

@@ -1,0 +1,59 @@
+"""The entry point as a user starts it: a script, in a folder of its own, with one line for what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tests.train.make import make_tokens
+from train.config import Config
+from train.fsdp_train import main
+from train.trainer import train
+
+
+def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:
+    options = ["--data", *config.data, "--model", config.model, "--out", str(tmp_path / "out")]
+    sizes = [
+        "--xp-tokens",
+        "4",
+        "--steps",
+        "2",
+        "--warmup-steps",
+        "1",
+        "--window-tokens",
+        "128",
+        "--global-windows",
+        "4",
+    ]
+    script = [str(ROOT / "train/fsdp_train.py"), *options, *sizes]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run([*torchrun, *script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    first, second, third = ended.stdout.splitlines()
+    assert first.startswith("step     1 of 2  loss ") and second.startswith("step     2 of 2  loss ")
+    assert third == f"model: {tmp_path}/out/model"
+
+
+def test_without_a_model_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fsdp_train.py"])
+    assert main() == 2
+    assert capsys.readouterr() == (
+        "",
+        "no model at models/tiny/chameleon: make tiny-models writes a small one, --model names another\n",
+    )
+
+
+def test_without_tokens_too(config: Config, tmp_path: Path) -> None:
+    dataset = make_tokens(str(tmp_path / "derain"), units=1)
+    for name in dataset.store.names("tokens"):
+        dataset.store.remove(f"tokens/{name}")
+    with pytest.raises(ValueError, match="1 of 1 shards have no tokens: run make tokens TASK=derain"):
+        train(replace(config, data=(dataset.url,)))

@@ -1,0 +1,63 @@
+"""Small random checkpoints of the models that score: CLIP (open_clip), DINOv2 and YOLOS (transformers)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    BitImageProcessorPil,
+    Dinov2Config,
+    Dinov2Model,
+    YolosConfig,
+    YolosForObjectDetection,
+    YolosImageProcessorPil,
+)
+
+CLASSES = ("bench", "dog", "apple")
+
+
+def write_clip(folder: Path) -> Path:
+    """An open_clip checkpoint of 16 x 16 px images."""
+    folder.mkdir(parents=True)
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config)
+    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors"
+    )
+    return folder
+
+
+def write_dino(folder: Path) -> Path:
+    torch.manual_seed(0)
+    config = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
+    Dinov2Model(config).save_pretrained(folder)
+    BitImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
+def write_detector(folder: Path) -> Path:
+    torch.manual_seed(0)
+    config = YolosConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=[32, 32],
+        patch_size=8,
+        num_detection_tokens=5,
+        id2label=dict(enumerate(CLASSES)),
+    )
+    YolosForObjectDetection(config).save_pretrained(folder)
+    YolosImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

@@ -1,0 +1,136 @@
+"""What a training run is: presets, and the command line over them.
+
+torchrun --nproc-per-node 2 train/fsdp_train.py                              # preset tiny, on a CPU
+torchrun ... train/fsdp_train.py --preset 7b-paper --recipe /xprompt/recipe.json --lr 5e-5
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+_Value = TypeVar("_Value")
+
+
+def _option(default: _Value, text: str) -> _Value:
+    """A field with the text that --help prints."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All that decides what a run computes. Defaults are the paper's section 4, or ours where it is silent."""
+
+    preset: str = "tiny"
+    model: str = _option("models/chameleon-7b", "model directory to start from, in facebook/chameleon-7b's format")
+    data: tuple[str, ...] = _option(("data/derain",), "dataset directories, mixed by their numbers of examples")
+    recipe: str = _option("", "recipe.json of pipelines/full_8m.py, by whose weights its datasets are mixed")
+    out: str = _option("runs/7b-paper", "folder of checkpoints, metrics and the exported model")
+    seed: int = _option(0, "of the data order and of new X-Prompt embeddings")
+    sampling: tuple[str, ...] = _option((), "how often examples come an epoch: derain/reverse/describe=0.5 */*/*=1")
+
+    xp_tokens: int = _option(64, "X-Prompt embeddings; the paper does not say")
+    image_weight: float = _option(1.0, "loss weight of output images")
+    text_weight: float = _option(1.0, "loss weight of output texts")
+    context_image_weight: float = _option(0.0, "loss weight of the in-context example's output image")
+    compress: bool = _option(True, "the X-Prompt mask; --no-compress is Tab. 4's arm without X-Prompt")
+
+    steps: int = _option(20_000, "optimizer steps (section 4)")
+    warmup_steps: int = _option(500, "steps of linear warm-up (the paper does not say)")
+    lr: float = _option(1e-4, "peak learning rate (section 4), then cosine to 0")
+    weight_decay: float = _option(0.1, "AdamW's, on matrices (Lumina-mGPT's; the paper does not say)")
+    clip_norm: float = _option(4.0, "largest gradient norm (Lumina-mGPT's)")
+    z_loss: float = _option(1e-5, "weight of the squared log of the softmax's denominator (Lumina-mGPT's); 0 is none")
+
+    window_tokens: int = _option(5_120, "context window (section 4); it bounds a document")
+    windows: int = _option(8, "windows a micro-batch: 8 fill to 99%, 4 to 90% (infra/bench/packing.py)")
+    global_windows: int = _option(1_024, "windows a step over all ranks (section 4), by accumulation")
+    buffer_windows: int = _option(18, "a micro-batch is chosen from documents that would fill so many windows")
+    streams: int = _option(128, "virtual data streams; a multiple of ranks times workers")
+    workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
+    max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
+    cached_shards: int = _option(64, "token shards in memory of each data process, 5 MB each")
+
+    dtype: str = _option("bf16", "of computation, float32 or bf16; weights, reductions and Adam are float32")
+    shard_ranks: int = _option(0, "ranks that share one copy of the weights (HSDP); 0 is all (FSDP)")
+    recompute: bool = _option(True, "activation checkpointing of each block")
+    compile: bool = _option(False, "torch.compile each block")
+
+    checkpoint_every: int = _option(500, "steps between checkpoints")
+    keep_checkpoints: int = _option(2, "complete checkpoints that are kept")
+    export: bool = _option(True, "write OUT/model, which transformers loads, after the last step")
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be trained."""
+        if self.dtype not in ("float32", "bf16"):
+            raise ValueError(f"--dtype {self.dtype}: float32 or bf16")
+        if self.global_windows % self.windows:
+            raise ValueError(f"{self.global_windows} windows a step are not a multiple of {self.windows} a micro-batch")
+        if self.buffer_windows < self.windows:
+            raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
+        positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
+        for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.windows * self.window_tokens
+
+    @property
+    def micro_batches(self) -> int:
+        """Those of a step, over all ranks."""
+        return self.global_windows // self.windows
+
+
+PAPER_7B = Config(preset="7b-paper")
+"""Section 4: 1,024 windows of 5,120 tokens a step, 20,000 steps; 128 micro-batches, one for each of its 128 GPUs."""
+
+PRESETS = {
+    "tiny": Config(
+        preset="tiny",
+        model="models/tiny/chameleon",
+        out="runs/tiny",
+        steps=40,
+        warmup_steps=4,
+        lr=3e-3,
+        windows=2,
+        window_tokens=512,
+        global_windows=8,
+        streams=8,
+        buffer_windows=4,
+        workers=0,
+        max_bad_shards=1,
+        dtype="float32",
+        recompute=False,
+        checkpoint_every=20,
+    ),
+    "7b-paper": PAPER_7B,
+    "34b": replace(PAPER_7B, preset="34b", model="models/chameleon-34b", out="runs/34b"),
+}
+
+
+def parse(arguments: Sequence[str] | None = None, description: str | None = None) -> Config:
+    """The configuration of a command line: a preset and what is set over it. Raises ValueError."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="tiny", help="what the other options start from (default: tiny)"
+    )
+    hints = get_type_hints(Config)
+    for each in fields(Config)[1:]:
+        add: dict[str, Any] = {"type": hints[each.name]}
+        if get_origin(hints[each.name]) is tuple:
+            add = {"nargs": "*", "type": get_args(hints[each.name])[0]}
+        elif hints[each.name] is bool:
+            add = {"action": argparse.BooleanOptionalAction}
+        name = f"--{each.name.replace('_', '-')}"
+        parser.add_argument(name, default=argparse.SUPPRESS, help=each.metadata["help"].replace("%", "%%"), **add)
+    given = vars(parser.parse_args(arguments))
+    preset = PRESETS[given.pop("preset")]
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    return replace(preset, **changes)

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Trains X-Prompt on token shards.
+
+    make shards TASK=derain && make tokens TASK=derain && make tiny-models
+    torchrun --nproc-per-node 2 train/fsdp_train.py                         # preset tiny, on a CPU
+    torchrun --nnodes 16 --nproc-per-node 8 ... train/fsdp_train.py --preset 7b-paper --recipe /xprompt/recipe.json
+
+The same command goes on from the newest checkpoint below --out. It trains on GPUs where PyTorch sees any.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
+    sys.path.insert(0, str(ROOT))
+
+from train.config import parse
+from train.trainer import train
+
+
+def main() -> int:
+    try:
+        train(parse(description=__doc__))
+    except ValueError as error:
+        rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+        print(rank + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
