@@ -186,7 +186,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         Checkpoint(
             role="sd15-tryon",
             hub_id="",
-            revision="",
+            revision="main",
             licence="that of who trained it",
             classes=("UNet2DConditionModel",),
             gpu_gib=1.7,

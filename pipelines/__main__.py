@@ -60,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--models", required=True, help="folder with the tokenizers, in chameleon/")
         else:
             command.add_argument("--data", help="root of the source (default: the bundled input)")
-            command.add_argument(
-                "--generator", choices=("sd15", "flux"), help="family, where a task has a choice of models"
-            )
+            command.add_argument("--generator", choices=("sd15", "flux"), help="where a task has a choice of models")
             command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
             command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")

@@ -329,12 +329,10 @@ def write_viton_hd(root: Path) -> Written:
     names = [f"{index:05d}_00" for index in range(5)]
     lines = [f"{name}.jpg {other}.jpg\n" for name, other in zip(names, names[1:] + names[:1], strict=True)]
     files = {"train_pairs.txt": "".join(lines).encode()}
-    mask = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    mask[10:30, 10:30] = 255
     for index, name in enumerate(names):
-        person = photo(index)
+        person, mask = photo(index), np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
         files[f"train/image/{name}.jpg"] = encode(person, "JPEG")
-        person[10:30, 10:30] = 128
+        person[10:30, 10:30], mask[10:30, 10:30] = 128, 255
         files[f"train/agnostic-v3.2/{name}.jpg"] = encode(person, "JPEG")
         files[f"train/cloth/{name}.jpg"] = rainy_jpeg(index)
         files[f"train/agnostic-mask/{name}_mask.png"] = encode(mask)
