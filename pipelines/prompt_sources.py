@@ -26,9 +26,9 @@ PHOTO_PAIRS = Source(
 )
 
 BUNDLED_PAIRS = Source(
-    reader=PhotoPairs(photos=BundledPhotos(crops_per_photo=2)),
+    reader=PhotoPairs(photos=BundledPhotos(crops_per_photo=1)),
     layout="inside the scikit-image and scikit-learn packages",
-    size="20 pairs of crops",
+    size="10 pairs of crops",
     obtain="installed with this project",
 )
 
@@ -51,9 +51,9 @@ BUNDLED_TRY_ON = Source(
 )
 
 BUNDLED_PERSON = Source(
-    reader=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=16, side_px=400),
+    reader=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=8, side_px=400),
     layout="inside the scikit-image package",
-    size="16 crops of the photo of an astronaut",
+    size="8 crops of the photo of an astronaut",
     obtain="installed with this project",
 )
 
