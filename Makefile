@@ -110,7 +110,7 @@ chromium: # for the test that drives the browse page; skipped where it cannot be
 
 .PHONY: test
 test: $(DEV) chromium ## install everything and run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 .PHONY: chaos
 chaos: $(DEV) ## kill workers, drivers and nodes at random, ten times over, and compare bytes (minutes)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ UNIT_RETRIES = 2
 
 ITEM_DEATHS = 2
 """Deaths at one item, with the item known, after which it is rejected."""
+
+START_ATTEMPTS = 3
+"""How often a Ray on this machine is started before it is given up."""
 
 _OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
 
@@ -57,18 +61,37 @@ def ray_session(cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE
         ray.init(runtime_env=runtime_env, **quiet)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
+        start = partial(
+            ray.init,
             address="local",  # never a stale cluster that happens to run on this machine
             num_cpus=cpus,
             include_dashboard=False,
             object_store_memory=object_store_bytes,
             **quiet,
         )
+        _start_patiently(start)
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which ends the process with a stack dump
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_patiently(start: Callable[[], Any]) -> None:
+    """Start a Ray, again if it gives up: it allows its processes 30 s, which nothing sets and a busy machine exceeds.
+
+    Raises UnitFailed, one line, after START_ATTEMPTS.
+    """
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            start()
+            return
+        except Exception as error:  # Ray raises no narrower one
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if not left:
+                raise UnitFailed("Ray could not start within 30 s, three times: is this machine overloaded?") from None
 
 
 def in_ray_job() -> bool:

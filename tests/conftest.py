@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,19 @@ from tests.commands import ROOT
 from tests.datasets import make_dataset, sha256_by_file
 from tests.sources import write_photos
 from tests.vlm import transformers_serve
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, a file is run by one, and all files that start a Ray by the same: two would starve."""
+    for item in items:
+        group = "ray" if _starts_ray(item.path) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@lru_cache
+def _starts_ray(path: Path) -> bool:
+    text = path.read_text()
+    return any(word in text for word in ("local_ray", "shards_command", "Running("))
 
 
 @pytest.fixture(scope="session")

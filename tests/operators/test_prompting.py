@@ -31,7 +31,7 @@ def test_packaged_prompts_are_complete_and_say_whose_wording_it_is(file: str, im
 
 def test_every_packaged_file_is_one_of_those() -> None:
     names = {path.stem for path in PACKAGED.iterdir()}
-    assert names == {"difference", "same_content", "same_style", "relation", "recaption"}
+    assert names == {"difference", "same_content", "same_style", "relation", "recaption", "propose_edit"}
 
 
 def test_a_file_of_the_users_replaces_the_packaged_one_and_has_another_name(tmp_path: Path) -> None:

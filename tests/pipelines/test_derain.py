@@ -145,7 +145,7 @@ def test_photos_are_the_targets_byte_for_byte_and_get_rain_and_texts(tmp_path: P
             f"{row['pair']}.target.jpg",
             f"{row['pair']}.input.png",
         )
-        assert image(row, "input")["format"] == "webp"
+        assert image(row, "input")["format"] == "png"
 
 
 def test_a_single_pair_has_no_context_and_that_is_counted(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from manifests.dataset import Commit
 from manifests.schema import Item
 from manifests.verify import verify
 from operators.base import Operator
+from operators.vlm import Usage
 from pipelines import engine
 from pipelines.__main__ import main
 from pipelines.plan import Job
@@ -115,9 +116,9 @@ def test_an_interrupted_run_is_over_before_its_exception_is_handled(
     job = plan_job(tmp_path, photos)
     closed = []
 
-    def two_commits(job: Job, units: list[int]) -> Iterator[Commit]:
+    def two_commits(job: Job, units: list[int]) -> Iterator[tuple[Commit, Usage]]:
         try:
-            yield from (make_unit(job, unit) for unit in units)
+            yield from ((make_unit(job, unit), Usage()) for unit in units)
         finally:
             closed.append(True)
 

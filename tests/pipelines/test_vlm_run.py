@@ -22,7 +22,7 @@ from operators.vlm import Usage, Vlm, take_usage
 from pipelines import engine
 from pipelines.__main__ import main
 from pipelines.plan import Job, find_reader, make_job, versions
-from pipelines.tasks import DERAIN, TASKS, TEXT2IMG
+from pipelines.tasks import DERAIN, TASKS
 from pipelines.unit import make_unit
 from tests.commands import Running, run, shards_command
 from tests.datasets import examples, plan_job, sha256_by_file
@@ -202,10 +202,8 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
 
 
 def test_a_task_that_needs_a_model_says_so() -> None:
-    from operators.relation import Relation
-
-    with pytest.raises(ValueError, match="text2img needs a vision-language model: set VLM and VLM_MODEL"):
-        replace(TEXT2IMG, gate=Relation()).asking(None)
+    with pytest.raises(ValueError, match="editing needs a vision-language model: set VLM and VLM_MODEL"):
+        TASKS["editing"].asking(None)
     assert DERAIN.asking(None) is DERAIN
 
 
