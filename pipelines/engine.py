@@ -164,16 +164,18 @@ def map_units(
         """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return apply(row)
+            return make(row["item"])
 
-    # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
-    rows = ray.data.range(len(units), override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         if gpus is None:
+            # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
+            rows = ray.data.range(len(units), override_num_blocks=len(units))
             made = rows.map(apply, max_retries=UNIT_RETRIES, concurrency=workers)
         else:
+            # Before actors a range would be tasks of their own, which wait for ever where actors hold all CPUs.
+            rows = ray.data.from_items(units, override_num_blocks=len(units))
             share = gpus if ray.cluster_resources().get("GPU") else 0
             most = workers or min(_most_workers(gpus), len(units))
             made = rows.map(Actor, num_cpus=1, num_gpus=share, concurrency=(1, most), max_task_retries=UNIT_RETRIES)
