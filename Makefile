@@ -126,6 +126,7 @@ check: $(DEV) ## lint, formatting and types
 bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
+	@$(BIN)/python -m infra.bench.plan
 	@$(BIN)/python -m infra.bench.raie
 	@$(BIN)/python -m infra.bench.packing
 
