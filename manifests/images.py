@@ -226,4 +226,4 @@ def _upright_rgb(image: PILImage.Image) -> PILImage.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy

@@ -140,8 +140,9 @@ def _streak_kernel(angle_deg: float, length_px: int) -> np.ndarray[tuple[int, in
 def _window(layer: Pixels, x_px: int, y_px: int, width_px: int, height_px: int) -> Pixels:
     """A width x height window of the endlessly repeated layer, from the given offset."""
     down_px, right_px = (max(0, end - _LAYER_PX) for end in (y_px + height_px, x_px + width_px))
-    repeated = np.pad(layer, ((0, down_px), (0, right_px)), mode="wrap") if down_px or right_px else layer
-    return repeated[y_px : y_px + height_px, x_px : x_px + width_px]
+    if down_px or right_px:
+        layer = np.asarray(cv2.copyMakeBorder(layer, 0, down_px, 0, right_px, cv2.BORDER_WRAP), np.uint8)
+    return layer[y_px : y_px + height_px, x_px : x_px + width_px]
 
 
 def _grade(value: float, bounds: tuple[float, float], words: tuple[str, str, str]) -> str:

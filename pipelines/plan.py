@@ -121,7 +121,7 @@ def cut_units(
 
 def versions() -> dict[str, str]:
     """The libraries that shape the bytes of a shard or manifest."""
-    names = ("deflate", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+    names = ("fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow")
     return {name: version(name) for name in names}
 
 

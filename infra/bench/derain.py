@@ -186,7 +186,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.derain", description="The derain job, side by side.")
-    parser.add_argument("--pairs", type=int, default=500, help="in each folder (default: 500)")
+    parser.add_argument("--pairs", type=int, default=1_000, help="in each folder (default: 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="measured, after one that is not (default: 3)")
     parser.add_argument("--modes", nargs="+", choices=list(AIMS), default=list(AIMS), help="(default: both)")
     return parser
