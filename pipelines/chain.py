@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from manifests.schema import Item, Pair, Reject, seed_for
 from operators.base import BatchOperator, Link, Operator, Reader, StopRun
@@ -59,7 +60,7 @@ def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
 def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int]) -> Iterator[Pair | Reject]:
     # By attribute: a protocol takes 20 us to ask, and is asked for every step of every pair.
     size: int = getattr(operator, "batch_size", 1)
-    many: _Many = getattr(operator, "many", None) or partial(_one_by_one, operator)
+    many: _Many = getattr(operator, "many", None) or partial(_one_by_one, cast(Operator, operator))
     for start in range(0, len(pairs), size):
         yield from _batch(operator.name, many, pairs[start : start + size], seeds[start : start + size])
 
