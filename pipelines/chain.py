@@ -9,6 +9,7 @@ from typing import cast
 
 from manifests.schema import Item, Pair, Reject, seed_for
 from operators.base import BatchOperator, Link, Operator, Reader, StopRun
+from pipelines.spent import Spent
 
 NOT_THE_PAIRS_FAULT = (OSError, MemoryError, StopRun)
 """A full disk, a lost connection, a refused key: the unit fails, the pair is not blamed."""
@@ -30,15 +31,16 @@ def batch_size(operators: Iterable[Link]) -> int:
 
 
 def make_pairs(
-    reader: Reader, task: str, run_seed: int, items: Iterable[Item], operators: Sequence[Link]
+    reader: Reader, task: str, run_seed: int, items: Sequence[Item], operators: Sequence[Link], spent: Spent
 ) -> list[Pair | Rejected]:
     """What becomes of items, in order. Raises OSError, MemoryError and StopRun, which are no item's fault."""
-    made = [_read(reader, item, task) for item in items]
+    with spent.on("read", len(items)):
+        made = [_read(reader, item, task) for item in items]
     for operator in operators:
         places = [place for place, pair in enumerate(made) if isinstance(pair, Pair)]
         pairs = [pair for pair in made if isinstance(pair, Pair)]
         seeds = [seed_for(run_seed, pair.key, operator.name) for pair in pairs]
-        for place, result in zip(places, _run(operator, pairs, seeds), strict=True):
+        for place, result in zip(places, _run(operator, pairs, seeds, spent), strict=True):
             made[place] = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
     return made
 
@@ -57,12 +59,15 @@ def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
         return Rejected(step="read", reject=as_reject(error))
 
 
-def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int]) -> Iterator[Pair | Reject]:
+def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int], spent: Spent) -> Iterator[Pair | Reject]:
     # By attribute: a protocol takes 20 us to ask, and is asked for every step of every pair.
     size: int = getattr(operator, "batch_size", 1)
     many: _Many = getattr(operator, "many", None) or partial(_one_by_one, cast(Operator, operator))
     for start in range(0, len(pairs), size):
-        yield from _batch(operator.name, many, pairs[start : start + size], seeds[start : start + size])
+        batch = slice(start, start + size)
+        with spent.on(operator.name, len(pairs[batch])):
+            results = _batch(operator.name, many, pairs[batch], seeds[batch])
+        yield from results
 
 
 def _one_by_one(operator: Operator, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair]:

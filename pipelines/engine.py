@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from manifests.dataset import Commit
 from operators.base import StopRun
 from operators.vlm import Usage, take_usage
 from pipelines.plan import Job
+from pipelines.spent import Spent
 from pipelines.unit import make_unit
 
 UNIT_RETRIES = 2
@@ -40,6 +42,16 @@ START_ATTEMPTS = 3
 """How often a Ray on this machine is started before it is given up."""
 
 _OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a worker says of a unit that it has made."""
+
+    commit: Commit
+    usage: Usage
+    """What was asked of a vision-language model for it."""
+    spent: Spent
 
 
 class UnitFailed(Exception):
@@ -99,31 +111,30 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def run(job: Job, on_commit: Callable[[Commit], None], on_usage: Callable[[Usage], None] = lambda usage: None) -> None:
-    """Make every unit that is not committed. `on_commit` gets each unit's record as it arrives, in any order.
+def run(job: Job, on_made: Callable[[Made], None]) -> None:
+    """Make every unit that is not committed. `on_made` is told of each as it arrives, in any order.
 
-    `on_usage` gets what was asked of a model for it. Raises UnitFailed for the first unit that cannot be made; all
-    others are tried before. Raises StopRun at once where no other unit can fare better.
+    Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
+    no other unit can fare better.
     """
     pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
     if not pending:
         return
     reported = set()
     # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
-    with closing(_run_units(job, pending)) as made:
-        for commit, usage in made:
-            reported.add(commit.unit)
-            on_commit(commit)
-            on_usage(usage)
+    with closing(_run_units(job, pending)) as rows:
+        for made in rows:
+            reported.add(made.commit.unit)
+            on_made(made)
     committed = job.dataset.committed()
     for unit in sorted(set(pending) - reported):
-        # A unit may be committed though its report was lost with its worker.
-        commit, usage = (job.dataset.commit(job.plan.name(unit)), Usage()) if unit in committed else _narrow(job, unit)
-        on_commit(commit)
-        on_usage(usage)
+        if unit in committed:  # though its report was lost with its worker
+            on_made(Made(commit=job.dataset.commit(job.plan.name(unit)), usage=Usage(), spent=Spent()))
+        else:
+            on_made(_narrow(job, unit))
 
 
-def _run_units(job: Job, units: list[int]) -> Generator[tuple[Commit, Usage]]:
+def _run_units(job: Job, units: list[int]) -> Generator[Made]:
     workers = min(_most_workers(job.task.gpus), len(units))
     if job.task.vlm and not job.task.vlm.is_local:
         workers = min(workers, job.task.vlm.concurrency)
@@ -131,15 +142,21 @@ def _run_units(job: Job, units: list[int]) -> Generator[tuple[Commit, Usage]]:
 
     def make(unit: int) -> dict[str, Any]:
         try:
-            commit = make_unit(job, unit)
+            made = _made(job, unit)
         except StopRun as error:  # an exception would be counted as one failed unit among many
             return {"stop": str(error)}
-        return {"commit": vars(commit), "usage": vars(take_usage())}
+        return {"made": pickle.dumps(made)}  # a column of bytes: counters have other names in every unit
 
     for row in map_units(units, make, job.task.gpus, workers if job.task.vlm else None):
         if "stop" in row:
             raise StopRun(row["stop"])
-        yield Commit(**row["commit"]), Usage(**row["usage"])
+        yield pickle.loads(row["made"])
+
+
+def _made(job: Job, unit: int, **culprits: Any) -> Made:
+    spent = Spent()
+    commit = make_unit(job, unit, spent, **culprits)
+    return Made(commit=commit, usage=take_usage(), spent=spent)
 
 
 def map_units(
@@ -189,7 +206,7 @@ def _most_workers(gpus: float | None) -> int:
     return max(1, int(fit))
 
 
-def _narrow(job: Job, unit: int) -> tuple[Commit, Usage]:
+def _narrow(job: Job, unit: int) -> Made:
     """Make a unit whose workers die, one attempt at a time, rejecting the items at which they die.
 
     Raises UnitFailed if an attempt fails by an exception, or dies before any item.
@@ -201,7 +218,7 @@ def _narrow(job: Job, unit: int) -> tuple[Commit, Usage]:
         culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
         breadcrumb: Any = breadcrumbs.remote()
         try:
-            made: tuple[Commit, Usage] = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
+            made: Made = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
             return made
         except RayTaskError as error:
             if isinstance(error.cause, StopRun):
@@ -215,11 +232,11 @@ def _narrow(job: Job, unit: int) -> tuple[Commit, Usage]:
     raise UnitFailed(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
 
 
-def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> tuple[Commit, Usage]:
+def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Made:
     def at_item(position: int) -> None:
         ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
 
-    return make_unit(job, unit, culprits=culprits, at_item=at_item), take_usage()
+    return _made(job, unit, culprits=culprits, at_item=at_item)
 
 
 class _Breadcrumb:

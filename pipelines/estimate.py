@@ -16,6 +16,7 @@ from operators.vlm import Asks, Request
 from pipelines.chain import make_pairs
 from pipelines.plan import cut_units, list_items
 from pipelines.report import Prices, console
+from pipelines.spent import Spent
 from pipelines.tasks import Task
 from pipelines.unit import WAITS
 
@@ -66,7 +67,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     started_s = time.process_time()
     chain = task.operators(reader)
     asking = [link for link in chain if isinstance(link, Asks)]
-    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)])
+    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
     requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
     missing = Counter(example for pair in pairs for example in task.missing(pair))

@@ -19,10 +19,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from manifests.dataset import Commit
 from manifests.finish import Totals
 from operators.vlm import Usage
+from pipelines.engine import Made
 from pipelines.plan import Job
+from pipelines.spent import Spent
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
@@ -47,6 +48,7 @@ class RunProgress:
     def __init__(self, progress: Progress, shards: int) -> None:
         self.totals = Totals()
         self.usage = Usage()
+        self.spent = Spent()
         self._progress = progress
         self._task = progress.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
         self._started_s = self._printed_s = time.monotonic()
@@ -55,8 +57,10 @@ class RunProgress:
     def seconds(self) -> float:
         return time.monotonic() - self._started_s
 
-    def add(self, commit: Commit) -> None:
-        self.totals.add(commit)
+    def add(self, made: Made) -> None:
+        self.totals.add(made.commit)
+        self.usage.add(made.usage)
+        self.spent.add(made.spent)
         pairs, rejects = self.totals.pairs, self.totals.rejects.total()
         rate = (pairs + rejects) / self.seconds
         self._progress.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
@@ -102,7 +106,12 @@ def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | N
     table.add_row("shards", f"{totals.units:,}, {totals.bytes / 2**20:,.1f} MiB")
     if made.totals.units:
         rate = (made.totals.pairs + made.totals.rejects.total()) / made.seconds
-        table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
+        at_work = f"{made.spent.units_s / made.seconds:.1f} workers at work on average"
+        table.add_row(
+            "this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s, {at_work}"
+        )
+        for line in step_lines(made.spent):
+            table.add_row("", line)
     else:
         table.add_row("this run", "nothing left to do")
     if job.task.vlm:
@@ -113,3 +122,12 @@ def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | N
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     console.print(table)
     console.print(f"Look at it: make browse OUT={job.out}", highlight=False, soft_wrap=True)
+
+
+def step_lines(spent: Spent) -> Iterator[str]:
+    """A line a step: its share of the workers' time, how many items a second a worker takes through it, in batches."""
+    for step, seconds in spent.seconds.items():
+        items, batches = spent.items[step], spent.batches[step]
+        together = f", {items / batches:.1f} at a time" if items > batches else ""
+        yield f"{seconds / spent.units_s:4.0%} {step}: {items / seconds:,.1f}/s a worker{together}"
+    yield f"{1 - sum(spent.seconds.values()) / spent.units_s:4.0%} to hash, to choose contexts and to write"

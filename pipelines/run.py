@@ -45,7 +45,7 @@ def make_dataset(
         with live(job.plan.units - done) as progress:
             if done < job.plan.units:
                 with session():
-                    engine.run(job, progress.add, progress.usage.add)
+                    engine.run(job, progress.add)
         totals = _finish(job, progress.totals.units, models)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())

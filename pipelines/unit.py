@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 
@@ -12,6 +13,7 @@ from manifests.writer import UnitWriter
 from operators.context import choose_contexts
 from pipelines.chain import NOT_THE_PAIRS_FAULT, Rejected, as_reject, batch_size, make_pairs
 from pipelines.plan import Job
+from pipelines.spent import Spent
 
 WAITS = "waits for a vision-language model"
 """Why an example that a task has is not made of a pair. It is absent rather than invented."""
@@ -20,11 +22,12 @@ WAITS = "waits for a vision-language model"
 def make_unit(
     job: Job,
     index: int,
+    spent: Spent,
     *,
     culprits: Collection[int] = (),
     at_item: Callable[[int], None] | None = None,
 ) -> Commit:
-    """Make and commit one unit, unless it is committed already.
+    """Make and commit one unit, unless it is committed already. What it costs is added to `spent`.
 
     `culprits` are positions of items that have killed workers; they are rejected untried. `at_item` is told the
     position of each item before it is read, and makes items go through the chain one at a time, so that the one it was
@@ -34,6 +37,7 @@ def make_unit(
     dataset, name = job.dataset, job.plan.name(index)
     if dataset.store.exists(f"manifest/{name}.parquet"):
         return dataset.commit(name)
+    started_s = time.perf_counter()
     unit = dataset.unit(job.plan, index)
     operators = job.task.operators(job.reader)
     size = 1 if at_item else batch_size(operators)
@@ -46,7 +50,8 @@ def make_unit(
                 at_item(start)
             tried = [item for position, item in enumerate(items, start) if position not in culprits]
             with remembering():
-                made = dict(zip(tried, make_pairs(job.reader, job.task.name, job.seed, tried, operators), strict=True))
+                results = make_pairs(job.reader, job.task.name, job.seed, tried, operators, spent)
+                made = dict(zip(tried, results, strict=True))
                 for item in items:
                     _store(writer, job.reader.source, item, made.get(item, _KILLED))
     pairs = [stored.pair for stored in writer.stored]
@@ -54,7 +59,9 @@ def make_unit(
     missing: Counter[str] = Counter()
     for pair in pairs:
         missing.update(f"{direction} {kind} ({WAITS})" for direction, kind in job.task.missing(pair))
-    return writer.commit(contexts, needing, missing)
+    commit = writer.commit(contexts, needing, missing)
+    spent.units_s += time.perf_counter() - started_s
+    return commit
 
 
 _KILLED = Rejected(step="worker", reject=Reject("killed_worker", "its worker process died each time it was tried"))

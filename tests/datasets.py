@@ -13,6 +13,7 @@ from manifests.dataset import Dataset
 from manifests.finish import finish
 from operators.base import Reader
 from pipelines.plan import Job, find_reader, make_job, versions
+from pipelines.spent import Spent
 from pipelines.tasks import DERAIN, Task
 from pipelines.unit import make_unit
 
@@ -23,7 +24,7 @@ def make_dataset(out: Path, data: Path | None, *, task: Task = DERAIN, reader: R
     """The finished dataset of a source, as `python -m pipelines shards` makes it."""
     job = plan_job(out, data, task=task, reader=reader)
     for unit in range(job.plan.units):
-        make_unit(job, unit)
+        make_unit(job, unit, Spent())
     finish_job(job)
     return job.dataset
 

@@ -8,6 +8,7 @@ from manifests.finish import finish
 from manifests.verify import verify
 from operators.base import Reader
 from pipelines.plan import make_job, versions
+from pipelines.spent import Spent
 from pipelines.tasks import Task
 from pipelines.unit import make_unit
 
@@ -17,7 +18,7 @@ def generate(task: Task, reader: Reader, models: str, folder: Path) -> Path:
     out = folder / task.name
     job = make_job(task.bound(models), reader, str(out), seed=0)
     for unit in range(job.plan.units):
-        make_unit(job, unit)
+        make_unit(job, unit, Spent())
     finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
     assert [finding.message for finding in verify(str(out))] == []
     return out

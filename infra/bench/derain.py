@@ -114,7 +114,7 @@ def ours(folder: Path, out: Path) -> None:
     """What `make shards` does, less its progress line."""
     reader = find_reader(DERAIN, str(folder))
     job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
-    engine.run(job, lambda commit: None)
+    engine.run(job, lambda made: None)
     totals = finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
     assert not totals.rejects, totals.rejects
 

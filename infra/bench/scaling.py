@@ -18,6 +18,7 @@ from infra.bench.meter import KINDS, Meter
 from infra.bench.tiny import TINY, TinyPairs
 from pipelines import engine
 from pipelines.plan import Job, make_job
+from pipelines.spent import Spent
 from pipelines.unit import make_unit
 
 _ALONE = 100  # units made without Ray
@@ -31,11 +32,11 @@ def main() -> int:
         job = _job(out / "alone", _ALONE)
         started_s = time.process_time()
         for unit in range(_ALONE):
-            make_unit(job, unit)
+            make_unit(job, unit, Spent())
         alone_ms = 1_000 * (time.process_time() - started_s) / _ALONE
         print(f"a unit of one 8 x 8 px pair, made without Ray: {alone_ms:.1f} ms of CPU", flush=True)
         with engine.ray_session(arguments.cpus):
-            engine.run(_job(out / "warm", _ALONE), lambda commit: None)
+            engine.run(_job(out / "warm", _ALONE), lambda made: None)
             print(f"{'':>8} {'CPU ms a unit: median (min - max)':>36} {'driver':>8} {'workers':>8} {'rest':>8}", end="")
             print(f" {'driver peak RSS':>18} {'worker peak RSS':>18}   wall, noisy")
             meters: dict[int, list[Meter]] = {size: [] for size in sizes}
@@ -43,7 +44,7 @@ def main() -> int:
                 for size in sizes:
                     job = _job(out / f"{number}-{size}", size)
                     with Meter() as meter:
-                        engine.run(job, lambda commit: None)
+                        engine.run(job, lambda made: None)
                     assert len(job.dataset.committed()) == size
                     meters[size].append(meter)
             for size in sizes:

@@ -14,6 +14,8 @@ from operators.base import BatchOperator, StopRun
 from operators.rain import Rain
 from pipelines.chain import batch_size
 from pipelines.plan import make_job
+from pipelines.report import step_lines
+from pipelines.spent import Spent
 from pipelines.tasks import DERAIN, Task
 from pipelines.unit import make_unit
 from tests.datasets import examples, finish_job, make_dataset, plan_job, reasons, rejects, sha256_by_file
@@ -93,7 +95,7 @@ def test_the_machines_fault_ends_the_unit_and_is_not_tried_pair_by_pair(
 ) -> None:
     job = plan_job(tmp_path, photos, task=_raining(Rains(wrong="0002.jpg", error=error)))
     with pytest.raises(error, match="no rain today"):
-        make_unit(job, 0)
+        make_unit(job, 0, Spent())
     assert min(map(len, _batches)) > 1
     assert job.dataset.committed() == set()
 
@@ -101,7 +103,7 @@ def test_the_machines_fault_ends_the_unit_and_is_not_tried_pair_by_pair(
 def test_while_a_killer_is_looked_for_items_go_one_by_one(photos: Path, tmp_path: Path) -> None:
     job = plan_job(tmp_path, photos, task=_raining(Rains()))
     told: list[int] = []
-    make_unit(job, 0, culprits={2}, at_item=told.append)
+    make_unit(job, 0, Spent(), culprits={2}, at_item=told.append)
     assert told == list(range(11))
     assert [len(batch) for batch in _batches] == [1] * 10
     finish_job(job)
@@ -125,3 +127,24 @@ def test_records_in_records_count_without_their_places(photos: Path, tmp_path: P
     first = fingerprint("1", Model(revision="a", folder="/here"))
     assert first == fingerprint("2", Model(revision="a", folder="/there"))
     assert first != fingerprint("3", Model(revision="b", folder="/here"))
+
+
+def test_what_each_step_costs_is_counted_and_adds_up(photos: Path, tmp_path: Path) -> None:
+    spent = Spent()
+    job = plan_job(tmp_path, photos, task=_raining(Rains(batch_size=4, wrong="0007.jpg")))
+    make_unit(job, 0, spent)
+    assert (spent.items["read"], spent.items[Rains.name], spent.items["gate"]) == (11, 11, 10)
+    assert (spent.batches["read"], spent.batches[Rains.name], spent.batches["gate"]) == (3, 3, 10)
+    assert 0 < sum(spent.seconds.values()) < spent.units_s
+    assert list(spent.seconds)[:3] == ["read", Rains.name, "gate"]
+
+
+def test_the_report_says_where_the_workers_time_went() -> None:
+    spent, other = Spent(units_s=6.0), Spent(units_s=2.0)
+    for part, seconds in ((spent, 4.0), (other, 2.0)):
+        part.items["paint"], part.batches["paint"], part.seconds["paint"] = 6, 2, seconds
+    spent.add(other)
+    assert list(step_lines(spent)) == [
+        " 75% paint: 2.0/s a worker, 3.0 at a time",
+        " 25% to hash, to choose contexts and to write",
+    ]

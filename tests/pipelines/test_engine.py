@@ -17,7 +17,9 @@ from operators.base import Operator
 from operators.vlm import Usage
 from pipelines import engine
 from pipelines.__main__ import main
+from pipelines.engine import Made
 from pipelines.plan import Job
+from pipelines.spent import Spent
 from pipelines.tasks import DERAIN, TASKS, Task
 from pipelines.unit import make_unit
 from tests.datasets import examples, finish_job, make_dataset, plan_job, rejects, sha256_by_file, totals
@@ -116,16 +118,17 @@ def test_an_interrupted_run_is_over_before_its_exception_is_handled(
     job = plan_job(tmp_path, photos)
     closed = []
 
-    def two_commits(job: Job, units: list[int]) -> Iterator[tuple[Commit, Usage]]:
+    def two_units(job: Job, units: list[int]) -> Iterator[Made]:
         try:
-            yield from ((make_unit(job, unit), Usage()) for unit in units)
+            for unit in units:
+                yield Made(commit=make_unit(job, unit, Spent()), usage=Usage(), spent=Spent())
         finally:
             closed.append(True)
 
-    def interrupt(commit: Commit) -> None:
+    def interrupt(made: Made) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "_run_units", two_commits)
+    monkeypatch.setattr(engine, "_run_units", two_units)
     with pytest.raises(KeyboardInterrupt) as caught:
         engine.run(job, interrupt)
     assert caught.traceback and closed == [True]
@@ -159,5 +162,5 @@ def _unit(photos: Path, tmp_path: Path, unit: int) -> tuple[Item, ...]:
 
 def _run(job: Job) -> list[Commit]:
     commits: list[Commit] = []
-    engine.run(job, commits.append)
+    engine.run(job, lambda made: commits.append(made.commit))
     return commits

@@ -12,6 +12,7 @@ from operators.gate import Gate
 from operators.instruct import Instruct
 from operators.rain import Rain
 from pipelines.plan import Job, cut_units, find_reader, make_job
+from pipelines.spent import Spent
 from pipelines.tasks import DERAIN, Task
 from pipelines.unit import make_unit
 from tests.datasets import finish_job, plan_job
@@ -89,12 +90,12 @@ def test_a_source_file_modified_since_the_plan_is_refused_until_all_is_made(tmp_
     """Its size is the same, so only its time tells."""
     data = write_photos(tmp_path / "photos", 40)
     job = plan_job(tmp_path, data)
-    make_unit(job, 0)
+    make_unit(job, 0, Spent())
     planned_s = (tmp_path / "derain/plan.parquet").stat().st_mtime
     os.utime(data / "0007.jpg", (planned_s + 1, planned_s + 1))
     with pytest.raises(DatasetError, match=r"/0007\.jpg was modified after .*/derain/plan\.parquet was made"):
         plan_job(tmp_path, data)
-    make_unit(job, 1)
+    make_unit(job, 1, Spent())
     finish_job(job)
     assert plan_job(tmp_path, data).plan.fingerprint == job.plan.fingerprint  # nothing more is read from the source
 

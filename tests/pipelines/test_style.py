@@ -20,6 +20,7 @@ from operators.scores import Bound, Scores
 from operators.vlm import Vlm
 from pipelines.chain import make_pairs
 from pipelines.plan import counted
+from pipelines.spent import Spent
 from pipelines.tasks import STYLE, Task
 from tests.datasets import Row, examples, make_dataset, rejects
 from tests.vlm import KEY, running
@@ -91,8 +92,8 @@ def test_a_pair_has_the_same_bytes_whatever_is_made_before_and_beside_it(task: T
     reader = StylePrompts(count=3)
     items = list(reader.items(()))
     chain = [link for link in task.prepare if isinstance(link, Flux | RbModulation)]
-    together = make_pairs(reader, "style", 0, items, chain)
-    alone = [make_pairs(reader, "style", 0, [item], chain)[0] for item in reversed(items)][::-1]
+    together = make_pairs(reader, "style", 0, items, chain, Spent())
+    alone = [make_pairs(reader, "style", 0, [item], chain, Spent())[0] for item in reversed(items)][::-1]
     assert together == alone
     assert all(isinstance(pair, Pair) and decode_rgb(pair.images[-1].data).std() > 5 for pair in together)
 

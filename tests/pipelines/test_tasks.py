@@ -21,6 +21,7 @@ from manifests.verify import verify
 from pipelines.estimate import estimate
 from pipelines.plan import find_reader, make_job, versions
 from pipelines.recipe import FULL_8M, TAB_6
+from pipelines.spent import Spent
 from pipelines.tasks import TASKS, Task
 from pipelines.unit import make_unit
 from tests.fixtures import FIXTURES
@@ -111,7 +112,7 @@ def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list
     out = tmp_path / "out" / task.name
     job = make_job(task, reader, str(out), seed=0, scale=1.0 if data else 0.05)
     for unit in range(job.plan.units):
-        make_unit(job, unit)
+        make_unit(job, unit, Spent())
     totals = finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
     assert [finding.message for finding in verify(str(out))] == []
     rows = pq.read_table(out / "manifest").to_pylist()

@@ -22,6 +22,7 @@ from operators.vlm import Usage, Vlm, take_usage
 from pipelines import engine
 from pipelines.__main__ import main
 from pipelines.plan import Job, find_reader, make_job, versions
+from pipelines.spent import Spent
 from pipelines.tasks import DERAIN, TASKS
 from pipelines.unit import make_unit
 from tests.commands import Running, run, shards_command
@@ -135,7 +136,7 @@ def test_a_key_that_is_revoked_ends_a_run_on_ray(tmp_path: Path) -> None:
         server.plan = lambda request, attempt: "401"
         job = plan_job(tmp_path / "out", data, task=DERAIN.asking(Vlm.of(server.url, "m", None, concurrency=1)))
         with pytest.raises(StopRun, match=r"refuses the key in OPENAI_API_KEY \(status 401\)"):
-            engine.run(job, lambda commit: None)
+            engine.run(job, lambda made: None)
         assert 1 <= len(server.requests) <= 3
     assert job.dataset.committed() == set()
 
@@ -225,7 +226,7 @@ def _answer(text: str) -> str:
 def _make(job: Job) -> Totals:
     """Make and finish a dataset in this process."""
     for unit in range(job.plan.units):
-        make_unit(job, unit)
+        make_unit(job, unit, Spent())
     totals: Totals = finish(
         job.dataset, job.plan, versions=versions(), licences={job.reader.source: job.reader.licence}
     )

@@ -1,0 +1,38 @@
+"""What making units costs in workers, step by step. It is reported and never stored: a dataset's bytes know no time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Spent:
+    """Wall time in workers. Steps are named by their operator, in the order in which they first ran."""
+
+    units_s: float = 0.0
+    """In whole units, seconds; what their steps leave of it is choosing contexts, hashing and writing."""
+    items: Counter[str] = field(default_factory=Counter)
+    batches: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def on(self, step: str, items: int) -> Iterator[None]:
+        """Count a step's work on a batch of items."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.items[step] += items
+            self.batches[step] += 1
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started_s
+
+    def add(self, other: Spent) -> None:
+        self.units_s += other.units_s
+        self.items.update(other.items)
+        self.batches.update(other.batches)
+        for step, seconds in other.seconds.items():
+            self.seconds[step] = self.seconds.get(step, 0.0) + seconds
