@@ -60,12 +60,26 @@ class ModelOperator(Protocol):
     gpus: ClassVar[float]
     """Share of a GPU, where the cluster has some."""
 
+    @property
+    def gpu_s(self) -> float:
+        """Seconds of an A100 that a pair takes at the most: assumed for plans, not measured."""
+        ...
+
     def bound(self, models: str | None) -> Self:
         """The operator with its checkpoints (operators/checkpoints.py). Raises ValueError, one line, if one is missing.
 
         Folders go into fields with metadata {"location": True}, which are no part of the fingerprint; what
         `checkpoints.identity` says of them goes into fields that are.
         """
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """An operator that rejects pairs by their scores."""
+
+    def lenient(self) -> Self:
+        """The operator that stores the scores and keeps the pair."""
         ...
 
 

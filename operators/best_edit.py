@@ -14,6 +14,7 @@ from manifests.schema import Image, Pair, Reject, Step, seed_for
 from operators.batching import in_halves
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
+from operators.diffusion import PICTURE_GPU_S
 from operators.scores import Scores
 
 _MULTIPLE_PX = 16  # of the sides that Kontext makes: FluxKontextPipeline.__call__, multiple_of
@@ -41,10 +42,17 @@ class BestEdit:
     revision: str = ""
     folder: str = field(default="", metadata={"location": True})
 
+    @property
+    def gpu_s(self) -> float:
+        return self.candidates * PICTURE_GPU_S["flux"]
+
     def bound(self, models: str | None) -> Self:
         found = folder(models, "flux-kontext")
         model, revision = identity(found, "flux-kontext")
         return replace(self, folder=found, model=model, revision=revision, scores=self.scores.bound(models))
+
+    def lenient(self) -> Self:
+        return replace(self, scores=self.scores.lenient())
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         photo, instruction = pair.image("input"), pair.texts["instruction"]

@@ -271,7 +271,6 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "pose",
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
         ),
-        _hub("dwpose", "yzd-v/DWPose", "Apache-2.0", ("DWposeDetector",), 0.4, "pose"),
         _hub(
             "qwen2-vl",
             "Qwen/Qwen2-VL-7B-Instruct",

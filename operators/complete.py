@@ -12,7 +12,7 @@ import numpy as np
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair
 from operators.compose import SD15_WEIGHTS
-from operators.diffusion import SAMPLING, Family, Sampling, found, like, picture, pipeline, steps_of
+from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, Sampling, found, like, picture, pipeline, steps_of
 
 _ROLES: Mapping[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
 
@@ -43,6 +43,10 @@ class Complete:
     @property
     def gpus(self) -> float:
         return 1.0 if self.family else 0.0
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S[self.family] if self.family else 0.0
 
     def of_family(self, family: Family) -> Self:
         return replace(self, family=family)

@@ -43,6 +43,8 @@ class Difference:
     name: ClassVar[str] = "difference"
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 64
+    calls: ClassVar[int] = 1
+    optional: ClassVar[bool] = True
     vlm: Vlm | None = None
     prompt: Prompt = field(default_factory=lambda: _prompt(None))
     examples: tuple[tuple[Direction, Kind], ...] = ()

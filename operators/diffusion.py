@@ -40,6 +40,9 @@ SAMPLING: Mapping[Family, Sampling] = {
 }
 """Defaults of diffusers 0.42's StableDiffusionPipeline and FluxPipeline."""
 
+PICTURE_GPU_S: Mapping[Family, float] = {"sd15": 2.5, "flux": 14.0}
+"""Seconds of an A100 for one picture of the size and the steps that the family is used with: assumed, not measured."""
+
 _GRID_PX = 64
 """Sides are multiples of it: SD 1.5's UNet halves its latents of 1/8 scale three times."""
 

@@ -37,6 +37,7 @@ class Edges:
     version: ClassVar[int] = 2
     gpus: ClassVar[float] = 0.25
     """Share of a GPU, where the cluster has some: four workers keep one busy, decoding and encoding beside it."""
+    gpu_s: ClassVar[float] = 0.03
     detector: Literal["hed", "mlsd", "canny"]
     model: str = ""
     model_revision: str = ""

@@ -23,6 +23,7 @@ class EstimatePose:
     name: ClassVar[str] = "estimate_pose"
     version: ClassVar[int] = 1
     gpus: ClassVar[float] = 0.1
+    gpu_s: ClassVar[float] = 0.05
     estimator: EstimatorName = "blazepose"
     min_keypoints: int = 6
     """Of 17: a head alone, which has five, is no pose."""

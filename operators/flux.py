@@ -13,6 +13,7 @@ from manifests.schema import Pair, Reject, Step, seed_for
 from operators.batching import in_halves
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
+from operators.diffusion import PICTURE_GPU_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class Flux:
     model: str = ""
     revision: str = ""
     folder: str = field(default="", metadata={"location": True})
+
+    @property
+    def gpu_s(self) -> float:
+        return len(self.prompts) * PICTURE_GPU_S["flux"]
 
     def bound(self, models: str | None) -> Self:
         found = folder(models, "flux")

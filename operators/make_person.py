@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from manifests.images import Pixels, encode_lossless
 from manifests.schema import Pair
-from operators.diffusion import SAMPLING, Family, found, picture, pipeline, side_px, steps_of
+from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, found, picture, pipeline, side_px, steps_of
 
 _CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
 
@@ -30,6 +30,10 @@ class MakePerson:
 
     def of_family(self, family: Family) -> Self:
         return replace(self, family=family)
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S[self.family]
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, [self.family])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair
-from operators.diffusion import SAMPLING, Family, found, like, picture, pipeline, steps_of
+from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, found, like, picture, pipeline, steps_of
 from operators.instruct import pick
 from operators.persons import PERSONS
 
@@ -48,6 +48,10 @@ class PoseControl:
 
     def of_family(self, family: Family) -> Self:
         return replace(self, family=family)
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S[self.family]
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, _ROLES[self.family])

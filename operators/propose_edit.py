@@ -38,6 +38,8 @@ class ProposeEdit:
     name: ClassVar[str] = "propose_edit"
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 64
+    calls: ClassVar[int] = 1
+    optional: ClassVar[bool] = False
     vlm: Vlm | None = None
     prompt: Prompt = field(default_factory=lambda: _prompt(None))
 

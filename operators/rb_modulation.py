@@ -58,6 +58,7 @@ class RbModulation:
     name: ClassVar[str] = "rb_modulation"
     version: ClassVar[int] = 1
     gpus: ClassVar[float] = 1.0
+    gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
     sampling: Sampling = field(default_factory=Sampling)
     weights: Weights = field(default_factory=Weights)
     models: tuple[tuple[str, str], ...] = ()

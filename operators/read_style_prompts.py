@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from manifests.images import NEW_IMAGE_FORMAT
 from manifests.schema import Item, Pair, Step, pair_key, seed_for
-from operators.files import SourceFile
+from operators.prompt_recipe import PromptRecipe
 
 STYLES = (
     "Rendering", "Sketch", "Poster", "Mosaic", "Cyberpunk", "Line Drawing", "Impressionism", "Cubism", "Surrealism",
@@ -42,29 +40,14 @@ shard, since units are slices of the listing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylePrompts:
+class StylePrompts(PromptRecipe):
     """Blocks of one style each, in Tab. 8's order, over and over; subjects are drawn by the block's number."""
 
-    version: ClassVar[int] = 1
-    paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = True
     source: ClassVar[str] = "FLUX.1 and RB-Modulation on Stable Cascade, from style prompts"
     licence: ClassVar[str] = "made by FLUX.1 [dev] and Stable Cascade, under their non-commercial licences"
-    root: ClassVar[str] = ""
+    roles: ClassVar[tuple[str, ...]] = ("style", "input", "target")
     count: int = len(STYLES) * BLOCK
-
-    def listing(self) -> Sequence[SourceFile]:
-        return ()
-
-    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        return None  # it reads nothing
-
-    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
-        for index in range(self.count):
-            yield Item(ref=f"{index:06d}", files=(), index=index)
-
-    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return dict.fromkeys(("style", "input", "target"), NEW_IMAGE_FORMAT)
 
     def read(self, item: Item, task: str) -> Pair:
         block, place = divmod(item.index, BLOCK)

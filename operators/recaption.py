@@ -31,6 +31,8 @@ class Recaption:
     name: ClassVar[str] = "recaption"
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 64
+    calls: ClassVar[int] = 1
+    optional: ClassVar[bool] = True
     vlm: Vlm | None = None
     prompt: Prompt = field(default_factory=lambda: _prompt(None))
     kept_share: float = KEPT_SHARE

@@ -35,6 +35,8 @@ class Relation:
     name: ClassVar[str] = "relation"
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 64
+    calls: ClassVar[int] = 1
+    optional: ClassVar[bool] = True
     vlm: Vlm | None = None
     first: str = "input1"
     """Role of image 1, as `second` is of image 2."""

@@ -66,6 +66,7 @@ class Scores:
     name: ClassVar[str] = "scores"
     version: ClassVar[int] = 1
     gpus: ClassVar[float] = 0.25
+    gpu_s: ClassVar[float] = 0.1
     measures: tuple[str, ...]
     bounds: tuple[Bound, ...] = ()
     models: tuple[tuple[str, str, str], ...] = ()
@@ -76,6 +77,9 @@ class Scores:
         roles = sorted({role for measure in self.measures if (role := MEASURES[measure])})
         folders = tuple((role, folder(models, role)) for role in roles)
         return replace(self, folders=folders, models=tuple((role, *identity(found, role)) for role, found in folders))
+
+    def lenient(self) -> Self:
+        return replace(self, bounds=())
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         compared = _Compared(pair, dict(self.folders))

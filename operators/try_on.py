@@ -19,7 +19,7 @@ from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair
 from operators import checkpoints
 from operators.base import StopRun
-from operators.diffusion import found, like, picture, pipeline, steps_of
+from operators.diffusion import PICTURE_GPU_S, found, like, picture, pipeline, steps_of
 
 _ROLES = ("sd15-inpaint", "sd15-tryon")
 _PARTS = ("autoencoder and schedule", "unet")
@@ -41,6 +41,10 @@ class TryOn:
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the inpainting model and of the UNet."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S["sd15"] if self.folders else 0.0
 
     def bound(self, models: str | None) -> Self:
         """Where checkpoints are not there the operator stays without: pairs as published need none."""

@@ -227,6 +227,10 @@ class Asks(Protocol):
     """A batch operator that asks a vision-language model."""
 
     name: ClassVar[str]
+    calls: ClassVar[int]
+    """The most that it asks about a pair."""
+    optional: ClassVar[bool]
+    """Whether a task can do without it where there is no model."""
     vlm: Vlm | None
     """None until `asking` has been called."""
 

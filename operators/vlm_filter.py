@@ -29,6 +29,8 @@ class VlmFilter:
     name: ClassVar[str] = "vlm_filter"
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 64
+    calls: ClassVar[int] = 2
+    optional: ClassVar[bool] = True
     vlm: Vlm | None = None
     base: str = "input"
     """Role of the image whose content the output must have, as `exemplar` is of the one whose style it must have."""

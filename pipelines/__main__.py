@@ -28,6 +28,8 @@ def main() -> int:
             reader = counted(prompted.reader if prompted else reader, arguments.count)
         if arguments.generator:
             task = task.painted_by(arguments.generator)
+        if arguments.keep_all:
+            task = task.keeping_all()
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)
         if arguments.command == "plan":
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--generator", choices=("sd15", "flux"), help="where a task has a choice of models")
             command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
+            command.add_argument("--keep-all", action="store_true", help="store scores, and reject no pair for them")
             command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
             add_vlm_options(command)
         if name != "plan":

@@ -11,13 +11,9 @@ from operators.base import Reader
 from pipelines.estimate import Estimate
 from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
 from pipelines.report import Prices, console
-from pipelines.tasks import TASKS
 
 VLM_S_PER_CALL = 1.5
 """An assumption, not a measurement: one 512 px pair described by Qwen2-VL-7B on an A100, batched."""
-
-EDGES_GPU_S_PER_IMAGE = 0.03
-"""An assumption, not a measurement: HED or MLSD at 512 px on an A100."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +23,6 @@ class Forecast:
     entry: Entry
     reader: Reader | None = None
     estimate: Estimate | None = None
-    state: str = ""
 
     @property
     def pairs(self) -> int:
@@ -53,9 +48,8 @@ class Forecast:
 
     @property
     def gpu_hours(self) -> float:
-        task = TASKS.get(self.entry.task)
-        edges_s = EDGES_GPU_S_PER_IMAGE * self.pairs if task and task.gpus else 0.0
-        return (edges_s + VLM_S_PER_CALL * self.model_calls) / 3600
+        operators_s = self.estimate.items * self.estimate.gpu_s_per_pair if self.estimate else 0.0
+        return (operators_s + VLM_S_PER_CALL * self.model_calls) / 3600
 
 
 def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices: Prices | None = None) -> None:
@@ -91,7 +85,8 @@ def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices
         f"The paper speaks of about {PAPER_PAIRS:,} pairs and {PAPER_EXAMPLES:,} examples; its own tables, which are "
         "reproduced here, add up to less. Where a source as published has fewer pairs than the table says, the "
         "authors cut it into more (crops of DFWB and GoPro) or do not say how they counted (LOL).\n"
-        f"GPU hours rest on assumed {VLM_S_PER_CALL} s a model call and {EDGES_GPU_S_PER_IMAGE} s an edge map.",
+        f"GPU hours are of an A100 and rest on assumptions: {VLM_S_PER_CALL} s a model call, and what each operator "
+        "says of itself (gpu_s). Where models make the pictures, pairs and GiB are upper bounds.",
         highlight=False,
         soft_wrap=True,
     )
@@ -100,7 +95,7 @@ def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices
 def _numbers(line: Forecast) -> list[str]:
     paper = [f"{line.entry.pairs:,}", str(line.entry.factor), f"{line.entry.examples:,}"]
     if line.estimate is None:
-        return [*paper, line.state, "", "", "", "", ""]
+        return [*paper, "missing", "", "", "", "", ""]
     here = [f"{line.pairs:,}", f"{line.examples:,}", f"{_gib(line):,.1f}", f"{line.model_calls:,}"]
     return [*paper, *here, f"{line.gpu_hours:,.1f}", f"{_cpu_hours(line):,.2f}"]
 

@@ -68,10 +68,7 @@ def main() -> int:
 def _ready(options: argparse.Namespace) -> Iterator[tuple[Entry, Task, Reader]]:
     """The entries that can be made, with their tasks as the options shape them. Says of the others why not."""
     for entry in FULL_8M:
-        task = TASKS.get(entry.task)
-        if task is None:
-            console.print(f"{entry.task}: not built yet", highlight=False)
-            continue
+        task = TASKS[entry.task]
         try:
             reader = _reader(task, entry, options.data_root)
             if reader is not None:
@@ -109,8 +106,7 @@ def _forecasts(ready: list[tuple[Entry, Task, Reader]], options: argparse.Namesp
         entry: Forecast(entry=entry, reader=reader, estimate=estimate(task, reader, options.seed, options.scale))
         for entry, task, reader in ready
     }
-    waits = {entry: "missing" if entry.task in TASKS else "not built" for entry in FULL_8M}
-    return [known.get(entry, Forecast(entry=entry, state=waits[entry])) for entry in FULL_8M]
+    return [known.get(entry, Forecast(entry=entry)) for entry in FULL_8M]
 
 
 def _run(ready: list[tuple[Entry, Task, Reader]], out: str, options: argparse.Namespace) -> int:

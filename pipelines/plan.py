@@ -15,8 +15,7 @@ from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
 from operators.files import list_files
-from operators.read_person_prompts import PersonPrompts
-from operators.read_style_prompts import StylePrompts
+from operators.prompt_recipe import PromptRecipe
 from operators.read_viton_hd import VitonHd
 from pipelines.locate import locate
 from pipelines.tasks import Task
@@ -68,7 +67,7 @@ def find_reader(task: Task, data: str | None) -> Reader:
 
 def counted(reader: Reader, count: int) -> Reader:
     """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
-    if not isinstance(reader, StylePrompts | PersonPrompts | VitonHd):
+    if not isinstance(reader, PromptRecipe | VitonHd):
         raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
     if count < 1:
         raise ValueError(f"COUNT={count} is less than 1")

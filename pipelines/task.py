@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from manifests.schema import Direction, Kind, Pair
-from operators.base import Link, ModelOperator, Reader
+from operators.base import Judge, Link, ModelOperator, Reader
 from operators.difference import Difference
 from operators.diffusion import Family, Painter
 from operators.hold_out import DropExamples
@@ -105,6 +105,12 @@ class Task:
 
         return replace(self, prepare=tuple(map(choose, self.prepare)))
 
+    def keeping_all(self) -> Task:
+        """The task whose gates store scores and reject nothing for them. Raises ValueError if it has none."""
+        if not any(isinstance(link, Judge) for link in self._links()):
+            raise ValueError(f"KEEP=all: {self.name} has no gate that judges by scores")
+        return self._changed(lambda link: link.lenient() if isinstance(link, Judge) else link)
+
     def bound(self, models: str | None) -> Task:
         """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing."""
 
@@ -119,13 +125,7 @@ class Task:
         Raises ValueError, one line, for a task that cannot be made without, or a prompt that cannot be used.
         """
         if vlm is None:
-            needing = {type(link) for link in self._links() if isinstance(link, Asks)} - {
-                VlmFilter,
-                Relation,
-                Recaption,
-                Difference,
-            }
-            if needing:
+            if any(isinstance(link, Asks) and not link.optional for link in self._links()):
                 raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
             return self
         return self._changed(lambda link: link.asking(vlm, prompts) if isinstance(link, Asks) else link)

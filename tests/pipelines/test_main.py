@@ -124,6 +124,13 @@ def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
     assert sha256_by_file(tmp_path / "derain") == undisturbed.files
 
 
+def test_keep_all_is_for_tasks_whose_gates_judge_by_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, errors = _main(monkeypatch, capsys, "--keep-all", "--out", str(tmp_path / "out"))
+    assert (status, errors) == (2, "KEEP=all: derain has no gate that judges by scores\n")
+
+
 def _main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
     """Exit status and standard error of `python -m pipelines shards derain`, in this process."""
     monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", *options])
