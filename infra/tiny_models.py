@@ -10,7 +10,9 @@ import argparse
 import warnings
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
@@ -89,6 +91,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     write_annotators(folder)
     write_flux(folder / "flux")
     write_flux(folder / "flux-kontext", FluxKontextPipeline)

@@ -32,10 +32,11 @@ MEASURES: Mapping[str, str | None] = {
 }
 """Score -> role of the checkpoint that it takes, if any.
 
-Of the input and the target: mean_abs_diff, ssim, changed_area (operators/scores_pixels.py), lpips, and the cosines
-clip_image and dino. Of the target: sharpness, aesthetic, clip_text (its cosine with the text "target_caption") and
-style (the cosine of its style with the image "style"); style_gain is what that is above the input's. clip_direction is
-the cosine of what changes in the images with what changes from "source_caption" to "target_caption" (arXiv 2108.00946).
+Of the image `before` and the target: mean_abs_diff, ssim, changed_area (operators/scores_pixels.py), lpips, and the
+cosines clip_image and dino. Of the target: sharpness, aesthetic, clip_text (its cosine with the text "target_caption")
+and style (the cosine of its style with the image "style"); style_gain is what that is above that of `before`.
+clip_direction is the cosine of what changes in the images with what changes from "source_caption" to "target_caption"
+(arXiv 2108.00946).
 """
 
 _OF_PIXELS: Mapping[str, Callable[[Pixels, Pixels], float]] = {
@@ -65,24 +66,35 @@ class Scores:
 
     name: ClassVar[str] = "scores"
     version: ClassVar[int] = 1
-    gpus: ClassVar[float] = 0.25
-    gpu_s: ClassVar[float] = 0.1
     measures: tuple[str, ...]
     bounds: tuple[Bound, ...] = ()
+    before: str = "input"
+    """Role of the image that the target is compared with."""
     models: tuple[tuple[str, str, str], ...] = ()
     """Role, name and revision of each checkpoint."""
     folders: tuple[tuple[str, str], ...] = field(default=(), metadata={"location": True})
 
+    @property
+    def gpus(self) -> float:
+        return 0.25 if self._roles else 0.0
+
+    @property
+    def gpu_s(self) -> float:
+        return 0.1 if self._roles else 0.0
+
+    @property
+    def _roles(self) -> list[str]:
+        return sorted({role for measure in self.measures if (role := MEASURES[measure])})
+
     def bound(self, models: str | None) -> Self:
-        roles = sorted({role for measure in self.measures if (role := MEASURES[measure])})
-        folders = tuple((role, folder(models, role)) for role in roles)
+        folders = tuple((role, folder(models, role)) for role in self._roles)
         return replace(self, folders=folders, models=tuple((role, *identity(found, role)) for role, found in folders))
 
     def lenient(self) -> Self:
         return replace(self, bounds=())
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
-        compared = _Compared(pair, dict(self.folders))
+        compared = _Compared(pair, self.before, dict(self.folders))
         found = {measure: round(float(compared.score(measure)), _DECIMALS) for measure in self.measures}
         scores = {**pair.scores, **found}
         for limit in self.bounds:
@@ -91,7 +103,8 @@ class Scores:
                 side = "high" if value > limit.high else "low"
                 message = f"{limit.score} {value} is not in [{limit.low}, {limit.high}]"
                 raise Reject(f"{side}_{limit.score}", message, scores)
-        params = {"measures": list(self.measures), "bounds": [vars(limit) for limit in self.bounds]}
+        bounds = [vars(limit) for limit in self.bounds]
+        params = {"measures": list(self.measures), "bounds": bounds, "before": self.before}
         plain = Step(operator=self.name, version=self.version, params=params)
         steps = [
             replace(plain, params={**params, "role": role}, model=model, model_revision=revision)
@@ -103,8 +116,8 @@ class Scores:
 class _Compared:
     """A pair's images, decoded once, and what is measured of them."""
 
-    def __init__(self, pair: Pair, folders: Mapping[str, str]) -> None:
-        self._pair, self._folders = pair, folders
+    def __init__(self, pair: Pair, before: str, folders: Mapping[str, str]) -> None:
+        self._pair, self._before, self._folders = pair, before, folders
         self._decoded: dict[str, Pixels] = {}
         self._device = prepared_device() if folders else "cpu"
 
@@ -122,7 +135,7 @@ class _Compared:
         return self._decoded[role]
 
     def _same_size(self) -> tuple[Pixels, Pixels]:
-        return scores_pixels.same_size(self._image("input"), self._image("target"))
+        return scores_pixels.same_size(self._image(self._before), self._image("target"))
 
     def _model(self, role: str) -> Any:
         from operators.scores_models import load
@@ -133,7 +146,7 @@ class _Compared:
         from operators.scores_models import cosine
 
         model = self._model(role)
-        return cosine(model.image(self._image("input")), model.image(self._image("target")))
+        return cosine(model.image(self._image(self._before)), model.image(self._image("target")))
 
     def _sharpness(self) -> float:
         return scores_pixels.sharpness(self._image("target"))
@@ -154,7 +167,7 @@ class _Compared:
         from operators.scores_models import cosine
 
         clip, texts = self._model("clip"), self._pair.texts
-        images = clip.image(self._image("target")) - clip.image(self._image("input"))
+        images = clip.image(self._image("target")) - clip.image(self._image(self._before))
         return cosine(images, clip.text(texts["target_caption"]) - clip.text(texts["source_caption"]))
 
     def _lpips(self) -> float:
@@ -175,4 +188,4 @@ class _Compared:
         return cosine(made, reference)
 
     def _style_gain(self) -> float:
-        return self._style() - self._style("input")
+        return self._style() - self._style(self._before)

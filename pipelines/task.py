@@ -85,7 +85,7 @@ class Task:
     @property
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
-        models = [link.gpus for link in self._links() if isinstance(link, ModelOperator)]
+        models = [link.gpus for link in self._links() if isinstance(link, ModelOperator) and link.gpus]
         if self.vlm and self.vlm.gpus:
             models.append(self.vlm.gpus)
         return min(1.0, sum(models)) if models else None

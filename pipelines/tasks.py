@@ -228,7 +228,15 @@ TRY_ON = Task(
     prototype_task="personalisation",
     sources=(sources.VITON_HD,),
     bundled=prompt_sources.BUNDLED_TRY_ON,
-    prepare=(TryOn(),),
+    prepare=(
+        TryOn(),
+        # Ours: something is worn, and what it is worn by is still there.
+        Scores(
+            before="person",
+            measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
+            bounds=(Bound(score="changed_area", low=0.01, high=0.95),),
+        ),
+    ),
     instruct=Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
     examples=ONE,
 )
@@ -238,7 +246,16 @@ COMPOSITION = Task(
     prototype_task="personalisation",
     sources=(prompt_sources.PHOTO_PAIRS,),
     bundled=prompt_sources.BUNDLED_PAIRS,
-    prepare=(Compose(),),
+    prepare=(
+        Compose(),
+        # Ours: DINO sees the layout of image 1, CLIP the semantics of image 2. A copy of either is no composite.
+        Scores(before="input1", measures=("dino", "ssim"), bounds=(Bound(score="dino", low=0.2, high=0.98),)),
+        Scores(
+            before="input2",
+            measures=("clip_image", "sharpness"),
+            bounds=(Bound(score="clip_image", low=0.5, high=0.98), Bound(score="sharpness", low=5.0, high=1e6)),
+        ),
+    ),
     judge=Relation(),
     instruct=Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2"), with_caption=True, caption="relation"),
     examples=ONE,

@@ -30,6 +30,7 @@ def _write(role: str) -> None:
 
 def _writers() -> Mapping[str, Callable[[Path], None]]:
     from infra.blazepose import fetch_blazepose
+    from infra.tiny_clip import write_clip, write_dino
     from infra.tiny_diffusion import write_flux
     from infra.tiny_flux import write_flux_controlnet, write_flux_fill
     from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
@@ -37,6 +38,8 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
 
     return {
         "blazepose": fetch_blazepose,
+        "clip": write_clip,
+        "dino": write_dino,
         "flux": write_flux,
         "flux-controlnet-pose": write_flux_controlnet,
         "sd15-ip-adapter": write_sd15_ip_adapter,

@@ -19,6 +19,8 @@ from tests.operators.test_compose import ROLES
 from tests.sources import pair_of
 from tests.tiny import few_steps, tiny_models
 
+_SCORES = ("clip", "dino")
+
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])
 def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,14 +28,16 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
     reader = PhotoPairs(
         photos=BundledPhotos(photos=("skimage/data/coffee.png", "skimage/data/chelsea.png"), crops_per_photo=1)
     )
-    out = generate(COMPOSITION.painted_by(family), reader, tiny_models(*ROLES[family]), tmp_path)
+    task = COMPOSITION.painted_by(family).keeping_all()
+    out = generate(task, reader, tiny_models(*ROLES[family], *_SCORES), tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert len(rows) == 2
     for row in rows:
         assert (row["direction"], row["kind"]) == ("forward", "generate")
         assert (row["inputs"], row["output"]) == (["input1", "input2"], "target")
         assert row["context_pair"]
-        assert {step["model"] for step in row["steps"] if step["model"]} == set(ROLES[family])
+        assert {step["model"] for step in row["steps"] if step["model"]} == {*ROLES[family], *_SCORES}
+        assert dict(row["scores"]).keys() >= {"dino", "clip_image", "sharpness"}
 
 
 def test_the_instruction_goes_on_with_the_relation() -> None:

@@ -15,7 +15,7 @@ from tests.fixtures import write_viton_hd
 from tests.generated import generate
 from tests.tiny import tiny_models
 
-FAST = replace(TRY_ON, prepare=(TryOn(steps=2),))
+FAST = replace(TRY_ON, prepare=(TryOn(steps=2), *TRY_ON.prepare[1:])).keeping_all()
 
 
 def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
@@ -27,6 +27,7 @@ def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
         assert (row["direction"], row["kind"], row["inputs"]) == ("forward", "generate", ["person", "cloth"])
         assert (row["output"], bool(row["context_pair"])) == ("target", True)
         assert {image["role"] for image in row["images"]} == {"person", "cloth", "target"}
+        assert dict(row["scores"])["changed_area"] >= 0.01
 
 
 def test_missing_ones_are_made(tmp_path: Path) -> None:
