@@ -10,6 +10,7 @@ from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
 from pipelines.options import add_vlm_options, prices_of, vlm_of
 from pipelines.plan import counted, find_reader, make_job
+from pipelines.report import console
 from pipelines.run import anchored, make_dataset
 from pipelines.tasks import TASKS
 from pipelines.tokens import make_tokens
@@ -29,6 +30,9 @@ def main() -> int:
         if arguments.generator:
             task = task.painted_by(arguments.generator)
         if arguments.keep_all:
+            task = task.keeping_all()
+        elif arguments.models == "tiny" and task.judges:
+            console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
             task = task.keeping_all()
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)

@@ -105,9 +105,14 @@ class Task:
 
         return replace(self, prepare=tuple(map(choose, self.prepare)))
 
+    @property
+    def judges(self) -> bool:
+        """Whether it has gates that reject pairs by their scores."""
+        return any(isinstance(link, Judge) for link in self._links())
+
     def keeping_all(self) -> Task:
         """The task whose gates store scores and reject nothing for them. Raises ValueError if it has none."""
-        if not any(isinstance(link, Judge) for link in self._links()):
+        if not self.judges:
             raise ValueError(f"KEEP=all: {self.name} has no gate that judges by scores")
         return self._changed(lambda link: link.lenient() if isinstance(link, Judge) else link)
 
