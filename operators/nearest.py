@@ -124,20 +124,6 @@ def collapse(vectors: Vectors) -> tuple[Vectors, Ints]:
     return vectors[first], which
 
 
-def nearest_other(
-    vectors: Vectors,
-    keys: Sequence[str],
-    groups: Sequence[str] | None = None,
-    *,
-    distance: Distance = Distance.COSINE,
-    exact_up_to: int = EXACT_UP_TO,
-) -> Choice:
-    """For each of n items, the nearest of those with another key and, if given, another group."""
-    distinct, which = collapse(vectors)
-    members = Members(vector=which, key=ranks(keys), group=ranks(groups or keys))
-    return choose(search(distinct, distance=distance, exact_up_to=exact_up_to), members, members)
-
-
 def ranks(names: Sequence[str]) -> Ints:
     """For each name its place among the distinct names in order."""
     order = {name: rank for rank, name in enumerate(sorted(set(names)))}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from operators import nearest, shortlist
 from operators.embed_text import Vectors
-from operators.nearest import DECIMALS, Distance, Members, choose, collapse, nearest_other, ranks, search
+from operators.nearest import DECIMALS, EXACT_UP_TO, Choice, Distance, Members, choose, collapse, ranks, search
 
 
 def brute_force(
@@ -147,3 +148,17 @@ def points(count: int, dimension: int) -> Vectors:
 
 def norms(vectors: Vectors) -> Any:
     return np.linalg.norm(vectors, axis=1)
+
+
+def nearest_other(
+    vectors: Vectors,
+    keys: Sequence[str],
+    groups: Sequence[str] | None = None,
+    *,
+    distance: Distance = Distance.COSINE,
+    exact_up_to: int = EXACT_UP_TO,
+) -> Choice:
+    """For each of n items, the nearest of those with another key and, if given, another group."""
+    distinct, which = collapse(vectors)
+    members = Members(vector=which, key=ranks(keys), group=ranks(groups or keys))
+    return choose(search(distinct, distance=distance, exact_up_to=exact_up_to), members, members)
