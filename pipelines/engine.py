@@ -73,6 +73,8 @@ def ray_session(cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE
         ray.init(runtime_env=runtime_env, **quiet)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A record of each task for a dashboard, which is not there: 2 KiB a unit in the driver.
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
         start = partial(
             ray.init,
             address="local",  # never a stale cluster that happens to run on this machine

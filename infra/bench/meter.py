@@ -13,7 +13,7 @@ import ray  # noqa: F401  # isort: skip  # it brings psutil along and makes it i
 import psutil
 
 _SAMPLE_EVERY_S = 0.25
-_WORKER = "ray::"  # how Ray names the processes that run tasks, idle ones too
+_WORKER = ("ray::IDLE", "ray::Map")  # how Ray names the processes that run our units; its own actors are others
 
 
 Kind = Literal["driver", "workers", "rest of Ray"]
@@ -25,7 +25,7 @@ class _Seen:
     kind: Kind
     before_s: float
     cpu_s: float
-    peak_rss_bytes: int
+    peak_private_bytes: int
 
 
 class Meter:
@@ -66,9 +66,9 @@ class Meter:
         used_s = sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
         return used_s - self._looking_s if kind == "driver" else used_s
 
-    def peak_rss_bytes(self, kind: Kind) -> int:
-        """Largest resident set of one process of a kind that was seen; shared memory that it has mapped is in it."""
-        return max((seen.peak_rss_bytes for seen in self._seen.values() if seen.kind == kind), default=0)
+    def peak_private_bytes(self, kind: Kind) -> int:
+        """Most memory of its own of one process of a kind. Shared memory, of which Ray's store is made, is not in it."""
+        return max((seen.peak_private_bytes for seen in self._seen.values() if seen.kind == kind), default=0)
 
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLE_EVERY_S):
@@ -80,7 +80,7 @@ class Meter:
         for process in (self._root, *below):
             try:
                 with process.oneshot():
-                    times, rss_bytes = process.cpu_times(), process.memory_info().rss
+                    times, memory = process.cpu_times(), process.memory_info()
                     kind = self._kind(process)
             except psutil.Error:  # it has just ended
                 continue
@@ -88,7 +88,7 @@ class Meter:
             cpu_s = times.user + times.system
             seen = self._seen.setdefault(identity, _Seen(kind, cpu_s if first else 0.0, cpu_s, 0))
             seen.kind, seen.cpu_s = kind, cpu_s  # an idle worker is renamed when it gets work
-            seen.peak_rss_bytes = max(seen.peak_rss_bytes, rss_bytes)
+            seen.peak_private_bytes = max(seen.peak_private_bytes, memory.rss - memory.shared)
 
     def _kind(self, process: psutil.Process) -> Kind:
         if process == self._root:

@@ -1,8 +1,8 @@
 """What a work unit costs whatever is in it, and whether memory depends on their number. `make bench` runs it.
 
 Units of one 8 x 8 px pair each are made by the engine, on one Ray, smaller numbers first. Printed for each number:
-CPU time a unit of all processes, split by kind; what the same units cost without Ray, in this process; the largest
-resident sets of driver and workers.
+CPU time a unit of all processes, split by kind; what the same units cost without Ray, in this process; the most
+memory of their own that driver and workers had.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> int:
         with engine.ray_session(arguments.cpus):
             engine.run(_job(out / "warm", _ALONE), lambda made: None)
             print(f"{'':>8} {'CPU ms a unit: median (min - max)':>36} {'driver':>8} {'workers':>8} {'rest':>8}", end="")
-            print(f" {'driver peak RSS':>18} {'worker peak RSS':>18}   wall, noisy")
+            print(f" {'driver peak':>18} {'worker peak':>18}   wall, noisy")
             meters: dict[int, list[Meter]] = {size: [] for size in sizes}
             for number in range(arguments.rounds):
                 for size in sizes:
@@ -65,7 +65,7 @@ def _print_row(units: int, meters: list[Meter]) -> None:
     for kind in KINDS:
         print(f" {statistics.median(1_000 * meter.cpu_s_of(kind) / units for meter in meters):>8.1f}", end="")
     for kind in KINDS[:2]:
-        print(f" {max(meter.peak_rss_bytes(kind) for meter in meters) / 2**20:>14,.0f} MiB", end="")
+        print(f" {max(meter.peak_private_bytes(kind) for meter in meters) / 2**20:>14,.0f} MiB", end="")
     print(f"   {statistics.median(meter.wall_s for meter in meters):.1f} s", flush=True)
 
 
