@@ -67,7 +67,7 @@ class Meter:
         return used_s - self._looking_s if kind == "driver" else used_s
 
     def peak_private_bytes(self, kind: Kind) -> int:
-        """Most memory of its own of one process of a kind. Shared memory, of which Ray's store is made, is not in it."""
+        """Most memory that one process of a kind had of its own. Shared memory, as of Ray's store, is not in it."""
         return max((seen.peak_private_bytes for seen in self._seen.values() if seen.kind == kind), default=0)
 
     def _watch(self) -> None:
