@@ -4,8 +4,8 @@ MODELS picks where a role's folder is: "hub" (the table's own checkpoints, downl
 directory that holds one folder per role, or "tiny" (`make tiny-models`: small random ones of the same classes). The
 operators' code is the same for all three.
 
-A revision of "main" is one whose commit we could not look up; what was in fact downloaded is recorded all the same:
-`identity` gives the commit of the downloaded snapshot.
+Revisions are commits that others report to have downloaded, in public code. One of "main" is one for which we found
+none; what was in fact downloaded is recorded all the same: `identity` gives the commit of the downloaded snapshot.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "pose",
             gated=True,
             files=_FLUX_FILES,
+            revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
         ),
         _hub(
             "flux-ip-adapter", "XLabs-AI/flux-ip-adapter", _FLUX, ("FluxPipeline.load_ip_adapter",), 1.4, "composition"
@@ -113,6 +114,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             0.6,
             "composition",
             files=("*.json", "model.safetensors"),
+            revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
         ),
         _hub(
             "flux-fill",
@@ -124,6 +126,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "editing",
             gated=True,
             files=_FLUX_FILES,
+            revision="358293da0354175698b67ec8299acf928313a78a",
         ),
         _hub(
             "flux-kontext",
@@ -134,6 +137,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "editing",
             gated=True,
             files=_FLUX_FILES,
+            revision="af58063aa431f4d2bbc11ae46f57451d4416a170",
         ),
         _hub(
             "flux-controlnet-pose",
@@ -151,6 +155,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             2.0,
             "composition",
             "pose",
+            revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         ),
         _hub(
             "sd15-ip-adapter",
@@ -164,6 +169,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
                 "models/image_encoder/*.json",
                 "models/image_encoder/model.safetensors",
             ),
+            revision="018e402774aeeddd60609b4ecdb7e298259dc729",
         ),
         _hub(
             "sd15-controlnet-openpose",
@@ -172,6 +178,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("ControlNetModel", "StableDiffusionControlNetPipeline"),
             0.7,
             "pose",
+            revision="9ae9f970358db89e211b87c915f9535c6686d5ba",
         ),
         _hub(
             "sd15-inpaint",
@@ -211,6 +218,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             4.5,
             "style",
             files=(*_CASCADE_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
+            revision="a89f66d459ae653e3b4d4f992a7c3789d0dc4d16",
         ),
         _hub(
             "csd",
@@ -230,6 +238,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "style",
             "composition",
             "editing",
+            revision="a6f597a30f7b82c51704746581f9a4e41421e878",
         ),
         _hub(
             "dino",
@@ -240,6 +249,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "style",
             "composition",
             "editing",
+            revision="abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd",
         ),
         Checkpoint(
             role="lpips",
@@ -280,6 +290,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             0.5,
             "pose",
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
         ),
         _hub(
             "qwen2-vl",
@@ -289,7 +300,16 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             15.5,
             revision="a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc",
         ),
-        _hub("hed", "lllyasviel/Annotators", "other", ("HEDdetector",), 0.1, "hed2img", files=("ControlNetHED.pth",)),
+        _hub(
+            "hed",
+            "lllyasviel/Annotators",
+            "other",
+            ("HEDdetector",),
+            0.1,
+            "hed2img",
+            files=("ControlNetHED.pth",),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
+        ),
         _hub(
             "mlsd",
             "lllyasviel/Annotators",
@@ -298,6 +318,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             0.1,
             "mlsd2img",
             files=("mlsd_large_512_fp32.pth",),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
         ),
     )
 }
