@@ -134,6 +134,7 @@ def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
 
 def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Prices | None = None) -> None:
     """The plan as a user reads it."""
+    console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
         **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},

@@ -27,8 +27,9 @@ from pipelines.spent import Spent
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
-# A log file has no width of its own; tables need one in which they can be read.
-console = Console() if sys.stdout.isatty() else Console(width=140)
+# A log file has no width of its own; tables need one in which they can be read. What is in brackets in a path or a
+# licence is no markup.
+console = Console(markup=False, width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass(frozen=True, kw_only=True)

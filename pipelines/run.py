@@ -68,7 +68,7 @@ def _finish(job: Job, made: int, models: str | None) -> Totals:
     if job.task.context == "raie":
         if finished:  # a unit was made anew, and has no retrieved contexts yet
             job.dataset.store.remove("dataset.json")
-        console.print(assign_contexts(job.dataset, job.plan, _embedder(models)), highlight=False)
+        console.print(str(assign_contexts(job.dataset, job.plan, _embedder(models))), highlight=False)
     licences = {job.reader.source: job.reader.licence}
     return finish(job.dataset, job.plan, versions=versions(), licences=licences)
 

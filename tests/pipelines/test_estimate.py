@@ -49,6 +49,9 @@ def test_gpu_time_is_the_sum_of_what_the_operators_assume(capsys: pytest.Capture
     )
     printed = capsys.readouterr().out
     assert "2.0 of an A100, at 2 s a pair (assumed, not measured)" in printed
+    assert printed.startswith(
+        "style from FLUX.1 and RB-Modulation on Stable Cascade, from style prompts (made by FLUX.1 [dev]"
+    )
     assert "at most 3,600: what is kept is not known" in printed
 
 
