@@ -213,7 +213,7 @@ def _cell(value: Any) -> Text:
 
 def _console() -> Console:
     """Where tables go; wide enough for nothing to be cut when the output is a file or a pipe."""
-    return Console(markup=False, width=None if sys.stdout.isatty() else 10_000)
+    return Console() if sys.stdout.isatty() else Console(width=10_000)
 
 
 if __name__ == "__main__":
