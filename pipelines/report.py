@@ -107,10 +107,9 @@ def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | N
     table.add_row("shards", f"{totals.units:,}, {totals.bytes / 2**20:,.1f} MiB")
     if made.totals.units:
         rate = (made.totals.pairs + made.totals.rejects.total()) / made.seconds
-        at_work = f"{made.spent.units_s / made.seconds:.1f} workers at work on average"
-        table.add_row(
-            "this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s, {at_work}"
-        )
+        table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
+        at_work = made.spent.units_s / made.seconds  # of this time the start of Ray takes some seconds
+        table.add_row("workers", f"{at_work:.1f} at work on average, of whose time")
         for line in step_lines(made.spent):
             table.add_row("", line)
     else:
