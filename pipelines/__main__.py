@@ -33,7 +33,6 @@ def main() -> int:
             task = task.keeping_all()
         elif arguments.models == "tiny" and task.judges:
             console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
-            task = task.keeping_all()
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)
         if arguments.command == "plan":

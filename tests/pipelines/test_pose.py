@@ -10,7 +10,9 @@ import pytest
 
 from manifests.browse import _Snapshot
 from manifests.images import decode_rgb
+from operators import checkpoints
 from operators.base import Reader
+from operators.check_pose import CheckPose
 from operators.read_bundled import BundledPhotos
 from operators.read_person_prompts import PersonPrompts
 from pipelines.plan import find_reader
@@ -60,6 +62,14 @@ def test_from_prompts_nobody_is_found_in_what_a_random_model_draws(
     out = _make(POSE, PersonPrompts(count=2), tmp_path)
     rejects = pq.read_table(out / "rejects").to_pylist()
     assert [(row["operator"], row["reason"]) for row in rejects] == [("estimate_pose", "no_person")] * 2
+
+
+def test_only_what_random_weights_score_is_kept_whatever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_models("blazepose", "sd15", "sd15-controlnet-openpose")
+    monkeypatch.setattr(checkpoints, "TINY", Path(folder))
+    kept, judged = POSE.bound("tiny").gate, POSE.bound(folder).gate
+    assert isinstance(kept, CheckPose) and isinstance(judged, CheckPose)
+    assert kept.min_oks == 0 < judged.min_oks
 
 
 def _crops() -> Reader:
