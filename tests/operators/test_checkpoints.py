@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from operators import checkpoints
-from operators.checkpoints import CHECKPOINTS, folder, has, identity
+from operators.checkpoints import folder, has, identity
+from operators.model_table import CHECKPOINTS
 from pipelines.recipe import FULL_8M
 from tests.sources import write_files
 
