@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 import warnings
 from collections import Counter
@@ -147,12 +146,12 @@ def _run_units(job: Job, units: list[int]) -> Generator[Made]:
             made = _made(job, unit)
         except StopRun as error:  # an exception would be counted as one failed unit among many
             return {"stop": str(error)}
-        return {"made": pickle.dumps(made)}  # a column of bytes: counters have other names in every unit
+        return {name: vars(part) for name, part in vars(made).items()}
 
     for row in map_units(units, make, job.task.gpus, workers if job.task.vlm else None):
         if "stop" in row:
             raise StopRun(row["stop"])
-        yield pickle.loads(row["made"])
+        yield Made(commit=Commit(**row["commit"]), usage=Usage(**row["usage"]), spent=Spent(**row["spent"]))
 
 
 def _made(job: Job, unit: int, **culprits: Any) -> Made:
