@@ -8,7 +8,7 @@ from functools import partial
 from typing import cast
 
 from manifests.schema import Item, Pair, Reject, seed_for
-from operators.base import BatchOperator, Link, Operator, Reader, StopRun
+from operators.base import Link, Operator, Reader, StopRun
 from pipelines.spent import Spent
 
 NOT_THE_PAIRS_FAULT = (OSError, MemoryError, StopRun)
@@ -27,7 +27,7 @@ class Rejected:
 
 def batch_size(operators: Iterable[Link]) -> int:
     """How many items to take through a chain together: what its largest batch holds."""
-    return max((operator.batch_size for operator in operators if isinstance(operator, BatchOperator)), default=1)
+    return max(map(_size, operators), default=1)
 
 
 def make_pairs(
@@ -60,14 +60,19 @@ def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
 
 
 def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int], spent: Spent) -> Iterator[Pair | Reject]:
-    # By attribute: a protocol takes 20 us to ask, and is asked for every step of every pair.
-    size: int = getattr(operator, "batch_size", 1)
+    size = _size(operator)
     many: _Many = getattr(operator, "many", None) or partial(_one_by_one, cast(Operator, operator))
     for start in range(0, len(pairs), size):
         batch = slice(start, start + size)
         with spent.on(operator.name, len(pairs[batch])):
             results = _batch(operator.name, many, pairs[batch], seeds[batch])
         yield from results
+
+
+def _size(operator: Link) -> int:
+    # By attribute, as is `many`: a protocol takes 20 us to ask, and is asked for every step of every pair.
+    size: int = getattr(operator, "batch_size", 1)
+    return size
 
 
 def _one_by_one(operator: Operator, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair]:

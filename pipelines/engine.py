@@ -154,9 +154,9 @@ def _run_units(job: Job, units: list[int]) -> Generator[Made]:
         yield Made(commit=Commit(**row["commit"]), usage=Usage(**row["usage"]), spent=Spent(**row["spent"]))
 
 
-def _made(job: Job, unit: int, **culprits: Any) -> Made:
+def _made(job: Job, unit: int, **options: Any) -> Made:
     spent = Spent()
-    commit = make_unit(job, unit, spent, **culprits)
+    commit = make_unit(job, unit, spent, **options)
     return Made(commit=commit, usage=take_usage(), spent=spent)
 
 

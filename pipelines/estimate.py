@@ -78,11 +78,12 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     chain = task.operators(reader)
+    asking = [link for link in chain if isinstance(link, Asks)]
     gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
     if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
-        return _untried(task, reader, units, len(sample), sum(gpu_s))
+        calls = len(sample) * sum(link.calls for link in asking)
+        return _untried(task, reader, units, len(sample), sum(gpu_s), calls)
     started_s = time.process_time()
-    asking = [link for link in chain if isinstance(link, Asks)]
     made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
     requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
@@ -106,9 +107,10 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     )
 
 
-def _untried(task: Task, reader: Reader, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float) -> Estimate:
+def _untried(
+    task: Task, reader: Reader, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
+) -> Estimate:
     """What can be said of items of which no picture is made."""
-    asking = [link for link in task.operators(reader) if isinstance(link, Asks)]
     return Estimate(
         tried=False,
         items=sum(len(unit) for unit in units),
@@ -121,7 +123,7 @@ def _untried(task: Task, reader: Reader, units: Sequence[Sequence[Item]], sample
         examples=dict.fromkeys(task.examples, sampled),
         missing={},
         left_out={},
-        calls=sampled * sum(link.calls for link in asking),
+        calls=calls,
     )
 
 
