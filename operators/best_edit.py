@@ -11,7 +11,7 @@ import numpy as np
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Image, Pair, Reject, Step, seed_for
-from operators.batching import in_halves
+from operators.batching import in_batches
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
 from operators.diffusion import PICTURE_GPU_S
@@ -60,16 +60,16 @@ class BestEdit:
         pixels, kept, rejected, tried = decode_rgb(photo.data), [], [], []
         for number in range(self.candidates):
             own = seed_for(seed, str(number))
-            (made,) = in_halves(lambda batch: [self._edited(pixels, instruction, batch[0])], [own])
+            (made,) = in_batches(lambda batch: [self._edited(pixels, instruction, batch[0])], [own], 1)
             if isinstance(made, Reject):
                 raise made
-            try:
-                judged = self.scores(_with_target(pair, encode_lossless("target", made)), own)
+            (judged,) = self.scores.many([_with_target(pair, encode_lossless("target", made))], [own])
+            if isinstance(judged, Reject):
+                rejected.append(judged)
+                tried.append({"seed": own, "reason": judged.reason, "scores": judged.scores})
+            else:
                 kept.append((judged, own))
                 tried.append({"seed": own, "scores": dict(judged.scores)})
-            except Reject as reject:
-                rejected.append(reject)
-                tried.append({"seed": own, "reason": reject.reason, "scores": reject.scores})
         if not kept:
             nearest = max(rejected, key=lambda reject: reject.scores[self.rank])
             raise Reject("no_candidate", f"none of {self.candidates}; the best: {nearest.message}", nearest.scores)

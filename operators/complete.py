@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -10,11 +10,25 @@ import cv2
 import numpy as np
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
-from manifests.schema import Pair
+from manifests.schema import Pair, Reject
+from operators.batching import PAIRS, each_pair
 from operators.compose import SD15_WEIGHTS
-from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, Sampling, found, like, picture, pipeline, steps_of
+from operators.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    SAMPLING,
+    Family,
+    Order,
+    Sampling,
+    found,
+    like,
+    pictures,
+    pipeline,
+    steps_of,
+)
 
 _ROLES: Mapping[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
+_CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionInpaintPipeline", "flux": "FluxFillPipeline"}
 
 _FILL_GUIDANCE = 30.0
 """Of FLUX Fill: diffusers' default, FluxFillPipeline.__call__."""
@@ -35,7 +49,8 @@ class Complete:
     """
 
     name: ClassVar[str] = "complete"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     family: Family | None = None
     models: tuple[tuple[str, str], ...] = ()
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -57,14 +72,48 @@ class Complete:
         folders, identities = found(models, _ROLES[self.family])
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
+
+    def _pipeline(self) -> Any:
+        assert self.family
+        pipe = pipeline(_CLASSES[self.family], self.folders[0])
+        if self.family == "sd15" and pipe.image_encoder is None:  # as it was loaded, before anything was made with it
+            subfolder, name = SD15_WEIGHTS
+            pipe.load_ip_adapter(self.folders[1], subfolder=subfolder, weight_name=name, local_files_only=True)
+        return pipe
+
+    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+        if self.family is None:
+            return []
+        masked, mask, reference = (self._pixels(pair, role) for role in ("input", "mask", "reference"))
+        height_px, width_px = like(self._pipeline(), masked.shape[1], masked.shape[0])
+        prompt = _PROMPTS[self.family]
+        if self.family == "sd15":
+            images = {"image": masked, "mask_image": mask}
+            size_px = (height_px, width_px)
+            return [Order(prompt=prompt, seed=seed, size_px=size_px, images=images, image_prompt=reference)]
+        left = cv2.resize(reference, (masked.shape[1], masked.shape[0]), interpolation=cv2.INTER_AREA)
+        images = {"image": np.hstack([left, masked]), "mask_image": np.hstack([np.zeros_like(mask), mask])}
+        return [Order(prompt=prompt, seed=seed, size_px=(height_px, 2 * width_px), images=images)]
+
+    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        assert self.family
+        return pictures(
+            self._pipeline(),
+            orders,
+            AT_ONCE[self.family],
+            num_inference_steps=self._sampling.steps,
+            guidance_scale=self._sampling.guidance,
+        )
+
+    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         if self.family is None:
             return pair
-        masked, mask, reference = (self._pixels(pair, role) for role in ("input", "mask", "reference"))
-        fill = self._by_fill if self.family == "flux" else self._by_inpainting
-        made = fill(masked, mask, reference, seed)
-        height_px, width_px = masked.shape[:2]
-        filled = cv2.resize(made, (width_px, height_px), interpolation=cv2.INTER_LANCZOS4)
+        masked, mask = (self._pixels(pair, role) for role in ("input", "mask"))
+        (whole,) = made
+        drawn = np.ascontiguousarray(whole[:, whole.shape[1] // 2 :]) if self.family == "flux" else whole
+        filled = cv2.resize(drawn, (masked.shape[1], masked.shape[0]), interpolation=cv2.INTER_LANCZOS4)
         target = encode_lossless("target", np.where(mask > 127, filled, masked))
         parts, sampling = ("generator", "ip-adapter")[: len(self.models)], self._sampling
         params = {"steps": sampling.steps, "guidance": sampling.guidance}
@@ -84,51 +133,3 @@ class Complete:
         image = pair.image(role)
         assert image, f"completion takes a {role}"
         return decode_rgb(image.data)
-
-    def _by_inpainting(self, masked: Pixels, mask: Pixels, reference: Pixels, seed: int) -> Pixels:
-        pipe = pipeline("StableDiffusionInpaintPipeline", self.folders[0])
-        if pipe.image_encoder is None:  # as it was loaded, before anything was made with it
-            subfolder, name = SD15_WEIGHTS
-            pipe.load_ip_adapter(self.folders[1], subfolder=subfolder, weight_name=name, local_files_only=True)
-        size = like(pipe, masked.shape[1], masked.shape[0])
-        return self._made(pipe, masked, mask, size, seed, ip_adapter_image=_picture(reference))
-
-    def _by_fill(self, masked: Pixels, mask: Pixels, reference: Pixels, seed: int) -> Pixels:
-        pipe = pipeline("FluxFillPipeline", self.folders[0])
-        height_px, width_px = like(pipe, masked.shape[1], masked.shape[0])
-        left = cv2.resize(reference, (masked.shape[1], masked.shape[0]), interpolation=cv2.INTER_AREA)
-        both = self._made(
-            pipe,
-            np.hstack([left, masked]),
-            np.hstack([np.zeros_like(mask), mask]),
-            (height_px, 2 * width_px),
-            seed,
-            max_sequence_length=pipe.tokenizer_2.model_max_length,
-        )
-        return np.ascontiguousarray(both[:, width_px:])
-
-    def _made(self, pipe: Any, image: Pixels, mask: Pixels, size: tuple[int, int], seed: int, **given: Any) -> Pixels:
-        """What a pipeline makes at that size (height, width)."""
-        assert self.family
-        prompt, sampling = _PROMPTS[self.family], self._sampling
-        return picture(
-            lambda generator: pipe(
-                prompt,
-                image=_picture(image),
-                mask_image=_picture(mask),
-                height=size[0],
-                width=size[1],
-                num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance,
-                generator=generator,
-                output_type="np",
-                **given,
-            ),
-            seed,
-        )
-
-
-def _picture(pixels: Pixels) -> Any:
-    from PIL import Image as PILImage
-
-    return PILImage.fromarray(pixels)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import cv2
+import numpy as np
+
 from manifests.images import Pixels, decode_rgb, encode_lossless
-from manifests.schema import Pair
-from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, found, like, picture, pipeline, steps_of
+from manifests.schema import Pair, Reject
+from operators.batching import PAIRS, each_pair
+from operators.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    SAMPLING,
+    Family,
+    Order,
+    found,
+    like,
+    pictures,
+    pipeline,
+    steps_of,
+)
 
 _ROLES: Mapping[Family, tuple[str, ...]] = {
     "sd15": ("sd15", "sd15-ip-adapter"),
@@ -34,7 +49,8 @@ class Compose:
     """
 
     name: ClassVar[str] = "compose"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 1.0
     family: Family = "sd15"
     strength: float = 0.7
@@ -55,10 +71,36 @@ class Compose:
         folders, identities = found(models, _ROLES[self.family])
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
+
+    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         layout, semantics = pair.image("input1"), pair.image("input2")
         assert layout and semantics, "there are two images to compose"
-        made = self._picture(decode_rgb(layout.data), decode_rgb(semantics.data), seed)
+        height_px, width_px = like(self._pipeline(), layout.width_px, layout.height_px)
+        first = cv2.resize(decode_rgb(layout.data), (width_px, height_px), interpolation=cv2.INTER_AREA)
+        return [
+            Order(
+                prompt=PROMPT,
+                seed=seed,
+                size_px=(height_px, width_px),
+                images={"image": np.asarray(first, np.uint8)},
+                image_prompt=decode_rgb(semantics.data),
+            )
+        ]
+
+    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        sampling = SAMPLING[self.family]
+        return pictures(
+            self._pipeline(),
+            orders,
+            AT_ONCE[self.family],
+            strength=self.strength,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+        )
+
+    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         sampling = SAMPLING[self.family]
         params = {
             "steps": sampling.steps,
@@ -68,32 +110,7 @@ class Compose:
         }
         parts = ("generator", "ip-adapter", "image encoder")[: len(self.models)]
         steps = steps_of(self.name, self.version, parts, self.models, params=params, seed=seed, prompt=PROMPT)
-        return replace(pair, images=(*pair.images, encode_lossless("target", made)), steps=(*pair.steps, *steps))
-
-    def _picture(self, layout: Pixels, semantics: Pixels, seed: int) -> Pixels:
-        from PIL import Image as PILImage
-
-        pipe = self._pipeline()
-        height_px, width_px = like(pipe, layout.shape[1], layout.shape[0])
-        first = PILImage.fromarray(layout).resize((width_px, height_px), PILImage.Resampling.LANCZOS)
-        sampling = SAMPLING[self.family]
-        given: dict[str, Any] = {}
-        if self.family == "flux":
-            given = {"height": height_px, "width": width_px, "max_sequence_length": pipe.tokenizer_2.model_max_length}
-        return picture(
-            lambda generator: pipe(
-                PROMPT,
-                image=first,
-                ip_adapter_image=PILImage.fromarray(semantics),
-                strength=self.strength,
-                num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance,
-                generator=generator,
-                output_type="np",
-                **given,
-            ),
-            seed,
-        )
+        return replace(pair, images=(*pair.images, encode_lossless("target", made[0])), steps=(*pair.steps, *steps))
 
     def _pipeline(self) -> Any:
         pipe = pipeline(_CLASSES[self.family], self.folders[0])

@@ -54,7 +54,11 @@ class Csd(nn.Module):
         self.register_buffer("content", state["last_layer_content"])
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.tower(clip_input(images, self.side_px))
+        return self.describe(clip_input(images, self.side_px))
+
+    def describe(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The descriptors of what `clip_input` makes of images."""
+        features = self.tower(seen)
         return functional.normalize(features @ self.style), functional.normalize(features @ self.content)
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from manifests.images import Pixels, encode_lossless
-from manifests.schema import Pair
-from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, found, picture, pipeline, side_px, steps_of
+from manifests.schema import Pair, Reject
+from operators.batching import PAIRS, each_pair
+from operators.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    SAMPLING,
+    Family,
+    Order,
+    found,
+    pictures,
+    pipeline,
+    side_px,
+    steps_of,
+)
 
 _CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
 
@@ -21,7 +33,8 @@ class MakePerson:
     """
 
     name: ClassVar[str] = "make_person"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 1.0
     family: Family = "sd15"
     models: tuple[tuple[str, str], ...] = ()
@@ -39,10 +52,31 @@ class MakePerson:
         folders, identities = found(models, [self.family])
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
+
+    def _pipeline(self) -> Any:
+        return pipeline(_CLASSES[self.family], self.folders[0])
+
+    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         if pair.image("input"):
+            return []
+        side = side_px(self._pipeline())
+        return [Order(prompt=pair.texts["person_prompt"], seed=seed, size_px=(side, side))]
+
+    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        sampling = SAMPLING[self.family]
+        return pictures(
+            self._pipeline(),
+            orders,
+            AT_ONCE[self.family],
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+        )
+
+    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
+        if not made:
             return pair
-        prompt = pair.texts["person_prompt"]
         sampling = SAMPLING[self.family]
         steps = steps_of(
             self.name,
@@ -51,27 +85,6 @@ class MakePerson:
             self.models,
             params={"steps": sampling.steps, "guidance": sampling.guidance},
             seed=seed,
-            prompt=prompt,
+            prompt=pair.texts["person_prompt"],
         )
-        image = encode_lossless("input", self._picture(prompt, seed))
-        return replace(pair, images=(image, *pair.images), steps=(*pair.steps, *steps))
-
-    def _picture(self, prompt: str, seed: int) -> Pixels:
-        pipe = pipeline(_CLASSES[self.family], self.folders[0])
-        side, sampling = side_px(pipe), SAMPLING[self.family]
-        given: dict[str, Any] = {}
-        if self.family == "flux":
-            given["max_sequence_length"] = pipe.tokenizer_2.model_max_length
-        return picture(
-            lambda generator: pipe(
-                prompt,
-                height=side,
-                width=side,
-                num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance,
-                generator=generator,
-                output_type="np",
-                **given,
-            ),
-            seed,
-        )
+        return replace(pair, images=(encode_lossless("input", made[0]), *pair.images), steps=(*pair.steps, *steps))

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import cv2
+import numpy as np
+
 from manifests.images import Pixels, decode_rgb, encode_lossless
-from manifests.schema import Pair
-from operators.diffusion import PICTURE_GPU_S, SAMPLING, Family, found, like, picture, pipeline, steps_of
+from manifests.schema import Pair, Reject
+from operators.batching import PAIRS, each_pair
+from operators.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    SAMPLING,
+    Family,
+    Order,
+    found,
+    like,
+    pictures,
+    pipeline,
+    steps_of,
+)
 from operators.instruct import pick
 from operators.persons import PERSONS
 
@@ -37,7 +52,8 @@ class PoseControl:
     """
 
     name: ClassVar[str] = "pose_control"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 1.0
     family: Family = "sd15"
     instructions: tuple[str, ...]
@@ -57,14 +73,46 @@ class PoseControl:
         folders, identities = found(models, _ROLES[self.family])
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
+
+    def _pipeline(self) -> Any:
+        (base, control), (kind, part) = self.folders, _CLASSES[self.family]
+        return pipeline(kind, base, (("controlnet", part, control),))
+
+    def _person(self, pair: Pair, seed: int) -> str:
+        others = tuple(person for person in PERSONS if person != pair.texts.get("person"))
+        return pick(others, seed, "person")
+
+    def _prompt(self, pair: Pair, seed: int) -> str:
+        return " ".join(f"a photo of {self._person(pair, seed)} {pair.texts.get('action', '')}".split())
+
+    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         pose = pair.image("pose")
         assert pose, "there is a pose to follow"
-        others = tuple(person for person in PERSONS if person != pair.texts.get("person"))
-        person = pick(others, seed, "person")
-        prompt = " ".join(f"a photo of {person} {pair.texts.get('action', '')}".split())
-        made = self._picture(decode_rgb(pose.data), prompt, seed)
-        sampling = SAMPLING[self.family]
+        height_px, width_px = like(self._pipeline(), pose.width_px, pose.height_px)
+        # Neighbours as they are: lines of a pose drawing keep their colours.
+        drawn = cv2.resize(decode_rgb(pose.data), (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
+        role = "control_image" if self.family == "flux" else "image"
+        prompt = self._prompt(pair, seed)
+        images = {role: np.asarray(drawn, np.uint8)}
+        return [Order(prompt=prompt, seed=seed, size_px=(height_px, width_px), images=images)]
+
+    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        pipe, sampling = self._pipeline(), SAMPLING[self.family]
+        union = self.family == "flux" and pipe.controlnet.union
+        return pictures(
+            pipe,
+            orders,
+            AT_ONCE[self.family],
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            controlnet_conditioning_scale=_SCALE[self.family],
+            **({"control_mode": _POSE_MODE} if union else {}),
+        )
+
+    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
+        person, prompt, sampling = self._person(pair, seed), self._prompt(pair, seed), SAMPLING[self.family]
         params = {"steps": sampling.steps, "guidance": sampling.guidance, "scale": _SCALE[self.family]}
         steps = steps_of(
             self.name, self.version, ("generator", "controlnet"), self.models, params=params, seed=seed, prompt=prompt
@@ -72,36 +120,7 @@ class PoseControl:
         said = {"person": person, "instruction": pick(self.instructions, seed, "instruction").format(person=person)}
         return replace(
             pair,
-            images=(*pair.images, encode_lossless("target", made)),
+            images=(*pair.images, encode_lossless("target", made[0])),
             texts={**pair.texts, **said},
             steps=(*pair.steps, *steps),
-        )
-
-    def _picture(self, pose: Pixels, prompt: str, seed: int) -> Pixels:
-        from PIL import Image as PILImage
-
-        (base, control), (kind, part) = self.folders, _CLASSES[self.family]
-        pipe = pipeline(kind, base, (("controlnet", part, control),))
-        height_px, width_px = like(pipe, pose.shape[1], pose.shape[0])
-        # Neighbours as they are: lines of a pose drawing keep their colours.
-        condition = PILImage.fromarray(pose).resize((width_px, height_px), PILImage.Resampling.NEAREST)
-        given: dict[str, Any] = {"image": condition}
-        if self.family == "flux":
-            given = {"control_image": condition, "max_sequence_length": pipe.tokenizer_2.model_max_length}
-            if pipe.controlnet.union:
-                given["control_mode"] = _POSE_MODE
-        sampling = SAMPLING[self.family]
-        return picture(
-            lambda generator: pipe(
-                prompt,
-                height=height_px,
-                width=width_px,
-                num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance,
-                controlnet_conditioning_scale=_SCALE[self.family],
-                generator=generator,
-                output_type="np",
-                **given,
-            ),
-            seed,
         )

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 from manifests.images import decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
-from operators.batching import in_halves
+from operators.batching import in_batches
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
 
@@ -80,7 +80,7 @@ class RbModulation:
         like = base or style
         device = prepared_device()
         prior, decoder, csd = self.folders
-        (made,) = in_halves(
+        (made,) = in_batches(
             lambda _: [
                 stylise(
                     load_cascade(prior, decoder, device),
@@ -95,6 +95,7 @@ class RbModulation:
                 )
             ],
             [pair],
+            1,
         )
         if isinstance(made, Reject):
             raise made

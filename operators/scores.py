@@ -6,44 +6,75 @@ Bounds have two sides: identical pairs are as useless as unrelated ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from manifests.images import Pixels, decode_rgb
 from manifests.schema import Pair, Reject, Step
 from operators import scores_pixels
+from operators.batching import PAIRS, each_pair, in_batches
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
 
-MEASURES: Mapping[str, str | None] = {
-    "mean_abs_diff": None,
-    "ssim": None,
-    "changed_area": None,
-    "sharpness": None,
-    "clip_image": "clip",
-    "clip_text": "clip",
-    "clip_direction": "clip",
-    "dino": "dino",
-    "lpips": "lpips",
-    "aesthetic": "aesthetic",
-    "style": "csd",
-    "style_gain": "csd",
-}
-"""Score -> role of the checkpoint that it takes, if any.
+Vector = npt.NDArray[np.float64]
 
-Of the image `before` and the target: mean_abs_diff, ssim, changed_area (operators/scores_pixels.py), lpips, and the
-cosines clip_image and dino. Of the target: sharpness, aesthetic, clip_text (its cosine with the text "target_caption")
-and style (the cosine of its style with the image "style"); style_gain is what that is above that of `before`.
-clip_direction is the cosine of what changes in the images with what changes from "source_caption" to "target_caption"
-(arXiv 2108.00946).
+_AT_ONCE = 16
+"""How many images or texts a network embeds together: ours, a few hundred MB of a ViT-L's activations."""
+
+
+def cosine(first: Vector, second: Vector) -> float:
+    """Of two vectors; 0 if one has no direction."""
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / lengths if lengths else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """How a score is computed, from pixels or from vectors of a checkpoint."""
+
+    checkpoint: str | None = None
+    """Its role in the table of models."""
+    images: tuple[str, ...]
+    """Roles of the images that `of` is given; "before" is whatever the pair's target is compared with."""
+    texts: tuple[str, ...] = ()
+    """Names of the texts whose vectors it is given after those of the images."""
+    of: Callable[..., float]
+
+
+_BOTH = ("before", "target")
+
+MEASURES: Mapping[str, Measure] = {
+    "mean_abs_diff": Measure(images=_BOTH, of=scores_pixels.mean_abs_diff),
+    "ssim": Measure(images=_BOTH, of=scores_pixels.ssim),
+    "changed_area": Measure(images=_BOTH, of=scores_pixels.changed_area),
+    "sharpness": Measure(images=("target",), of=scores_pixels.sharpness),
+    "clip_image": Measure(checkpoint="clip", images=_BOTH, of=cosine),
+    "clip_text": Measure(checkpoint="clip", images=("target",), texts=("target_caption",), of=cosine),
+    "clip_direction": Measure(
+        checkpoint="clip",
+        images=_BOTH,
+        texts=("source_caption", "target_caption"),
+        of=lambda before, target, source, wanted: cosine(target - before, wanted - source),
+    ),
+    "dino": Measure(checkpoint="dino", images=_BOTH, of=cosine),
+    "lpips": Measure(checkpoint="lpips", images=_BOTH, of=lambda lpips, before, target: lpips.distance(before, target)),
+    "aesthetic": Measure(checkpoint="aesthetic", images=("target",), of=lambda rating: float(rating[0])),
+    "style": Measure(checkpoint="csd", images=("target", "style"), of=cosine),
+    "style_gain": Measure(
+        checkpoint="csd",
+        images=("before", "target", "style"),
+        of=lambda before, target, style: cosine(target, style) - cosine(before, style),
+    ),
+}
+"""By score. Of pixels: operators/scores_pixels.py; two images are brought to one size. clip_text is the cosine with
+what the target should show; clip_direction that of what changes in the images with what changes in the captions (arXiv
+2108.00946); style the cosine of the target's style with that of the image "style"; style_gain how much nearer it is
+than that of the image before.
 """
-
-_OF_PIXELS: Mapping[str, Callable[[Pixels, Pixels], float]] = {
-    "mean_abs_diff": scores_pixels.mean_abs_diff,
-    "ssim": scores_pixels.ssim,
-    "changed_area": scores_pixels.changed_area,
-}
 
 _DECIMALS = 6
 
@@ -65,7 +96,8 @@ class Scores:
     """
 
     name: ClassVar[str] = "scores"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     measures: tuple[str, ...]
     bounds: tuple[Bound, ...] = ()
     before: str = "input"
@@ -84,7 +116,7 @@ class Scores:
 
     @property
     def _roles(self) -> list[str]:
-        return sorted({role for measure in self.measures if (role := MEASURES[measure])})
+        return sorted({role for measure in self.measures if (role := MEASURES[measure].checkpoint)})
 
     def bound(self, models: str | None) -> Self:
         folders = tuple((role, folder(models, role)) for role in self._roles)
@@ -93,9 +125,35 @@ class Scores:
     def lenient(self) -> Self:
         return replace(self, bounds=())
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
-        compared = _Compared(pair, self.before, dict(self.folders))
-        found = {measure: round(float(compared.score(measure)), _DECIMALS) for measure in self.measures}
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._looks, self._embedded, self._scored)
+
+    @property
+    def _wanted(self) -> list[tuple[str, str, bool]]:
+        """What has to be embedded: checkpoint, name of an image or text, whether it is a text."""
+        measures = [MEASURES[measure] for measure in self.measures]
+        vectors = [(one.checkpoint, one) for one in measures if one.checkpoint and one.checkpoint != "lpips"]
+        names = [(role, name, False) for role, measure in vectors for name in measure.images]
+        names += [(role, name, True) for role, measure in vectors for name in measure.texts]
+        return [*dict.fromkeys(names)]
+
+    def _looks(self, pair: Pair, seed: int) -> Sequence[_Look]:
+        return [
+            _Look(role, pair.texts[name] if is_text else self._model(role).seen(self._pixels(pair, name)))
+            for role, name, is_text in self._wanted
+        ]
+
+    def _embedded(self, looks: Sequence[_Look]) -> Sequence[Vector | Reject]:
+        def embed(batch: Sequence[_Look]) -> Sequence[Vector]:
+            model, given = self._model(batch[0].role), [look.given for look in batch]
+            vectors: Sequence[Vector] = model.embed_texts(given) if batch[0].is_text else model.embed(given)
+            return vectors
+
+        return in_batches(embed, looks, _AT_ONCE, alike=lambda look: (look.role, look.is_text))
+
+    def _scored(self, pair: Pair, seed: int, vectors: Sequence[Vector]) -> Pair:
+        by_name = dict(zip(self._wanted, vectors, strict=True))
+        found = {name: round(self._score(MEASURES[name], pair, by_name), _DECIMALS) for name in self.measures}
         scores = {**pair.scores, **found}
         for limit in self.bounds:
             value = scores[limit.score]
@@ -112,80 +170,35 @@ class Scores:
         ]
         return replace(pair, scores=scores, steps=(*pair.steps, *(steps or [plain])))
 
+    def _score(self, measure: Measure, pair: Pair, vectors: Mapping[tuple[str, str, bool], Vector]) -> float:
+        role = measure.checkpoint
+        if role and role != "lpips":
+            images = [vectors[role, name, False] for name in measure.images]
+            return float(measure.of(*images, *(vectors[role, name, True] for name in measure.texts)))
+        pixels = [self._pixels(pair, name) for name in measure.images]
+        if len(pixels) == 2:
+            pixels = [*scores_pixels.same_size(*pixels)]
+        return float(measure.of(self._model(role), *pixels) if role else measure.of(*pixels))
 
-class _Compared:
-    """A pair's images, decoded once, and what is measured of them."""
-
-    def __init__(self, pair: Pair, before: str, folders: Mapping[str, str]) -> None:
-        self._pair, self._before, self._folders = pair, before, folders
-        self._decoded: dict[str, Pixels] = {}
-        self._device = prepared_device() if folders else "cpu"
-
-    def score(self, measure: str) -> float:
-        if measure in _OF_PIXELS:
-            return _OF_PIXELS[measure](*self._same_size())
-        value: float = getattr(self, f"_{measure}")()
-        return value
-
-    def _image(self, role: str) -> Pixels:
-        if role not in self._decoded:
-            image = self._pair.image(role)
-            assert image, f"a pair with no {role} cannot be compared with it"
-            self._decoded[role] = decode_rgb(image.data)
-        return self._decoded[role]
-
-    def _same_size(self) -> tuple[Pixels, Pixels]:
-        return scores_pixels.same_size(self._image(self._before), self._image("target"))
+    def _pixels(self, pair: Pair, name: str) -> Pixels:
+        role = self.before if name == "before" else name
+        image = pair.image(role)
+        assert image, f"a pair with no {role} cannot be compared with it"
+        return decode_rgb(image.data)
 
     def _model(self, role: str) -> Any:
         from operators.scores_models import load
 
-        return load(role, self._folders[role], self._device)
+        return load(role, dict(self.folders)[role], prepared_device())
 
-    def _cosine(self, role: str) -> float:
-        from operators.scores_models import cosine
 
-        model = self._model(role)
-        return cosine(model.image(self._image(self._before)), model.image(self._image("target")))
+@dataclass(frozen=True)
+class _Look:
+    """Something to be embedded by the checkpoint of a role: a text, or an image as its network sees it."""
 
-    def _sharpness(self) -> float:
-        return scores_pixels.sharpness(self._image("target"))
+    role: str
+    given: Any
 
-    def _clip_image(self) -> float:
-        return self._cosine("clip")
-
-    def _dino(self) -> float:
-        return self._cosine("dino")
-
-    def _clip_text(self) -> float:
-        from operators.scores_models import cosine
-
-        clip = self._model("clip")
-        return cosine(clip.image(self._image("target")), clip.text(self._pair.texts["target_caption"]))
-
-    def _clip_direction(self) -> float:
-        from operators.scores_models import cosine
-
-        clip, texts = self._model("clip"), self._pair.texts
-        images = clip.image(self._image("target")) - clip.image(self._image(self._before))
-        return cosine(images, clip.text(texts["target_caption"]) - clip.text(texts["source_caption"]))
-
-    def _lpips(self) -> float:
-        from operators.scores_models import tensor
-
-        first, second = (tensor(image, self._device) for image in self._same_size())
-        return float(self._model("lpips")(first, second))
-
-    def _aesthetic(self) -> float:
-        value: float = self._model("aesthetic").image(self._image("target"))
-        return value
-
-    def _style(self, role: str = "target") -> float:
-        from operators.scores_models import cosine, tensor
-
-        csd = self._model("csd")
-        made, reference = (csd(tensor(self._image(name), self._device))[0] for name in (role, "style"))
-        return cosine(made, reference)
-
-    def _style_gain(self) -> float:
-        return self._style() - self._style(self._before)
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.given, str)

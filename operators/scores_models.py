@@ -1,15 +1,15 @@
-"""Measures of images by networks: CLIP, DINO, LPIPS, LAION's aesthetic predictor. Loaded once a process.
+"""Measures of images by networks: CLIP, DINO, CSD, LPIPS, LAION's aesthetic predictor. Loaded once a process.
 
-Images are H x W x 3 uint8 and each goes through a network alone and resized as the network was trained, so that a
-score does not depend on what else is measured.
+Images are H x W x 3 uint8; each is resized as its network was trained, and several are embedded together.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 from manifests.images import Pixels
 from operators.csd import clip_input, load_csd
 from operators.embed_text import need
+from operators.scores import Vector
 
 AESTHETIC_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 """https://github.com/christophschuhmann/improved-aesthetic-predictor"""
@@ -30,8 +31,18 @@ _LPIPS_SHIFT, _LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # 
 _ALEXNET = ((0, 11, 4, 2), (3, 5, 1, 2), (6, 3, 1, 1), (8, 3, 1, 1), (10, 3, 1, 1))  # index, kernel, stride, padding
 
 
+class Embedder(Protocol):
+    """A network that makes vectors of images."""
+
+    def seen(self, image: Pixels) -> torch.Tensor:
+        """An image as the network sees it, whatever its size: 3 x H x W of one size."""
+        ...
+
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]: ...
+
+
 class Clip:
-    """A CLIP in open_clip's `local-dir:` layout. Embeddings are 1 x d, of length 1."""
+    """A CLIP in open_clip's `local-dir:` layout. Embeddings have length 1."""
 
     def __init__(self, folder: str, device: str) -> None:
         open_clip = need("open_clip")
@@ -42,18 +53,21 @@ class Clip:
         ]
         self._device = device
 
-    @torch.no_grad()
-    def image(self, image: Pixels) -> torch.Tensor:
-        seen = clip_input(tensor(image, self._device), self._side_px)
-        return functional.normalize(self._model.encode_image(seen))
+    def seen(self, image: Pixels) -> torch.Tensor:
+        return clip_input(tensor(image, self._device), self._side_px)[0]
 
     @torch.no_grad()
-    def text(self, text: str) -> torch.Tensor:
-        return functional.normalize(self._model.encode_text(self._tokenizer([text]).to(self._device)))
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]:
+        return _vectors(functional.normalize(self._model.encode_image(torch.stack([*seen]))))
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> list[Vector]:
+        tokens = self._tokenizer([*texts]).to(self._device)
+        return _vectors(functional.normalize(self._model.encode_text(tokens)))
 
 
 class Dino:
-    """A self-supervised vision transformer of transformers; the class token, 1 x d, of length 1."""
+    """A self-supervised vision transformer of transformers; the class token, of length 1."""
 
     def __init__(self, folder: str, device: str) -> None:
         transformers = need("transformers")
@@ -62,10 +76,14 @@ class Dino:
         self._processor = transformers.ViTImageProcessor.from_pretrained(folder, local_files_only=True)
         self._device = device
 
-    @torch.no_grad()
-    def image(self, image: Pixels) -> torch.Tensor:
+    def seen(self, image: Pixels) -> torch.Tensor:
         seen = self._processor(images=image.copy(), return_tensors="pt", input_data_format="channels_last")
-        return functional.normalize(self._model(**seen.to(self._device)).last_hidden_state[:, 0])
+        pixels: torch.Tensor = seen["pixel_values"][0].to(self._device)
+        return pixels
+
+    @torch.no_grad()
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]:
+        return _vectors(functional.normalize(self._model(torch.stack([*seen])).last_hidden_state[:, 0]))
 
 
 class Lpips(nn.Module):
@@ -82,6 +100,11 @@ class Lpips(nn.Module):
             layer.load_state_dict({"weight": weight, "bias": alexnet[f"features.{index}.bias"]})
             self.layers.append(layer)
             self.heads.append(heads[f"lin{number}.model.1.weight"])
+
+    def distance(self, first: Pixels, second: Pixels) -> float:
+        """Of two images of one size."""
+        device = str(self.heads[0].device)
+        return float(self(tensor(first, device), tensor(second, device)))
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Of two images, 1 x 3 x H x W in [0, 1]: a scalar."""
@@ -104,32 +127,51 @@ class Lpips(nn.Module):
 class Aesthetic:
     """LAION's predictor of how an image would be rated, about 1 to 10: a network on CLIP ViT-L/14's embedding.
 
-    The folder holds AESTHETIC_FILE and, in ViT-L-14/, that CLIP.
+    The folder holds AESTHETIC_FILE and, in ViT-L-14/, that CLIP. Vectors have one number, the rating.
     """
 
     def __init__(self, folder: str, device: str) -> None:
-        state = torch.load(Path(folder, AESTHETIC_FILE), map_location=device, weights_only=True)
+        state = torch.load(Path(folder, AESTHETIC_FILE), map_location="cpu", weights_only=True)
         # Linear layers with nothing but dropout between them, which does nothing here.
         names = sorted({int(name.split(".")[1]) for name in state})
-        self._layers = [(state[f"layers.{name}.weight"], state[f"layers.{name}.bias"]) for name in names]
+        self._layers = [
+            (state[f"layers.{name}.weight"].double().numpy(), state[f"layers.{name}.bias"].double().numpy())
+            for name in names
+        ]
         self._clip = Clip(str(Path(folder, "ViT-L-14")), device)
 
-    @torch.no_grad()
-    def image(self, image: Pixels) -> float:
-        values = self._clip.image(image)
+    def seen(self, image: Pixels) -> torch.Tensor:
+        return self._clip.seen(image)
+
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]:
+        return [self._rated(vector) for vector in self._clip.embed(seen)]
+
+    def _rated(self, values: Vector) -> Vector:
         for weight, bias in self._layers:
-            values = functional.linear(values, weight, bias)
-        return float(values)
+            values = weight @ values + bias
+        return values
+
+
+class Style:
+    """The style descriptor of CSD (operators/csd.py), of length 1."""
+
+    def __init__(self, folder: str, device: str) -> None:
+        self._csd, self._device = load_csd(folder, device), device
+
+    def seen(self, image: Pixels) -> torch.Tensor:
+        return clip_input(tensor(image, self._device), self._csd.side_px)[0]
+
+    @torch.no_grad()
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]:
+        return _vectors(self._csd.describe(torch.stack([*seen]))[0])
 
 
 @lru_cache(maxsize=8)
 def load(kind: str, folder: str, device: str) -> Any:
-    """One of "clip", "dino", "lpips", "aesthetic", "csd", from its folder."""
+    """One of "clip", "dino", "aesthetic", "csd", an Embedder, or "lpips", from its folder."""
     if kind == "lpips":
         return Lpips(folder).eval().requires_grad_(False).to(device)
-    if kind == "csd":
-        return load_csd(folder, device)
-    return {"clip": Clip, "dino": Dino, "aesthetic": Aesthetic}[kind](folder, device)
+    return {"clip": Clip, "dino": Dino, "aesthetic": Aesthetic, "csd": Style}[kind](folder, device)
 
 
 def tensor(image: Pixels, device: str) -> torch.Tensor:
@@ -137,6 +179,5 @@ def tensor(image: Pixels, device: str) -> torch.Tensor:
     return (torch.tensor(image).permute(2, 0, 1).float() / 255)[None].to(device)
 
 
-def cosine(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Of two 1 x d vectors; 0 if one has no direction."""
-    return float(functional.cosine_similarity(first.double(), second.double()))
+def _vectors(rows: torch.Tensor) -> list[Vector]:
+    return [*rows.double().cpu().numpy()]

@@ -8,18 +8,19 @@ of plain inpainting the chain runs and the garment is ignored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import cv2
 import numpy as np
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
-from manifests.schema import Pair
+from manifests.schema import Pair, Reject
 from operators import checkpoints
 from operators.base import StopRun
-from operators.diffusion import PICTURE_GPU_S, found, like, picture, pipeline, steps_of
+from operators.batching import PAIRS, each_pair, in_batches
+from operators.diffusion import AT_ONCE, PICTURE_GPU_S, Order, found, like, pipeline, steps_of
 
 _ROLES = ("sd15-inpaint", "sd15-tryon")
 _PARTS = ("autoencoder and schedule", "unet")
@@ -33,7 +34,8 @@ class TryOn:
     """
 
     name: ClassVar[str] = "try_on"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 0.5
     steps: int = 50
     guidance: float = 2.5
@@ -53,15 +55,26 @@ class TryOn:
         folders, identities = found(models, _ROLES)
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return each_pair(pairs, seeds, self._ordered, self._pictures, self._worn)
+
+    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         if pair.image("target"):
-            return pair
+            return []
         if not self.folders:
             raise StopRun(f"a pair has no target, and MODELS has no {' or '.join(_ROLES)} to make it with")
-        person, mask, cloth = (self._pixels(pair, role) for role in ("person", "mask", "cloth"))
-        made = picture(lambda generator: self._made(person, mask, cloth, generator), seed)
-        height_px, width_px = person.shape[:2]
-        worn = cv2.resize(made, (width_px, height_px), interpolation=cv2.INTER_LANCZOS4)
+        images = {role: self._pixels(pair, role) for role in ("person", "mask", "cloth")}
+        height_px, width_px = images["person"].shape[:2]
+        return [Order(prompt="", seed=seed, size_px=like(self._pipeline(), width_px, height_px), images=images)]
+
+    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return in_batches(self._made, orders, AT_ONCE["sd15"], alike=lambda order: order.size_px)
+
+    def _worn(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
+        if not made:
+            return pair
+        person, mask = self._pixels(pair, "person"), self._pixels(pair, "mask")
+        worn = cv2.resize(made[0], (person.shape[1], person.shape[0]), interpolation=cv2.INTER_LANCZOS4)
         target = np.where(mask[..., :1] > 127, worn, person)
         params = {"steps": self.steps, "guidance": self.guidance}
         steps = steps_of(self.name, self.version, _PARTS, self.models, params=params, seed=seed)
@@ -72,39 +85,53 @@ class TryOn:
         assert image, f"to try something on takes a {role}"
         return decode_rgb(image.data)
 
-    def _made(self, person: Pixels, mask: Pixels, cloth: Pixels, generator: Any) -> Any:
-        """`images` of the pipelines' kind: one picture, H x W x 3 in [0, 1]."""
+    def _pipeline(self) -> Any:
+        base, unet = self.folders
+        pipe = pipeline("StableDiffusionInpaintPipeline", base, (("unet", "UNet2DConditionModel", unet),))
+        without_text(pipe.unet)
+        return pipe
+
+    def _made(self, orders: Sequence[Order]) -> list[Pixels]:
+        """The persons of orders of one size, each in the garment."""
         import torch
         from diffusers import DDIMScheduler
+        from torch.nn import functional
 
-        base, unet_folder = self.folders
-        pipe = pipeline("StableDiffusionInpaintPipeline", base, (("unet", "UNet2DConditionModel", unet_folder),))
-        without_text(pipe.unet)
+        pipe, (height_px, width_px) = self._pipeline(), orders[0].size_px
         scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
         scheduler.set_timesteps(self.steps, device=pipe.device)
-        height_px, width_px = like(pipe, person.shape[1], person.shape[0])
 
-        def latents(pixels: Pixels) -> Any:
-            resized = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_AREA)
-            tensor = torch.tensor(resized).permute(2, 0, 1)[None].to(pipe.device, pipe.vae.dtype) / 127.5 - 1
-            return pipe.vae.encode(tensor).latent_dist.mode() * pipe.vae.config.scaling_factor
+        def tensor(pixels: Sequence[Pixels]) -> Any:
+            resized = [cv2.resize(one, (width_px, height_px), interpolation=cv2.INTER_AREA) for one in pixels]
+            return torch.tensor(np.stack(resized)).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype)
 
-        masked, worn = latents(np.where(mask > 127, np.uint8(127), person)), latents(cloth)
-        small = cv2.resize(mask[..., 0], (masked.shape[-1], masked.shape[-2]), interpolation=cv2.INTER_AREA)
-        hole = torch.tensor(small > 127)[None, None].to(masked)
-        holes = torch.cat([hole, torch.zeros_like(hole)], -1).repeat(2, 1, 1, 1)
-        # Without guidance the garment is nothing: zeros, as it was dropped in training.
-        known = torch.cat([torch.cat([masked, torch.zeros_like(worn)], -1), torch.cat([masked, worn], -1)])
-        noisy = torch.randn((1, *known.shape[1:]), generator=generator).to(known) * scheduler.init_noise_sigma
-        for time in scheduler.timesteps:
-            both = scheduler.scale_model_input(noisy, time).repeat(2, 1, 1, 1)
-            noise = pipe.unet(torch.cat([both, holes, known], 1), time, encoder_hidden_states=None).sample
-            without, with_garment = noise.chunk(2)
-            guided = torch.lerp(without, with_garment, self.guidance)
-            noisy = scheduler.step(guided, time, noisy).prev_sample
-        half = noisy[..., : masked.shape[-1]] / pipe.vae.config.scaling_factor
-        image = pipe.vae.decode(half).sample.float()[0].permute(1, 2, 0)
-        return SimpleNamespace(images=[(image / 2 + 0.5).clamp(0, 1).cpu().numpy()])
+        def latents(pixels: Sequence[Pixels]) -> Any:
+            return pipe.vae.encode(tensor(pixels) / 127.5 - 1).latent_dist.mode() * pipe.vae.config.scaling_factor
+
+        with torch.no_grad():
+            images = [order.images for order in orders]
+            masked = latents([np.where(one["mask"] > 127, np.uint8(127), one["person"]) for one in images])
+            worn = latents([one["cloth"] for one in images])
+            covered = functional.interpolate(
+                tensor([one["mask"] for one in images])[:, :1], masked.shape[-2:], mode="area"
+            )
+            hole = (covered > 127).to(masked)
+            holes = torch.cat([hole, torch.zeros_like(hole)], -1).repeat(2, 1, 1, 1)
+            # Without guidance the garment is nothing: zeros, as it was dropped in training.
+            known = torch.cat([torch.cat([masked, torch.zeros_like(worn)], -1), torch.cat([masked, worn], -1)])
+            shape = known.shape[1:]
+            noisy = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
+            noisy = torch.stack(noisy).to(known) * scheduler.init_noise_sigma
+            for time in scheduler.timesteps:
+                both = scheduler.scale_model_input(noisy, time).repeat(2, 1, 1, 1)
+                noise = pipe.unet(torch.cat([both, holes, known], 1), time, encoder_hidden_states=None).sample
+                without, with_garment = noise.chunk(2)
+                guided = torch.lerp(without, with_garment, self.guidance)
+                noisy = scheduler.step(guided, time, noisy).prev_sample
+            half = noisy[..., : masked.shape[-1]] / pipe.vae.config.scaling_factor
+            made = pipe.vae.decode(half).sample.float().permute(0, 2, 3, 1)
+        pixels = ((made / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        return [np.ascontiguousarray(one) for one in pixels]
 
 
 def without_text(unet: Any) -> None:

@@ -10,16 +10,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 from manifests.schema import Pair, Reject, Step, canonical_json
 from operators import checkpoints
 from operators.base import BatchOperator, StopRun
+from operators.batching import each_pair
 from operators.prompting import IMAGE, Prompt
 from operators.responses import Answer, Responses
-
-Result = TypeVar("Result")
 
 LOCAL = "local"
 """VLM=local: the checkpoint qwen2-vl of MODELS, in the worker's own process."""
@@ -168,22 +167,8 @@ class Vlm:
         requests: Callable[[Pair, int], Sequence[Request]],
         done: Callable[[Pair, int, Sequence[Answer]], Pair],
     ) -> list[Pair | Reject]:
-        """What `done` makes of each pair and the answers to its requests, all of which are asked together.
-
-        A Reject, raised by either function or in place of an answer, is the pair's result.
-        """
-        wanted = [_or_reject(requests, pair, seed) for pair, seed in zip(pairs, seeds, strict=True)]
-        answers = iter(self.ask([one for of_pair in wanted if not isinstance(of_pair, Reject) for one in of_pair]))
-        results: list[Pair | Reject] = []
-        for pair, seed, of_pair in zip(pairs, seeds, wanted, strict=True):
-            if isinstance(of_pair, Reject):
-                results.append(of_pair)
-                continue
-            said = [next(answers) for _ in of_pair]
-            rejects = [answer for answer in said if isinstance(answer, Reject)]
-            whole = [answer for answer in said if isinstance(answer, Answer)]
-            results.append(rejects[0] if rejects else _or_reject(done, pair, seed, whole))
-        return results
+        """What `done` makes of each pair and the answers to its requests (operators/batching.py)."""
+        return each_pair(pairs, seeds, requests, self.ask, done)
 
     def step(
         self, operator: BatchOperator, prompt: Prompt, answer: Answer, seed: int | None, params: Mapping[str, Any]
@@ -253,13 +238,6 @@ def take_usage() -> Usage:
 
 _usage = Usage()
 _lock = threading.Lock()
-
-
-def _or_reject(function: Callable[..., Result], *arguments: Any) -> Result | Reject:
-    try:
-        return function(*arguments)
-    except Reject as reject:
-        return reject
 
 
 def _count(usage: Usage) -> None:

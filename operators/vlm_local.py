@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 
 from manifests.images import decode_rgb
 from manifests.schema import Reject
-from operators.batching import in_halves
+from operators.batching import in_batches
 from operators.embed_text import need
 from operators.prompting import IMAGE
 from operators.responses import Answer
@@ -29,7 +29,7 @@ _one_at_a_time = threading.Lock()
 def generate(folder: str, model: str, request: Request) -> Answer | Reject:
     """The answer of the checkpoint in a folder. A Reject, out_of_memory, if the GPU is too small for it."""
     with _one_at_a_time:
-        (answer,) = in_halves(lambda batch: [_generate(folder, model, one) for one in batch], [request])
+        (answer,) = in_batches(lambda batch: [_generate(folder, model, one) for one in batch], [request], 1)
     return answer
 
 

@@ -10,7 +10,7 @@ from operators.complete import Complete
 from operators.diffusion import Family
 from operators.imitate import HOLE
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, tiny_models
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
 
@@ -21,8 +21,8 @@ def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytes
     models = tiny_models(*ROLES[family])
     operator = Complete(family=family).bound(models)
     pair = _pair(photo(1, 96, 80))
-    made = operator(pair, 7)
-    assert operator(pair, 7) == made
+    made = run_one(operator, pair, 7)
+    assert run_one(operator, pair, 7) == made
     target, photo_itself = _target(made), _target(pair)
     hole = np.zeros((80, 96), bool)
     hole[20:60, 30:70] = True
@@ -30,7 +30,10 @@ def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytes
     assert np.array_equal(target[~hole], photo_itself[~hole])
     assert target[hole].std() > 10
     assert np.abs(target.astype(float) - photo_itself)[hole].mean() > 5
-    for name, other in (("seed", operator(pair, 8)), ("reference", operator(_pair(photo(0, 96, 80)), 7))):
+    for name, other in (
+        ("seed", run_one(operator, pair, 8)),
+        ("reference", run_one(operator, _pair(photo(0, 96, 80)), 7)),
+    ):
         assert np.abs(_target(other).astype(float) - target)[hole].mean() > 0.5, name
     assert [image.role for image in made.images].count("target") == 1
     steps = made.steps[-len(ROLES[family]) :]
@@ -43,8 +46,15 @@ def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytes
 
 def test_without_a_family_the_photo_stays_and_no_model_is_needed() -> None:
     pair = _pair(photo(1, 96, 80))
-    assert Complete().bound(None)(pair, 1) is pair
+    assert run_one(Complete().bound(None), pair, 1) is pair
     assert (Complete().gpus, Complete().of_family("flux").gpus) == (0, 1)
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_holes_are_filled_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = Complete(family=family).bound(tiny_models(*ROLES[family]))
+    assert together_as_alone(operator, [_pair(photo(reference, 96, 80)) for reference in (0, 1, 3)])
 
 
 def _pair(reference: Pixels) -> Pair:

@@ -9,7 +9,7 @@ from operators.checkpoints import identity
 from operators.compose import PROMPT, Compose
 from operators.diffusion import Family
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, tiny_models
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, ...]] = {
     "sd15": ("sd15", "sd15-ip-adapter"),
@@ -23,15 +23,15 @@ def test_both_images_and_the_seed_make_the_composite(family: Family, monkeypatch
     models = tiny_models(*ROLES[family])
     operator = Compose(family=family).bound(models)
     one, two, three = (photo(index, 128, 96) for index in range(3))
-    made = operator(_pair(one, two), 7)
-    assert operator(_pair(one, two), 7) == made
+    made = run_one(operator, _pair(one, two), 7)
+    assert run_one(operator, _pair(one, two), 7) == made
     target = _target(made)
     assert target.shape == {"sd15": (64, 64, 3), "flux": (128, 128, 3)}[family]
     assert target.std() > 15
     for name, other in (
-        ("layout", operator(_pair(three, two), 7)),
-        ("semantics", operator(_pair(one, three), 7)),
-        ("seed", operator(_pair(one, two), 8)),
+        ("layout", run_one(operator, _pair(three, two), 7)),
+        ("semantics", run_one(operator, _pair(one, three), 7)),
+        ("seed", run_one(operator, _pair(one, two), 8)),
     ):
         assert np.abs(_target(other).astype(float) - target).mean() > 0.5, name
     steps = made.steps[-len(ROLES[family]) :]
@@ -40,6 +40,13 @@ def test_both_images_and_the_seed_make_the_composite(family: Family, monkeypatch
     ]
     assert (steps[0].prompt, steps[0].seed) == (PROMPT, 7)
     assert steps[0].params["strength"] == 0.7
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_composites_are_made_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = Compose(family=family).bound(tiny_models(*ROLES[family]))
+    assert together_as_alone(operator, [_pair(photo(0, 128, 96), photo(second, 96, 96)) for second in (0, 1, 3)])
 
 
 def _pair(layout: Pixels, semantics: Pixels) -> Pair:

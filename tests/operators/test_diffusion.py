@@ -8,7 +8,7 @@ import pytest
 
 from manifests.schema import Reject
 from operators.checkpoints import identity
-from operators.diffusion import found, like, picture, pipeline, side_px, steps_of
+from operators.diffusion import Order, found, like, pictures, pipeline, side_px, steps_of
 from tests.tiny import tiny_models
 
 
@@ -40,26 +40,61 @@ def test_a_picture_has_the_models_area_in_about_the_shape_asked_for(
     assert like(pipe, *shape) == expected
 
 
-def test_the_seed_alone_decides_and_what_the_safety_checker_blackens_is_rejected() -> None:
-    def draw(generator: Any) -> Any:
+@pytest.mark.parametrize(("kind", "role"), [("StableDiffusionPipeline", "sd15"), ("FluxPipeline", "flux")])
+def test_a_picture_is_the_same_wherever_it_is_in_a_batch_and_whatever_is_beside_it(kind: str, role: str) -> None:
+    folders, _ = found(tiny_models(role), [role])
+    pipe = pipeline(kind, folders[0])
+    side = side_px(pipe)
+    orders = [Order(prompt=f"a dog in {place} metres", seed=place, size_px=(side, side)) for place in range(5)]
+
+    def made(*places: int) -> list[bytes]:
+        pixels = pictures(pipe, [orders[place] for place in places], 4, num_inference_steps=4)
+        return [one.tobytes() for one in pixels if not isinstance(one, Reject)]
+
+    alone = [made(place)[0] for place in range(5)]
+    assert len(set(alone)) == 5
+    assert made(0, 1, 2, 3, 4) == alone
+    assert made(4, 3, 2, 1, 0) == alone[::-1]
+    assert made(2, 2, 0) == [alone[2], alone[2], alone[0]]
+
+
+class Painter:
+    """Draws from its generators alone; refuses what is too large, and cannot do more than `memory` at once."""
+
+    def __init__(self, memory: int = 8, unsafe: bool = False) -> None:
+        self.memory, self.unsafe, self.batches = memory, unsafe, list[tuple[int, int, int]]()
+
+    def __call__(self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str) -> Any:
         import torch
 
-        return SimpleNamespace(images=[torch.rand((4, 5, 3), generator=generator).numpy()])
-
-    assert np.array_equal(picture(draw, 3), picture(draw, 3))
-    assert not np.array_equal(picture(draw, 3), picture(draw, 4))
-    unsafe = SimpleNamespace(images=[np.zeros((4, 5, 3))], nsfw_content_detected=[True])
-    with pytest.raises(Reject) as reject:
-        picture(lambda generator: unsafe, 1)
-    assert reject.value.reason == "unsafe"
+        self.batches.append((len(prompt), height, width))
+        if len(prompt) > self.memory:
+            raise torch.cuda.OutOfMemoryError
+        images = [torch.rand((height, width, 3), generator=one).numpy() for one in generator]
+        return SimpleNamespace(images=images, nsfw_content_detected=[self.unsafe and "bad" in one for one in prompt])
 
 
-def test_a_gpu_that_is_too_small_is_a_reject() -> None:
-    import torch
+def test_pictures_of_one_size_are_made_together() -> None:
+    painter = Painter()
+    orders = [Order(prompt="", seed=seed, size_px=(4, 4 + seed % 2)) for seed in range(5)]
+    made = pictures(painter, orders, 2)
+    assert painter.batches == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]
+    assert [one.shape for one in made if not isinstance(one, Reject)] == [(4, 4 + seed % 2, 3) for seed in range(5)]
+    (again,) = pictures(painter, orders[3:4], 2)
+    assert np.array_equal(np.asarray(again), np.asarray(made[3]))
+    assert not np.array_equal(np.asarray(made[1]), np.asarray(made[3]))
 
-    def fail(generator: Any) -> Any:
-        raise torch.cuda.OutOfMemoryError
 
-    with pytest.raises(Reject) as reject:
-        picture(fail, 1)
-    assert reject.value.reason == "out_of_memory"
+def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> None:
+    orders = [Order(prompt=prompt, seed=1, size_px=(4, 4)) for prompt in ("good", "bad", "fine")]
+    made = pictures(Painter(unsafe=True), orders, 4)
+    assert [one.reason if isinstance(one, Reject) else "" for one in made] == ["", "unsafe", ""]
+
+
+def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
+    orders = [Order(prompt="", seed=seed, size_px=(4, 4)) for seed in range(4)]
+    small = Painter(memory=1)
+    assert all(not isinstance(one, Reject) for one in pictures(small, orders, 4))
+    assert [batch[0] for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1]
+    none = pictures(Painter(memory=0), orders, 4)
+    assert [one.reason for one in none if isinstance(one, Reject)] == ["out_of_memory"] * 4

@@ -13,7 +13,7 @@ from operators.estimate_pose import EstimatePose
 from operators.persons import PERSONS
 from operators.pose_control import PoseControl
 from tests.sources import lossless, pair_of
-from tests.tiny import few_steps, tiny_models
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, str]] = {
     "sd15": ("sd15", "sd15-controlnet-openpose"),
@@ -27,13 +27,13 @@ def test_pose_prompt_and_seed_make_another_person(family: Family, monkeypatch: p
     operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
     photo = skimage.data.astronaut()
     whole, part = _with_pose(photo), _with_pose(np.ascontiguousarray(photo[:448, 64:]))
-    made = operator(whole, 7)
-    assert operator(whole, 7) == made
+    made = run_one(operator, whole, 7)
+    assert run_one(operator, whole, 7) == made
     assert made.texts["person"] in PERSONS
     assert made.texts["instruction"] == f"Now {made.texts['person']}."
     assert decode_rgb(made.images[-1].data).std() > 15
-    assert np.abs(_target(made) - _target(operator(whole, 8))).mean() > 5
-    assert np.abs(_target(made) - _target(operator(part, 7))).mean() > 1  # the pose alone differs
+    assert np.abs(_target(made) - _target(run_one(operator, whole, 8))).mean() > 5
+    assert np.abs(_target(made) - _target(run_one(operator, part, 7))).mean() > 1  # the pose alone differs
     steps = made.steps[-2:]
     assert [step.model for step in steps] == list(ROLES[family])
     assert [step.params["part"] for step in steps] == ["generator", "controlnet"]
@@ -47,11 +47,20 @@ def test_the_action_goes_on_and_the_person_is_another_one(monkeypatch: pytest.Mo
     persons = set()
     for seed in range(3):
         first = PERSONS[seed]
-        made = operator(replace(pair, texts={"person": first, "action": "running"}), seed)
+        made = run_one(operator, replace(pair, texts={"person": first, "action": "running"}), seed)
         assert made.steps[-2].prompt == f"a photo of {made.texts['person']} running"
         assert made.texts["person"] != first
         persons.add(made.texts["person"])
     assert len(persons) > 1
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_persons_are_made_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
+    photo = skimage.data.astronaut()
+    pairs = [_with_pose(np.ascontiguousarray(photo[: 512 - 32 * cut])) for cut in range(3)]
+    assert together_as_alone(operator, pairs)
 
 
 def _with_pose(photo: Pixels) -> Pair:

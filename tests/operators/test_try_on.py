@@ -13,7 +13,7 @@ from operators.base import StopRun
 from operators.checkpoints import identity
 from operators.try_on import TryOn, without_text
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import tiny_models
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
 
 ROLES = ("sd15-inpaint", "sd15-tryon")
 
@@ -22,8 +22,8 @@ def test_the_garment_decides_what_is_worn_and_the_rest_of_the_person_stays() -> 
     models = tiny_models(*ROLES)
     operator = TryOn(steps=3).bound(models)
     pair = _pair(photo(1, 100, 140))
-    made = operator(pair, 7)
-    assert operator(pair, 7) == made
+    made = run_one(operator, pair, 7)
+    assert run_one(operator, pair, 7) == made
     target = _target(made)
     person = decode_rgb(pair.images[0].data)
     assert target.shape == person.shape == (140, 100, 3)
@@ -31,7 +31,7 @@ def test_the_garment_decides_what_is_worn_and_the_rest_of_the_person_stays() -> 
     hole[40:100, 20:80] = True
     assert np.array_equal(target[~hole], person[~hole])
     assert target[hole].std() > 15
-    for other in (operator(pair, 8), operator(_pair(photo(0, 100, 140)), 7)):
+    for other in (run_one(operator, pair, 8), run_one(operator, _pair(photo(0, 100, 140)), 7)):
         assert np.abs(_target(other).astype(float) - target)[hole].mean() > 2
     steps = made.steps[-2:]
     assert [(step.model, step.model_revision) for step in steps] == [
@@ -43,9 +43,9 @@ def test_the_garment_decides_what_is_worn_and_the_rest_of_the_person_stays() -> 
 
 def test_a_pair_as_published_stays_and_needs_no_model() -> None:
     pair = pair_of(*(lossless(role, photo(0)) for role in ("person", "cloth", "target")))
-    assert TryOn().bound(None)(pair, 1) is pair
+    assert run_one(TryOn().bound(None), pair, 1) is pair
     with pytest.raises(StopRun, match="no sd15-inpaint or sd15-tryon"):
-        TryOn().bound("/nowhere")(_pair(photo(0, 100, 140)), 1)
+        run_one(TryOn().bound("/nowhere"), _pair(photo(0, 100, 140)), 1)
 
 
 def test_text_has_no_part_in_it() -> None:
@@ -58,6 +58,12 @@ def test_text_has_no_part_in_it() -> None:
     with torch.no_grad():
         made = unet(torch.zeros(1, 9, 8, 16), 5, encoder_hidden_states=None).sample
     assert made.shape == (1, 4, 8, 16)
+
+
+def test_garments_are_put_on_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = TryOn(steps=3).bound(tiny_models(*ROLES))
+    assert together_as_alone(operator, [_pair(photo(cloth, 100, 140)) for cloth in (0, 1, 3)])
 
 
 def _pair(cloth: Pixels) -> Pair:
