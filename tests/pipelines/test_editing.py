@@ -33,7 +33,8 @@ def test_photos_become_edit_pairs_with_their_instruction(
         for link in bound.prepare
     )
     with running() as server:
-        server.answer = lambda text: "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat."
+        said = "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat.\nWhere: 250, 0, 750, 500"
+        server.answer = lambda text: said
         vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
         task = replace(bound, prepare=quick, complete=None, context="seeded").asking(vlm)
         dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 3, 64, 64), task=task)
