@@ -49,8 +49,8 @@ AT_ONCE: Mapping[Family, int] = {"sd15": 8, "flux": 1}
 """How many pictures are made together. A step of FLUX's 12B parameters on 4,608 tokens is 110 TFLOP, a third of a
 second of an A100 at its best, so one picture fills a GPU; one of SD 1.5's with guidance is 1.6 TFLOP, and does not."""
 
-_GRID_PX = 64
-"""Sides are multiples of it: SD 1.5's UNet halves its latents of 1/8 scale three times."""
+_LATENTS: Mapping[Family, int] = {"sd15": 8, "flux": 2}
+"""Sides of latents are multiples of it: SD 1.5's UNet halves them three times, FLUX.1 sees them in patches of 2 x 2."""
 
 
 def found(models: str | None, roles: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
@@ -120,8 +120,8 @@ def pictures(pipe: Any, orders: Sequence[Order], at_once: int, **given: Any) -> 
     Each picture's noise is its own seed's, drawn on the CPU, so that every device begins with the same. Rejects:
     out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture.
     """
-    if tokenizer := getattr(pipe, "tokenizer_2", None):  # FLUX's T5
-        given = {"max_sequence_length": tokenizer.model_max_length, **given}
+    if _family(pipe) == "flux":
+        given = {"max_sequence_length": pipe.tokenizer_2.model_max_length, **given}
     sized = "height" in inspect.signature(pipe.__call__).parameters  # SD 1.5 makes an image from one of its size
     return in_batches(
         lambda batch: _made(pipe, batch, sized, given), orders, at_once, alike=lambda order: order.size_px
@@ -135,7 +135,7 @@ def _made(pipe: Any, orders: Sequence[Order], sized: bool, given: Mapping[str, A
     height_px, width_px = orders[0].size_px
     with torch.no_grad(), _image_prompts(pipe, orders) as prompted:
         made = pipe(
-            [order.prompt for order in orders],
+            prompt=[order.prompt for order in orders],
             generator=[torch.Generator().manual_seed(order.seed) for order in orders],
             output_type="np",
             **{name: [PILImage.fromarray(order.images[name]) for order in orders] for name in orders[0].images},
@@ -166,7 +166,7 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
     if not images:
         yield {}
         return
-    guided = [] if hasattr(pipe, "tokenizer_2") else [True]  # Stable Diffusion's: first of no image, then of the image
+    guided = [True] if _family(pipe) == "sd15" else []  # first of no image, then of the image
     prepare = pipe.prepare_ip_adapter_image_embeds
     found = [prepare([image], None, pipe.device, 1, *guided)[0].chunk(1 + len(guided)) for image in images]
     vectors = torch.cat([part for parts in zip(*found, strict=True) for part in parts])
@@ -179,13 +179,18 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
 
 def side_px(pipe: Any) -> int:
     """Of the square pictures that a pipeline was trained on: 512 for SD 1.5, 1,024 for FLUX.1."""
-    unet = getattr(pipe, "unet", None)
-    side: int = unet.config.sample_size * pipe.vae_scale_factor if unet else pipe.vae.config.sample_size
-    return side
+    if _family(pipe) == "flux":
+        return int(pipe.vae.config.sample_size)
+    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
 
 
 def like(pipe: Any, width_px: int, height_px: int) -> tuple[int, int]:
-    """(height, width) of a picture with about that shape and a pipeline's own area, in multiples of 64 px."""
+    """(height, width) of a picture with about that shape and a pipeline's own area; multiples of 64 px, or 16."""
     side, shape = side_px(pipe), math.sqrt(width_px / height_px)
-    height, width = (max(1, round(length / _GRID_PX)) * _GRID_PX for length in (side / shape, side * shape))
+    grid_px = _LATENTS[_family(pipe)] * pipe.vae_scale_factor
+    height, width = (max(1, round(length / grid_px)) * grid_px for length in (side / shape, side * shape))
     return height, width
+
+
+def _family(pipe: Any) -> Family:
+    return "sd15" if getattr(pipe, "unet", None) else "flux"

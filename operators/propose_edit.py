@@ -1,4 +1,4 @@
-"""Has a vision-language model propose an edit of a photo, with captions of before and after."""
+"""Has a vision-language model propose an edit of a photo, with captions of before and after, and say where it shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from manifests.schema import Pair, Reject, seed_for
 from operators.prompting import Prompt, load_prompt
 from operators.responses import Answer
-from operators.showing import read_lines, shown
+from operators.showing import read_box, read_lines, shown
 from operators.vlm import Request, Vlm
 
 KINDS = (
@@ -23,6 +23,9 @@ KINDS = (
 )
 """Ours, after the sub-tasks of the paper's C.1. A pair's seed picks one, so that proposals do not all agree."""
 
+EVERYWHERE = "everywhere"
+"""What `where` is for an edit that no box holds."""
+
 
 def _prompt(folder: str | None) -> Prompt:
     return load_prompt("propose_edit", folder, images=1, values=["kind"])
@@ -32,11 +35,12 @@ def _prompt(folder: str | None) -> Prompt:
 class ProposeEdit:
     """Adds the texts "instruction", "source_caption" and "target_caption" to a pair that has an input.
 
+    Its step's parameter `where` is the box that holds the change (`operators.showing.Box`, a list), or EVERYWHERE.
     Rejects: unparsed, and those of `Vlm.ask`.
     """
 
     name: ClassVar[str] = "propose_edit"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     batch_size: ClassVar[int] = 64
     calls: ClassVar[int] = 1
     optional: ClassVar[bool] = False
@@ -56,10 +60,11 @@ class ProposeEdit:
     def _proposed(self, pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
         assert self.vlm
         (answer,) = answers
-        said = read_lines(answer, ("Instruction", "Before", "After"))
+        said = read_lines(answer, ("Instruction", "Before", "After", "Where"))
         names = {"instruction": "Instruction", "source_caption": "Before", "target_caption": "After"}
         texts = {name: said[label] for name, label in names.items()}
-        step = self.vlm.step(self, self.prompt, answer, seed, {"kind": _kind(seed), **texts})
+        where = EVERYWHERE if said["Where"] == EVERYWHERE else list(read_box(said["Where"], answer))
+        step = self.vlm.step(self, self.prompt, answer, seed, {"kind": _kind(seed), **texts, "where": where})
         return replace(pair, texts={**pair.texts, **texts}, steps=(*pair.steps, step))
 
 

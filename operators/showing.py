@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -19,6 +20,10 @@ MAX_SIDE_PX = 1_024
 _FORMATS = ("jpeg", "png", "webp")  # what servers take
 _MODES = ("L", "RGB", "RGBA")
 _MAX_TEXT_CHARS = 4_000  # of one text in an answer
+_BOX = re.compile(r"(\d{1,4}), ?(\d{1,4}), ?(\d{1,4}), ?(\d{1,4})", re.ASCII)
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in thousandths of an image's width and height, as Qwen2-VL counts (arXiv 2409.12191)."""
 
 
 def shown(pair: Pair, role: str) -> bytes:
@@ -84,6 +89,17 @@ def one_of(value: str, allowed: Collection[str], answer: Answer) -> str:
     if value not in allowed:
         raise _unparsed(answer)
     return value
+
+
+def read_box(value: str, answer: Answer) -> Box:
+    """The box that a text like "120, 300, 560, 910" names. Raises Reject, unparsed, for any other and an empty box."""
+    found = _BOX.fullmatch(value)
+    if not found:
+        raise _unparsed(answer)
+    left, top, right, bottom = map(int, found.groups())
+    if not (left < right <= 1_000 and top < bottom <= 1_000):
+        raise _unparsed(answer)
+    return left, top, right, bottom
 
 
 def _text(value: Any, answer: Answer) -> str:

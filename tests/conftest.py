@@ -44,11 +44,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """MODELS with tiny checkpoints of what makes and measures pictures."""
     from diffusers import FluxKontextPipeline
 
-    from infra import tiny_clip, tiny_diffusion
+    from infra import tiny_clip, tiny_diffusion, tiny_flux
 
     folder = tmp_path_factory.mktemp("tiny")
     tiny_diffusion.write_flux(folder / "flux")
     tiny_diffusion.write_flux(folder / "flux-kontext", FluxKontextPipeline)
+    tiny_flux.write_flux_fill(folder / "flux-fill")
     tiny_diffusion.write_cascade(folder / "stable-cascade-prior", folder / "stable-cascade")
     tiny_clip.write_csd(folder / "csd")
     tiny_clip.write_clip(folder / "clip")

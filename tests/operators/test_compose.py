@@ -26,7 +26,7 @@ def test_both_images_and_the_seed_make_the_composite(family: Family, monkeypatch
     made = run_one(operator, _pair(one, two), 7)
     assert run_one(operator, _pair(one, two), 7) == made
     target = _target(made)
-    assert target.shape == {"sd15": (64, 64, 3), "flux": (128, 128, 3)}[family]
+    assert target.shape == {"sd15": (64, 64, 3), "flux": (112, 144, 3)}[family]
     assert target.std() > 15
     for name, other in (
         ("layout", run_one(operator, _pair(three, two), 7)),

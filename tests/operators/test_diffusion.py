@@ -30,13 +30,23 @@ def test_models_are_found_loaded_once_and_named() -> None:
     assert [step.seed for step in steps] == [5, 5]
 
 
+SD15: Any = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
+FLUX: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_size=1024)), vae_scale_factor=8)
+
+
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((100, 100), (512, 512)), ((200, 100), (384, 704)), ((768, 1024), (576, 448))]
+    ("pipe", "shape", "expected"),
+    [
+        (SD15, (100, 100), (512, 512)),
+        (SD15, (200, 100), (384, 704)),
+        (SD15, (768, 1024), (576, 448)),
+        (FLUX, (100, 100), (1024, 1024)),
+        (FLUX, (768, 1024), (1184, 880)),
+    ],
 )
 def test_a_picture_has_the_models_area_in_about_the_shape_asked_for(
-    shape: tuple[int, int], expected: tuple[int, int]
+    pipe: Any, shape: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    pipe: Any = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
     assert like(pipe, *shape) == expected
 
 
@@ -63,6 +73,7 @@ class Painter:
 
     def __init__(self, memory: int = 8, unsafe: bool = False) -> None:
         self.memory, self.unsafe, self.batches = memory, unsafe, list[tuple[int, int, int]]()
+        self.unet = SD15.unet
 
     def __call__(self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str) -> Any:
         import torch

@@ -8,7 +8,7 @@ from manifests.images import decode_rgb, read_header, stored
 from manifests.schema import Reject
 from operators.prompting import Prompt
 from operators.responses import Answer
-from operators.showing import MAX_SIDE_PX, one_of, read_json, read_lines, shown, tokens_in
+from operators.showing import MAX_SIDE_PX, one_of, read_box, read_json, read_lines, shown, tokens_in
 from operators.vlm import Request
 from tests.sources import encode, encode_image, jpeg, pair_of, photo, turned_jpeg
 
@@ -105,3 +105,32 @@ def test_a_word_that_is_not_offered_is_a_reject() -> None:
     assert one_of("Yes", ("Yes", "No"), answer) == "Yes"
     with pytest.raises(Reject, match="Answer: Maybe"):
         one_of("Maybe", ("Yes", "No"), answer)
+
+
+def test_a_box_is_read() -> None:
+    assert read_box("120, 300, 560, 910", _answer("")) == (120, 300, 560, 910)
+    assert read_box("0,0,1000,1000", _answer("")) == (0, 0, 1000, 1000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Everywhere",
+        "1, 2, 3",
+        "1, 2, 3, 4, 5",
+        "1.5, 2, 3, 4",
+        "-1, 2, 3, 4",
+        "1, 2, 3, 1001",
+        "1, 2, 1, 4",
+        "1, 4, 3, 2",
+        "[1, 2, 3, 4]",
+        "1 2 3 4",
+        "١, ٢, ٣, ٤",
+        "0, 0, 99999999999, 1",
+    ],
+)
+def test_any_other_box_is_a_reject_with_the_raw_text(text: str) -> None:
+    with pytest.raises(Reject) as caught:
+        read_box(text, _answer("said"))
+    assert (caught.value.reason, caught.value.message) == ("unparsed", "said")

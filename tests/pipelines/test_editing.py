@@ -1,4 +1,4 @@
-"""The editing task end to end: a served model proposes, a tiny FLUX.1 Kontext edits, scores choose."""
+"""The editing task end to end: a served model proposes, tiny FLUX.1 Kontext and Fill edit, scores choose."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from manifests.verify import verify
 from operators.best_edit import BestEdit
+from operators.checkpoints import identity
+from operators.diffusion import Sampling
 from operators.vlm import Vlm
 from pipelines.tasks import EDITING
 from tests.datasets import examples, make_dataset, rejects
@@ -25,15 +27,16 @@ def test_photos_become_edit_pairs_with_their_instruction(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    bound = EDITING.bound(tiny)
+    bound, once = EDITING.bound(tiny), Sampling(steps=1, guidance=3.5)
     quick = tuple(
-        replace(link, candidates=2, steps=1, scores=replace(link.scores, bounds=()))
+        replace(link, candidates=2, kontext=once, fill=once, scores=replace(link.scores, bounds=()))
         if isinstance(link, BestEdit)
         else link
         for link in bound.prepare
     )
     with running() as server:
-        server.answer = lambda text: "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat."
+        said = "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat.\nWhere: 250, 0, 750, 500"
+        server.answer = lambda text: said
         vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
         task = replace(bound, prepare=quick, complete=None, context="seeded").asking(vlm)
         dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 3, 64, 64), task=task)
@@ -44,5 +47,7 @@ def test_photos_become_edit_pairs_with_their_instruction(
     for row in rows:
         assert row["instruction"] == "Add a hat."
         assert dict(row["scores"]).keys() >= {"clip_direction", "clip_text", "clip_image", "dino", "ssim"}
-        models = {step["operator"]: step["model"] for step in row["steps"]}
-        assert models["propose_edit"] == "m" and models["best_edit"] == "flux-kontext"
+        models = [(step["operator"], step["model"], step["model_revision"]) for step in row["steps"]]
+        assert ("propose_edit", "m", "m-2026-01-01") in models
+        for role in ("flux-kontext", "flux-fill"):
+            assert ("best_edit", *identity(f"{tiny}/{role}", role)) in models
