@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -23,6 +24,22 @@ Estimator = Callable[[Pixels], Keypoints | None]
 """H x W x 3 pixels -> the pose of the most certain person in them, None if there is none."""
 
 _NOSE = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseOperator:
+    """What the operators that look for a pose have in common: by which estimator, and its checkpoint."""
+
+    gpus: ClassVar[float] = 0.1
+    gpu_s: ClassVar[float] = 0.05
+    estimator: EstimatorName = "blazepose"
+    model: str = ""
+    model_revision: str = ""
+    folder: str = field(default="", metadata={"location": True})
+
+    def bound(self, models: str | None) -> Self:
+        folder, model, revision = checkpoint(self.estimator, models)
+        return replace(self, folder=folder, model=model, model_revision=revision)
 
 
 def checkpoint(name: EstimatorName, models: str | None) -> tuple[str, str, str]:
