@@ -25,6 +25,7 @@ models_option = $(if $(MODELS),--models "$(MODELS)")
 count_option = $(if $(COUNT),--count $(COUNT))
 keep_option = $(if $(filter all,$(KEEP)),--keep-all)
 generator_option = $(if $(GENERATOR),--generator $(GENERATOR))
+estimator_option = $(if $(ESTIMATOR),--estimator $(ESTIMATOR))
 TINY := models/tiny
 TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
 # A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
@@ -57,12 +58,12 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux] [KEEP=all] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option) $(keep_option) $(vlm_options)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux] [ESTIMATOR=blazepose|openpose|dwpose] [KEEP=all] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
 
 .PHONY: plan
 plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option) $(keep_option) $(vlm_options)
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]

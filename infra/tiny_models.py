@@ -21,6 +21,7 @@ from infra.blazepose import fetch_blazepose
 from infra.tiny_chameleon import write_chameleon
 from infra.tiny_clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
 from infra.tiny_diffusion import write_cascade, write_flux
+from infra.tiny_dwpose import write_dwpose
 from infra.tiny_flux import write_flux_controlnet, write_flux_fill
 from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
 from infra.tiny_qwen2_vl import write_qwen2_vl
@@ -113,6 +114,7 @@ def main() -> None:
         ("flux-ip-adapter-image-encoder", write_image_encoder),
         ("flux-fill", write_flux_fill),
         ("blazepose", fetch_blazepose),
+        ("dwpose", write_dwpose),
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")

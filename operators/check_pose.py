@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from manifests.images import decode_rgb
 from manifests.schema import Pair, Reject, Step
 from operators.estimate_pose import estimated
 from operators.keypoints import scaled, similarity
-from operators.pose_estimators import EstimatorName, checkpoint, estimator
+from operators.pose_estimators import PoseOperator, estimator
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckPose:
+class CheckPose(PoseOperator):
     """Estimates the target's pose and keeps the pair if it is like the input's. Rejects: nobody_made, other_pose.
 
     The score "oks", object keypoint similarity in [0, 1], is stored for all; it is 0 where nobody is found.
@@ -21,18 +21,8 @@ class CheckPose:
 
     name: ClassVar[str] = "check_pose"
     version: ClassVar[int] = 1
-    gpus: ClassVar[float] = 0.1
-    gpu_s: ClassVar[float] = 0.05
-    estimator: EstimatorName = "blazepose"
     min_oks: float = 0.5
     """From which on COCO's loosest measure (AP at .50) counts a pose as found; 0 keeps all."""
-    model: str = ""
-    model_revision: str = ""
-    folder: str = field(default="", metadata={"location": True})
-
-    def bound(self, models: str | None) -> Self:
-        folder, model, revision = checkpoint(self.estimator, models)
-        return replace(self, folder=folder, model=model, model_revision=revision)
 
     def lenient(self) -> Self:
         return replace(self, min_oks=0.0)

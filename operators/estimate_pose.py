@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from manifests.images import decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
 from operators.keypoints import VISIBLE, Keypoints, draw
-from operators.pose_estimators import EstimatorName, checkpoint, estimator
+from operators.pose_estimators import PoseOperator, estimator
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatePose:
+class EstimatePose(PoseOperator):
     """Adds the image "pose", of the input's size, and keeps the keypoints in its step.
 
     The score pose_keypoints counts those that are visible. Rejects: no_person, few_keypoints.
@@ -22,18 +22,8 @@ class EstimatePose:
 
     name: ClassVar[str] = "estimate_pose"
     version: ClassVar[int] = 1
-    gpus: ClassVar[float] = 0.1
-    gpu_s: ClassVar[float] = 0.05
-    estimator: EstimatorName = "blazepose"
     min_keypoints: int = 6
     """Of 17: a head alone, which has five, is no pose."""
-    model: str = ""
-    model_revision: str = ""
-    folder: str = field(default="", metadata={"location": True})
-
-    def bound(self, models: str | None) -> Self:
-        folder, model, revision = checkpoint(self.estimator, models)
-        return replace(self, folder=folder, model=model, model_revision=revision)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         before = pair.image("input")

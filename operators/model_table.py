@@ -281,6 +281,16 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="982e7edaec38759d914a963c48c4726685de7d96",
         ),
         _hub(
+            "dwpose",
+            "yzd-v/DWPose",
+            "Apache-2.0",
+            ("onnxruntime", "operators.dwpose"),
+            0.3,
+            "pose",
+            files=("yolox_l.onnx", "dw-ll_ucoco_384.onnx"),
+            revision="1a7144101628d69ee7a3768d1ee3a094070dc388",
+        ),
+        _hub(
             "qwen2-vl",
             "Qwen/Qwen2-VL-7B-Instruct",
             "Apache-2.0",

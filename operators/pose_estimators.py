@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from manifests.images import Pixels
-from operators import checkpoints
-from operators.blazepose import find_person
+from operators import blazepose, checkpoints, dwpose
 from operators.device import prepared_device
 from operators.keypoints import OPENPOSE, Keypoints
 
-EstimatorName = Literal["blazepose", "openpose"]
-"""Also the role of its checkpoint (operators/checkpoints.py). BlazePose is small and finds one person; OpenPose needs a
-GPU to be quick, and is for non-commercial use."""
+EstimatorName = Literal["blazepose", "openpose", "dwpose"]
+"""Also the role of its checkpoint (operators/checkpoints.py). BlazePose is small and finds one person; the others need
+a GPU to be quick, and OpenPose is for non-commercial use."""
 
 Estimator = Callable[[Pixels], Keypoints | None]
 """H x W x 3 pixels -> the pose of the most certain person in them, None if there is none."""
 
 _NOSE = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseOperator:
+    """What the operators that look for a pose have in common: by which estimator, and its checkpoint."""
+
+    gpus: ClassVar[float] = 0.1
+    gpu_s: ClassVar[float] = 0.05
+    estimator: EstimatorName = "blazepose"
+    model: str = ""
+    model_revision: str = ""
+    folder: str = field(default="", metadata={"location": True})
+
+    def of_estimator(self, name: EstimatorName) -> Self:
+        return replace(self, estimator=name)
+
+    def bound(self, models: str | None) -> Self:
+        folder, model, revision = checkpoint(self.estimator, models)
+        return replace(self, folder=folder, model=model, model_revision=revision)
 
 
 def checkpoint(name: EstimatorName, models: str | None) -> tuple[str, str, str]:
@@ -38,7 +57,9 @@ def checkpoint(name: EstimatorName, models: str | None) -> tuple[str, str, str]:
 def estimator(name: EstimatorName, folder: str) -> Estimator:
     """The estimator whose checkpoint is in a folder, loaded once a process when it is first used."""
     if name == "blazepose":
-        return lambda pixels: find_person(folder, pixels)
+        return lambda pixels: blazepose.find_person(folder, pixels)
+    if name == "dwpose":
+        return lambda pixels: dwpose.find_person(folder, pixels)
     return lambda pixels: best_openpose(_openpose(folder, prepared_device()).detect_poses(pixels), pixels)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import get_args
 
 from operators.base import StopRun
+from operators.pose_estimators import EstimatorName
 from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
 from pipelines.options import add_vlm_options, prices_of, vlm_of
@@ -29,6 +31,8 @@ def main() -> int:
             reader = counted(prompted.reader if prompted else reader, arguments.count)
         if arguments.generator:
             task = task.painted_by(arguments.generator)
+        if arguments.estimator:
+            task = task.posed_by(arguments.estimator)
         if arguments.keep_all:
             task = task.keeping_all()
         elif arguments.models == "tiny" and task.judges:
@@ -66,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         else:
             command.add_argument("--data", help="root of the source (default: the bundled input)")
             command.add_argument("--generator", choices=("sd15", "flux"), help="where a task has a choice of models")
+            command.add_argument("--estimator", choices=get_args(EstimatorName), help="where a task estimates poses")
             command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
             command.add_argument("--keep-all", action="store_true", help="store scores, and reject no pair for them")

@@ -11,6 +11,7 @@ from operators.base import Judge, Link, ModelOperator, Reader
 from operators.difference import Difference
 from operators.diffusion import Family, Painter
 from operators.hold_out import DropExamples
+from operators.pose_estimators import EstimatorName, PoseOperator
 from operators.recaption import Recaption
 from operators.relation import Relation
 from operators.vlm import Asks, Vlm
@@ -104,6 +105,12 @@ class Task:
             return link.of_family(family) if isinstance(link, Painter) else link
 
         return replace(self, prepare=tuple(map(choose, self.prepare)))
+
+    def posed_by(self, name: EstimatorName) -> Task:
+        """The task with another pose estimator. Raises ValueError if none of its operators looks for a pose."""
+        if not any(isinstance(link, PoseOperator) for link in self._links()):
+            raise ValueError(f"ESTIMATOR={name}: {self.name} estimates no pose")
+        return self._changed(lambda link: link.of_estimator(name) if isinstance(link, PoseOperator) else link)
 
     @property
     def judges(self) -> bool:

@@ -34,6 +34,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
     from infra.blazepose import fetch_blazepose
     from infra.tiny_clip import write_clip, write_dino
     from infra.tiny_diffusion import write_flux
+    from infra.tiny_dwpose import write_dwpose
     from infra.tiny_flux import write_flux_controlnet, write_flux_fill
     from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
     from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
@@ -42,6 +43,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
         "blazepose": fetch_blazepose,
         "clip": write_clip,
         "dino": write_dino,
+        "dwpose": write_dwpose,
         "flux": write_flux,
         "flux-controlnet-pose": write_flux_controlnet,
         "sd15-ip-adapter": write_sd15_ip_adapter,

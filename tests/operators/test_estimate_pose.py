@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from operators import checkpoints
 from operators.checkpoints import identity
 from operators.estimate_pose import EstimatePose, estimated
 from operators.keypoints import draw
+from operators.pose_estimators import EstimatorName
 from tests.sources import lossless, pair_of
 from tests.tiny import tiny_models
 
@@ -43,9 +45,10 @@ def test_nobody_or_too_little_of_a_person_is_rejected_with_the_score() -> None:
     assert reject.value.scores["pose_keypoints"] >= 7
 
 
-def test_missing_weights_are_one_line() -> None:
-    with pytest.raises(ValueError, match=r"blazepose .*needed by pose$"):
-        EstimatePose().bound("/nowhere")
+@pytest.mark.parametrize("name", get_args(EstimatorName))
+def test_missing_weights_are_one_line(name: EstimatorName) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} .*needed by pose$"):
+        EstimatePose(estimator=name).bound("/nowhere")
 
 
 def test_with_the_hub_blazepose_is_where_make_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import skimage.data
 
-from operators.keypoints import NAMES
+from operators.keypoints import NAMES, VISIBLE
 from operators.pose_estimators import best_openpose, estimator
 from tests.tiny import tiny_models
 
@@ -16,6 +16,14 @@ def test_blazepose_by_name() -> None:
     assert find(skimage.data.coffee()) is None
     found = find(skimage.data.astronaut())
     assert found is not None and found.shape == (17, 3)
+
+
+def test_dwpose_by_name() -> None:
+    find = estimator("dwpose", f"{tiny_models('dwpose')}/dwpose")
+    assert find(np.full((64, 64, 3), 128, np.uint8)) is None
+    found = find(skimage.data.astronaut())
+    assert found is not None and found.shape == (17, 3)
+    assert (found[:, 2] >= VISIBLE).sum() > 6
 
 
 def test_openposes_best_person_in_cocos_order() -> None:

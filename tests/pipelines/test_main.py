@@ -131,6 +131,35 @@ def test_keep_all_is_for_tasks_whose_gates_judge_by_scores(
     assert (status, errors) == (2, "KEEP=all: derain has no gate that judges by scores\n")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--estimator", "dwpose", "ESTIMATOR=dwpose: derain estimates no pose\n"),
+        ("--generator", "flux", "GENERATOR=flux: derain has no choice of generators\n"),
+    ],
+)
+def test_a_choice_that_a_task_does_not_have_is_one_line(
+    option: str,
+    value: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _main(monkeypatch, capsys, option, value, "--out", str(tmp_path / "out")) == (2, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_estimator_that_is_chosen_is_the_one_that_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path, {"sd15/weights": b"1", "blazepose/weights": b"1"})
+    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "pose", "--estimator", "dwpose", "--models", str(tmp_path)])
+    assert main() == 2
+    errors = capsys.readouterr().err
+    assert "dwpose (yzd-v/DWPose, licence: Apache-2.0) is not in MODELS=" in errors and errors.count("\n") == 1
+
+
 def _main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
     """Exit status and standard error of `python -m pipelines shards derain`, in this process."""
     monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", *options])

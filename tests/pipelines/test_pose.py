@@ -55,6 +55,18 @@ def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
         assert found and decode_rgb(found[1]).any()
 
 
+def test_by_dwpose_both_poses_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tiny detector takes what is colourful for a person, also what random generators draw."""
+    few_steps(monkeypatch)
+    models = tiny_models("dwpose", "sd15", "sd15-controlnet-openpose")
+    out = generate(POSE.posed_by("dwpose").keeping_all(), _crops(), models, tmp_path)
+    rows = pq.read_table(out / "manifest").to_pylist()
+    assert len(rows) == 2
+    for row in rows:
+        assert {step["model"] for step in row["steps"]} == {None, "dwpose", "sd15", "sd15-controlnet-openpose"}
+        assert dict(row["scores"])["pose_keypoints"] >= 6
+
+
 def test_from_prompts_nobody_is_found_in_what_a_random_model_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
