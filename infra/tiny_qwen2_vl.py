@@ -48,11 +48,12 @@ ANSWERS = {
         }
     ),
     "recaption": "Caption: One large object left of two small ones.",
+    "propose_edit": "Instruction: Make it brighter.\nBefore: A dark scene.\nAfter: A bright scene.\nWhere: 250, 250, 750, 750",
 }
 """What it says to each packaged prompt."""
 
-_VALUES = {"difference": ("instruction",), "recaption": ("caption",)}
-_IMAGES = {"difference": 2, "same_content": 2, "same_style": 2, "relation": 3, "recaption": 1}
+_VALUES = {"difference": ("instruction",), "recaption": ("caption",), "propose_edit": ("kind",)}
+_IMAGES = {"difference": 2, "same_content": 2, "same_style": 2, "relation": 3, "recaption": 1, "propose_edit": 1}
 _SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",

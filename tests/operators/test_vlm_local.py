@@ -14,6 +14,7 @@ from operators.checkpoints import identity
 from operators.difference import Difference
 from operators.instruct import Instruct
 from operators.prompting import Prompt
+from operators.propose_edit import ProposeEdit
 from operators.recaption import Recaption
 from operators.relation import Relation
 from operators.responses import Answer
@@ -62,6 +63,7 @@ def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:
         (VlmFilter().asking(vlm, None), ("input", "target", "exemplar")),
         (Relation().asking(vlm, None), ("input1", "input2", "target")),
         (Recaption().asking(vlm, None), ("target",)),
+        (ProposeEdit().asking(vlm, None), ("input",)),
     )
     for operator, roles in operators:
         pair = Instruct(forward=("Take the rain off this photo.",))(pair_with(*roles), 1)
