@@ -22,6 +22,7 @@ PORT ?= 8000
 data_option = $(if $(DATA),--data "$(DATA)")
 cpus_option = $(if $(CPUS),--cpus $(CPUS))
 models_option = $(if $(MODELS),--models "$(MODELS)")
+scale_option = $(if $(SCALE),--scale $(SCALE))
 count_option = $(if $(COUNT),--count $(COUNT))
 keep_option = $(if $(filter all,$(KEEP)),--keep-all)
 generator_option = $(if $(GENERATOR),--generator $(GENERATOR))
@@ -58,12 +59,12 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [COUNT=n] [GENERATOR=sd15|flux] [ESTIMATOR=blazepose|openpose|dwpose] [KEEP=all] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
+shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [SCALE=0.01] [COUNT=n] [GENERATOR=sd15|flux] [ESTIMATOR=blazepose|openpose|dwpose] [KEEP=all] [VLM=url VLM_MODEL=name]
+	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(scale_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
 
 .PHONY: plan
 plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
+	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(scale_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
@@ -89,12 +90,12 @@ icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a 
 	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
 
 .PHONY: vlm-server
-vlm-server: $(DEV) models/tiny/qwen2-vl ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
+vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
 	@echo "make shards TASK=... VLM=http://127.0.0.1:$(PORT)/v1 VLM_MODEL=models/tiny/qwen2-vl"
 	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(PORT) --device cpu
 
-models/tiny/qwen2-vl: | $(MODELS_INSTALLED)
-	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny_qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$@"))'
+$(TINY)/qwen2-vl/config.json: infra/tiny_qwen2_vl.py | $(MODELS_INSTALLED)
+	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny_qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]

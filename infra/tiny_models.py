@@ -24,6 +24,7 @@ from infra.tiny_diffusion import write_cascade, write_flux
 from infra.tiny_dwpose import write_dwpose
 from infra.tiny_flux import write_flux_controlnet, write_flux_fill
 from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+from infra.tiny_openpose import write_openpose
 from infra.tiny_qwen2_vl import write_qwen2_vl
 from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.edges import WEIGHTS
@@ -115,6 +116,7 @@ def main() -> None:
         ("flux-fill", write_flux_fill),
         ("blazepose", fetch_blazepose),
         ("dwpose", write_dwpose),
+        ("openpose", write_openpose),
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")

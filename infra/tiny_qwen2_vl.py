@@ -48,7 +48,7 @@ ANSWERS = {
         }
     ),
     "recaption": "Caption: One large object left of two small ones.",
-    "propose_edit": "Instruction: Make it brighter.\nBefore: A dark scene.\nAfter: A bright scene.\nWhere: 250, 250, 750, 750",
+    "propose_edit": "Instruction: Light it.\nBefore: A dark scene.\nAfter: A bright scene.\nWhere: 250, 250, 750, 750",
 }
 """What it says to each packaged prompt."""
 

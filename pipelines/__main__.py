@@ -10,7 +10,7 @@ from operators.base import StopRun
 from operators.pose_estimators import EstimatorName
 from pipelines import engine
 from pipelines.estimate import estimate, print_estimate
-from pipelines.options import add_vlm_options, prices_of, vlm_of
+from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
 from pipelines.plan import counted, find_reader, make_job
 from pipelines.report import console
 from pipelines.run import anchored, make_dataset
@@ -40,9 +40,9 @@ def main() -> int:
         task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
         prices = prices_of(arguments)
         if arguments.command == "plan":
-            print_estimate(task, reader, estimate(task, reader, arguments.seed), prices)
+            print_estimate(task, reader, estimate(task, reader, arguments.seed, arguments.scale), prices)
             return 0
-        job = make_job(task, reader, f"{anchored(arguments.out)}/{task.name}", arguments.seed)
+        job = make_job(task, reader, f"{anchored(arguments.out)}/{task.name}", arguments.seed, arguments.scale)
         return make_dataset(job, lambda: engine.ray_session(arguments.cpus), arguments.models, prices)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
             command.add_argument("--keep-all", action="store_true", help="store scores, and reject no pair for them")
             command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
+            add_scale_option(command)
             add_vlm_options(command)
         if name != "plan":
             command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")

@@ -35,7 +35,7 @@ from pipelines import engine
 from pipelines.estimate import estimate
 from pipelines.forecast import Forecast, print_forecast
 from pipelines.locate import check, locate
-from pipelines.options import add_vlm_options, prices_of, vlm_of
+from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
 from pipelines.plan import counted, make_job
 from pipelines.recipe import FULL_8M, Entry
 from pipelines.report import console
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     # In a job's copy of the working directory the default stays relative, and is refused: it would be lost.
     out = "data/full_8m" if "working_dir_files" in ROOT.parts else str(ROOT / "data" / "full_8m")
     parser.add_argument("--out", default=os.environ.get("OUT", out), help="(default: $OUT, %(default)s)")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of each source, 0.001 for a trial (default: 1)")
+    add_scale_option(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The options of a vision-language model, the same for `shards`, `plan` and recipes."""
+"""Options that are the same for `shards`, `plan` and recipes: the share of a source, a vision-language model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ import os
 
 from operators.vlm import LOCAL, Vlm
 from pipelines.report import Prices
+
+
+def add_scale_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scale", type=_share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"
+    )
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share above 0 and up to 1")
+    return share
 
 
 def add_vlm_options(parser: argparse.ArgumentParser) -> None:

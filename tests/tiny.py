@@ -37,6 +37,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
     from infra.tiny_dwpose import write_dwpose
     from infra.tiny_flux import write_flux_controlnet, write_flux_fill
     from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+    from infra.tiny_openpose import write_openpose
     from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 
     return {
@@ -44,6 +45,7 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
         "clip": write_clip,
         "dino": write_dino,
         "dwpose": write_dwpose,
+        "openpose": write_openpose,
         "flux": write_flux,
         "flux-controlnet-pose": write_flux_controlnet,
         "sd15-ip-adapter": write_sd15_ip_adapter,

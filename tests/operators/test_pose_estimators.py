@@ -26,6 +26,12 @@ def test_dwpose_by_name() -> None:
     assert (found[:, 2] >= VISIBLE).sum() > 6
 
 
+def test_openpose_by_name() -> None:
+    """Networks of the published size on random weights, which find nobody: that they load and run is what is tested."""
+    find = estimator("openpose", f"{tiny_models('openpose')}/openpose")
+    assert find(skimage.data.astronaut()[::2, ::2]) is None
+
+
 def test_openposes_best_person_in_cocos_order() -> None:
     """What controlnet_aux's OpenposeDetector.detect_poses gives: 18 points as shares of the sides, or None."""
     order = [

@@ -160,6 +160,24 @@ def test_the_estimator_that_is_chosen_is_the_one_that_is_looked_for(
     assert "dwpose (yzd-v/DWPose, licence: Apache-2.0) is not in MODELS=" in errors and errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
+def test_a_share_is_above_0_and_up_to_1(
+    share: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        _main(monkeypatch, capsys, "--scale", share)
+    assert caught.value.code == 2 and "--scale" in capsys.readouterr().err
+
+
+def test_a_trial_is_a_share_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rain13k(tmp_path, 20)
+    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(data), "--scale", "0.25"])
+    assert main() == 0
+    assert ["items", "5"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
 def _main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
     """Exit status and standard error of `python -m pipelines shards derain`, in this process."""
     monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", *options])
