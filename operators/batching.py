@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +13,15 @@ Result = TypeVar("Result")
 
 PAIRS = 32
 """How many pairs an operator that runs a model is given: more than a batch, which fills though earlier steps reject."""
+
+_fill: Counter[str] = Counter()
+
+
+def take_fill() -> tuple[int, int]:
+    """Places in the batches that models were given since this was last asked, and those that held no copy."""
+    places, own = _fill["places"], _fill["own"]
+    _fill.clear()
+    return places, own
 
 
 def each_pair(
@@ -72,6 +82,7 @@ def _filled(
 
     try:
         results = run([*batch, *[batch[-1]] * (size - len(batch))])
+        _fill.update(places=size, own=len(batch))
         assert len(results) == size, f"{len(results)} results for {size}"
         return results[: len(batch)]
     except torch.cuda.OutOfMemoryError:

@@ -129,5 +129,6 @@ def step_lines(spent: Spent) -> Iterator[str]:
     for step, seconds in spent.seconds.items():
         items, batches = spent.items[step], spent.batches[step]
         together = f", {items / batches:.1f} at a time" if items > batches else ""
-        yield f"{seconds / spent.units_s:4.0%} {step}: {items / seconds:,.1f}/s a worker{together}"
+        full = f", its model's batches {spent.own[step] / spent.places[step]:.0%} full" if spent.places[step] else ""
+        yield f"{seconds / spent.units_s:4.0%} {step}: {items / seconds:,.1f}/s a worker{together}{full}"
     yield f"{1 - sum(spent.seconds.values()) / spent.units_s:4.0%} to hash, to choose contexts and to write"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from operators.batching import take_fill
+
 
 @dataclass
 class Spent:
@@ -18,6 +20,10 @@ class Spent:
     items: Counter[str] = field(default_factory=Counter)
     batches: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    places: Counter[str] = field(default_factory=Counter)
+    """In the batches that the step's models were given."""
+    own: Counter[str] = field(default_factory=Counter)
+    """Places that were not filled up with a copy (operators/batching.py)."""
 
     @contextmanager
     def on(self, step: str, items: int) -> Iterator[None]:
@@ -29,10 +35,15 @@ class Spent:
             self.items[step] += items
             self.batches[step] += 1
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started_s
+            places, own = take_fill()
+            self.places[step] += places
+            self.own[step] += own
 
     def add(self, other: Spent) -> None:
         self.units_s += other.units_s
         self.items.update(other.items)
         self.batches.update(other.batches)
+        self.places.update(other.places)
+        self.own.update(other.own)
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from manifests.schema import Pair, Reject
-from operators.batching import each_pair, in_batches
+from operators.batching import each_pair, in_batches, take_fill
 from tests.sources import pair_of
 
 torch = pytest.importorskip("torch")
@@ -30,6 +30,14 @@ def test_every_batch_is_full_the_last_one_of_copies() -> None:
     assert in_batches(gpu, range(6), 4) == [number * number for number in range(6)]
     assert gpu.batches == [[0, 1, 2, 3], [4, 5, 5, 5]]
     assert in_batches(gpu, [], 4) == []
+
+
+def test_how_full_batches_were_is_counted() -> None:
+    take_fill()
+    in_batches(Gpu(memory=4), range(6), 4)
+    in_batches(Gpu(memory=4), range(1), 4)
+    assert take_fill() == (12, 7)
+    assert take_fill() == (0, 0)
 
 
 def test_only_what_is_alike_shares_a_batch_and_the_order_stays() -> None:

@@ -143,8 +143,9 @@ def test_the_report_says_where_the_workers_time_went() -> None:
     spent, other = Spent(units_s=6.0), Spent(units_s=2.0)
     for part, seconds in ((spent, 4.0), (other, 2.0)):
         part.items["paint"], part.batches["paint"], part.seconds["paint"] = 6, 2, seconds
+        part.places["paint"], part.own["paint"] = 8, 6
     spent.add(other)
     assert list(step_lines(spent)) == [
-        " 75% paint: 2.0/s a worker, 3.0 at a time",
+        " 75% paint: 2.0/s a worker, 3.0 at a time, its model's batches 75% full",
         " 25% to hash, to choose contexts and to write",
     ]
