@@ -126,12 +126,13 @@ check: $(DEV) ## lint, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(MODELS_INSTALLED) ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
+bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.plan
 	@$(BIN)/python -m infra.bench.raie
 	@$(BIN)/python -m infra.bench.packing
+	@$(BIN)/python -m infra.bench.batching
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

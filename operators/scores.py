@@ -34,15 +34,19 @@ def cosine(first: Vector, second: Vector) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """How a score is computed, from pixels or from vectors of a checkpoint."""
+    """How a score is computed: from pixels, by LPIPS too, or from vectors of a checkpoint."""
 
-    checkpoint: str | None = None
-    """Its role in the table of models."""
+    checkpoint: str = ""
+    """Its role in the table of models, if it takes one."""
     images: tuple[str, ...]
     """Roles of the images that `of` is given; "before" is whatever the pair's target is compared with."""
     texts: tuple[str, ...] = ()
     """Names of the texts whose vectors it is given after those of the images."""
     of: Callable[..., float]
+
+    @property
+    def of_vectors(self) -> bool:
+        return self.checkpoint not in ("", "lpips")
 
 
 _BOTH = ("before", "target")
@@ -131,10 +135,9 @@ class Scores:
     @property
     def _wanted(self) -> list[tuple[str, str, bool]]:
         """What has to be embedded: checkpoint, name of an image or text, whether it is a text."""
-        measures = [MEASURES[measure] for measure in self.measures]
-        vectors = [(one.checkpoint, one) for one in measures if one.checkpoint and one.checkpoint != "lpips"]
-        names = [(role, name, False) for role, measure in vectors for name in measure.images]
-        names += [(role, name, True) for role, measure in vectors for name in measure.texts]
+        measures = [one for one in map(MEASURES.__getitem__, self.measures) if one.of_vectors]
+        names = [(one.checkpoint, name, False) for one in measures for name in one.images]
+        names += [(one.checkpoint, name, True) for one in measures for name in one.texts]
         return [*dict.fromkeys(names)]
 
     def _looks(self, pair: Pair, seed: int) -> Sequence[_Look]:
@@ -153,7 +156,9 @@ class Scores:
 
     def _scored(self, pair: Pair, seed: int, vectors: Sequence[Vector]) -> Pair:
         by_name = dict(zip(self._wanted, vectors, strict=True))
-        found = {name: round(self._score(MEASURES[name], pair, by_name), _DECIMALS) for name in self.measures}
+        of_pixels = [MEASURES[name] for name in self.measures if not MEASURES[name].of_vectors]
+        pixels = {role: self._pixels(pair, role) for role in {role for one in of_pixels for role in one.images}}
+        found = {name: round(self._score(MEASURES[name], pixels, by_name), _DECIMALS) for name in self.measures}
         scores = {**pair.scores, **found}
         for limit in self.bounds:
             value = scores[limit.score]
@@ -170,15 +175,17 @@ class Scores:
         ]
         return replace(pair, scores=scores, steps=(*pair.steps, *(steps or [plain])))
 
-    def _score(self, measure: Measure, pair: Pair, vectors: Mapping[tuple[str, str, bool], Vector]) -> float:
+    def _score(
+        self, measure: Measure, pixels: Mapping[str, Pixels], vectors: Mapping[tuple[str, str, bool], Vector]
+    ) -> float:
         role = measure.checkpoint
-        if role and role != "lpips":
+        if measure.of_vectors:
             images = [vectors[role, name, False] for name in measure.images]
             return float(measure.of(*images, *(vectors[role, name, True] for name in measure.texts)))
-        pixels = [self._pixels(pair, name) for name in measure.images]
-        if len(pixels) == 2:
-            pixels = [*scores_pixels.same_size(*pixels)]
-        return float(measure.of(self._model(role), *pixels) if role else measure.of(*pixels))
+        shown = [pixels[name] for name in measure.images]
+        if len(shown) == 2:
+            shown = [*scores_pixels.same_size(*shown)]
+        return float(measure.of(self._model(role), *shown) if role else measure.of(*shown))
 
     def _pixels(self, pair: Pair, name: str) -> Pixels:
         role = self.before if name == "before" else name
