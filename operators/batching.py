@@ -11,14 +11,14 @@ from manifests.schema import Pair, Reject
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
-PAIRS = 32
+PAIRS = 64
 """How many pairs an operator that runs a model is given: more than a batch, which fills though earlier steps reject."""
 
 _fill: Counter[str] = Counter()
 
 
 def take_fill() -> tuple[int, int]:
-    """Places in the batches that models were given since this was last asked, and those that held no copy."""
+    """Places in batches, of more than one, that models were given since last asked; and those that held no copy."""
     places, own = _fill["places"], _fill["own"]
     _fill.clear()
     return places, own
@@ -82,7 +82,8 @@ def _filled(
 
     try:
         results = run([*batch, *[batch[-1]] * (size - len(batch))])
-        _fill.update(places=size, own=len(batch))
+        if size > 1:
+            _fill.update(places=size, own=len(batch))
         assert len(results) == size, f"{len(results)} results for {size}"
         return results[: len(batch)]
     except torch.cuda.OutOfMemoryError:

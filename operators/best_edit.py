@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step, seed_for
-from operators.diffusion import PICTURE_GPU_S, SAMPLING, Sampling, found, steps_of
+from operators.diffusion import AT_ONCE, PICTURE_GPU_S, SAMPLING, Sampling, found, steps_of
 from operators.edit_pictures import by_fill, by_kontext
 from operators.propose_edit import EVERYWHERE
 from operators.scores import Scores
@@ -42,6 +42,8 @@ class BestEdit:
     kontext: Sampling = SAMPLING["flux"]
     """Diffusers' defaults for Kontext too: FluxKontextPipeline.__call__."""
     fill: Sampling = _FILL
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of Kontext and of Fill."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -53,7 +55,9 @@ class BestEdit:
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, tuple(_ROLES.values()))
-        return replace(self, folders=folders, models=identities, scores=self.scores.bound(models))
+        return replace(
+            self, folders=folders, models=identities, at_once=AT_ONCE["flux"], scores=self.scores.bound(models)
+        )
 
     def lenient(self) -> Self:
         return replace(self, scores=self.scores.lenient())
@@ -80,6 +84,8 @@ class BestEdit:
                 else:
                     kept.append((judged, editor, own))
                     tried.append({**said, "scores": dict(judged.scores)})
+        if unscored := [reject for reject in rejected if self.rank not in reject.scores]:
+            raise unscored[0]
         if not kept:
             nearest = max(rejected, key=lambda reject: reject.scores[self.rank])
             raise Reject("no_candidate", f"none of {len(tried)}; the best: {nearest.message}", nearest.scores)
@@ -92,8 +98,8 @@ class BestEdit:
     ) -> list[Pixels | Reject]:
         kontext, fill = self.folders
         if editor == "kontext":
-            return by_kontext(kontext, photo, prompt, self.kontext, seeds)
-        return by_fill(fill, photo, prompt, where, self.fill, seeds)
+            return by_kontext(kontext, photo, prompt, self.kontext, seeds, self.at_once)
+        return by_fill(fill, photo, prompt, where, self.fill, seeds, self.at_once)
 
     def _steps(self, pair: Pair, editors: Sequence[Editor], seed: int, tried: Sequence[Any]) -> tuple[Step, ...]:
         """Of the editors, the winner's first."""

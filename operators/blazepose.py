@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.images import Pixels
+from operators.device import loaded_once
 from operators.embed_text import need
 from operators.keypoints import Keypoints
 
@@ -130,7 +131,7 @@ def _sigmoid(values: Any) -> Any:
     return 1 / (1 + np.exp(-np.clip(np.asarray(values, np.float64), -_SCORE_CLIP, _SCORE_CLIP)))
 
 
-@lru_cache(maxsize=len(FILES))
+@loaded_once(len(FILES))
 def _network(path: str) -> Network:
     """A network, loaded once a process. One thread: a worker is given one core."""
     interpreter = need("ai_edge_litert.interpreter").Interpreter(model_path=path, num_threads=1)

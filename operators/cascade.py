@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import nn
 from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
 from torchvision.transforms import v2
 
+from operators.device import loaded_once
 from operators.embed_text import need
 
 EFFNET_FILE, PREVIEWER_FILE = "effnet_encoder.safetensors", "previewer.safetensors"
@@ -110,7 +110,7 @@ class Cascade:
     previewer: Previewer
 
 
-@lru_cache(maxsize=1)
+@loaded_once(1)
 def load_cascade(prior: str, decoder: str, device: str) -> Cascade:
     """Load Stable Cascade from the folders of its two repositories, in bfloat16 on a GPU, in float32 on a CPU."""
     diffusers, transformers = need("diffusers"), need("transformers")

@@ -24,6 +24,8 @@ from operators.diffusion import (
     like,
     pictures,
     pipeline,
+    reduced,
+    resized,
     steps_of,
 )
 
@@ -52,6 +54,8 @@ class Complete:
     version: ClassVar[int] = 2
     batch_size: ClassVar[int] = PAIRS
     family: Family | None = None
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
@@ -70,7 +74,7 @@ class Complete:
         if self.family is None:
             return self
         folders, identities = found(models, _ROLES[self.family])
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
@@ -87,13 +91,13 @@ class Complete:
         if self.family is None:
             return []
         masked, mask, reference = (self._pixels(pair, role) for role in ("input", "mask", "reference"))
-        height_px, width_px = like(self._pipeline(), masked.shape[1], masked.shape[0])
-        prompt = _PROMPTS[self.family]
+        height_px, width_px = size_px = like(self._pipeline(), masked.shape[1], masked.shape[0])
+        prompt, reference = _PROMPTS[self.family], reduced(reference)
+        masked, mask = resized(masked, size_px), resized(mask, size_px)
         if self.family == "sd15":
             images = {"image": masked, "mask_image": mask}
-            size_px = (height_px, width_px)
             return [Order(prompt=prompt, seed=seed, size_px=size_px, images=images, image_prompt=reference)]
-        left = cv2.resize(reference, (masked.shape[1], masked.shape[0]), interpolation=cv2.INTER_AREA)
+        left = resized(reference, size_px)
         images = {"image": np.hstack([left, masked]), "mask_image": np.hstack([np.zeros_like(mask), mask])}
         return [Order(prompt=prompt, seed=seed, size_px=(height_px, 2 * width_px), images=images)]
 
@@ -102,7 +106,7 @@ class Complete:
         return pictures(
             self._pipeline(),
             orders,
-            AT_ONCE[self.family],
+            self.at_once,
             num_inference_steps=self._sampling.steps,
             guidance_scale=self._sampling.guidance,
         )

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-import cv2
-import numpy as np
-
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
 from operators.batching import PAIRS, each_pair
@@ -22,6 +19,8 @@ from operators.diffusion import (
     like,
     pictures,
     pipeline,
+    reduced,
+    resized,
     steps_of,
 )
 
@@ -57,6 +56,8 @@ class Compose:
     """Share of the schedule that is gone through: ours, enough for the semantics to change and not the layout."""
     scale: float = 0.8
     """Weight of the image prompt: ours, below 1, at which the layout gives way."""
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
@@ -69,7 +70,7 @@ class Compose:
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, _ROLES[self.family])
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
@@ -77,15 +78,14 @@ class Compose:
     def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         layout, semantics = pair.image("input1"), pair.image("input2")
         assert layout and semantics, "there are two images to compose"
-        height_px, width_px = like(self._pipeline(), layout.width_px, layout.height_px)
-        first = cv2.resize(decode_rgb(layout.data), (width_px, height_px), interpolation=cv2.INTER_AREA)
+        size_px = like(self._pipeline(), layout.width_px, layout.height_px)
         return [
             Order(
                 prompt=PROMPT,
                 seed=seed,
-                size_px=(height_px, width_px),
-                images={"image": np.asarray(first, np.uint8)},
-                image_prompt=decode_rgb(semantics.data),
+                size_px=size_px,
+                images={"image": resized(decode_rgb(layout.data), size_px)},
+                image_prompt=reduced(decode_rgb(semantics.data)),
             )
         ]
 
@@ -94,7 +94,7 @@ class Compose:
         return pictures(
             self._pipeline(),
             orders,
-            AT_ONCE[self.family],
+            self.at_once,
             strength=self.strength,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,

@@ -1,12 +1,65 @@
-"""Where models run."""
+"""Where models run, and how they are loaded."""
 
 from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from operators.base import StopRun
+
+if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
+Given = ParamSpec("Given")
+Model = TypeVar("Model")
 
 
 def prepared_device() -> str:
     """ "cuda" if there is a GPU, else "cpu", on which one thread is used: a worker is given one core, and sums that are
-    split over threads have other last bits."""
+    split over threads have other last bits. On a GPU, sums are taken in one order wherever there is a kernel for it."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts: one order for cuBLAS too
     import torch
 
     torch.set_num_threads(1)
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return "cuda"
+
+
+def loaded_once(most: int) -> Callable[[Callable[Given, Model]], _lru_cache_wrapper[Model]]:
+    """Decorator of what loads a model: a process keeps the last `most`.
+
+    Raises StopRun for whatever goes wrong but OSError: memory that is too small, a checkpoint of another shape or a
+    package that is missing are no pair's fault, and no other unit would fare better.
+    """
+
+    def decorate(load: Callable[Given, Model]) -> _lru_cache_wrapper[Model]:
+        @wraps(load)
+        def loaded(*args: Given.args, **kwargs: Given.kwargs) -> Model:
+            try:
+                return load(*args, **kwargs)
+            except OSError:
+                raise
+            except Exception as error:
+                names = ", ".join(part for part in args if isinstance(part, str))
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                raise StopRun(f"the model of {names} cannot be loaded: {said}") from error
+
+        return lru_cache(maxsize=most)(loaded)
+
+    return decorate
+
+
+def gpu_failed(error: Exception) -> bool:
+    """Whether a GPU is lost for this process: every later call fails too. Memory that runs out is not that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.AcceleratorError)
+
+
+def memory_ran_out(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)

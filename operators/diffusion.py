@@ -7,16 +7,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+import cv2
 import numpy as np
 
 from manifests.images import Pixels
 from manifests.schema import Reject, Step
 from operators import checkpoints
 from operators.batching import in_batches
-from operators.device import prepared_device
+from operators.device import loaded_once, prepared_device
 from operators.embed_text import need
 
 Family = Literal["sd15", "flux"]
@@ -45,9 +45,14 @@ SAMPLING: Mapping[Family, Sampling] = {
 PICTURE_GPU_S: Mapping[Family, float] = {"sd15": 2.5, "flux": 14.0}
 """Seconds of an A100 for one picture of the size and the steps that the family is used with: assumed, not measured."""
 
-AT_ONCE: Mapping[Family, int] = {"sd15": 8, "flux": 1}
+TEXT_TO_IMAGE: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
+
+AT_ONCE: Mapping[Family, int] = {"sd15": 4, "flux": 1}
 """How many pictures are made together. A step of FLUX's 12B parameters on 4,608 tokens is 110 TFLOP, a third of a
-second of an A100 at its best, so one picture fills a GPU; one of SD 1.5's with guidance is 1.6 TFLOP, and does not."""
+second of an A100 at its best, so one picture fills a GPU; one of SD 1.5's with guidance is 1.6 TFLOP, and does not.
+More than four would often be copies: photos have many shapes, and only pictures of one size are made together."""
+
+_PROMPT_SIDE_PX = 512
 
 _LATENTS: Mapping[Family, int] = {"sd15": 8, "flux": 2}
 """Sides of latents are multiples of it: SD 1.5's UNet halves them three times, FLUX.1 sees them in patches of 2 x 2."""
@@ -84,7 +89,7 @@ def steps_of(
     )
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def pipeline(kind: str, folder: str, parts: tuple[tuple[str, str, str], ...] = ()) -> Any:
     """A diffusers pipeline from a folder, once a process; on a GPU in bfloat16, on a CPU in float32 on one thread.
 
@@ -98,6 +103,16 @@ def pipeline(kind: str, folder: str, parts: tuple[tuple[str, str, str], ...] = (
     pipe = getattr(diffusers, kind).from_pretrained(folder, **extra, **options)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+@loaded_once(1)
+def with_controlnet(kind: str, base: Any, control_kind: str, folder: str) -> Any:
+    """A pipeline of another kind on the networks of `base`, which both then share, and a ControlNet from a folder."""
+    diffusers = need("diffusers")
+    control = getattr(diffusers, control_kind).from_pretrained(folder, local_files_only=True, dtype=base.dtype)
+    pipe = getattr(diffusers, kind).from_pipe(base, controlnet=control.to(base.device), dtype=base.dtype)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +190,21 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
         yield {"ip_adapter_image": images[:1]}
     finally:
         del pipe.prepare_ip_adapter_image_embeds
+
+
+def resized(pixels: Pixels, size_px: tuple[int, ...]) -> Pixels:
+    """At a size (height, width)."""
+    if pixels.shape[:2] == size_px:
+        return pixels
+    smaller = size_px[0] * size_px[1] < pixels.shape[0] * pixels.shape[1]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, size_px[::-1], interpolation=interpolation), np.uint8)
+
+
+def reduced(pixels: Pixels) -> Pixels:
+    """A picture for an image encoder, which sees 224 px of it: its shorter side is at most 512 px, so that many fit."""
+    factor = _PROMPT_SIDE_PX / min(pixels.shape[:2])
+    return resized(pixels, tuple(round(factor * side) for side in pixels.shape[:2])) if factor < 1 else pixels
 
 
 def side_px(pipe: Any) -> int:

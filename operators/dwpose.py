@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.images import Pixels
-from operators.device import prepared_device
+from operators.device import loaded_once, prepared_device
 from operators.embed_text import need
 from operators.keypoints import NAMES, VISIBLE, Keypoints
 
@@ -115,7 +115,7 @@ def _batch(picture: npt.NDArray[np.generic]) -> Values:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
 
 
-@lru_cache(maxsize=len(FILES))
+@loaded_once(len(FILES))
 def _network(path: str, device: str) -> Network:
     """A network, loaded once a process. One thread: a worker is given one core.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import ClassVar, Literal, Self
 
@@ -15,6 +14,7 @@ import numpy as np
 from manifests.images import Pixels
 from manifests.schema import Pair, Reject
 from operators import checkpoints
+from operators.device import loaded_once, prepared_device
 from operators.synthesis import clean_pixels, with_input
 
 WEIGHTS = {"hed": "ControlNetHED.pth", "mlsd": "mlsd_large_512_fp32.pth"}
@@ -71,16 +71,14 @@ class Edges:
         return replace(made, steps=(*made.steps[:-1], step))
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _detector(name: str, folder: str) -> Callable[[Pixels], Pixels]:
-    """A detector, loaded once a process, on the GPU if there is one. One thread: a worker is given one core."""
+    """A detector, on the GPU if there is one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of optional detectors that are not installed
-        import torch
         from controlnet_aux import HEDdetector, MLSDdetector
-    torch.set_num_threads(1)
     kind = {"hed": HEDdetector, "mlsd": MLSDdetector}[name]
-    model = kind.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = kind.from_pretrained(folder).to(prepared_device())
 
     def detect(pixels: Pixels) -> Pixels:
         side_px = min(max(min(pixels.shape[:2]), _MIN_SIDE_PX), _MAX_SIDE_PX)

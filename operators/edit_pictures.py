@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from manifests.images import Pixels
 from manifests.schema import Reject
-from operators.diffusion import AT_ONCE, Order, Sampling, like, pictures, pipeline
+from operators.diffusion import Order, Sampling, like, pictures, pipeline, resized
 from operators.showing import Box
 
 
 def by_kontext(
-    folder: str, photo: Pixels, instruction: str, sampling: Sampling, seeds: Sequence[int]
+    folder: str, photo: Pixels, instruction: str, sampling: Sampling, seeds: Sequence[int], at_once: int
 ) -> list[Pixels | Reject]:
     """The photo after an instruction, once a seed, H x W x 3 as the photo.
 
@@ -22,21 +21,21 @@ def by_kontext(
     """
     pipe = pipeline("FluxKontextPipeline", folder)
     size = like(pipe, photo.shape[1], photo.shape[0])
-    images = {"image": _resized(photo, size)}
+    images = {"image": resized(photo, size)}
     made = pictures(
         pipe,
         [Order(prompt=instruction, seed=seed, size_px=size, images=images) for seed in seeds],
-        AT_ONCE["flux"],
+        at_once,
         num_inference_steps=sampling.steps,
         guidance_scale=sampling.guidance,
         max_area=size[0] * size[1],
         _auto_resize=False,
     )
-    return [edited if isinstance(edited, Reject) else _resized(edited, photo.shape[:2]) for edited in made]
+    return [edited if isinstance(edited, Reject) else resized(edited, photo.shape[:2]) for edited in made]
 
 
 def by_fill(
-    folder: str, photo: Pixels, caption: str, box: Box, sampling: Sampling, seeds: Sequence[int]
+    folder: str, photo: Pixels, caption: str, box: Box, sampling: Sampling, seeds: Sequence[int], at_once: int
 ) -> list[Pixels | Reject]:
     """The photo with a box of it painted anew, so that the caption describes the whole: as `by_kontext` otherwise.
 
@@ -44,28 +43,19 @@ def by_fill(
     """
     pipe = pipeline("FluxFillPipeline", folder)
     size = like(pipe, photo.shape[1], photo.shape[0])
-    images = {"image": _resized(photo, size), "mask_image": _mask(box, size)}
+    images = {"image": resized(photo, size), "mask_image": _mask(box, size)}
     made = pictures(
         pipe,
         [Order(prompt=caption, seed=seed, size_px=size, images=images) for seed in seeds],
-        AT_ONCE["flux"],
+        at_once,
         num_inference_steps=sampling.steps,
         guidance_scale=sampling.guidance,
     )
     inside = _mask(box, photo.shape[:2]) > 0
     return [
-        filled if isinstance(filled, Reject) else np.where(inside, _resized(filled, photo.shape[:2]), photo)
+        filled if isinstance(filled, Reject) else np.where(inside, resized(filled, photo.shape[:2]), photo)
         for filled in made
     ]
-
-
-def _resized(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
-    """At a size (height, width)."""
-    if pixels.shape[:2] == size:
-        return pixels
-    smaller = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=interpolation), np.uint8)
 
 
 def _mask(box: Box, size: tuple[int, ...]) -> Pixels:

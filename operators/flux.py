@@ -9,7 +9,17 @@ from typing import Any, ClassVar, Self
 from manifests.images import Pixels, encode_lossless
 from manifests.schema import Pair, Reject, seed_for
 from operators.batching import PAIRS, each_pair
-from operators.diffusion import AT_ONCE, PICTURE_GPU_S, Order, found, pictures, pipeline, side_px, steps_of
+from operators.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    TEXT_TO_IMAGE,
+    Order,
+    found,
+    pictures,
+    pipeline,
+    side_px,
+    steps_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,8 @@ class Flux:
     steps: int = 28
     guidance: float = 3.5
     """Both are diffusers' defaults: FluxPipeline.__call__."""
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the checkpoint."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -38,13 +50,13 @@ class Flux:
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, ["flux"])
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE["flux"])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
 
     def _pipeline(self) -> Any:
-        return pipeline("FluxPipeline", self.folders[0])
+        return pipeline(TEXT_TO_IMAGE["flux"], self.folders[0])
 
     def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         side = side_px(self._pipeline())
@@ -57,7 +69,7 @@ class Flux:
         return pictures(
             self._pipeline(),
             orders,
-            AT_ONCE["flux"],
+            self.at_once,
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from operators.diffusion import (
     AT_ONCE,
     PICTURE_GPU_S,
     SAMPLING,
+    TEXT_TO_IMAGE,
     Family,
     Order,
     found,
@@ -21,8 +22,6 @@ from operators.diffusion import (
     side_px,
     steps_of,
 )
-
-_CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,8 @@ class MakePerson:
     batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 1.0
     family: Family = "sd15"
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the generator."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -50,13 +51,13 @@ class MakePerson:
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, [self.family])
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
 
     def _pipeline(self) -> Any:
-        return pipeline(_CLASSES[self.family], self.folders[0])
+        return pipeline(TEXT_TO_IMAGE[self.family], self.folders[0])
 
     def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
         if pair.image("input"):
@@ -69,7 +70,7 @@ class MakePerson:
         return pictures(
             self._pipeline(),
             orders,
-            AT_ONCE[self.family],
+            self.at_once,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
         )

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-import cv2
-import numpy as np
-
-from manifests.images import Pixels, decode_rgb, encode_lossless
+from manifests.images import Pixels, encode_lossless
 from manifests.schema import Pair, Reject
 from operators.batching import PAIRS, each_pair
 from operators.diffusion import (
     AT_ONCE,
     PICTURE_GPU_S,
     SAMPLING,
+    TEXT_TO_IMAGE,
     Family,
     Order,
     found,
@@ -23,8 +21,11 @@ from operators.diffusion import (
     pictures,
     pipeline,
     steps_of,
+    with_controlnet,
 )
+from operators.estimate_pose import estimated
 from operators.instruct import pick
+from operators.keypoints import draw, scaled
 from operators.persons import PERSONS
 
 _ROLES: Mapping[Family, tuple[str, str]] = {
@@ -45,7 +46,7 @@ _POSE_MODE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PoseControl:
-    """Makes the target: a person drawn from PERSONS, in the pose drawn in the image "pose", doing the text "action".
+    """Makes the target: a person drawn from PERSONS, in the pose that was estimated, doing the text "action".
 
     The target has about the shape of the pose and the area that the model was trained at. The texts "person" and
     "instruction" are added. Rejects: out_of_memory, unsafe.
@@ -58,6 +59,8 @@ class PoseControl:
     family: Family = "sd15"
     instructions: tuple[str, ...]
     """Phrasings, each with {person} in it."""
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the generator and of the ControlNet."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -71,14 +74,14 @@ class PoseControl:
 
     def bound(self, models: str | None) -> Self:
         folders, identities = found(models, _ROLES[self.family])
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
 
     def _pipeline(self) -> Any:
-        (base, control), (kind, part) = self.folders, _CLASSES[self.family]
-        return pipeline(kind, base, (("controlnet", part, control),))
+        (base, control), (kind, control_kind) = self.folders, _CLASSES[self.family]
+        return with_controlnet(kind, pipeline(TEXT_TO_IMAGE[self.family], base), control_kind, control)
 
     def _person(self, pair: Pair, seed: int) -> str:
         others = tuple(person for person in PERSONS if person != pair.texts.get("person"))
@@ -91,12 +94,11 @@ class PoseControl:
         pose = pair.image("pose")
         assert pose, "there is a pose to follow"
         height_px, width_px = like(self._pipeline(), pose.width_px, pose.height_px)
-        # Neighbours as they are: lines of a pose drawing keep their colours.
-        drawn = cv2.resize(decode_rgb(pose.data), (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
+        # Drawn anew: lines are of a ControlNet's width at its own size, and gone where a photo's drawing is reduced.
+        keypoints = scaled(estimated(pair), width_px / pose.width_px, height_px / pose.height_px)
         role = "control_image" if self.family == "flux" else "image"
-        prompt = self._prompt(pair, seed)
-        images = {role: np.asarray(drawn, np.uint8)}
-        return [Order(prompt=prompt, seed=seed, size_px=(height_px, width_px), images=images)]
+        images = {role: draw(keypoints, height_px, width_px)}
+        return [Order(prompt=self._prompt(pair, seed), seed=seed, size_px=(height_px, width_px), images=images)]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
         pipe, sampling = self._pipeline(), SAMPLING[self.family]
@@ -104,7 +106,7 @@ class PoseControl:
         return pictures(
             pipe,
             orders,
-            AT_ONCE[self.family],
+            self.at_once,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
             controlnet_conditioning_scale=_SCALE[self.family],

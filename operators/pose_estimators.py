@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from manifests.images import Pixels
 from operators import blazepose, checkpoints, dwpose
-from operators.device import prepared_device
+from operators.device import loaded_once, prepared_device
 from operators.keypoints import OPENPOSE, Keypoints
 
 EstimatorName = Literal["blazepose", "openpose", "dwpose"]
@@ -79,7 +78,7 @@ def best_openpose(poses: Any, pixels: Pixels) -> Keypoints | None:
     return keypoints
 
 
-@lru_cache(maxsize=1)
+@loaded_once(1)
 def _openpose(folder: str, device: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of optional detectors that are not installed

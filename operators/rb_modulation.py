@@ -2,9 +2,7 @@
 
 Written from the paper on diffusers' Stable Cascade: operators/rb_control.py has the optimal control of the latents,
 operators/afa.py the attention, operators/cascade.py and operators/csd.py the models. One picture goes through the
-models at a time, so that it has the same bytes whatever is made beside it. Batches would not keep that: on a CPU, tiny
-checkpoints, stage C's output differed by 2e-7 between batches of one and two (measured), and twenty steps of control
-amplify it.
+models at a time: each step of control holds its gradient through previewer and descriptor.
 """
 
 from __future__ import annotations
@@ -17,6 +15,10 @@ from manifests.schema import Pair, Reject, Step
 from operators.batching import in_batches
 from operators.checkpoints import folder, identity
 from operators.device import prepared_device
+from operators.diffusion import resized
+
+_GRID_PX = 128
+"""Sides of pictures: stage C's latents are 3/128 of them (42.67 px each)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,12 @@ class Weights:
 class RbModulation:
     """Makes the target: what the text `prompt` says, in the style of the image `style`, with the content of the input.
 
-    Without an input it is the style alone that is transferred. The target has the input's size, or the style image's;
-    Stable Cascade makes multiples of 128 px exactly. Rejects: out_of_memory.
+    Without an input it is the style alone that is transferred. The target has the input's size, or the style image's:
+    Stable Cascade makes the next multiples of 128 px, which are resized. Rejects: out_of_memory.
     """
 
     name: ClassVar[str] = "rb_modulation"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     gpus: ClassVar[float] = 1.0
     gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
     sampling: Sampling = field(default_factory=Sampling)
@@ -91,7 +93,7 @@ class RbModulation:
                     seed,
                     sampling=self.sampling,
                     weights=self.weights,
-                    size_px=(like.height_px, like.width_px),
+                    size_px=(_next(like.height_px), _next(like.width_px)),
                 )
             ],
             [pair],
@@ -99,6 +101,7 @@ class RbModulation:
         )
         if isinstance(made, Reject):
             raise made
+        target = resized(made, (like.height_px, like.width_px))
         params = {**asdict(self.sampling), "weights": asdict(self.weights)}
         steps = [
             Step(
@@ -112,4 +115,9 @@ class RbModulation:
             )
             for part, (model, revision) in zip(("prior", "decoder", "csd"), self.models, strict=True)
         ]
-        return replace(pair, images=(*pair.images, encode_lossless("target", made)), steps=(*pair.steps, *steps))
+        return replace(pair, images=(*pair.images, encode_lossless("target", target)), steps=(*pair.steps, *steps))
+
+
+def _next(side_px: int) -> int:
+    """The multiple of _GRID_PX that is not below."""
+    return -(-side_px // _GRID_PX) * _GRID_PX

@@ -22,9 +22,6 @@ from operators.device import prepared_device
 
 Vector = npt.NDArray[np.float64]
 
-_AT_ONCE = 16
-"""How many images or texts a network embeds together: ours, a few hundred MB of a ViT-L's activations."""
-
 
 def cosine(first: Vector, second: Vector) -> float:
     """Of two vectors; 0 if one has no direction."""
@@ -106,6 +103,9 @@ class Scores:
     bounds: tuple[Bound, ...] = ()
     before: str = "input"
     """Role of the image that the target is compared with."""
+    at_once: int = 16
+    """How many images or texts a network embeds together: ours, a few hundred MB of a ViT-L's activations. Last bits of
+    scores depend on it."""
     models: tuple[tuple[str, str, str], ...] = ()
     """Role, name and revision of each checkpoint."""
     folders: tuple[tuple[str, str], ...] = field(default=(), metadata={"location": True})
@@ -152,7 +152,7 @@ class Scores:
             vectors: Sequence[Vector] = model.embed_texts(given) if batch[0].is_text else model.embed(given)
             return vectors
 
-        return in_batches(embed, looks, _AT_ONCE, alike=lambda look: (look.role, look.is_text))
+        return in_batches(embed, looks, self.at_once, alike=lambda look: (look.role, look.is_text))
 
     def _scored(self, pair: Pair, seed: int, vectors: Sequence[Vector]) -> Pair:
         by_name = dict(zip(self._wanted, vectors, strict=True))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from torchvision.transforms import v2
 
 from manifests.images import Pixels
 from operators.csd import clip_input, load_csd
+from operators.device import loaded_once
 from operators.embed_text import need
 from operators.scores import Vector
 
@@ -166,7 +166,7 @@ class Style:
         return _vectors(self._csd.describe(torch.stack([*seen]))[0])
 
 
-@lru_cache(maxsize=8)
+@loaded_once(8)
 def load(kind: str, folder: str, device: str) -> Any:
     """One of "clip", "dino", "aesthetic", "csd", an Embedder, or "lpips", from its folder."""
     if kind == "lpips":

@@ -20,7 +20,7 @@ from manifests.schema import Pair, Reject
 from operators import checkpoints
 from operators.base import StopRun
 from operators.batching import PAIRS, each_pair, in_batches
-from operators.diffusion import AT_ONCE, PICTURE_GPU_S, Order, found, like, pipeline, steps_of
+from operators.diffusion import AT_ONCE, PICTURE_GPU_S, Order, found, like, pipeline, resized, steps_of
 
 _ROLES = ("sd15-inpaint", "sd15-tryon")
 _PARTS = ("autoencoder and schedule", "unet")
@@ -36,13 +36,18 @@ class TryOn:
     name: ClassVar[str] = "try_on"
     version: ClassVar[int] = 2
     batch_size: ClassVar[int] = PAIRS
-    gpus: ClassVar[float] = 0.5
     steps: int = 50
     guidance: float = 2.5
     """Both: section 4.2 of the paper, with the DDIM sampler."""
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the inpainting model and of the UNet."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    @property
+    def gpus(self) -> float:
+        return 0.5 if self.folders else 0.0
 
     @property
     def gpu_s(self) -> float:
@@ -53,7 +58,7 @@ class TryOn:
         if not all(checkpoints.has(models, role) for role in _ROLES):
             return self
         folders, identities = found(models, _ROLES)
-        return replace(self, folders=folders, models=identities)
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE["sd15"])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._worn)
@@ -63,12 +68,14 @@ class TryOn:
             return []
         if not self.folders:
             raise StopRun(f"a pair has no target, and MODELS has no {' or '.join(_ROLES)} to make it with")
-        images = {role: self._pixels(pair, role) for role in ("person", "mask", "cloth")}
-        height_px, width_px = images["person"].shape[:2]
-        return [Order(prompt="", seed=seed, size_px=like(self._pipeline(), width_px, height_px), images=images)]
+        person, mask, cloth = (self._pixels(pair, role) for role in ("person", "mask", "cloth"))
+        size_px = like(self._pipeline(), person.shape[1], person.shape[0])
+        whole = {"masked": np.where(mask > 127, np.uint8(127), person), "mask": mask, "cloth": cloth}
+        images = {role: resized(pixels, size_px) for role, pixels in whole.items()}
+        return [Order(prompt="", seed=seed, size_px=size_px, images=images)]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return in_batches(self._made, orders, AT_ONCE["sd15"], alike=lambda order: order.size_px)
+        return in_batches(self._made, orders, self.at_once, alike=lambda order: order.size_px)
 
     def _worn(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         if not made:
@@ -97,24 +104,20 @@ class TryOn:
         from diffusers import DDIMScheduler
         from torch.nn import functional
 
-        pipe, (height_px, width_px) = self._pipeline(), orders[0].size_px
+        pipe = self._pipeline()
         scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
         scheduler.set_timesteps(self.steps, device=pipe.device)
 
-        def tensor(pixels: Sequence[Pixels]) -> Any:
-            resized = [cv2.resize(one, (width_px, height_px), interpolation=cv2.INTER_AREA) for one in pixels]
-            return torch.tensor(np.stack(resized)).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype)
+        def tensor(role: str) -> Any:
+            pixels = np.stack([order.images[role] for order in orders])
+            return torch.tensor(pixels).permute(0, 3, 1, 2).to(pipe.device, pipe.vae.dtype)
 
-        def latents(pixels: Sequence[Pixels]) -> Any:
-            return pipe.vae.encode(tensor(pixels) / 127.5 - 1).latent_dist.mode() * pipe.vae.config.scaling_factor
+        def latents(role: str) -> Any:
+            return pipe.vae.encode(tensor(role) / 127.5 - 1).latent_dist.mode() * pipe.vae.config.scaling_factor
 
         with torch.no_grad():
-            images = [order.images for order in orders]
-            masked = latents([np.where(one["mask"] > 127, np.uint8(127), one["person"]) for one in images])
-            worn = latents([one["cloth"] for one in images])
-            covered = functional.interpolate(
-                tensor([one["mask"] for one in images])[:, :1], masked.shape[-2:], mode="area"
-            )
+            masked, worn = latents("masked"), latents("cloth")
+            covered = functional.interpolate(tensor("mask")[:, :1], masked.shape[-2:], mode="area")
             hole = (covered > 127).to(masked)
             holes = torch.cat([hole, torch.zeros_like(hole)], -1).repeat(2, 1, 1, 1)
             # Without guidance the garment is nothing: zeros, as it was dropped in training.

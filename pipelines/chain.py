@@ -9,10 +9,11 @@ from typing import cast
 
 from manifests.schema import Item, Pair, Reject, seed_for
 from operators.base import Link, Operator, Reader, StopRun
+from operators.device import gpu_failed, memory_ran_out
 from pipelines.spent import Spent
 
 NOT_THE_PAIRS_FAULT = (OSError, MemoryError, StopRun)
-"""A full disk, a lost connection, a refused key: the unit fails, the pair is not blamed."""
+"""A full disk, a lost connection, a refused key, a model that does not load: the unit fails, the pair is not blamed."""
 
 _Many = Callable[[Sequence[Pair], Sequence[int]], Sequence[Pair | Reject]]
 
@@ -47,6 +48,8 @@ def make_pairs(
 
 def as_reject(error: Exception) -> Reject:
     """Whatever one pair does to an operator must not stop the unit."""
+    if memory_ran_out(error):
+        return Reject("out_of_memory", " ".join(str(error).split()))
     return error if isinstance(error, Reject) else Reject("error", f"{type(error).__name__}: {error}")
 
 
@@ -87,6 +90,8 @@ def _batch(name: str, many: _Many, pairs: Sequence[Pair], seeds: Sequence[int]) 
     except NOT_THE_PAIRS_FAULT:
         raise
     except Exception as error:
+        if gpu_failed(error):
+            raise OSError(f"the GPU has failed: {error}") from error
         if len(pairs) == 1:
             return [as_reject(error)]
     return [result for pair, seed in zip(pairs, seeds, strict=True) for result in _batch(name, many, [pair], [seed])]

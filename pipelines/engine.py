@@ -194,10 +194,16 @@ def map_units(
         else:
             # Before actors a range would be tasks of their own, which wait for ever where actors hold all CPUs.
             rows = ray.data.from_items(units, override_num_blocks=len(units))
-            share = gpus if ray.cluster_resources().get("GPU") else 0
             most = workers or min(_most_workers(gpus), len(units))
-            made = rows.map(Actor, num_cpus=1, num_gpus=share, concurrency=(1, most), max_task_retries=UNIT_RETRIES)
+            made = rows.map(
+                Actor, num_cpus=1, num_gpus=_gpu_share(gpus), concurrency=(1, most), max_task_retries=UNIT_RETRIES
+            )
     yield from made.iter_rows()
+
+
+def _gpu_share(gpus: float | None) -> float:
+    """Of what a worker needs, what it can be given: nothing where the cluster has no GPU."""
+    return gpus if gpus and ray.cluster_resources().get("GPU") else 0.0
 
 
 def _most_workers(gpus: float | None) -> int:
@@ -212,7 +218,7 @@ def _narrow(job: Job, unit: int) -> Made:
 
     Raises UnitFailed if an attempt fails by an exception, or dies before any item.
     """
-    attempts: Any = ray.remote(max_retries=0)(_attempt)
+    attempts: Any = ray.remote(max_retries=0, num_gpus=_gpu_share(job.task.gpus))(_attempt)
     breadcrumbs: Any = ray.remote(num_cpus=0)(_Breadcrumb)
     deaths: Counter[int | None] = Counter()
     while deaths[None] < ITEM_DEATHS:

@@ -126,9 +126,11 @@ def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | N
 
 def step_lines(spent: Spent) -> Iterator[str]:
     """A line a step: its share of the workers' time, how many items a second a worker takes through it, in batches."""
+    if not spent.units_s:  # all units were committed by workers that died before they could report
+        return
     for step, seconds in spent.seconds.items():
         items, batches = spent.items[step], spent.batches[step]
         together = f", {items / batches:.1f} at a time" if items > batches else ""
-        full = f", its model's batches {spent.own[step] / spent.places[step]:.0%} full" if spent.places[step] else ""
+        full = f", its models' batches {spent.own[step] / spent.places[step]:.0%} full" if spent.places[step] else ""
         yield f"{seconds / spent.units_s:4.0%} {step}: {items / seconds:,.1f}/s a worker{together}{full}"
     yield f"{1 - sum(spent.seconds.values()) / spent.units_s:4.0%} to hash, to choose contexts and to write"

@@ -41,7 +41,7 @@ def edits(tiny: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BestEdit]
 
     def make(kontext: Sequence[str], fill: Sequence[str], rank: str = "clip_direction") -> BestEdit:
         def known(names: Sequence[str]) -> Callable[..., list[Pixels]]:
-            return lambda *given: [KNOWN[name] for name, _ in zip(names, given[-1], strict=True)]
+            return lambda *given: [KNOWN[name] for name, _ in zip(names, given[-2], strict=True)]
 
         monkeypatch.setattr("operators.best_edit.by_kontext", known(kontext))
         monkeypatch.setattr("operators.best_edit.by_fill", known(fill))
@@ -90,14 +90,24 @@ def test_without_a_good_one_the_scores_of_the_best_are_kept(edits: Callable[...,
     assert caught.value.scores.keys() == set(SCORES.measures)
 
 
+def test_memory_that_runs_out_in_scoring_is_said(
+    edits: Callable[..., BestEdit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = [Reject("out_of_memory", "the GPU's memory is too small for it alone")] * 2
+    monkeypatch.setattr(Scores, "many", lambda *given: none)
+    with pytest.raises(Reject) as caught:
+        edits(["blurred", "smeared"], ["blurred", "smeared"])(_pair(), 5)
+    assert caught.value.reason == "out_of_memory"
+
+
 def test_kontext_is_told_the_instruction_and_fill_the_caption_and_the_box(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[Any, ...]] = []
 
     def noted(*arguments: Any) -> list[Pixels]:
-        given.append((arguments[0], *arguments[2:-1]))
-        return [KNOWN["blurred"] for _ in arguments[-1]]
+        given.append((arguments[0], *arguments[2:-2]))
+        return [KNOWN["blurred"] for _ in arguments[-2]]
 
     monkeypatch.setattr("operators.best_edit.by_kontext", noted)
     monkeypatch.setattr("operators.best_edit.by_fill", noted)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -8,9 +9,10 @@ from operators.scores_models import tensor
 from tests.sources import photo
 
 
-def test_descriptors_are_the_heads_of_a_clip_tower_scaled_to_length_one(tiny: str) -> None:
+@pytest.mark.parametrize("sides", [(120, 90), (90, 121), (280, 250), (224, 224)])
+def test_descriptors_are_the_heads_of_a_clip_tower_scaled_to_length_one(sides: tuple[int, int], tiny: str) -> None:
     csd = load_csd(f"{tiny}/csd", "cpu")
-    images = torch.cat([tensor(photo(index, 120, 90), "cpu") for index in range(3)])
+    images = torch.cat([tensor(photo(index, *sides), "cpu") for index in range(3)])
     style, content = csd(images)
     features = csd.tower(clip_input(images, csd.side_px))
     torch.testing.assert_close(style, functional.normalize(features @ csd.style))

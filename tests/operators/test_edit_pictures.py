@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from diffusers import FluxKontextPipeline
 
 from manifests.images import Pixels
 from manifests.schema import Reject
-from operators.diffusion import AT_ONCE, Family, Sampling
+from operators.diffusion import Sampling
 from operators.edit_pictures import by_fill, by_kontext
 from operators.showing import Box
 from tests.sources import photo
@@ -41,17 +41,16 @@ def test_outside_of_the_box_the_photo_stays(box: Box, tiny: str) -> None:
     beside = ((columns + 1) * 1000 <= left * 96) | (columns * 1000 >= right * 96)
     above_or_below = ((rows + 1) * 1000 <= top * 64) | (rows * 1000 >= bottom * 64)
     outside = beside | above_or_below
-    for edit in by_fill(f"{tiny}/flux-fill", PHOTO, "a hat", box, TWO, [1, 2]):
+    for edit in by_fill(f"{tiny}/flux-fill", PHOTO, "a hat", box, TWO, [1, 2], 1):
         assert not isinstance(edit, Reject)
         assert np.array_equal(edit[outside], PHOTO[outside])
         assert (edit[~outside] != PHOTO[~outside]).any()
 
 
 @pytest.mark.parametrize("editor", ["FluxKontextPipeline", "FluxFillPipeline"])
-def test_edits_are_made_together_as_each_alone(editor: str, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cast(dict[Family, int], AT_ONCE), "flux", 2)
-    for edit, alone in zip(_edits(editor, tiny, [1, 2, 3]), [1, 2, 3], strict=True):
-        assert np.array_equal(edit, _edits(editor, tiny, [alone])[0])
+def test_edits_are_made_together_as_each_alone(editor: str, tiny: str) -> None:
+    for edit, alone in zip(_edits(editor, tiny, [1, 2, 3], at_once=2), [1, 2, 3], strict=True):
+        assert np.array_equal(edit, _edits(editor, tiny, [alone], at_once=2)[0])
 
 
 def test_a_gpu_that_is_too_small_is_a_reject(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,13 +58,15 @@ def test_a_gpu_that_is_too_small_is_a_reject(tiny: str, monkeypatch: pytest.Monk
         raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr(FluxKontextPipeline, "__call__", fail)
-    made = by_kontext(f"{tiny}/flux-kontext", PHOTO, "a cat with a hat", TWO, [1, 2])
+    made = by_kontext(f"{tiny}/flux-kontext", PHOTO, "a cat with a hat", TWO, [1, 2], 1)
     assert [edit.reason for edit in made if isinstance(edit, Reject)] == ["out_of_memory"] * 2
 
 
-def _edits(editor: str, tiny: str, seeds: list[int], prompt: str = "a cat with a hat") -> list[Pixels]:
+def _edits(
+    editor: str, tiny: str, seeds: list[int], prompt: str = "a cat with a hat", at_once: int = 1
+) -> list[Pixels]:
     if editor == "FluxKontextPipeline":
-        made = by_kontext(f"{tiny}/flux-kontext", PHOTO, prompt, TWO, seeds)
+        made = by_kontext(f"{tiny}/flux-kontext", PHOTO, prompt, TWO, seeds, at_once)
     else:
-        made = by_fill(f"{tiny}/flux-fill", PHOTO, prompt, BOX, TWO, seeds)
+        made = by_fill(f"{tiny}/flux-fill", PHOTO, prompt, BOX, TWO, seeds, at_once)
     return [edit for edit in made if not isinstance(edit, Reject)]

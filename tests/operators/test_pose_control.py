@@ -10,6 +10,7 @@ from manifests.images import Pixels, decode_rgb
 from manifests.schema import Pair
 from operators.diffusion import Family
 from operators.estimate_pose import EstimatePose
+from operators.make_person import MakePerson
 from operators.persons import PERSONS
 from operators.pose_control import PoseControl
 from tests.sources import lossless, pair_of
@@ -38,6 +39,24 @@ def test_pose_prompt_and_seed_make_another_person(family: Family, monkeypatch: p
     assert [step.model for step in steps] == list(ROLES[family])
     assert [step.params["part"] for step in steps] == ["generator", "controlnet"]
     assert (steps[0].prompt, steps[0].seed) == (f"a photo of {made.texts['person']}", 7)
+
+
+def test_the_pose_is_drawn_as_thick_for_a_large_photo() -> None:
+    operator = PoseControl(instructions=("Now {person}.",)).bound(tiny_models(*ROLES["sd15"]))
+    photo = skimage.data.astronaut()
+    large = _with_pose(np.ascontiguousarray(photo.repeat(4, axis=0).repeat(4, axis=1)))
+    lit = []
+    for pair in (_with_pose(photo), large):
+        (order,) = operator._ordered(pair, 1)
+        assert order.images["image"].shape == (*order.size_px, 3)
+        lit.append((order.images["image"].max(axis=2) > 0).mean())
+    assert lit[1] == pytest.approx(lit[0], rel=0.2)
+
+
+def test_it_shares_its_networks_with_what_makes_the_first_person() -> None:
+    models = tiny_models(*ROLES["sd15"])
+    operator = PoseControl(instructions=("Now {person}.",)).bound(models)
+    assert operator._pipeline().unet is MakePerson().bound(models)._pipeline().unet
 
 
 def test_the_action_goes_on_and_the_person_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,12 @@ def test_it_adds_the_target_and_names_every_model(tiny: str, with_base: bool) ->
     assert bound(_pair(with_base), 8).images[-1].data != target.data
 
 
+def test_the_target_has_the_inputs_size_whatever_it_is(tiny: str) -> None:
+    images = lossless("style", photo(0, 128, 128)), lossless("input", photo(1, 150, 100))
+    target = FEW.bound(tiny)(replace(pair_of(*images), texts={"prompt": "a cat"}), 7).image("target")
+    assert target and (target.width_px, target.height_px) == (150, 100)
+
+
 def test_a_missing_checkpoint_is_one_line_that_names_the_task() -> None:
     with pytest.raises(ValueError, match=r"^stable-cascade-prior .* needed by style$"):
         FEW.bound(None)

@@ -44,6 +44,7 @@ def test_the_garment_decides_what_is_worn_and_the_rest_of_the_person_stays() -> 
 def test_a_pair_as_published_stays_and_needs_no_model() -> None:
     pair = pair_of(*(lossless(role, photo(0)) for role in ("person", "cloth", "target")))
     assert run_one(TryOn().bound(None), pair, 1) is pair
+    assert (TryOn().bound(None).gpus, TryOn().bound(tiny_models(*ROLES)).gpus) == (0, 0.5)
     with pytest.raises(StopRun, match="no sd15-inpaint or sd15-tryon"):
         run_one(TryOn().bound("/nowhere"), _pair(photo(0, 100, 140)), 1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 from manifests.schema import Pair, Reject
 from operators.base import BatchOperator, StopRun
@@ -100,6 +101,15 @@ def test_the_machines_fault_ends_the_unit_and_is_not_tried_pair_by_pair(
     assert job.dataset.committed() == set()
 
 
+def test_a_lost_gpu_ends_the_unit_and_memory_that_runs_out_does_not(photos: Path, tmp_path: Path) -> None:
+    lost = plan_job(tmp_path / "lost", photos, task=_raining(Rains(wrong="0002.jpg", error=torch.AcceleratorError)))
+    with pytest.raises(OSError, match=r"^the GPU has failed: no rain today$"):
+        make_unit(lost, 0, Spent())
+    assert lost.dataset.committed() == set()
+    full = _raining(Rains(wrong="0002.jpg", error=torch.OutOfMemoryError))
+    assert reasons(make_dataset(tmp_path / "full", photos, task=full)) == {"0002.jpg": "out_of_memory"}
+
+
 def test_while_a_killer_is_looked_for_items_go_one_by_one(photos: Path, tmp_path: Path) -> None:
     job = plan_job(tmp_path, photos, task=_raining(Rains()))
     told: list[int] = []
@@ -139,6 +149,10 @@ def test_what_each_step_costs_is_counted_and_adds_up(photos: Path, tmp_path: Pat
     assert list(spent.seconds)[:3] == ["read", Rains.name, "gate"]
 
 
+def test_a_run_whose_units_all_came_from_dead_workers_has_no_steps_to_report() -> None:
+    assert list(step_lines(Spent())) == []
+
+
 def test_the_report_says_where_the_workers_time_went() -> None:
     spent, other = Spent(units_s=6.0), Spent(units_s=2.0)
     for part, seconds in ((spent, 4.0), (other, 2.0)):
@@ -146,6 +160,6 @@ def test_the_report_says_where_the_workers_time_went() -> None:
         part.places["paint"], part.own["paint"] = 8, 6
     spent.add(other)
     assert list(step_lines(spent)) == [
-        " 75% paint: 2.0/s a worker, 3.0 at a time, its model's batches 75% full",
+        " 75% paint: 2.0/s a worker, 3.0 at a time, its models' batches 75% full",
         " 25% to hash, to choose contexts and to write",
     ]
