@@ -147,6 +147,24 @@ def test_a_worker_that_dies_before_any_item_fails_the_run(
     assert job.dataset.committed() == set()
 
 
+@pytest.mark.parametrize(("gpus", "cluster", "share"), [(0.5, 2.0, 0.5), (0.5, 0.0, 0.0), (None, 2.0, 0.0)])
+def test_the_attempts_at_a_unit_whose_workers_died_have_the_gpu_that_they_had(
+    gpus: float | None, cluster: float, share: float, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, float]] = []
+
+    def remote(**options: float) -> object:
+        asked.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": cluster})
+    monkeypatch.setattr(engine.ray, "remote", remote)
+    monkeypatch.setattr(Task, "gpus", gpus)
+    with pytest.raises(KeyboardInterrupt):
+        engine._narrow(plan_job(tmp_path, photos), 1)
+    assert asked == [{"max_retries": 0, "num_gpus": share}]
+
+
 def _dies(*arguments: object) -> None:
     os.kill(os.getpid(), 9)
 
