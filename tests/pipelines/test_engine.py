@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from manifests.dataset import Commit
 from manifests.schema import Item
@@ -157,8 +158,8 @@ def test_the_attempts_at_a_unit_whose_workers_died_have_the_gpu_that_they_had(
         asked.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": cluster})
-    monkeypatch.setattr(engine.ray, "remote", remote)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": cluster})
+    monkeypatch.setattr(ray, "remote", remote)
     monkeypatch.setattr(Task, "gpus", gpus)
     with pytest.raises(KeyboardInterrupt):
         engine._narrow(plan_job(tmp_path, photos), 1)
