@@ -7,7 +7,7 @@ more often where the two views match, so that the answer is in the reference. Nu
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import cv2
 import numpy as np
@@ -48,7 +48,10 @@ class Imitate:
     """Most that gain and gamma of a channel differ from 1."""
     min_ssim: float = 0.05
     max_ssim: float = 0.95
-    """Of two frames: below, they show different things; above, the same picture."""
+    """Of two frames: below, they show different things; above, the same picture. -1 and 1 keep all."""
+
+    def lenient(self) -> Self:
+        return replace(self, min_ssim=-1.0, max_ssim=1.0)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         photo, frame = pair.image("target"), pair.image("reference")

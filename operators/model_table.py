@@ -21,8 +21,10 @@ _FLUX_FILES = (
     "transformer/*",
     "vae/*",
 )
-_CASCADE_FILES = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
-"""Its repositories hold each weight several times."""
+_SAFETENSORS_FILES = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
+"""Of a repository that holds each weight several times."""
+_BIN_FILES = ("*.json", "tokenizer/*", "*/pytorch_model.bin", "*/diffusion_pytorch_model.bin")
+"""Of one whose safetensors are all in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             2.0,
             "composition",
             "pose",
+            files=_SAFETENSORS_FILES,
             revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         ),
         _hub(
@@ -166,6 +169,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("ControlNetModel", "StableDiffusionControlNetPipeline"),
             0.7,
             "pose",
+            files=("config.json", "diffusion_pytorch_model.safetensors"),
             revision="9ae9f970358db89e211b87c915f9535c6686d5ba",
         ),
         _hub(
@@ -176,6 +180,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             2.0,
             "tryon",
             "mimicbrush",
+            files=_BIN_FILES,
             revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
         ),
         Checkpoint(
@@ -196,7 +201,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("StableCascadePriorPipeline",),
             8.1,
             "style",
-            files=_CASCADE_FILES,
+            files=_SAFETENSORS_FILES,
         ),
         _hub(
             "stable-cascade",
@@ -205,7 +210,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("StableCascadeDecoderPipeline", "operators.cascade"),
             4.5,
             "style",
-            files=(*_CASCADE_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
+            files=(*_SAFETENSORS_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
             revision="a89f66d459ae653e3b4d4f992a7c3789d0dc4d16",
         ),
         _hub(
@@ -226,6 +231,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "style",
             "composition",
             "editing",
+            files=("open_clip_config.json", "open_clip_model.safetensors"),
             revision="a6f597a30f7b82c51704746581f9a4e41421e878",
         ),
         _hub(

@@ -21,7 +21,7 @@ def _prompt(file: str, folder: str | None = None) -> Prompt:
 class VlmFilter:
     """Keeps a pair if base and output have the same content and layout, and exemplar and output the same style.
 
-    The second question is asked only of what passed the first. Each answer is a score, 1 for yes and 0 for no, of kept
+    The second question is asked only of what the first keeps. Each answer is a score, 1 for yes and 0 for no, of kept
     and rejected pairs; its reasoning is in the step of a kept pair and the message of a rejected one. Rejects:
     other_content, other_style, unparsed, and those of `Vlm.ask`.
     """
@@ -36,12 +36,17 @@ class VlmFilter:
     """Role of the image whose content the output must have, as `exemplar` is of the one whose style it must have."""
     exemplar: str = "exemplar"
     output: str = "target"
+    reject_no: bool = True
+    """Whether a No rejects the pair."""
     same_content: Prompt = field(default_factory=lambda: _prompt("same_content"))
     same_style: Prompt = field(default_factory=lambda: _prompt("same_style"))
 
     def asking(self, vlm: Vlm, prompts: str | None) -> Self:
         same_content, same_style = _prompt("same_content", prompts), _prompt("same_style", prompts)
         return replace(self, vlm=vlm, same_content=same_content, same_style=same_style)
+
+    def lenient(self) -> Self:
+        return replace(self, reject_no=False)
 
     def requests(self, pair: Pair, seed: int) -> tuple[Request, ...]:
         return self._first(pair, seed) + self._second(pair, seed)
@@ -74,7 +79,7 @@ class VlmFilter:
         said = read_lines(answer, ("Reasoning", "Answer"))
         yes = one_of(said["Answer"], ("Yes", "No"), answer) == "Yes"
         scores = {**pair.scores, f"same_{what}": float(yes)}
-        if not yes:
+        if self.reject_no and not yes:
             raise Reject(f"other_{what}", said["Reasoning"], scores)
         params = {"question": f"same_{what}", "reasoning": said["Reasoning"]}
         step = self.vlm.step(self, prompt, answer, None, params)

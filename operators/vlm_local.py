@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 from manifests.images import decode_rgb
 from manifests.schema import Reject
 from operators.batching import in_batches
+from operators.device import prepared_device
 from operators.embed_text import need
 from operators.prompting import IMAGE
 from operators.responses import Answer
@@ -68,11 +69,9 @@ def _generate(folder: str, model: str, request: Request) -> Answer:
 @lru_cache(maxsize=1)
 def _loaded(folder: str) -> tuple[Any, Any]:
     """Network and processor, on the GPU if there is one."""
-    import torch
-
     transformers = need("transformers")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # of sampling parameters that greedy decoding does not use
     network = transformers.Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="auto", local_files_only=True)
     processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
-    return network.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor
+    return network.eval().to(prepared_device()), processor

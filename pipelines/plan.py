@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ MIN_SHARDS = 8
 
 MIN_PAIRS_PER_SHARD = 32
 """... but not below this: an in-context example is chosen among the pairs of a shard."""
+
+_LIBRARIES = ("fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+_MODEL_LIBRARIES = (
+    "ai-edge-litert",
+    "controlnet-aux",
+    "diffusers",
+    "onnxruntime",
+    "open_clip_torch",
+    "torch",
+    "torchvision",
+    "transformers",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +131,17 @@ def cut_units(
         yield [items[position] for position in part]
 
 
-def versions() -> dict[str, str]:
-    """The libraries that shape the bytes of a shard or manifest."""
-    names = ("fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow")
-    return {name: version(name) for name in names}
+def versions(task: Task) -> dict[str, str]:
+    """The libraries that shape the bytes of a shard or manifest.
+
+    If the task runs models, be it for retrieval, those of models too, as far as they are installed.
+    """
+    found = {name: version(name) for name in _LIBRARIES}
+    if task.gpus is not None or task.context == "raie":
+        for name in _MODEL_LIBRARIES:
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
+    return found
 
 
 def _config(

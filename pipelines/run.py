@@ -70,7 +70,7 @@ def _finish(job: Job, made: int, models: str | None) -> Totals:
             job.dataset.store.remove("dataset.json")
         console.print(str(assign_contexts(job.dataset, job.plan, _embedder(models))), highlight=False)
     licences = {job.reader.source: job.reader.licence}
-    return finish(job.dataset, job.plan, versions=versions(), licences=licences)
+    return finish(job.dataset, job.plan, versions=versions(job.task), licences=licences)
 
 
 def _embedder(models: str | None) -> Embedder:

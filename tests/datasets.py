@@ -35,7 +35,7 @@ def plan_job(out: Path, data: Path | None, *, task: Task = DERAIN, reader: Reade
 
 
 def finish_job(job: Job) -> None:
-    finish(job.dataset, job.plan, versions=versions(), licences={job.reader.source: job.reader.licence})
+    finish(job.dataset, job.plan, versions=versions(job.task), licences={job.reader.source: job.reader.licence})
 
 
 def examples(dataset: Dataset) -> list[Row]:

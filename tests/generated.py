@@ -19,6 +19,6 @@ def generate(task: Task, reader: Reader, models: str, folder: Path) -> Path:
     job = make_job(task.bound(models), reader, str(out), seed=0)
     for unit in range(job.plan.units):
         make_unit(job, unit, Spent())
-    finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
+    finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
     assert [finding.message for finding in verify(str(out))] == []
     return out

@@ -115,7 +115,7 @@ def ours(folder: Path, out: Path) -> None:
     reader = find_reader(DERAIN, str(folder))
     job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
     engine.run(job, lambda made: None)
-    totals = finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
+    totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
     assert not totals.rejects, totals.rejects
 
 

@@ -67,9 +67,8 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_a_refusal_is_one_line(monk
     with pytest.raises(ValueError, match="not to be had from the hub") as caught:
         folder("hub", "sd15-inpaint")
     assert "\n" not in str(caught.value)
-    revision = CHECKPOINTS["sd15-inpaint"].revision
-    assert asked == [
-        ("stable-diffusion-v1-5/stable-diffusion-inpainting", {"revision": revision, "allow_patterns": None})
-    ]
+    wanted = CHECKPOINTS["sd15-inpaint"]
+    options = {"revision": wanted.revision, "allow_patterns": [*wanted.files]}
+    assert asked == [("stable-diffusion-v1-5/stable-diffusion-inpainting", options)]
     with pytest.raises(ValueError, match="not on the hub"):
         folder("hub", "blazepose")

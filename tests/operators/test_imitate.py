@@ -9,6 +9,7 @@ import skimage.data
 
 from manifests.images import Pixels, decode_rgb
 from manifests.schema import Pair, Reject
+from operators.base import Judge
 from operators.imitate import HOLE, Imitate, matches
 from tests.sources import lossless, pair_of, photo
 
@@ -72,6 +73,10 @@ def test_a_frame_of_the_same_clip_is_taken_as_it_is() -> None:
             Imitate()(bad, 5)
         assert reject.value.reason == reason
         assert set(reject.value.scores) == {"frame_ssim"}
+        lenient = Imitate().lenient()
+        assert isinstance(lenient, Judge)
+        kept = lenient(bad, 5)
+        assert kept.scores == reject.value.scores and kept.image("input")
 
 
 def test_a_small_photo_is_rejected_and_a_plain_one_is_not() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from manifests.schema import Pair, Reject
-from operators.base import BatchOperator
+from operators.base import BatchOperator, Judge
 from operators.vlm import Asks
 from operators.vlm_filter import VlmFilter
 from tests.operators.asking import Asked, pair_with
@@ -51,6 +51,22 @@ def test_each_pair_has_its_own_verdict_whatever_else_is_in_the_batch(asked: Aske
     assert isinstance(second, Reject) and second.reason == "other_content"
     assert isinstance(third, Reject) and (third.reason, third.message) == ("unparsed", "Yes")
     assert asked.server.paid.total() == 4
+
+
+def test_a_lenient_one_asks_both_questions_and_keeps_a_no_but_not_what_is_no_answer(asked: Asked) -> None:
+    answers = iter([NO, "No", NO])  # two first questions, then the second one of the first pair
+    asked.server.answer = lambda text: next(answers)
+    operator = VlmFilter().lenient().asking(replace(asked.vlm, concurrency=1), None)
+    assert isinstance(operator, Judge)
+    kept, unparsed = operator.many([_pair(0), _pair(1)], [1, 2])
+    assert isinstance(kept, Pair)
+    assert kept.scores == {"clip": 0.5, "same_content": 0.0, "same_style": 0.0}
+    assert [step.params for step in kept.steps] == [
+        {"question": "same_content", "reasoning": "The cat is gone."},
+        {"question": "same_style", "reasoning": "The cat is gone."},
+    ]
+    assert isinstance(unparsed, Reject) and unparsed.reason == "unparsed"
+    assert asked.server.paid.total() == 3
 
 
 def test_the_plan_counts_both_questions_and_roles_can_be_chosen(asked: Asked) -> None:

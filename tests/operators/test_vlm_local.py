@@ -10,6 +10,7 @@ import pytest
 from infra import tiny_qwen2_vl
 from infra.tiny_qwen2_vl import ANSWERS
 from manifests.schema import Pair
+from operators import vlm_local
 from operators.checkpoints import identity
 from operators.difference import Difference
 from operators.instruct import Instruct
@@ -72,6 +73,16 @@ def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:
         assert made.steps[-1].model_revision == identity(vlm.url_or_folder, "qwen2-vl")[1]
     usage = take_usage()
     assert usage.calls == len(ANSWERS) and usage.tokens_out > 50
+
+
+def test_it_runs_on_one_thread(tiny_models: Path) -> None:
+    import torch
+
+    torch.set_num_threads(2)
+    vlm_local._loaded.cache_clear()
+    request = Request.of(Prompt(id="p", text="What is it? <image>", max_tokens=2), [jpeg(1)])
+    vlm_local.generate(str(tiny_models / "qwen2-vl"), "m", request)
+    assert torch.get_num_threads() == 1
 
 
 def test_an_answer_does_not_depend_on_what_else_is_asked_and_stops_where_told(vlm: Vlm, tmp_path: Path) -> None:

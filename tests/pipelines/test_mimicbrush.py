@@ -44,6 +44,10 @@ def test_frames_of_clips(tmp_path: Path) -> None:
     rejects = pq.read_table(out / "rejects").to_pylist()
     assert [row["reason"] for row in rejects] == ["too_alike"] * 2
     assert all(dict(row["scores"])["frame_ssim"] == pytest.approx(1) for row in rejects)
+    reader = find_reader(MIMICBRUSH, str(tmp_path / "data"))
+    all_kept = pq.read_table(generate(MIMICBRUSH.keeping_all(), reader, "/nowhere", tmp_path / "all") / "manifest")
+    groups = all_kept["source_group"].to_pylist()
+    assert sorted(groups) == ["frames/moving"] * 3 + ["frames/still"] * 2
     for row in rows:
         first, second = row["source_ref"].split("+")
         assert first != second and first.split("/")[1] == second.split("/")[1]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from manifests.schema import Item
 from operators.gate import Gate
 from operators.instruct import Instruct
 from operators.rain import Rain
-from pipelines.plan import Job, cut_units, find_reader, make_job
+from pipelines import plan
+from pipelines.plan import Job, cut_units, find_reader, make_job, versions
 from pipelines.spent import Spent
-from pipelines.tasks import DERAIN, Task
+from pipelines.tasks import DERAIN, POSE, ULTRAEDIT, Task
 from pipelines.unit import make_unit
 from tests.datasets import finish_job, plan_job
 from tests.sources import write_photos, write_rain13k
@@ -124,6 +126,21 @@ def test_without_bundled_input_the_layouts_are_named() -> None:
     with pytest.raises(ValueError, match="point DATA at one of") as caught:
         find_reader(replace(DERAIN, bundled=None), None)
     assert all(source.layout in str(caught.value) and source.obtain in str(caught.value) for source in DERAIN.sources)
+
+
+@pytest.mark.parametrize("task", [POSE, ULTRAEDIT])
+def test_where_models_run_their_libraries_are_named_as_far_as_they_are_installed(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(name: str) -> str:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(plan, "version", installed)
+    models = {"ai-edge-litert", "controlnet-aux", "diffusers", "open_clip_torch", "torch", "torchvision"}
+    assert versions(task).keys() - versions(DERAIN).keys() == {*models, "transformers"}
+    assert versions(DERAIN).keys() == {"fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow"}
 
 
 def _items(count: int) -> list[Item]:

@@ -113,7 +113,7 @@ def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list
     job = make_job(task, reader, str(out), seed=0, scale=1.0 if data else 0.05)
     for unit in range(job.plan.units):
         make_unit(job, unit, Spent())
-    totals = finish(job.dataset, job.plan, versions=versions(), licences={reader.source: reader.licence})
+    totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
     assert [finding.message for finding in verify(str(out))] == []
     rows = pq.read_table(out / "manifest").to_pylist()
     keys = Counter((row["pair"], row["direction"], row["kind"]) for row in rows)

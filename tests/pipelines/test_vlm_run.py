@@ -228,6 +228,6 @@ def _make(job: Job) -> Totals:
     for unit in range(job.plan.units):
         make_unit(job, unit, Spent())
     totals: Totals = finish(
-        job.dataset, job.plan, versions=versions(), licences={job.reader.source: job.reader.licence}
+        job.dataset, job.plan, versions=versions(job.task), licences={job.reader.source: job.reader.licence}
     )
     return totals
