@@ -68,7 +68,8 @@ plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options w
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
-	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),models/tiny)"
+	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),$(TINY))"
+	@touch "$(if $(MODELS),$(MODELS),$(TINY))/.made"
 
 BLAZEPOSE := models/blazepose
 .PHONY: blazepose
