@@ -91,7 +91,7 @@ icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a 
 	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
 
 .PHONY: vlm-server
-vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small random vision-language model on 127.0.0.1: [PORT=8000]
+vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small vision-language model of MODELS=tiny on 127.0.0.1: [PORT=8000]
 	@echo "make shards TASK=... VLM=http://127.0.0.1:$(PORT)/v1 VLM_MODEL=models/tiny/qwen2-vl"
 	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(PORT) --device cpu
 

@@ -102,14 +102,7 @@ class Complete:
         return [Order(prompt=prompt, seed=seed, size_px=(height_px, 2 * width_px), images=images)]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        assert self.family
-        return pictures(
-            self._pipeline(),
-            orders,
-            self.at_once,
-            num_inference_steps=self._sampling.steps,
-            guidance_scale=self._sampling.guidance,
-        )
+        return pictures(self._pipeline(), orders, self.at_once, self._sampling)
 
     def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         if self.family is None:

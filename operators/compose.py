@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from manifests.images import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import PAIRS, each_pair
+from operators.batching import each_pair
 from operators.diffusion import (
-    AT_ONCE,
-    PICTURE_GPU_S,
     SAMPLING,
     Family,
+    FamilyPainter,
     Order,
-    found,
     like,
     pictures,
     pipeline,
@@ -24,10 +22,6 @@ from operators.diffusion import (
     steps_of,
 )
 
-_ROLES: Mapping[Family, tuple[str, ...]] = {
-    "sd15": ("sd15", "sd15-ip-adapter"),
-    "flux": ("flux", "flux-ip-adapter", "flux-ip-adapter-image-encoder"),
-}
 _CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionImg2ImgPipeline", "flux": "FluxImg2ImgPipeline"}
 
 SD15_WEIGHTS = ("models", "ip-adapter_sd15.safetensors")
@@ -41,7 +35,7 @@ PROMPT = "best quality, high quality"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compose:
+class Compose(FamilyPainter):
     """Makes the target from input1, which is noised and denoised again (its layout stays), with input2 as image prompt.
 
     About input1's shape, the model's area. Rejects: out_of_memory, unsafe.
@@ -49,28 +43,14 @@ class Compose:
 
     name: ClassVar[str] = "compose"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
-    gpus: ClassVar[float] = 1.0
-    family: Family = "sd15"
+    roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {
+        "sd15": ("sd15", "sd15-ip-adapter"),
+        "flux": ("flux", "flux-ip-adapter", "flux-ip-adapter-image-encoder"),
+    }
     strength: float = 0.7
     """Share of the schedule that is gone through: ours, enough for the semantics to change and not the layout."""
     scale: float = 0.8
     """Weight of the image prompt: ours, below 1, at which the layout gives way."""
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
-
-    def of_family(self, family: Family) -> Self:
-        return replace(self, family=family)
-
-    @property
-    def gpu_s(self) -> float:
-        return PICTURE_GPU_S[self.family]
-
-    def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, _ROLES[self.family])
-        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
@@ -90,15 +70,7 @@ class Compose:
         ]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        sampling = SAMPLING[self.family]
-        return pictures(
-            self._pipeline(),
-            orders,
-            self.at_once,
-            strength=self.strength,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
-        )
+        return pictures(self._pipeline(), orders, self.at_once, SAMPLING[self.family], strength=self.strength)
 
     def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         sampling = SAMPLING[self.family]

@@ -6,8 +6,8 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from manifests.images import Pixels
 from manifests.schema import Reject, Step
 from operators import checkpoints
-from operators.batching import in_batches
+from operators.batching import PAIRS, in_batches
 from operators.device import loaded_once, prepared_device
 from operators.embed_text import need
 
@@ -116,6 +116,33 @@ def with_controlnet(kind: str, base: Any, control_kind: str, folder: str) -> Any
 
 
 @dataclass(frozen=True, kw_only=True)
+class FamilyPainter:
+    """What the operators that make pictures by models of either family have in common."""
+
+    batch_size: ClassVar[int] = PAIRS
+    gpus: ClassVar[float] = 1.0
+    roles: ClassVar[Mapping[Family, tuple[str, ...]]]
+    """The checkpoints of each family."""
+    family: Family = "sd15"
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
+    models: tuple[tuple[str, str], ...] = ()
+    """Name and revision of each checkpoint."""
+    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    def of_family(self, family: Family) -> Self:
+        return replace(self, family=family)
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S[self.family]
+
+    def bound(self, models: str | None) -> Self:
+        folders, identities = found(models, self.roles[self.family])
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """One picture that a pipeline is to make."""
 
@@ -129,12 +156,15 @@ class Order:
     """For an IP-Adapter."""
 
 
-def pictures(pipe: Any, orders: Sequence[Order], at_once: int, **given: Any) -> list[Pixels | Reject]:
+def pictures(
+    pipe: Any, orders: Sequence[Order], at_once: int, sampling: Sampling, **given: Any
+) -> list[Pixels | Reject]:
     """What a pipeline makes of each order, H x W x 3, `at_once` together; `given` are arguments that all share.
 
     Each picture's noise is its own seed's, drawn on the CPU, so that every device begins with the same. Rejects:
     out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture.
     """
+    given = {"num_inference_steps": sampling.steps, "guidance_scale": sampling.guidance, **given}
     if _family(pipe) == "flux":
         given = {"max_sequence_length": pipe.tokenizer_2.model_max_length, **given}
     sized = "height" in inspect.signature(pipe.__call__).parameters  # SD 1.5 makes an image from one of its size

@@ -26,8 +26,7 @@ def by_kontext(
         pipe,
         [Order(prompt=instruction, seed=seed, size_px=size, images=images) for seed in seeds],
         at_once,
-        num_inference_steps=sampling.steps,
-        guidance_scale=sampling.guidance,
+        sampling,
         max_area=size[0] * size[1],
         _auto_resize=False,
     )
@@ -48,8 +47,7 @@ def by_fill(
         pipe,
         [Order(prompt=caption, seed=seed, size_px=size, images=images) for seed in seeds],
         at_once,
-        num_inference_steps=sampling.steps,
-        guidance_scale=sampling.guidance,
+        sampling,
     )
     inside = _mask(box, photo.shape[:2]) > 0
     return [

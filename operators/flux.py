@@ -14,6 +14,7 @@ from operators.diffusion import (
     PICTURE_GPU_S,
     TEXT_TO_IMAGE,
     Order,
+    Sampling,
     found,
     pictures,
     pipeline,
@@ -66,13 +67,8 @@ class Flux:
         ]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return pictures(
-            self._pipeline(),
-            orders,
-            self.at_once,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance,
-        )
+        sampling = Sampling(steps=self.steps, guidance=self.guidance)
+        return pictures(self._pipeline(), orders, self.at_once, sampling)
 
     def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         for (role, text), pixels in zip(self.prompts, made, strict=True):

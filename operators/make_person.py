@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from manifests.images import Pixels, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import PAIRS, each_pair
+from operators.batching import each_pair
 from operators.diffusion import (
-    AT_ONCE,
-    PICTURE_GPU_S,
     SAMPLING,
     TEXT_TO_IMAGE,
     Family,
+    FamilyPainter,
     Order,
-    found,
     pictures,
     pipeline,
     side_px,
@@ -25,7 +23,7 @@ from operators.diffusion import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakePerson:
+class MakePerson(FamilyPainter):
     """Makes the input from the text "person_prompt"; a pair that has an input stays as it is.
 
     Square, of the side that the model was trained at. Rejects: out_of_memory, unsafe.
@@ -33,25 +31,7 @@ class MakePerson:
 
     name: ClassVar[str] = "make_person"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
-    gpus: ClassVar[float] = 1.0
-    family: Family = "sd15"
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    """Name and revision of the generator."""
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
-
-    def of_family(self, family: Family) -> Self:
-        return replace(self, family=family)
-
-    @property
-    def gpu_s(self) -> float:
-        return PICTURE_GPU_S[self.family]
-
-    def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, [self.family])
-        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
+    roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {"sd15": ("sd15",), "flux": ("flux",)}
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
@@ -66,14 +46,7 @@ class MakePerson:
         return [Order(prompt=pair.texts["person_prompt"], seed=seed, size_px=(side, side))]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        sampling = SAMPLING[self.family]
-        return pictures(
-            self._pipeline(),
-            orders,
-            self.at_once,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
-        )
+        return pictures(self._pipeline(), orders, self.at_once, SAMPLING[self.family])
 
     def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
         if not made:

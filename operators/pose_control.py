@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from manifests.images import Pixels, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import PAIRS, each_pair
+from operators.batching import each_pair
 from operators.diffusion import (
-    AT_ONCE,
-    PICTURE_GPU_S,
     SAMPLING,
     TEXT_TO_IMAGE,
     Family,
+    FamilyPainter,
     Order,
-    found,
     like,
     pictures,
     pipeline,
@@ -28,10 +26,6 @@ from operators.instruct import pick
 from operators.keypoints import draw, scaled
 from operators.persons import PERSONS
 
-_ROLES: Mapping[Family, tuple[str, str]] = {
-    "sd15": ("sd15", "sd15-controlnet-openpose"),
-    "flux": ("flux", "flux-controlnet-pose"),
-}
 _CLASSES: Mapping[Family, tuple[str, str]] = {
     "sd15": ("StableDiffusionControlNetPipeline", "ControlNetModel"),
     "flux": ("FluxControlNetPipeline", "FluxControlNetModel"),
@@ -45,7 +39,7 @@ _POSE_MODE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoseControl:
+class PoseControl(FamilyPainter):
     """Makes the target: a person drawn from PERSONS, in the pose that was estimated, doing the text "action".
 
     The target has about the shape of the pose and the area that the model was trained at. The texts "person" and
@@ -54,27 +48,12 @@ class PoseControl:
 
     name: ClassVar[str] = "pose_control"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
-    gpus: ClassVar[float] = 1.0
-    family: Family = "sd15"
+    roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {
+        "sd15": ("sd15", "sd15-controlnet-openpose"),
+        "flux": ("flux", "flux-controlnet-pose"),
+    }
     instructions: tuple[str, ...]
     """Phrasings, each with {person} in it."""
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    """Name and revision of the generator and of the ControlNet."""
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
-
-    def of_family(self, family: Family) -> Self:
-        return replace(self, family=family)
-
-    @property
-    def gpu_s(self) -> float:
-        return PICTURE_GPU_S[self.family]
-
-    def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, _ROLES[self.family])
-        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
@@ -101,14 +80,13 @@ class PoseControl:
         return [Order(prompt=self._prompt(pair, seed), seed=seed, size_px=(height_px, width_px), images=images)]
 
     def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        pipe, sampling = self._pipeline(), SAMPLING[self.family]
+        pipe = self._pipeline()
         union = self.family == "flux" and pipe.controlnet.union
         return pictures(
             pipe,
             orders,
             self.at_once,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
+            SAMPLING[self.family],
             controlnet_conditioning_scale=_SCALE[self.family],
             **({"control_mode": _POSE_MODE} if union else {}),
         )

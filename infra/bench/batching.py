@@ -51,9 +51,7 @@ def _painting(role: str, options: argparse.Namespace) -> Callable[[int], object]
     pipe = pipeline({"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}[family], folder(options.models, role))
     side, sampling = side_px(pipe), SAMPLING[family]
     orders = [Order(prompt=f"photo {seed} of a cat", seed=seed, size_px=(side, side)) for seed in range(options.count)]
-    return lambda size: pictures(
-        pipe, orders, size, num_inference_steps=sampling.steps, guidance_scale=sampling.guidance
-    )
+    return lambda size: pictures(pipe, orders, size, sampling)
 
 
 def _embedding(role: str, options: argparse.Namespace) -> Callable[[int], object]:

@@ -8,7 +8,7 @@ import pytest
 
 from manifests.schema import Reject
 from operators.checkpoints import identity
-from operators.diffusion import Order, found, like, pictures, pipeline, side_px, steps_of
+from operators.diffusion import Order, Sampling, found, like, pictures, pipeline, side_px, steps_of
 from tests.tiny import tiny_models
 
 
@@ -30,6 +30,7 @@ def test_models_are_found_loaded_once_and_named() -> None:
     assert [step.seed for step in steps] == [5, 5]
 
 
+FOUR_STEPS = Sampling(steps=4, guidance=3.5)
 SD15: Any = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
 FLUX: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_size=1024)), vae_scale_factor=8)
 
@@ -58,7 +59,7 @@ def test_a_picture_is_the_same_wherever_it_is_in_a_batch_and_whatever_is_beside_
     orders = [Order(prompt=f"a dog in {place} metres", seed=place, size_px=(side, side)) for place in range(5)]
 
     def made(*places: int) -> list[bytes]:
-        pixels = pictures(pipe, [orders[place] for place in places], 4, num_inference_steps=4)
+        pixels = pictures(pipe, [orders[place] for place in places], 4, FOUR_STEPS)
         return [one.tobytes() for one in pixels if not isinstance(one, Reject)]
 
     alone = [made(place)[0] for place in range(5)]
@@ -75,9 +76,12 @@ class Painter:
         self.memory, self.unsafe, self.batches = memory, unsafe, list[tuple[int, int, int]]()
         self.unet = SD15.unet
 
-    def __call__(self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str) -> Any:
+    def __call__(
+        self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str, **sampling: float
+    ) -> Any:
         import torch
 
+        assert sampling == {"num_inference_steps": 4, "guidance_scale": 3.5}
         self.batches.append((len(prompt), height, width))
         if len(prompt) > self.memory:
             raise torch.cuda.OutOfMemoryError
@@ -88,24 +92,24 @@ class Painter:
 def test_pictures_of_one_size_are_made_together() -> None:
     painter = Painter()
     orders = [Order(prompt="", seed=seed, size_px=(4, 4 + seed % 2)) for seed in range(5)]
-    made = pictures(painter, orders, 2)
+    made = pictures(painter, orders, 2, FOUR_STEPS)
     assert painter.batches == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]
     assert [one.shape for one in made if not isinstance(one, Reject)] == [(4, 4 + seed % 2, 3) for seed in range(5)]
-    (again,) = pictures(painter, orders[3:4], 2)
+    (again,) = pictures(painter, orders[3:4], 2, FOUR_STEPS)
     assert np.array_equal(np.asarray(again), np.asarray(made[3]))
     assert not np.array_equal(np.asarray(made[1]), np.asarray(made[3]))
 
 
 def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> None:
     orders = [Order(prompt=prompt, seed=1, size_px=(4, 4)) for prompt in ("good", "bad", "fine")]
-    made = pictures(Painter(unsafe=True), orders, 4)
+    made = pictures(Painter(unsafe=True), orders, 4, FOUR_STEPS)
     assert [one.reason if isinstance(one, Reject) else "" for one in made] == ["", "unsafe", ""]
 
 
 def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
     orders = [Order(prompt="", seed=seed, size_px=(4, 4)) for seed in range(4)]
     small = Painter(memory=1)
-    assert all(not isinstance(one, Reject) for one in pictures(small, orders, 4))
+    assert all(not isinstance(one, Reject) for one in pictures(small, orders, 4, FOUR_STEPS))
     assert [batch[0] for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1]
-    none = pictures(Painter(memory=0), orders, 4)
+    none = pictures(Painter(memory=0), orders, 4, FOUR_STEPS)
     assert [one.reason for one in none if isinstance(one, Reject)] == ["out_of_memory"] * 4
