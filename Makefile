@@ -68,18 +68,18 @@ plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options w
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
-	@$(BIN)/python -m infra.tiny_models "$(if $(MODELS),$(MODELS),$(TINY))"
+	@$(BIN)/python -m infra.tiny.models "$(if $(MODELS),$(MODELS),$(TINY))"
 	@touch "$(if $(MODELS),$(MODELS),$(TINY))/.made"
 
 BLAZEPOSE := models/blazepose
 .PHONY: blazepose
 blazepose: $(MODELS_INSTALLED) ## fetch the small pose estimator's weights, 9 MB: [BLAZEPOSE=models/blazepose]
-	@$(BIN)/python -m infra.blazepose "$(BLAZEPOSE)"
+	@$(BIN)/python -m infra.tiny.blazepose "$(BLAZEPOSE)"
 
 # Checkpoints of an older version of the code are made anew.
-$(TINY)/.made: $(wildcard infra/tiny_*.py) infra/blazepose.py | $(MODELS_INSTALLED)
+$(TINY)/.made: $(wildcard infra/tiny/*.py) infra/tiny/blazepose.py | $(MODELS_INSTALLED)
 	@echo "Writing tiny random checkpoints into $(TINY) ..."
-	@$(BIN)/python -m infra.tiny_models $(TINY)
+	@$(BIN)/python -m infra.tiny.models $(TINY)
 	@touch $@
 
 .PHONY: tokens
@@ -95,8 +95,8 @@ vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small vision-langua
 	@echo "make shards TASK=... VLM=http://127.0.0.1:$(PORT)/v1 VLM_MODEL=models/tiny/qwen2-vl"
 	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(PORT) --device cpu
 
-$(TINY)/qwen2-vl/config.json: infra/tiny_qwen2_vl.py | $(MODELS_INSTALLED)
-	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny_qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
+$(TINY)/qwen2-vl/config.json: infra/tiny/qwen2_vl.py | $(MODELS_INSTALLED)
+	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny.qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
 
 .PHONY: browse
 browse: $(CORE) ## look at datasets in a web browser: [OUT=data]

@@ -1,1 +1,1 @@
-"""What the engine runs on and what it is measured with; nothing here is imported by the engine or the trainer."""
+"""What surrounds the engine: small checkpoints, benchmarks, examples, serving of models."""

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from manifests.browse import serve
-from manifests.contact_sheet import write_contact_sheet
+from manifests.browse.contact_sheet import write_contact_sheet
+from manifests.browse.server import serve
 from manifests.dataset import DatasetError, find_datasets
-from manifests.duplicates import find_duplicates
-from manifests.evaluation import hash_folder
-from manifests.near import MAX_DISTANCE
-from manifests.query import MAX_ROWS, connect, overview, plain, run_sql, select
-from manifests.verify import verify
+from manifests.images.evaluation import hash_folder
+from manifests.images.near import MAX_DISTANCE
+from manifests.read.duplicates import find_duplicates
+from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, select
+from manifests.verify.dataset import verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -170,7 +170,7 @@ _IMAGE = pa.struct(
         pa.field("width_px", pa.int32(), False),
         pa.field("height_px", pa.int32(), False),
         pa.field("mode", pa.string(), False),
-        pa.field("phash", pa.string()),  # manifests.phash; null for a flat image or one that cannot be decoded
+        pa.field("phash", pa.string()),  # manifests.images.phash; null for a flat image or one that cannot be decoded
     ]
 )
 

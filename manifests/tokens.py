@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from manifests.dataset import METADATA, Dataset, DatasetError, Plan, write_table
 from manifests.schema import SCHEMA_VERSION, canonical_json
-from manifests.tar import TarWriter
+from manifests.write.tar import TarWriter
 
 FOLDER = "tokens"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from manifests.schema import Item, Pair, Reject
-from operators.files import SourceFile
+from operators.read.files import SourceFile
 
 
 class Operator(Protocol):
@@ -66,7 +66,8 @@ class ModelOperator(Protocol):
         ...
 
     def bound(self, models: str | None) -> Self:
-        """The operator with its checkpoints (operators/checkpoints.py). Raises ValueError, one line, if one is missing.
+        """The operator with its checkpoints (operators/models/checkpoints.py). Raises ValueError, one line, if one is
+        missing.
 
         Folders go into fields with metadata {"location": True}, which are no part of the fingerprint; what
         `checkpoints.identity` says of them goes into fields that are.

@@ -60,9 +60,9 @@ def in_batches(
     """`run` over `given`, `size` at a time: one result for each, in order. Only what is `alike` shares a batch.
 
     Every batch has that size, the last one filled up with copies: a network's last bits depend on the shape of what it
-    is given, and not on what else is in there (measured: tests/operators/test_diffusion.py), so the same thing becomes
-    the same bytes, whatever is made beside it. Where a GPU runs out of memory that batch is run in halves, whose last
-    bits may differ; what does not fit alone is a Reject: out_of_memory. Any other exception passes through.
+    is given, and not on what else is in there (measured: tests/operators/models/test_diffusion.py), so the same thing
+    becomes the same bytes, whatever is made beside it. Where a GPU runs out of memory that batch is run in halves,
+    whose last bits may differ; what does not fit alone is a Reject: out_of_memory. Any other exception passes through.
     """
     groups: dict[Hashable, list[int]] = {}
     for place, one in enumerate(given):

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, Plan
-from manifests.images import decode_rgb
-from manifests.query import read_image
+from manifests.images.pixels import decode_rgb
+from manifests.read.query import read_image
 from manifests.schema import Reject
 from manifests.tokens import MAX_CODES, Codes, PairTokens, TokenCommit, TokenizerRecord, write_tokens
 

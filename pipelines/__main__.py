@@ -7,15 +7,15 @@ import sys
 from typing import get_args
 
 from operators.base import StopRun
-from operators.pose_estimators import EstimatorName
-from pipelines import engine
-from pipelines.estimate import estimate, print_estimate
+from operators.models.pose.estimators import EstimatorName
 from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
-from pipelines.plan import counted, find_reader, make_job
-from pipelines.report import console
-from pipelines.run import anchored, make_dataset
-from pipelines.tasks import TASKS
-from pipelines.tokens import make_tokens
+from pipelines.report.estimate import estimate, print_estimate
+from pipelines.report.progress import console
+from pipelines.run import engine
+from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.plan import counted, find_reader, make_job
+from pipelines.run.tokens import make_tokens
+from pipelines.tasks.catalogue import TASKS
 
 
 def main() -> int:

@@ -28,19 +28,19 @@ from manifests.dataset import Dataset
 from manifests.schema import canonical_json
 from manifests.storage import Store
 from operators.base import Reader, StopRun
-from operators.files import list_files
-from operators.guard import Guard
-from operators.hold_out import NOVEL_TASKS, hold_outs
-from pipelines import engine
-from pipelines.estimate import estimate
-from pipelines.forecast import Forecast, print_forecast
-from pipelines.locate import check, locate
+from operators.judge.guard import Guard
+from operators.judge.hold_out import NOVEL_TASKS, hold_outs
+from operators.read.files import list_files
 from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
-from pipelines.plan import counted, make_job
 from pipelines.recipe import FULL_8M, Entry
-from pipelines.report import console
-from pipelines.run import anchored, make_dataset
-from pipelines.tasks import TASKS, Task
+from pipelines.report.estimate import estimate
+from pipelines.report.forecast import Forecast, print_forecast
+from pipelines.report.progress import console
+from pipelines.run import engine
+from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.plan import counted, make_job
+from pipelines.sources.locate import check, locate
+from pipelines.tasks.catalogue import TASKS, Task
 
 
 def main() -> int:

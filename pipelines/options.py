@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from operators.vlm import LOCAL, Vlm
-from pipelines.report import Prices
+from operators.vlm.client import LOCAL, Vlm
+from pipelines.report.progress import Prices
 
 
 def add_scale_option(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def _starts_ray(path: Path) -> bool:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """A Ray with two CPUs in this process, for the whole session. Its workers import from the project's root."""
-    from pipelines import engine
+    from pipelines.run import engine
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
@@ -44,7 +44,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """MODELS with tiny checkpoints of what makes and measures pictures."""
     from diffusers import FluxKontextPipeline
 
-    from infra import tiny_clip, tiny_diffusion, tiny_flux
+    from infra.tiny import clip as tiny_clip
+    from infra.tiny import diffusion as tiny_diffusion
+    from infra.tiny import flux as tiny_flux
 
     folder = tmp_path_factory.mktemp("tiny")
     tiny_diffusion.write_flux(folder / "flux")
@@ -80,7 +82,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MODELS with a small Qwen2-VL in it."""
-    from infra.tiny_qwen2_vl import write_qwen2_vl
+    from infra.tiny.qwen2_vl import write_qwen2_vl
 
     folder = tmp_path_factory.mktemp("tiny")
     write_qwen2_vl(folder / "qwen2-vl")

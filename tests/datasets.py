@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset
-from manifests.finish import finish
+from manifests.write.finish import finish
 from operators.base import Reader
-from pipelines.plan import Job, find_reader, make_job, versions
-from pipelines.spent import Spent
-from pipelines.tasks import DERAIN, Task
-from pipelines.unit import make_unit
+from pipelines.run.plan import Job, find_reader, make_job, versions
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import DERAIN, Task
 
 Row = dict[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from manifests.images import Pixels, decode_rgb
-from operators.describe import Degradation
+from manifests.images.pixels import Pixels, decode_rgb
+from operators.word.describe import Degradation
 from tests.sources import lossless, pair_of, photo
 
 

@@ -1,4 +1,5 @@
-"""Writes every layout of pipelines/sources.py, small: real photos and real depth from scikit-image, a few pairs each.
+"""Writes every layout of pipelines/sources/datasets.py, small: real photos and real depth from scikit-image, a few
+pairs each.
 
 A writer fills a folder as the dataset's publisher does, with something damaged where that is natural, and says what
 its reader is to make of it.
@@ -24,9 +25,9 @@ import skimage.data
 from PIL import Image as PILImage
 from scipy.io import savemat
 
-from manifests.images import Pixels
-from pipelines import sources
-from pipelines.sources import Source
+from manifests.images.pixels import Pixels
+from pipelines.sources import datasets as sources
+from pipelines.sources.datasets import Source
 from tests.sources import HEIGHT_PX, WIDTH_PX, encode, encode_image, jpeg, photo, rainy_jpeg, write_files, write_rain13k
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.finish import finish
-from manifests.verify import verify
+from manifests.verify.dataset import verify
+from manifests.write.finish import finish
 from operators.base import Reader
-from pipelines.plan import make_job, versions
-from pipelines.spent import Spent
-from pipelines.tasks import Task
-from pipelines.unit import make_unit
+from pipelines.run.plan import make_job, versions
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import Task
 
 
 def generate(task: Task, reader: Reader, models: str, folder: Path) -> Path:

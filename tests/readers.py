@@ -12,8 +12,8 @@ import pytest
 from manifests.schema import Item, Pair, Reject
 from manifests.storage import Store
 from operators.base import Reader
-from operators.files import list_files
-from operators.parquet import _row_group, open_parquet
+from operators.read.files import list_files
+from operators.read.parquet import _row_group, open_parquet
 from tests.fixtures import FIXTURES, Written
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import skimage.data
 from PIL import Image as PILImage
 
-from manifests.images import Pixels, encode_lossless
+from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Image, Pair
 
 WIDTH_PX, HEIGHT_PX = 48, 40

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from infra import tiny_clip, tiny_diffusion
+from infra.tiny import clip as tiny_clip
+from infra.tiny import diffusion as tiny_diffusion
 
 MOST_BYTES = 6 * 2**20
 

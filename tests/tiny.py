@@ -13,7 +13,7 @@ import pytest
 
 from manifests.schema import Pair, Reject
 from operators.base import BatchOperator
-from operators.diffusion import AT_ONCE, SAMPLING, Family, Sampling
+from operators.models.diffusion import AT_ONCE, SAMPLING, Family, Sampling
 
 _HOLDER = tempfile.TemporaryDirectory(prefix="tiny-")
 
@@ -31,14 +31,14 @@ def _write(role: str) -> None:
 
 
 def _writers() -> Mapping[str, Callable[[Path], None]]:
-    from infra.blazepose import fetch_blazepose
-    from infra.tiny_clip import write_clip, write_dino
-    from infra.tiny_diffusion import write_flux
-    from infra.tiny_dwpose import write_dwpose
-    from infra.tiny_flux import write_flux_controlnet, write_flux_fill
-    from infra.tiny_ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
-    from infra.tiny_openpose import write_openpose
-    from infra.tiny_sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
+    from infra.tiny.blazepose import fetch_blazepose
+    from infra.tiny.clip import write_clip, write_dino
+    from infra.tiny.diffusion import write_flux
+    from infra.tiny.dwpose import write_dwpose
+    from infra.tiny.flux import write_flux_controlnet, write_flux_fill
+    from infra.tiny.ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+    from infra.tiny.openpose import write_openpose
+    from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 
     return {
         "blazepose": fetch_blazepose,

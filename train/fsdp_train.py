@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
     sys.path.insert(0, str(ROOT))
 
-from train.config import parse
-from train.trainer import train
+from train.run.config import parse
+from train.run.trainer import train
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """What pictures and vectors cost made one by one and in batches: `python -m infra.bench.batching [--models hub]`.
 
 Without --models the tiny checkpoints of models/tiny, which on a CPU says what a call costs beside the arithmetic; with
-real ones, on a GPU, it says how many to make at once (AT_ONCE of operators/diffusion.py). Sizes take turns, round by
-round; ratios are to one at a time, of the same round.
+real ones, on a GPU, it says how many to make at once (AT_ONCE of operators/models/diffusion.py). Sizes take turns,
+round by round; ratios are to one at a time, of the same round.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Callable
 import skimage.data
 
 from operators.batching import in_batches
-from operators.checkpoints import folder
-from operators.device import prepared_device
-from operators.diffusion import SAMPLING, Family, Order, pictures, pipeline, side_px
-from operators.scores_models import load
+from operators.models.checkpoints import folder
+from operators.models.device import prepared_device
+from operators.models.diffusion import SAMPLING, Family, Order, pictures, pipeline, side_px
+from operators.models.embedders import load
 
 SIZES = (1, 2, 4, 8, 16)
 

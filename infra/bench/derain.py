@@ -37,10 +37,10 @@ from infra.bench.fixtures import SIDE_PX, write_photos, write_rain13k
 from infra.bench.meter import Meter, descendants
 from infra.bench.naive import copy_pairs, synthesise_folder
 from infra.bench.plain import Encode, add_rain, cv2_png, decode, our_png, pass_through, synthesise, write_shard
-from manifests.finish import finish
-from pipelines import engine
-from pipelines.plan import find_reader, make_job, versions
-from pipelines.tasks import DERAIN
+from manifests.write.finish import finish
+from pipelines.run import engine
+from pipelines.run.plan import find_reader, make_job, versions
+from pipelines.tasks.catalogue import DERAIN
 
 Arm = Callable[[Path, Path], float | None]
 """Reads the first folder, writes below the second. Returns CPU seconds if it measures itself."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from infra.bench.plain import Pixels, add_rain, decode
-from operators.read_bundled import PHOTOS, BundledPhotos
+from operators.read.bundled import PHOTOS, BundledPhotos
 
 SIDE_PX = 512
 _QUALITY = 95  # JPEG

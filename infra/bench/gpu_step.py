@@ -25,9 +25,9 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import Checkpoi
 from transformers import ChameleonConfig
 
 from infra.bench.packing import Lengths, documents, packed
-from train.config import PAPER_7B
-from train.cost import flops_per_token, peak_flops
-from train.estimate import IMAGE_BLOCK_TOKENS, meta_model
+from train.run.config import PAPER_7B
+from train.run.cost import flops_per_token, peak_flops
+from train.run.estimate import IMAGE_BLOCK_TOKENS, meta_model
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, XP, Document
 from xprompt_model.mask import Mask, block_mask, dense_mask

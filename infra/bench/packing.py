@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.recipe import FULL_8M, Entry
-from train.config import PAPER_7B
-from train.cost import dense_flops, pair_flops
-from train.estimate import IMAGE_BLOCK_TOKENS, meta_model
-from train.packing import best_fit
+from train.data.packing import best_fit
+from train.run.config import PAPER_7B
+from train.run.cost import dense_flops, pair_flops
+from train.run.estimate import IMAGE_BLOCK_TOKENS, meta_model
 from xprompt_model.layout import MAX_DOCUMENT_TOKENS, XP_TOKENS
 
 TILE = 128

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.png import encode_png
+from manifests.images.png import encode_png
 
 Pixels = npt.NDArray[np.uint8]
 Encode = Callable[[Pixels], bytes]

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair
-from operators.files import SourceFile
-from pipelines.plan import make_job
+from operators.read.files import SourceFile
 from pipelines.recipe import FULL_8M
-from pipelines.tasks import DERAIN, TASKS
+from pipelines.run.plan import make_job
+from pipelines.tasks.catalogue import DERAIN, TASKS
 
 
 @dataclass(frozen=True, kw_only=True)

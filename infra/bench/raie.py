@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from infra.bench.instructions import ULTRAEDIT_INSTRUCTIONS, instructions
-from operators.embed_text import MiniLM, Vectors, cpus, need
-from operators.nearest import EXACT_UP_TO, Members, choose, collapse, ranks, search
-from operators.shortlist import Ints, Rows, exact_triangle, hnsw
+from operators.retrieve.nearest import EXACT_UP_TO, Members, choose, collapse, ranks, search
+from operators.retrieve.shortlist import Ints, Rows, exact_triangle, hnsw
+from operators.shared.texts import MiniLM, Vectors, cpus, need
 
 _SAMPLE_TEXTS = 4_096  # for MiniLM's rate
 _BLOCK = 2_048
@@ -137,7 +137,7 @@ WAYS = (
 
 
 def _full(*, embed_all: bool) -> int:
-    """The retrieval as `operators.raie` does it, without reading and writing a dataset."""
+    """The retrieval as `operators.retrieve.raie` does it, without reading and writing a dataset."""
     with _Clock() as clock:
         texts = instructions(ULTRAEDIT_INSTRUCTIONS)
         distinct = list(dict.fromkeys(texts))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from infra.bench.meter import KINDS, Meter
 from infra.bench.tiny import TINY, TinyPairs
-from pipelines import engine
-from pipelines.plan import Job, make_job
-from pipelines.spent import Spent
-from pipelines.unit import make_unit
+from pipelines.run import engine
+from pipelines.run.plan import Job, make_job
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
 
 _ALONE = 100  # units made without Ray
 

@@ -8,11 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from manifests.images import encode_lossless
+from manifests.images.pixels import encode_lossless
 from manifests.schema import Item, Pair, pair_key
-from operators.files import SourceFile
-from operators.instruct import Instruct
-from pipelines.tasks import Task
+from operators.read.files import SourceFile
+from operators.word.instruct import Instruct
+from pipelines.tasks.catalogue import Task
 
 _PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 _INPUT, _TARGET = encode_lossless("input", _PIXELS), encode_lossless("target", 255 - _PIXELS)

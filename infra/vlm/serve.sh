@@ -8,7 +8,7 @@ set -euo pipefail
 
 VLLM_VERSION=0.10.1
 MODEL=Qwen/Qwen2-VL-7B-Instruct
-REVISION=a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc # as in operators/model_table.py
+REVISION=a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc # as in operators/models/table.py
 HOST=${HOST:-127.0.0.1}
 PORT=${PORT:-8000}
 

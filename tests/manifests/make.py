@@ -13,10 +13,10 @@ import numpy as np
 import skimage.data
 
 from manifests.dataset import Dataset, Plan, plan_table
-from manifests.finish import finish
-from manifests.images import Pixels, encode_lossless
+from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Example, Item, Pair, Reject, Step, pair_key
-from manifests.writer import Context, UnitWriter
+from manifests.write.finish import finish
+from manifests.write.writer import Context, UnitWriter
 
 SOURCE = "scikit-image photos"
 LICENCE = "CC0"

@@ -12,7 +12,7 @@ import pytest
 
 from manifests.__main__ import main
 from manifests.dataset import Dataset
-from manifests.query import connect, select
+from manifests.read.query import connect, select
 from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
 
 Capture = pytest.CaptureFixture[str]

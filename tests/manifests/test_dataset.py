@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.dataset import Dataset, DatasetError, find_datasets, plan_table
-from manifests.finish import finish
 from manifests.schema import Item
+from manifests.write.finish import finish
 from tests.manifests.make import LICENCE, SOURCE, VERSIONS, finish_dataset, make_dataset, make_plan, write_unit
 
 CONFIG = {"seed": 0, "task": "derain"}

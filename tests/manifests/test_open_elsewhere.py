@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import webdataset
 
-from manifests.images import decode_rgb
+from manifests.images.pixels import decode_rgb
 from tests.manifests.make import make_dataset, photo
 
 INDEXES = [0, 1, 2, 3, 5, 6, 7, 8]

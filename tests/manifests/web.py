@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-from manifests.browse import make_server
+from manifests.browse.server import make_server
 
 
 @contextmanager

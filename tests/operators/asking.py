@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from manifests.schema import Pair
-from operators.vlm import Vlm
+from operators.vlm.client import Vlm
 from tests.sources import lossless, pair_of, photo
 from tests.vlm import Server
 

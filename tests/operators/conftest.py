@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from operators import vlm_openai
-from operators.vlm import Vlm
+from operators.vlm import openai as vlm_openai
+from operators.vlm.client import Vlm
 from tests.operators.asking import Asked
 from tests.vlm import KEY, running
 

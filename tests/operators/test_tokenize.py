@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from infra.tiny_chameleon import write_chameleon
+from infra.tiny.chameleon import write_chameleon
 from manifests.dataset import Dataset, DatasetError
-from manifests.images import decode_rgb
+from manifests.images.pixels import decode_rgb
 from manifests.schema import canonical_json
 from manifests.tokens import token_commit
-from manifests.verify import verify
+from manifests.verify.dataset import verify
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
-from pipelines.tokens import make_tokens
+from pipelines.run.tokens import make_tokens
 from tests.commands import ROOT, Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
 from tests.manifests.make import make_dataset, make_plan, write_unit
@@ -239,7 +239,7 @@ def test_make_tokens_makes_the_tiny_models_only_where_none_are_named() -> None:
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert f'pipelines tokens derain --out "data" --models "{"models/tiny" if tiny else "/weights"}"' in said
         if not Path(ROOT, "models/tiny/chameleon/config.json").exists():
-            assert ("infra.tiny_models models/tiny" in said) == tiny
+            assert ("infra.tiny.models models/tiny" in said) == tiny
 
 
 def _tokenize(dataset: Dataset, tokenizer: Tokenizer) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from operators.embed_text import Vectors
+from operators.shared.texts import Vectors
 
 
 @dataclass(frozen=True, kw_only=True)

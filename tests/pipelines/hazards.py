@@ -9,7 +9,7 @@ from signal import SIGKILL
 from typing import ClassVar
 
 from manifests.schema import Pair
-from operators.rain import Rain
+from operators.degrade.rain import Rain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import pytest
 from ray.thirdparty_files import psutil
 
 from manifests.dataset import Dataset
-from manifests.verify import verify
+from manifests.verify.dataset import verify
 from tests.commands import Running, committed, run, shards_command
 from tests.conftest import Undisturbed
 from tests.datasets import examples, sha256_by_file

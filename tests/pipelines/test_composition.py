@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from operators.diffusion import Family
-from operators.instruct import Instruct
-from operators.read_bundled import BundledPhotos
-from operators.read_photo_pairs import PhotoPairs
-from operators.relation import Relation
-from pipelines.tasks import COMPOSITION
+from operators.models.diffusion import Family
+from operators.read.bundled import BundledPhotos
+from operators.read.photo_pairs import PhotoPairs
+from operators.word.instruct import Instruct
+from operators.word.relation import Relation
+from pipelines.tasks.catalogue import COMPOSITION
 from tests.generated import generate
-from tests.operators.test_compose import ROLES
+from tests.operators.paint.test_compose import ROLES
 from tests.sources import pair_of
 from tests.tiny import few_steps, tiny_models
 

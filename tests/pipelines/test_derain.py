@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from manifests.dataset import Dataset
-from manifests.verify import verify
-from operators.rain import Rain
-from operators.read_bundled import PHOTOS
+from manifests.verify.dataset import verify
+from operators.degrade.rain import Rain
+from operators.read.bundled import PHOTOS
 from pipelines.__main__ import main
-from pipelines.tasks import DERAIN, TASKS
+from pipelines.tasks.catalogue import DERAIN, TASKS
 from tests.datasets import examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
 from tests.pipelines.hazards import Raises
 from tests.sources import write_photos, write_rain13k

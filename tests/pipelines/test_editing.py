@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from manifests.verify import verify
-from operators.best_edit import BestEdit
-from operators.checkpoints import identity
-from operators.diffusion import Sampling
-from operators.vlm import Vlm
-from pipelines.tasks import EDITING
+from manifests.verify.dataset import verify
+from operators.models.checkpoints import identity
+from operators.models.diffusion import Sampling
+from operators.paint.best_edit import BestEdit
+from operators.vlm.client import Vlm
+from pipelines.tasks.catalogue import EDITING
 from tests.datasets import examples, make_dataset, rejects
 from tests.sources import write_photos
 from tests.vlm import KEY, running

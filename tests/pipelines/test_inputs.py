@@ -14,11 +14,11 @@ import pytest
 from PIL import Image as PILImage
 
 from manifests.dataset import Dataset
-from manifests.images import decode_rgb
-from manifests.verify import verify
-from pipelines.plan import find_reader, make_job
-from pipelines.run import make_dataset as run_job
-from pipelines.tasks import DERAIN
+from manifests.images.pixels import decode_rgb
+from manifests.verify.dataset import verify
+from pipelines.run.dataset import make_dataset as run_job
+from pipelines.run.plan import find_reader, make_job
+from pipelines.tasks.catalogue import DERAIN
 from tests.datasets import Row, examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
 from tests.sources import (
     bomb,

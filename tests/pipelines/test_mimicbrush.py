@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import skimage.data
 
-from operators.read_bundled import BundledPhotos
-from pipelines.plan import find_reader
-from pipelines.tasks import MIMICBRUSH
+from operators.read.bundled import BundledPhotos
+from pipelines.run.plan import find_reader
+from pipelines.tasks.catalogue import MIMICBRUSH
 from tests.generated import generate
 from tests.sources import encode, write_files
 from tests.tiny import few_steps, tiny_models

@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.browse import _Snapshot
-from manifests.images import decode_rgb
-from operators import checkpoints
+from manifests.browse.server import _Snapshot
+from manifests.images.pixels import decode_rgb
 from operators.base import Reader
-from operators.check_pose import CheckPose
-from operators.read_bundled import BundledPhotos
-from operators.read_person_prompts import PersonPrompts
-from pipelines.plan import find_reader
-from pipelines.tasks import POSE, Task
+from operators.judge.check_pose import CheckPose
+from operators.models import checkpoints
+from operators.read.bundled import BundledPhotos
+from operators.read.person_prompts import PersonPrompts
+from pipelines.run.plan import find_reader
+from pipelines.tasks.catalogue import POSE, Task
 from tests.generated import generate
 from tests.tiny import few_steps, tiny_models
 

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from manifests.images import decode_rgb
+from manifests.images.pixels import decode_rgb
 from manifests.schema import Pair
-from manifests.verify import verify
+from manifests.verify.dataset import verify
 from operators.base import Link
-from operators.flux import Flux
-from operators.rb_modulation import RbModulation, Sampling
-from operators.read_bundled import BundledPhotos
-from operators.read_style_prompts import STYLES, StylePrompts
-from operators.scores import Bound, Scores
-from operators.vlm import Vlm
-from pipelines.chain import make_pairs
-from pipelines.plan import counted
-from pipelines.spent import Spent
-from pipelines.tasks import STYLE, Task
+from operators.judge.scores import Bound, Scores
+from operators.models.rb.parameters import Sampling
+from operators.paint.flux import Flux
+from operators.paint.rb_modulation import RbModulation
+from operators.read.bundled import BundledPhotos
+from operators.read.style_prompts import STYLES, StylePrompts
+from operators.vlm.client import Vlm
+from pipelines.run.chain import make_pairs
+from pipelines.run.plan import counted
+from pipelines.run.spent import Spent
+from pipelines.tasks.catalogue import STYLE, Task
 from tests.datasets import Row, examples, make_dataset, rejects
 from tests.vlm import KEY, running
 

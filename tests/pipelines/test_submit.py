@@ -19,7 +19,7 @@ from signal import SIGKILL
 import pytest
 from ray.thirdparty_files import psutil
 
-from manifests.verify import verify
+from manifests.verify.dataset import verify
 from tests.commands import ROOT, Running, run
 from tests.datasets import sha256_by_file
 from tests.fixtures import FIXTURES

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from operators.read_bundled_person import BundledPerson
-from operators.try_on import TryOn
-from pipelines.plan import counted, find_reader
-from pipelines.tasks import TRY_ON
+from operators.paint.try_on import TryOn
+from operators.read.bundled_person import BundledPerson
+from pipelines.run.plan import counted, find_reader
+from pipelines.tasks.catalogue import TRY_ON
 from tests.fixtures import write_viton_hd
 from tests.generated import generate
 from tests.tiny import tiny_models

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from infra.tiny_qwen2_vl import ANSWERS
+from infra.tiny.qwen2_vl import ANSWERS
 from manifests.dataset import DatasetError
-from manifests.finish import Totals, finish
 from manifests.schema import Direction, Kind
-from manifests.verify import verify
-from operators import vlm_openai
+from manifests.verify.dataset import verify
+from manifests.write.finish import Totals, finish
 from operators.base import StopRun
-from operators.hold_out import hold_outs
-from operators.vlm import Usage, Vlm, take_usage
-from pipelines import engine
+from operators.judge.hold_out import hold_outs
+from operators.vlm import openai as vlm_openai
+from operators.vlm.client import Vlm, take_usage
+from operators.vlm.request import Usage
 from pipelines.__main__ import main
-from pipelines.plan import Job, find_reader, make_job, versions
-from pipelines.spent import Spent
-from pipelines.tasks import DERAIN, TASKS
-from pipelines.unit import make_unit
+from pipelines.run import engine
+from pipelines.run.plan import Job, find_reader, make_job, versions
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import DERAIN, TASKS
 from tests.commands import Running, run, shards_command
 from tests.datasets import examples, plan_job, sha256_by_file
 from tests.fixtures import FIXTURES

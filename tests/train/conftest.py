@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.make import make_model, make_tokens
-from train.config import PRESETS, Config
+from train.run.config import PRESETS, Config
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from infra.tiny_chameleon import CODES, tiny_config
+from infra.tiny.chameleon import CODES, tiny_config
 from manifests.dataset import Dataset, write_table
 from manifests.schema import canonical_json
-from manifests.tar import TarWriter
 from manifests.tokens import FOLDER, TOKENS
+from manifests.write.tar import TarWriter
 from tests.datasets import examples
 from tests.manifests.make import make_dataset
-from train.stream import StreamOptions
+from train.data.stream import StreamOptions
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import Vocabulary
 

@@ -15,11 +15,11 @@ from typing import Any
 from unittest import mock
 
 from tests.commands import ROOT
-from train.config import Config
+from train.run.config import Config
 
 _DEADLINE_S = 500.0
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["train.trainer"])
+_CONTEXT.set_forkserver_preload(["train.run.trainer"])
 
 Record = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _start(config: Config, ranks: int) -> list[BaseProcess]:
 
 
 def _train(config: Config, rank: int, ranks: int, port: int) -> None:
-    from train.trainer import train
+    from train.run.trainer import train
 
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
     os.environ |= dict(zip(names, map(str, (rank, rank, ranks, port)), strict=True)) | {"MASTER_ADDR": "127.0.0.1"}

@@ -11,9 +11,9 @@ import pytest
 
 from tests.commands import ROOT
 from tests.train.make import make_tokens
-from train.config import Config
 from train.fsdp_train import main
-from train.trainer import train
+from train.run.config import Config
+from train.run.trainer import train
 
 
 def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:

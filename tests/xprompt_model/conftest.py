@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.tiny_chameleon import write_chameleon
+from infra.tiny.chameleon import write_chameleon
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
-from infra.tiny_chameleon import tiny_config
+from infra.tiny.chameleon import tiny_config
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.layout import Document, Turn, build_document
 from xprompt_model.model import XPromptChameleon

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 import xprompt_model.model
-from infra.tiny_chameleon import special_tokens
+from infra.tiny.chameleon import special_tokens
 from tests.xprompt_model.small import batch_of, changed, document, small_config, small_model
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon

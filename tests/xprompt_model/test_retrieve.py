@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from manifests.dataset import Dataset
-from manifests.images import decode_rgb
+from manifests.images.pixels import decode_rgb
 from tests import datasets
 from tests.sources import write_photos
 from xprompt_model.retrieve import ClipText, ContextDatabase, MiniLM, read_image

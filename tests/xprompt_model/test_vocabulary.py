@@ -8,7 +8,7 @@ import torch
 from transformers import ChameleonConfig
 from transformers.models.chameleon.modeling_chameleon import ChameleonImageVocabularyMapping
 
-from infra.tiny_chameleon import special_tokens
+from infra.tiny.chameleon import special_tokens
 from tests.xprompt_model.small import small_config, vocabulary
 from xprompt_model.vocabulary import Vocabulary, code_name
 

@@ -1,0 +1,1 @@
+"""Looking at datasets: the web page with its server, and contact sheets."""

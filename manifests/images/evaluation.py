@@ -1,0 +1,121 @@
+"""A guard file: the perceptual hashes of evaluation sets, by which their images are kept out of training data.
+
+set     name of the evaluation set
+path    of the image below the set's folder; row and column follow for one inside a Parquet file
+phash   16 hex digits
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.dataset import write_table
+from manifests.images.phash import phash
+from manifests.images.pixels import MAX_BYTES
+from manifests.schema import Reject
+from manifests.storage import Store
+
+GUARD = pa.schema(
+    [
+        pa.field("set", pa.string(), False),
+        pa.field("path", pa.string(), False),
+        pa.field("phash", pa.string(), False),
+    ]
+)
+
+_IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_ROWS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hashed:
+    """What became of a folder: its images with a hash, and those without, by path, and why."""
+
+    images: int
+    unguarded: list[tuple[str, str]]
+
+
+def hash_folder(folder: str, name: str, out: str) -> Hashed:
+    """Add an evaluation set to a guard file, or make the file; rows of a set of that name are replaced.
+
+    All images below the folder, by their endings, and those inside Parquet files as hubs publish them (structs with
+    `bytes`). Folder and file may be fsspec URLs. Raises ValueError if there is no image.
+    """
+    rows, unguarded = [], []
+    for path, data in _images(folder):
+        try:
+            digits = phash(data)
+        except Reject as reject:
+            unguarded.append((path, reject.message))
+            continue
+        if digits is None:
+            unguarded.append((path, "it is flat"))
+        else:
+            rows.append({"set": name, "path": path, "phash": digits})
+    if not rows:
+        raise ValueError(f"{folder} has no image that can be hashed")
+    store, file = _located(out)
+    others = [row for row in read_guard(store.read(file), out) if row["set"] != name] if store.exists(file) else []
+    rows = sorted(others + rows, key=lambda row: (row["set"], row["path"]))
+    write_table(store, file, pa.Table.from_pylist(rows, schema=GUARD), {})
+    return Hashed(images=len(rows) - len(others), unguarded=unguarded)
+
+
+def read_guard(data: bytes, name: str) -> list[dict[str, str]]:
+    """The rows of a guard file. Raises ValueError, with its name, for anything else."""
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{name} is no guard file: {error}") from None
+    if not table.schema.equals(GUARD):
+        raise ValueError(f"{name} is no guard file: `python -m manifests hashes` writes them")
+    rows: list[dict[str, str]] = table.to_pylist()
+    return rows
+
+
+def read_guard_file(path: str) -> bytes:
+    """The bytes of a guard file at a path or URL."""
+    store, file = _located(path)
+    return store.read(file)
+
+
+def _located(path: str) -> tuple[Store, str]:
+    folder, slash, file = path.rpartition("/")
+    return Store(folder or slash or "."), file
+
+
+def _images(folder: str) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of each image below a folder, by path."""
+    store = Store(folder)
+    for full, entry in sorted(store.fs.find(store.root, detail=True).items()):
+        path = full.removeprefix(store.root).lstrip("/")
+        if path.lower().endswith(".parquet"):
+            yield from _images_in_parquet(store, path)
+        elif path.lower().endswith(_IMAGE_ENDINGS):
+            # What is too large is named, not read: `phash` rejects the empty file.
+            yield path, store.read(path) if (entry["size"] or 0) <= MAX_BYTES else b""
+
+
+def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
+    with store.open(path) as opened:
+        try:
+            file = pq.ParquetFile(opened)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{store.path(path)} is not a complete Parquet file: {error}") from None
+        columns = [
+            column.name
+            for column in file.schema_arrow
+            if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
+        ]
+        row = 0
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+            for values in batch.to_pylist():
+                for column in columns:
+                    if (values[column] or {}).get("bytes"):
+                        yield f"{path}#{row}.{column}", values[column]["bytes"]
+                row += 1

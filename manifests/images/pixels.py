@@ -1,0 +1,229 @@
+"""What the bytes of a stored image mean: header, upright RGB pixels, and the lossless encoding of new images.
+
+A header is read before anything is decoded, so that a decompression bomb costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
+
+from manifests.images.png import encode_png
+from manifests.schema import Image, Reject
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 64_000_000
+"""Largest image that is decoded, pixels: 8,000 x 8,000, above any of the paper's sources (GoPro is 1,280 x 720)."""
+
+MAX_BYTES = 256 * 2**20
+"""Largest file that is read, bytes."""
+
+NEW_IMAGE_FORMAT = "png"
+"""Format, and ending, of what `encode_lossless` writes."""
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+_SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
+_THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
+_KEPT = 4  # the images of a pair, between its gate and its perceptual hashes
+_recent: dict[int, tuple[bytes, Reduced]] = {}  # by the object's id, which the object beside it keeps valid
+_remembering = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What an image file says of itself. Width and height are those of the upright image, in pixels."""
+
+    format: str
+    width_px: int
+    height_px: int
+    mode: str
+    upright: bool
+    """False if the pixels must be turned or mirrored by the EXIF orientation to be seen as meant."""
+    transparent: bool
+    """True if there is an alpha channel, or a colour that is declared transparent, which not every decoder heeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduced:
+    """An upright image at 1/8 scale."""
+
+    image: PILImage.Image
+    box: tuple[float, float, float, float] | None
+    """Left, top, right and bottom of the original in it: where a side is no multiple of 8, the last pixel stands for
+    less than 8 px. None if EXIF has turned the image, by which that pixel may be the first."""
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header of an encoded image. Raises Reject: empty, not_image, oversized."""
+    with _open(data, max_pixels) as image:
+        turn = _turn(image)
+        width, height = image.size
+        if turn in _SWAP_SIDES:
+            width, height = height, width
+        return Header(
+            format=(image.format or "").lower(),
+            width_px=width,
+            height_px=height,
+            mode=image.mode,
+            upright=_orientation(image) not in _TURNS,
+            transparent=image.has_transparency_data,
+        )
+
+
+def stored(role: str, data: bytes, header: Header | None = None) -> Image:
+    """An image to be stored byte for byte; its header, if it was read before. Raises Reject as `read_header` does."""
+    header = header or read_header(data)
+    return Image(
+        role=role,
+        data=data,
+        format=header.format,
+        width_px=header.width_px,
+        height_px=header.height_px,
+        mode=header.mode,
+    )
+
+
+def decode_rgb(data: bytes) -> Pixels:
+    """Upright 8-bit RGB pixels, H x W x 3, of any image that we keep. Raises Reject: not_image, truncated, oversized.
+
+    16-bit values keep their high byte, CMYK is converted, transparency is laid over white, grayscale is repeated.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        size, turned = image.size, _turn(image) is not None
+        rgb = _upright_rgb(image)
+    _keep(data, rgb.reduce(_THUMBNAIL_SCALE), None if turned else size)  # the gate asks for it next
+    return np.asarray(rgb)
+
+
+def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
+    """The upright image at 1/8 scale, H/8 x W/8 x 3 in [0, 1], by a full pass over its bytes. Raises as `decode_rgb`.
+
+    A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
+    inverse transform is skipped. Of an image just decoded or encoded, its pixels are reduced instead, which is within
+    JPEG's rounding of the same and costs next to nothing.
+    """
+    return np.asarray(reduced(data).image, np.float32) / np.float32(255)
+
+
+def reduced(data: bytes) -> Reduced:
+    """`thumbnail` as an RGB image. It is not to be changed: the last few are kept for who asks next."""
+    if id(data) in _recent:  # the same object: neither hashed nor compared
+        return _recent[id(data)][1]
+    with _open(data, MAX_PIXELS) as image:
+        width, height = image.size
+        if min(width, height) >= _THUMBNAIL_SCALE:
+            image.draft("RGB", (width // _THUMBNAIL_SCALE, height // _THUMBNAIL_SCALE))
+        drafted = image.size != (width, height)
+        rgb = _upright_rgb(image)
+        small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
+        upright_size = None if _turn(image) else (width, height)
+    return _keep(data, small, upright_size)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Keep all that is reduced until the block ends, not the last few only.
+
+    An image that was decoded and one that was not are reduced in two ways, which differ by JPEG's rounding: where
+    pairs are made many at a time, what is derived from it must not depend on how many came between.
+    """
+    global _remembering
+    _remembering = True
+    try:
+        yield
+    finally:
+        _remembering = False
+        _recent.clear()
+
+
+def _keep(data: bytes, small: PILImage.Image, size: tuple[int, int] | None) -> Reduced:
+    """Remember a reduced image. `size` is that of the original, if it was not turned."""
+    box = (0.0, 0.0, size[0] / _THUMBNAIL_SCALE, size[1] / _THUMBNAIL_SCALE) if size else None
+    found = Reduced(image=small, box=box)
+    _recent.pop(id(data), None)
+    _recent[id(data)] = (data, found)
+    while len(_recent) > _KEPT and not _remembering:
+        _recent.pop(next(iter(_recent)))
+    return found
+
+
+def encode_lossless(role: str, pixels: Pixels) -> Image:
+    """A new image, H x W x 3 uint8, encoded without loss."""
+    height, width, _ = pixels.shape
+    data = encode_png(pixels)
+    # `reduced` would have to decode what was just encoded.
+    _keep(data, PILImage.fromarray(pixels).reduce(_THUMBNAIL_SCALE), (width, height))
+    return Image(role=role, data=data, format=NEW_IMAGE_FORMAT, width_px=width, height_px=height, mode="RGB")
+
+
+def _open(data: bytes, max_pixels: int) -> PILImage.Image:
+    if not data:
+        raise Reject("empty", "the file has no bytes")
+    if len(data) > MAX_BYTES:
+        raise Reject("oversized", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)  # our own limit is stricter
+            image = PILImage.open(io.BytesIO(data))
+    except PILImage.DecompressionBombError as error:
+        raise Reject("oversized", str(error)) from None
+    except UnidentifiedImageError:
+        raise Reject("not_image", f"no known image format; it begins with {data[:8]!r}") from None
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise Reject("truncated", f"its header cannot be read: {error}") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Reject("oversized", f"{width} x {height} px, more than {max_pixels:,} pixels")
+    return image
+
+
+def _orientation(image: PILImage.Image) -> int:
+    """The EXIF orientation, 1 if upright. Broken EXIF data says nothing."""
+    # The base class's getexif: a PNG's own decodes the whole image, in search of metadata behind the pixels.
+    try:
+        orientation: int = PILImage.Image.getexif(image).get(_ORIENTATION, 1)
+        return orientation
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1
+
+
+def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
+    """What makes Pillow's pixels upright. It turns a TIFF's itself when it loads them, and gives the upright size."""
+    return None if image.format == "TIFF" else _TURNS.get(_orientation(image))
+
+
+def _upright_rgb(image: PILImage.Image) -> PILImage.Image:
+    turn = _turn(image)  # before it is loaded, as `read_header` does
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+        raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+        high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+        image = PILImage.fromarray(high_bytes)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy

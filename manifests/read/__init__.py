@@ -1,0 +1,1 @@
+"""Reading datasets: SQL over manifests, near-duplicates. Nothing here changes a file."""

@@ -1,0 +1,118 @@
+"""Checks the token shards of a dataset directory: each against its commit, and the commits against the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.schema import MANIFEST
+from manifests.tokens import (
+    FOLDER,
+    TOKENS,
+    TokenCommit,
+    TokenizerRecord,
+    committed_tokens,
+    token_commit,
+    tokens_fingerprint,
+)
+from manifests.verify.unit import Problem, row_groups
+from manifests.write.tar import Damaged, Walk
+
+_AGAIN = "run `make tokens` again"
+
+
+def token_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
+    """What is wrong with the folder `tokens`; nothing if there is none. `committed` are the dataset's units."""
+    tokenized = committed_tokens(dataset, plan)
+    planned = {f"{plan.name(unit)}{ending}": unit for unit in range(plan.units) for ending in (".tar", ".parquet")}
+    names = dataset.store.names(FOLDER)
+    for file in names:
+        if file not in planned:
+            yield f"{FOLDER}/{file}", "does not belong to this dataset; remove it"
+        elif planned[file] not in tokenized:
+            yield f"{FOLDER}/{file}", f"is of a unit whose tokens are not committed: {_AGAIN} to go on"
+    for file in dataset.store.temporary_names(FOLDER):
+        yield f"{FOLDER}/{file}", f"is being written, or its writer was killed; {_AGAIN} and it is removed at the end"
+    if names and (left := len(committed - tokenized)):
+        yield FOLDER, f"{left:,} of {len(committed):,} units have no tokens yet: {_AGAIN} to go on"
+    fingerprints: dict[str, str] = {}
+    for unit in sorted(tokenized):
+        name = plan.name(unit)
+        try:
+            commit = token_commit(dataset, name)
+        except DatasetError as error:
+            yield f"{FOLDER}/{name}.parquet", str(error)
+            continue
+        fingerprints.setdefault(commit.fingerprint, name)
+        way_out = f"remove {FOLDER}/{name}.parquet and {_AGAIN} to write it anew"
+        for file, message in _unit_problems(dataset, plan, unit, commit):
+            yield f"{FOLDER}/{file}", f"{message}; {way_out}"
+    if len(fingerprints) > 1:
+        yield FOLDER, f"holds tokens of {len(fingerprints)} tokenizers, first {', '.join(fingerprints.values())}"
+
+
+def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit) -> Iterator[Problem]:
+    """One unit's Parquet file, its tar, and its manifest's pairs."""
+    name = plan.name(unit)
+    table = f"{name}.parquet"
+    try:
+        columns = TOKENS.names
+        rows = [
+            row
+            for group in row_groups(dataset.store.read(f"{FOLDER}/{table}"), TOKENS, columns)
+            for row in group.to_pylist()
+        ]
+        record = TokenizerRecord(**commit.tokenizer)
+    except (ValueError, TypeError) as error:
+        yield table, str(error)
+        return
+    if commit.unit != unit:
+        yield table, f"is the commit of unit {commit.unit} under another name"
+    if commit.fingerprint != tokens_fingerprint(plan, record):
+        yield table, "its fingerprint is not that of this dataset and the tokenizer it names"
+    if commit.pairs != len(rows):
+        yield table, f"records {commit.pairs} pairs and has {len(rows)}"
+    try:
+        pairs = _pairs(dataset, name)
+    except ValueError:
+        pairs = None  # `check_unit` says so
+    if pairs is not None and pairs != [row["pair"] for row in rows]:
+        yield table, f"its pairs are not those of manifest/{table}"
+    yield from _tar_problems(dataset, name, commit, rows)
+
+
+def _tar_problems(
+    dataset: Dataset, name: str, commit: TokenCommit, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """The tar against its commit; if it is as it was committed, the rows are to blame."""
+    try:
+        file = dataset.store.open(f"{FOLDER}/{name}.tar")
+    except FileNotFoundError:
+        yield f"{name}.tar", "is missing"
+        return
+    with file:
+        walk, found = Walk(file), dict[str, tuple[int, int]]()
+        members, damage = 0, ""
+        try:
+            start = 0
+            for member in walk.members():
+                members += 1
+                pair = member.name.partition(".")[0]
+                found[pair] = (found.get(pair, (start, 0))[0], walk.bytes)
+                start = walk.bytes
+        except Damaged as damaged:
+            damage = f"{damaged}, at byte {damaged.offset:,} of {commit.shard_bytes:,}"
+    if damage or (walk.bytes, walk.sha256, members) != (commit.shard_bytes, commit.shard_sha256, commit.members):
+        yield f"{name}.tar", damage or "its size, sha256 or number of members is not what its Parquet file records"
+        return
+    placed = {row["pair"]: (row["offset"], row["offset"] + row["bytes"]) for row in rows}
+    if placed != found:
+        yield f"{name}.parquet", "its rows do not say where its pairs lie in the tar: it was edited"
+
+
+def _pairs(dataset: Dataset, name: str) -> list[str]:
+    """The pairs of a unit's manifest, each once, in its order."""
+    data = dataset.store.read(f"manifest/{name}.parquet")
+    groups = row_groups(data, MANIFEST, ["pair"])
+    return list(dict.fromkeys(pair for group in groups for pair in group["pair"].to_pylist()))

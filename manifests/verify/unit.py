@@ -1,0 +1,233 @@
+"""Checks one committed unit: its manifest against its shard, its rejects and its slice of the plan.
+
+What a manifest's rows say of keys, instructions, texts, roles, sources, licences and image bytes must agree with the
+shard. What is in the manifest alone (scores, groups, steps, sizes in px, formats, which in-context example) is
+vouched for by dataset.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.dataset import Commit, Dataset, DatasetError, Plan
+from manifests.schema import MANIFEST, REJECTS
+from manifests.write.tar import Damaged, Walk
+from manifests.write.writer import sample_json
+
+Problem = tuple[str, str]
+"""A file of the dataset and what is wrong with it."""
+
+Row = dict[str, Any]
+
+ExamplesOf = Callable[[str], Mapping[str, int] | None]
+"""Task -> by pair of that dataset, the bits in EXAMPLES of those it has; None if the dataset cannot be looked into."""
+
+EXAMPLES = {
+    ("forward", "generate"): 1,
+    ("forward", "describe"): 2,
+    ("reverse", "generate"): 4,
+    ("reverse", "describe"): 8,
+}
+"""A bit for each example that a pair can have."""
+
+_OF_THE_PAIR = ("images", "source", "source_ref", "licence")
+_COLUMNS = [
+    *("pair", "task", "direction", "kind", "instruction", "inputs", "output", "text", "shard"),
+    *("context_pair", "context_dataset", "context_method", "context_score"),
+    *_OF_THE_PAIR,
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Expected:
+    """What a member of the shard must be, after the manifest. No row says where a pair's JSON lies."""
+
+    bytes: int
+    sha256: str
+    offset: int | None = None
+
+
+def check_unit(
+    dataset: Dataset, plan: Plan, unit: int, refs: Sequence[str], examples_of: ExamplesOf
+) -> Iterator[Problem]:
+    """Check a committed unit. `refs` are its planned items; `examples_of` tells of what in-context examples name."""
+    name = plan.name(unit)
+    # A unit without its manifest is not committed, so the next run writes all its files anew.
+    way_out = f"remove manifest/{name}.parquet and run the same command again to write the unit anew"
+    try:
+        commit = dataset.commit(name)
+    except ValueError as error:
+        yield f"manifest/{name}.parquet", str(error)
+        return
+    for file, message in _problems(dataset, plan, unit, commit, refs, examples_of):
+        yield file, f"{message}; {way_out}"
+
+
+def row_groups(data: bytes, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
+    """Columns of a Parquet file, a row group at a time. Raises DatasetError if it is damaged or of another schema."""
+    try:
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        if not file.schema_arrow.equals(schema):
+            raise DatasetError("its columns are not ours: it was edited, or written by something else")
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group).select(columns)  # read whole: each page has a checksum
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"it is damaged: {error}") from error
+
+
+def _problems(
+    dataset: Dataset, plan: Plan, unit: int, commit: Commit, refs: Sequence[str], examples_of: ExamplesOf
+) -> Iterator[Problem]:
+    name = plan.name(unit)
+    manifest, rejects = f"manifest/{name}.parquet", f"rejects/{name}.parquet"
+    try:
+        rows = _rows(dataset.store.read(manifest), MANIFEST, _COLUMNS)
+    except ValueError as error:
+        yield manifest, str(error)
+        return
+    if commit.unit != unit:
+        yield manifest, f"is the manifest of unit {commit.unit} under another name"
+        return
+    if commit.fingerprint != plan.fingerprint:
+        yield manifest, f"is of another plan: fingerprint {commit.fingerprint}, plan.parquet has {plan.fingerprint}"
+    pairs: dict[str, list[Row]] = {}
+    for row in rows:
+        pairs.setdefault(row["pair"], []).append(row)
+    kinds = dict(Counter(f"{row['direction']} {row['kind']}" for row in rows))
+    if (commit.pairs, commit.examples) != (len(pairs), kinds):
+        yield manifest, f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
+    if commit.without_context != (without := sum(bool(row["inputs"]) and row["context_pair"] is None for row in rows)):
+        yield manifest, f"records {commit.without_context} examples without an in-context one; its rows have {without}"
+    for row in rows:
+        for message in _row_problems(row, pairs[row["pair"]][0], plan, name):
+            yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
+        for message in _context_problems(row, plan, examples_of):
+            yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
+    yield from _shard_problems(dataset, name, commit, pairs)
+    try:
+        data = dataset.store.read(rejects)
+        if hashlib.sha256(data).hexdigest() != commit.rejects_sha256:
+            yield rejects, "its sha256 is not what the manifest records: it was edited or damaged"
+        rejected = _rows(data, REJECTS, ["source_ref", "reason"])
+    except FileNotFoundError:
+        yield rejects, "is missing"
+        return
+    except ValueError as error:
+        yield rejects, str(error)
+        return
+    reasons = dict(Counter(row["reason"] for row in rejected))
+    if commit.rejects != reasons:
+        yield manifest, f"records the rejects {commit.rejects}, {rejects} has {reasons}"
+    found = Counter(row["source_ref"] for row in (*(rows[0] for rows in pairs.values()), *rejected))
+    planned = Counter(refs)
+    for ref in planned - found:
+        yield manifest, f"item {ref!r} of the plan is lost: it is neither among its pairs nor in {rejects}"
+    for ref in found - planned:
+        yield (
+            manifest,
+            f"item {ref!r} is in its pairs and {rejects} {found[ref]} times, {planned[ref]} times in the plan",
+        )
+
+
+def _rows(data: bytes, schema: pa.Schema, columns: list[str]) -> list[Row]:
+    return [row for group in row_groups(data, schema, columns) for row in group.to_pylist()]
+
+
+def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
+    """A row by itself. `first` is the first row of its pair."""
+    if (row["task"], row["shard"]) != (plan.task, f"{name}.tar"):
+        yield f"is of task {row['task']!r} and shard {row['shard']!r}"
+    if (row["direction"], row["kind"]) not in EXAMPLES:
+        yield "there is no such direction and kind"
+    if any(row[column] != first[column] for column in _OF_THE_PAIR):
+        yield f"{', '.join(_OF_THE_PAIR)} are not those of the pair's first row"
+    roles = {image["role"] for image in row["images"]}
+    if missing := {*row["inputs"], row["output"]} - roles - {None}:
+        yield f"the pair has no image {', '.join(sorted(missing))}"
+    for image in row["images"]:
+        key, role, *ending = image["member"].split(".")
+        if (key, role, len(ending)) != (row["pair"], image["role"], 1) or "/" in image["member"]:
+            yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
+
+
+def _context_problems(row: Row, plan: Plan, examples_of: ExamplesOf) -> Iterator[str]:
+    """What a row says of its in-context example."""
+    context, database = row["context_pair"], row["context_dataset"]
+    if context is None:
+        if any(row[column] is not None for column in ("context_dataset", "context_method", "context_score")):
+            yield "it has no in-context example, but a dataset, method or score of one"
+        return
+    if row["context_method"] is None:
+        yield "it does not say how its in-context example was chosen"
+    examples = examples_of(database or plan.task)
+    if context == row["pair"]:
+        yield "the pair is its own in-context example"
+    elif examples is None:  # of a dataset that is not here
+        return
+    elif context not in examples:
+        yield f"its in-context example, pair {context}, is not in the dataset{f' {database}' if database else ''}"
+    elif not examples[context] & EXAMPLES.get((row["direction"], row["kind"]), 0):
+        yield f"its in-context example, pair {context}, has no {row['direction']} {row['kind']} example"
+
+
+def _shard_problems(dataset: Dataset, name: str, commit: Commit, pairs: Mapping[str, list[Row]]) -> Iterator[Problem]:
+    """The shard's members against the manifest's rows. If the shard is as it was committed, the rows are to blame."""
+    shard = f"shards/{name}.tar"
+    expected = _expected_members(pairs)
+    problems: list[str] = []
+    seen: dict[str, None] = {}
+    try:
+        file = dataset.store.open(shard)
+    except FileNotFoundError:
+        yield shard, "is missing"
+        return
+    with file:
+        walk = Walk(file)
+        try:
+            for member in walk.members():
+                wanted = expected.get(member.name)
+                if member.name in seen:
+                    problems.append(f"member {member.name} is there twice")
+                elif wanted is None:
+                    problems.append(f"member {member.name} is named by no row of the manifest")
+                elif (member.bytes, member.sha256) != (wanted.bytes, wanted.sha256):
+                    problems.append(
+                        f"member {member.name} is not what the manifest's rows say: one of them was changed"
+                    )
+                elif wanted.offset not in (None, member.offset):
+                    problems.append(f"member {member.name} is at byte {member.offset}, its row says {wanted.offset}")
+                seen[member.name] = None
+            problems += [f"member {gone} is missing" for gone in expected if gone not in seen]
+        except Damaged as damage:
+            at_header = damage.offset + tarfile.BLOCKSIZE
+            owner = next((member for member, wanted in expected.items() if wanted.offset == at_header), None)
+            last = next(reversed(seen), None)
+            where = (
+                f"before the data of member {owner}" if owner else f"after member {last}" if last else "at its start"
+            )
+            problems.append(f"{damage}, at byte {damage.offset:,} of {commit.shard_bytes:,}, {where}")
+    intact = (walk.bytes, walk.sha256, len(seen)) == (commit.shard_bytes, commit.shard_sha256, commit.members)
+    if not intact and not problems:
+        problems.append("its size, sha256 or number of members is not what the manifest records")
+    for problem in problems:
+        yield f"manifest/{name}.parquet" if intact else shard, problem
+
+
+def _expected_members(pairs: Mapping[str, list[Row]]) -> dict[str, _Expected]:
+    expected = {}
+    for pair, rows in pairs.items():
+        first = rows[0]
+        for image in first["images"]:
+            expected[image["member"]] = _Expected(bytes=image["bytes"], sha256=image["sha256"], offset=image["offset"])
+        sample = sample_json(first["task"], first["source"], first["source_ref"], first["licence"], rows)
+        expected[f"{pair}.json"] = _Expected(bytes=len(sample), sha256=hashlib.sha256(sample).hexdigest())
+    return expected

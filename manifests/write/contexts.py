@@ -1,0 +1,103 @@
+"""Replaces the in-context examples that a committed dataset's manifest parts name, when they are chosen from all of it.
+
+A part is rewritten whole or not at all; shards and rejects stay as they are, and so do order, row groups and all other
+columns. Writing the same contexts again writes nothing. A finished dataset is reopened first: its dataset.json, which
+vouches for the parts' hashes, is kept as reopened.json until all parts are rewritten and it is written anew. A crash in
+between leaves an unfinished dataset, which the same command finishes.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.dataset import Commit, Dataset, DatasetError, Plan, write_table
+from manifests.schema import MANIFEST
+from manifests.write.finish import finish, shard_entry
+
+_REOPENED = "reopened.json"
+_COLUMNS = ("context_pair", "context_dataset", "context_method", "context_score")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contexts:
+    """The in-context examples of a part, in its rows' order; null where there is none."""
+
+    pairs: pa.Array
+    scores: pa.Array
+    method: str
+    dataset: str | None = None
+    """The task of the dataset that the pairs are of, where it is another one."""
+
+
+def read_columns(dataset: Dataset, name: str, columns: list[str]) -> pa.Table:
+    """Some columns of a unit's manifest."""
+    with dataset.store.open(f"manifest/{name}.parquet") as file:
+        return pq.ParquetFile(file).read(columns)
+
+
+def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
+    """Make these the contexts of a unit's rows; return what its manifest then records.
+
+    Raises DatasetError if the dataset is finished and was edited or damaged since.
+    """
+    file = f"manifest/{name}.parquet"
+    old = dataset.commit(name)
+    with pq.ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True) as parquet:
+        table = parquet.read()
+        sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+    has = contexts.pairs.is_valid()
+    new = table
+    for column, values in zip(_COLUMNS, _values(contexts, has), strict=True):
+        new = new.set_column(new.schema.get_field_index(column), MANIFEST.field(column), values)
+    needed = pc.greater(pc.list_value_length(table["inputs"]), 0)
+    without = pc.sum(pc.and_(needed, pc.invert(has))).as_py() or 0
+    commit = replace(old, without_context=without)
+    if new.equals(table) and commit == old:
+        return commit
+    if dataset.store.exists("dataset.json"):
+        _reopen(dataset)
+    *groups, _ = itertools.accumulate(sizes) if sizes else (0,)
+    # Parquet calls a list's values "element", Arrow "item"; MANIFEST's names make the writer's bytes.
+    new = pa.Table.from_arrays(new.columns, schema=MANIFEST)
+    write_table(dataset.store, file, new, vars(commit), groups)
+    return commit
+
+
+def finish_rewriting(dataset: Dataset, plan: Plan) -> None:
+    """Remove what killed runs left, and finish a reopened dataset again."""
+    for folder in ("manifest", "embeddings"):
+        dataset.store.remove_temporary(folder)
+    if dataset.store.exists(_REOPENED):
+        if not dataset.store.exists("dataset.json"):
+            description = json.loads(dataset.store.read(_REOPENED))
+            finish(dataset, plan, versions=description["versions"], licences=description["licences"])
+        dataset.store.remove(_REOPENED)
+
+
+def _reopen(dataset: Dataset) -> None:
+    """Set dataset.json aside. What was edited or damaged since it was written must not get a new hash that hides it."""
+    description = dataset.description()
+    known = {entry["name"]: entry for entry in description["shards"]}
+    for name, commit in dataset.commits():
+        if known.get(name) != shard_entry(name, commit, dataset.store.read(f"manifest/{name}.parquet")):
+            raise DatasetError(
+                f"{dataset.url}/manifest/{name}.parquet was changed since the dataset was finished: remove it and "
+                "run the command that made it again"
+            )
+    dataset.store.write_bytes(_REOPENED, dataset.store.read("dataset.json"))
+    dataset.store.remove("dataset.json")
+
+
+def _values(contexts: Contexts, has: pa.BooleanArray) -> Iterator[pa.Array]:
+    yield contexts.pairs.cast(pa.string())
+    for name in (contexts.dataset, contexts.method):
+        yield pc.if_else(has, pa.scalar(name, pa.string()), pa.scalar(None, pa.string()))
+    yield pc.if_else(has, contexts.scores.cast(pa.float64()), pa.scalar(None, pa.float64()))

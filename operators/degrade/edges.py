@@ -1,0 +1,88 @@
+"""Edge maps as the input from which an image is generated: HED, MLSD (both models of controlnet_aux) and Canny."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import ClassVar, Literal, Self
+
+import cv2
+import numpy as np
+
+from manifests.images.pixels import Pixels
+from manifests.schema import Pair, Reject
+from operators.degrade.synthesis import clean_pixels, with_input
+from operators.models import checkpoints
+from operators.models.device import loaded_once, prepared_device
+
+WEIGHTS = {"hed": "ControlNetHED.pth", "mlsd": "mlsd_large_512_fp32.pth"}
+"""Detector -> its file in its folder below MODELS (operators/models/checkpoints.py)."""
+
+_CANNY = (100, 200)  # controlnet_aux's default thresholds
+_MIN_SIDE_PX = 64  # detectors round sides to multiples of it: a shorter one would become 0
+_MAX_SIDE_PX = 1_024  # of the shorter side: HED takes gigabytes beyond; a larger photo's edges are found at this size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges.
+
+    HED and MLSD need weights: `bound` ties the operator to the folder that holds them; what identifies them, not their
+    place, goes into the fingerprint.
+    """
+
+    name: ClassVar[str] = "edges"
+    version: ClassVar[int] = 2
+    gpus: ClassVar[float] = 0.25
+    """Share of a GPU, where the cluster has some: four workers keep one busy, decoding and encoding beside it."""
+    gpu_s: ClassVar[float] = 0.03
+    detector: Literal["hed", "mlsd", "canny"]
+    model: str = ""
+    model_revision: str = ""
+    folder: str = field(default="", metadata={"location": True})
+
+    def bound(self, models: str | None) -> Self:
+        """The operator with its weights. Raises ValueError saying which are missing and where to get them."""
+        if self.detector == "canny":
+            return self
+        folder = checkpoints.folder(models, self.detector)
+        if find_spec("controlnet_aux") is None:
+            raise ValueError(f"{self.detector} needs controlnet-aux: pip install 'xprompt-data-engine[models]'")
+        model, revision = checkpoints.identity(folder, self.detector)
+        return replace(self, folder=folder, model=model, model_revision=revision)
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        pixels = clean_pixels(pair)
+        if self.detector == "canny":
+            edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), *_CANNY)
+        else:
+            found = _detector(self.detector, self.folder)(pixels)[..., 0]
+            # Detectors work at multiples of 64 px.
+            edges = cv2.resize(found, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
+        if not edges.any():
+            raise Reject("no_edges", f"{self.detector} finds nothing in it")
+        params = {"detector": self.detector}
+        made = with_input(pair, np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2), self, seed, params)
+        step = made.steps[-1]
+        if self.detector != "canny":
+            step = replace(step, model=self.model, model_revision=self.model_revision)
+        return replace(made, steps=(*made.steps[:-1], step))
+
+
+@loaded_once(2)
+def _detector(name: str, folder: str) -> Callable[[Pixels], Pixels]:
+    """A detector, on the GPU if there is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional detectors that are not installed
+        from controlnet_aux import HEDdetector, MLSDdetector
+    kind = {"hed": HEDdetector, "mlsd": MLSDdetector}[name]
+    model = kind.from_pretrained(folder).to(prepared_device())
+
+    def detect(pixels: Pixels) -> Pixels:
+        side_px = min(max(min(pixels.shape[:2]), _MIN_SIDE_PX), _MAX_SIDE_PX)
+        found: Pixels = model(pixels, detect_resolution=side_px, image_resolution=side_px, output_type="np")
+        return found
+
+    return detect

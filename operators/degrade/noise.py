@@ -1,0 +1,43 @@
+"""Synthesised sensor noise: additive white Gaussian noise, the degradation of DFWB training (paper Tab. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from manifests.schema import Pair
+from operators.degrade.synthesis import clean_pixels, with_input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Gives a pair that has only a target its noisy input.
+
+    The default range of sigma is that of blind colour denoising on DFWB, in levels of 255:
+    https://github.com/swz30/Restormer, GaussianColorDenoising_Restormer.yml, sigma_range.
+    """
+
+    name: ClassVar[str] = "noise"
+    version: ClassVar[int] = 1
+    sigma: tuple[float, float] = (0.0, 50.0)
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        random = np.random.default_rng(seed)
+        sigma = round(float(random.uniform(*self.sigma)), 2)
+        clean = clean_pixels(pair)
+        # OpenCV's generator is four times faster than NumPy's for this; its state is the thread's own.
+        cv2.setRNGSeed(int(random.integers(2**31)))
+        noise = np.empty(clean.shape, np.int16)
+        cv2.randn(noise, (0,) * 3, (sigma,) * 3)
+        noisy = cv2.add(clean, noise, dtype=cv2.CV_8U)
+        return with_input(pair, np.asarray(noisy, np.uint8), self, seed, {"sigma": sigma})
+
+    @staticmethod
+    def in_words(params: Mapping[str, Any]) -> str:
+        sigma = params["sigma"]
+        strength = "barely visible" if sigma < 10 else "moderate" if sigma < 30 else "strong"
+        return f"{strength} Gaussian noise with a standard deviation of about {round(sigma)} of 255 levels"

@@ -1,0 +1,93 @@
+"""Finds a role's checkpoint (operators/models/table.py) in MODELS, and says what it is.
+
+MODELS picks where a role's folder is: "hub" (the table's own checkpoints, downloaded at the pinned revision), a
+directory that holds one folder per role, or "tiny" (`make tiny-models`: small random ones of the same classes). The
+operators' code is the same for all three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from manifests.schema import canonical_json
+from operators.models.table import CHECKPOINTS, Checkpoint
+
+TINY = Path(__file__).parents[2] / "models" / "tiny"
+"""What MODELS=tiny stands for."""
+
+
+def folder(models: str | None, role: str) -> str:
+    """The folder of a role's checkpoint, a full path. With MODELS=hub it is downloaded first, if it is not there yet.
+
+    On a cluster HF_HOME must then be on a disk that all nodes see. Raises ValueError, one line: what is missing, its
+    licence, how to get it, which tasks wait for it.
+    """
+    checkpoint = CHECKPOINTS[role]
+    if models == "hub":
+        return _downloaded(checkpoint)
+    if not has(models, role):
+        raise ValueError(_missing(checkpoint, f"not in MODELS={models or ''}"))
+    return str(_place(models, role).resolve())
+
+
+def has(models: str | None, role: str) -> bool:
+    """Whether MODELS is a directory with a checkpoint for that role, or the hub."""
+    if models == "hub":
+        return bool(CHECKPOINTS[role].hub_id)
+    return bool(models) and any(_files(_place(models, role)))
+
+
+@lru_cache(maxsize=64)
+def identity(folder: str, role: str) -> tuple[str, str]:
+    """Name and revision of the checkpoint in a folder, for `Step.model` and `Step.model_revision`.
+
+    Of a snapshot from the hub: its hub id and its commit. Of any other folder: the role, and 12 hex digits of a sha256
+    over the names and contents of its files. To hash a large one takes a while: do it once, where the operator is
+    bound, and keep it in the operator.
+    """
+    path, hub_id = Path(folder), CHECKPOINTS[role].hub_id
+    if hub_id and path.parts[-3:-1] == (f"models--{hub_id.replace('/', '--')}", "snapshots"):
+        return hub_id, path.name
+    hashes = []
+    for file in sorted(_files(path)):
+        with open(file, "rb") as opened:
+            hashes.append([file.relative_to(path).as_posix(), hashlib.file_digest(opened, "sha256").hexdigest()])
+    return role, hashlib.sha256(canonical_json(hashes).encode()).hexdigest()[:12]
+
+
+def _place(models: str | None, role: str) -> Path:
+    return (TINY if models == "tiny" else Path(models or "")) / role
+
+
+def _downloaded(checkpoint: Checkpoint) -> str:
+    if not checkpoint.hub_id:
+        raise ValueError(_missing(checkpoint, "not on the hub"))
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ValueError("MODELS=hub needs the extra: pip install 'xprompt-data-engine[models]'") from None
+    try:
+        patterns = list(checkpoint.files) or None
+        return snapshot_download(checkpoint.hub_id, revision=checkpoint.revision, allow_patterns=patterns)
+    except GatedRepoError:
+        raise ValueError(_missing(checkpoint, "gated, and HF_TOKEN has no access to it")) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(_missing(checkpoint, f"not to be had from the hub ({type(error).__name__})")) from None
+
+
+def _missing(checkpoint: Checkpoint, why: str) -> str:
+    tasks = f"; it is needed by {', '.join(checkpoint.tasks)}" if checkpoint.tasks else ""
+    what = f"{checkpoint.role} ({checkpoint.hub_id}, licence: {checkpoint.licence})".replace("(, ", "(")
+    return f"{what} is {why}: {checkpoint.obtain}, or try random weights: make tiny-models, MODELS=tiny{tasks}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a checkpoint: not hidden ones, which are downloaders' notes, nor its card."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and path.suffix != ".md":
+            yield path

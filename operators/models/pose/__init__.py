@@ -1,0 +1,1 @@
+"""Pose estimators behind one interface, and the keypoints that they find."""

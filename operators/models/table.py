@@ -1,0 +1,329 @@
+"""The model table: which checkpoint plays which role, where it comes from, and under which licence.
+
+Revisions are commits that others report to have downloaded, in public code. One of "main" is one for which we found
+none; what was in fact downloaded is recorded all the same (operators/models/checkpoints.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_FLUX = "FLUX.1 [dev] non-commercial"
+_RAIL = "CreativeML OpenRAIL-M"
+_FLUX_FILES = (
+    "model_index.json",
+    "scheduler/*",
+    "text_encoder/*",
+    "text_encoder_2/*",
+    "tokenizer/*",
+    "tokenizer_2/*",
+    "transformer/*",
+    "vae/*",
+)
+_SAFETENSORS_FILES = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
+"""Of a repository that holds each weight several times."""
+_BIN_FILES = ("*.json", "tokenizer/*", "*/pytorch_model.bin", "*/diffusion_pytorch_model.bin")
+"""Of one whose safetensors are all in half precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One line of the table."""
+
+    role: str
+    """Also the name of its folder below MODELS."""
+    hub_id: str
+    """On huggingface.co; "" for what is not there."""
+    revision: str
+    licence: str
+    gated: bool = False
+    """Whether the hub gives it only to who has accepted its licence."""
+    classes: tuple[str, ...]
+    """What loads it."""
+    gpu_gib: float
+    """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
+    obtain: str
+    tasks: tuple[str, ...]
+    """The tasks that cannot be made without it."""
+    files: tuple[str, ...] = ()
+    """Patterns of what is downloaded; () for all."""
+
+
+def _hub(
+    role: str,
+    hub_id: str,
+    licence: str,
+    classes: tuple[str, ...],
+    gpu_gib: float,
+    *tasks: str,
+    revision: str = "main",
+    gated: bool = False,
+    files: tuple[str, ...] = (),
+) -> Checkpoint:
+    accept = f"accept the licence at https://huggingface.co/{hub_id}, then " if gated else ""
+    command = f"hf download {hub_id} --revision {revision} --local-dir MODELS/{role}"
+    return Checkpoint(
+        role=role,
+        hub_id=hub_id,
+        revision=revision,
+        licence=licence,
+        gated=gated,
+        classes=classes,
+        gpu_gib=gpu_gib,
+        obtain=f"{accept}MODELS=hub, or {command}",
+        tasks=tasks,
+        files=files,
+    )
+
+
+CHECKPOINTS: Mapping[str, Checkpoint] = {
+    checkpoint.role: checkpoint
+    for checkpoint in (
+        _hub(
+            "flux",
+            "black-forest-labs/FLUX.1-dev",
+            _FLUX,
+            ("FluxPipeline",),
+            31.4,
+            "style",
+            "composition",
+            "pose",
+            gated=True,
+            files=_FLUX_FILES,
+            revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        ),
+        _hub(
+            "flux-ip-adapter", "XLabs-AI/flux-ip-adapter", _FLUX, ("FluxPipeline.load_ip_adapter",), 1.4, "composition"
+        ),
+        _hub(
+            "flux-ip-adapter-image-encoder",
+            "openai/clip-vit-large-patch14",
+            "none stated; code MIT",
+            ("CLIPVisionModelWithProjection", "CLIPImageProcessor"),
+            0.6,
+            "composition",
+            files=("*.json", "model.safetensors"),
+            revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+        ),
+        _hub(
+            "flux-fill",
+            "black-forest-labs/FLUX.1-Fill-dev",
+            _FLUX,
+            ("FluxFillPipeline",),
+            31.4,
+            "mimicbrush",
+            "editing",
+            gated=True,
+            files=_FLUX_FILES,
+            revision="358293da0354175698b67ec8299acf928313a78a",
+        ),
+        _hub(
+            "flux-kontext",
+            "black-forest-labs/FLUX.1-Kontext-dev",
+            _FLUX,
+            ("FluxKontextPipeline",),
+            31.4,
+            "editing",
+            gated=True,
+            files=_FLUX_FILES,
+            revision="af58063aa431f4d2bbc11ae46f57451d4416a170",
+        ),
+        _hub(
+            "flux-controlnet-pose",
+            "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro",
+            _FLUX,
+            ("FluxControlNetModel", "FluxControlNetPipeline"),
+            6.2,
+            "pose",
+        ),
+        _hub(
+            "sd15",
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            _RAIL,
+            ("StableDiffusionPipeline",),
+            2.0,
+            "composition",
+            "pose",
+            files=_SAFETENSORS_FILES,
+            revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        ),
+        _hub(
+            "sd15-ip-adapter",
+            "h94/IP-Adapter",
+            "Apache-2.0",
+            ("StableDiffusionPipeline.load_ip_adapter", "CLIPVisionModelWithProjection"),
+            1.3,
+            "composition",
+            files=(
+                "models/ip-adapter_sd15.safetensors",
+                "models/image_encoder/*.json",
+                "models/image_encoder/model.safetensors",
+            ),
+            revision="018e402774aeeddd60609b4ecdb7e298259dc729",
+        ),
+        _hub(
+            "sd15-controlnet-openpose",
+            "lllyasviel/control_v11p_sd15_openpose",
+            "OpenRAIL",
+            ("ControlNetModel", "StableDiffusionControlNetPipeline"),
+            0.7,
+            "pose",
+            files=("config.json", "diffusion_pytorch_model.safetensors"),
+            revision="9ae9f970358db89e211b87c915f9535c6686d5ba",
+        ),
+        _hub(
+            "sd15-inpaint",
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            _RAIL,
+            ("StableDiffusionInpaintPipeline",),
+            2.0,
+            "tryon",
+            "mimicbrush",
+            files=_BIN_FILES,
+            revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+        ),
+        Checkpoint(
+            role="sd15-tryon",
+            hub_id="",
+            revision="main",
+            licence="that of who trained it",
+            classes=("UNet2DConditionModel",),
+            gpu_gib=1.7,
+            obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
+            "diffusers in MODELS/sd15-tryon (only pairs whose target is missing need it)",
+            tasks=("tryon",),
+        ),
+        _hub(
+            "stable-cascade-prior",
+            "stabilityai/stable-cascade-prior",
+            "Stability AI non-commercial research",
+            ("StableCascadePriorPipeline",),
+            8.1,
+            "style",
+            files=_SAFETENSORS_FILES,
+        ),
+        _hub(
+            "stable-cascade",
+            "stabilityai/stable-cascade",
+            "Stability AI non-commercial research",
+            ("StableCascadeDecoderPipeline", "operators.models.cascade"),
+            4.5,
+            "style",
+            files=(*_SAFETENSORS_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
+            revision="a89f66d459ae653e3b4d4f992a7c3789d0dc4d16",
+        ),
+        _hub(
+            "csd",
+            "yuxi-liu-wired/CSD",
+            "MIT",
+            ("CLIP ViT-L/14 with a style head",),
+            1.2,
+            "style",
+            files=("config.json", "model.safetensors"),
+        ),
+        _hub(
+            "clip",
+            "timm/vit_base_patch32_clip_224.openai",
+            "none stated; code MIT",
+            ("open_clip local-dir",),
+            0.6,
+            "style",
+            "composition",
+            "editing",
+            files=("open_clip_config.json", "open_clip_model.safetensors"),
+            revision="a6f597a30f7b82c51704746581f9a4e41421e878",
+        ),
+        _hub(
+            "dino",
+            "facebook/dino-vits16",
+            "Apache-2.0",
+            ("ViTModel", "ViTImageProcessor"),
+            0.1,
+            "style",
+            "composition",
+            "editing",
+            revision="abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd",
+        ),
+        Checkpoint(
+            role="lpips",
+            hub_id="",
+            revision="v0.1",
+            licence="BSD-2-Clause",
+            classes=("LPIPS",),
+            gpu_gib=0.1,
+            obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
+            tasks=(),
+        ),
+        Checkpoint(
+            role="aesthetic",
+            hub_id="",
+            revision="main",
+            licence="Apache-2.0",
+            classes=("LAION's aesthetic head",),
+            gpu_gib=0.1,
+            obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
+            "in MODELS/aesthetic, beside timm/vit_large_patch14_clip_224.openai in MODELS/aesthetic/ViT-L-14",
+            tasks=(),
+        ),
+        Checkpoint(
+            role="blazepose",
+            hub_id="",
+            revision="0.10.21",
+            licence="Apache-2.0",
+            classes=("ai_edge_litert",),
+            gpu_gib=0.0,
+            obtain="make blazepose BLAZEPOSE=MODELS/blazepose (for MODELS=hub: make blazepose)",
+            tasks=("pose",),
+        ),
+        _hub(
+            "openpose",
+            "lllyasviel/Annotators",
+            "other",
+            ("OpenposeDetector",),
+            0.5,
+            "pose",
+            files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
+        ),
+        _hub(
+            "dwpose",
+            "yzd-v/DWPose",
+            "Apache-2.0",
+            ("onnxruntime", "operators.models.pose.dwpose"),
+            0.3,
+            "pose",
+            files=("yolox_l.onnx", "dw-ll_ucoco_384.onnx"),
+            revision="1a7144101628d69ee7a3768d1ee3a094070dc388",
+        ),
+        _hub(
+            "qwen2-vl",
+            "Qwen/Qwen2-VL-7B-Instruct",
+            "Apache-2.0",
+            ("Qwen2VLForConditionalGeneration", "Qwen2VLProcessor"),
+            15.5,
+            revision="a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc",
+        ),
+        _hub(
+            "hed",
+            "lllyasviel/Annotators",
+            "other",
+            ("HEDdetector",),
+            0.1,
+            "hed2img",
+            files=("ControlNetHED.pth",),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
+        ),
+        _hub(
+            "mlsd",
+            "lllyasviel/Annotators",
+            "other",
+            ("MLSDdetector",),
+            0.1,
+            "mlsd2img",
+            files=("mlsd_large_512_fp32.pth",),
+            revision="982e7edaec38759d914a963c48c4726685de7d96",
+        ),
+    )
+}
+"""Role -> checkpoint."""

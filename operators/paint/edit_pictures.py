@@ -1,0 +1,67 @@
+"""Edits of a photo: by FLUX.1 Kontext from an instruction, by FLUX.1 Fill inside of a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from manifests.images.pixels import Pixels
+from manifests.schema import Reject
+from operators.models.diffusion import Order, Sampling, like, pictures, pipeline, resized
+from operators.vlm.showing import Box
+
+
+def by_kontext(
+    folder: str, photo: Pixels, instruction: str, sampling: Sampling, seeds: Sequence[int], at_once: int
+) -> list[Pixels | Reject]:
+    """The photo after an instruction, once a seed, H x W x 3 as the photo.
+
+    Made at about the photo's aspect and the area that the VAE was trained at, then resized. Rejects: out_of_memory.
+    """
+    pipe = pipeline("FluxKontextPipeline", folder)
+    size = like(pipe, photo.shape[1], photo.shape[0])
+    images = {"image": resized(photo, size)}
+    made = pictures(
+        pipe,
+        [Order(prompt=instruction, seed=seed, size_px=size, images=images) for seed in seeds],
+        at_once,
+        sampling,
+        max_area=size[0] * size[1],
+        _auto_resize=False,
+    )
+    return [edited if isinstance(edited, Reject) else resized(edited, photo.shape[:2]) for edited in made]
+
+
+def by_fill(
+    folder: str, photo: Pixels, caption: str, box: Box, sampling: Sampling, seeds: Sequence[int], at_once: int
+) -> list[Pixels | Reject]:
+    """The photo with a box of it painted anew, so that the caption describes the whole: as `by_kontext` otherwise.
+
+    Outside of the box the photo's pixels stay.
+    """
+    pipe = pipeline("FluxFillPipeline", folder)
+    size = like(pipe, photo.shape[1], photo.shape[0])
+    images = {"image": resized(photo, size), "mask_image": _mask(box, size)}
+    made = pictures(
+        pipe,
+        [Order(prompt=caption, seed=seed, size_px=size, images=images) for seed in seeds],
+        at_once,
+        sampling,
+    )
+    inside = _mask(box, photo.shape[:2]) > 0
+    return [
+        filled if isinstance(filled, Reject) else np.where(inside, resized(filled, photo.shape[:2]), photo)
+        for filled in made
+    ]
+
+
+def _mask(box: Box, size: tuple[int, ...]) -> Pixels:
+    """A picture of a size (height, width), white in all pixels that the box touches and black elsewhere."""
+    left, top, right, bottom = box
+    height_px, width_px = size
+    mask = np.zeros((height_px, width_px, 3), np.uint8)
+    rows = slice(top * height_px // 1_000, -(-bottom * height_px // 1_000))
+    columns = slice(left * width_px // 1_000, -(-right * width_px // 1_000))
+    mask[rows, columns] = 255
+    return mask

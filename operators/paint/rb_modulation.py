@@ -1,0 +1,97 @@
+"""RB-Modulation: the input image's content in another image's style, without training (arXiv 2405.17401).
+
+Written from the paper on diffusers' Stable Cascade: operators/models/rb/control.py has the optimal control of the
+latents, operators/models/rb/attention.py the attention, operators/models/cascade.py and operators/models/csd.py the
+models. One picture goes through the models at a time: each step of control holds its gradient through previewer and
+descriptor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar, Self
+
+from manifests.images.pixels import decode_rgb, encode_lossless
+from manifests.schema import Pair, Reject, Step
+from operators.batching import in_batches
+from operators.models.checkpoints import folder, identity
+from operators.models.device import prepared_device
+from operators.models.diffusion import resized
+from operators.models.rb.parameters import Sampling, Weights
+
+_GRID_PX = 128
+"""Sides of pictures: stage C's latents are 3/128 of them (42.67 px each)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RbModulation:
+    """Makes the target: what the text `prompt` says, in the style of the image `style`, with the content of the input.
+
+    Without an input it is the style alone that is transferred. The target has the input's size, or the style image's:
+    Stable Cascade makes the next multiples of 128 px, which are resized. Rejects: out_of_memory.
+    """
+
+    name: ClassVar[str] = "rb_modulation"
+    version: ClassVar[int] = 2
+    gpus: ClassVar[float] = 1.0
+    gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
+    sampling: Sampling = field(default_factory=Sampling)
+    weights: Weights = field(default_factory=Weights)
+    models: tuple[tuple[str, str], ...] = ()
+    """Name and revision of the prior, the decoder and the style descriptor."""
+    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+
+    def bound(self, models: str | None) -> Self:
+        roles = ("stable-cascade-prior", "stable-cascade", "csd")
+        folders = tuple(folder(models, role) for role in roles)
+        return replace(self, folders=folders, models=tuple(map(identity, folders, roles)))
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        from operators.models.cascade import load_cascade
+        from operators.models.csd import load_csd
+        from operators.models.rb.stylise import stylise
+
+        style, base, prompt = pair.image("style"), pair.image("input"), pair.texts["prompt"]
+        assert style, "there is a style to transfer"
+        like = base or style
+        device = prepared_device()
+        prior, decoder, csd = self.folders
+        (made,) = in_batches(
+            lambda _: [
+                stylise(
+                    load_cascade(prior, decoder, device),
+                    load_csd(csd, device),
+                    prompt,
+                    decode_rgb(style.data),
+                    decode_rgb(base.data) if base else None,
+                    seed,
+                    sampling=self.sampling,
+                    weights=self.weights,
+                    size_px=(_next(like.height_px), _next(like.width_px)),
+                )
+            ],
+            [pair],
+            1,
+        )
+        if isinstance(made, Reject):
+            raise made
+        target = resized(made, (like.height_px, like.width_px))
+        params = {**asdict(self.sampling), "weights": asdict(self.weights)}
+        steps = [
+            Step(
+                operator=self.name,
+                version=self.version,
+                params=params if part == "prior" else {"part": part},
+                seed=seed,
+                model=model,
+                model_revision=revision,
+                prompt=prompt if part != "csd" else None,
+            )
+            for part, (model, revision) in zip(("prior", "decoder", "csd"), self.models, strict=True)
+        ]
+        return replace(pair, images=(*pair.images, encode_lossless("target", target)), steps=(*pair.steps, *steps))
+
+
+def _next(side_px: int) -> int:
+    """The multiple of _GRID_PX that is not below."""
+    return -(-side_px // _GRID_PX) * _GRID_PX

@@ -1,0 +1,183 @@
+"""Reads edit datasets as the Hugging Face hub holds them: Parquet files with images inside (UltraEdit, MagicBrush)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import ClassVar, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.schema import Item, Pair, Reject, pair_key
+from operators.read.files import SourceFile, commonest_ending, list_files
+from operators.read.parquet import in_footers, open_parquet, read_row
+from operators.read.photos import upright
+
+_NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubParquet:
+    """A row is a pair: two image columns, struct<bytes, path>, whose bytes are stored as they are.
+
+    Columns are looked up by name in each file: splits of one dataset differ in the type of columns without values.
+    With `session` and `turn`, rows are the turns of editing sessions: each session's turns are listed together and in
+    order, and a turn's `parents` is the key of the turn before it, where that lies in the same file; at the border of
+    two files it is left empty, since finding it would mean to read another file.
+    """
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = True
+    contiguous: ClassVar[bool] = True
+    source: str
+    licence: str
+    root: str = ""
+    files: str
+    """Names of the files, as a shell pattern: "train-*.parquet"."""
+    nested: tuple[str, ...] = ("", "data")
+    """Where below a data root the files may be; the first that has some is read."""
+    input: str
+    target: str
+    """Columns of the two images."""
+    texts: tuple[tuple[str, str], ...]
+    """Name in a pair's texts, and column."""
+    scores: tuple[str, ...] = ()
+    session: str = ""
+    """Column that names the original image; "" if there is none: then equal input bytes make a group."""
+    turn: str = ""
+    """Column that counts a session's turns from 1."""
+
+    def listing(self) -> Sequence[SourceFile]:
+        return list_files(self.root)
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        for folder in self.nested:
+            if any(self._is_mine(file.path, folder) for file in listing):
+                return replace(self, root=f"{root.rstrip('/')}/{folder}".rstrip("/"))
+        return None
+
+    def _is_mine(self, path: str, folder: str = "") -> bool:
+        parent, name = posixpath.split(path)
+        return parent == folder and fnmatchcase(name, self.files)
+
+    def missing(self, listing: Sequence[SourceFile]) -> list[str]:
+        """The files that are not there though others say in their names ("-00003-of-00051") that they exist."""
+        numbers: dict[tuple[str, str], set[int]] = {}
+        for file in listing:
+            if self._is_mine(file.path) and (found := _NUMBERED.fullmatch(file.path)):
+                numbers.setdefault((found["split"], found["count"]), set()).add(int(found["number"]))
+        return [
+            f"{split}-{number:05d}-of-{count}"
+            for (split, count), there in sorted(numbers.items())
+            for number in range(int(count))
+            if number not in there
+        ]
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        files = [file for file in listing if self._is_mine(file.path)]
+        rows = in_footers(self._rows, self.root, [file.path for file in files])
+        items = (
+            (Item(ref=f"{file.path}#{index}", files=(file.path,), index=index, bytes=file.bytes), session, turn)
+            for file, in_file in zip(files, rows, strict=True)
+            for index, (session, turn) in enumerate(in_file)
+        )
+        if not self.session:
+            yield from (item for item, _, _ in items)
+            return
+        by_session: dict[str, list[tuple[int, Item]]] = {}
+        for item, session, turn in items:
+            by_session.setdefault(session, []).append((turn, item))
+        for turns in by_session.values():
+            turns.sort(key=lambda entry: entry[0])
+            yield from (item for _, item in turns)
+
+    def _rows(self, file: pq.ParquetFile) -> Sequence[tuple[str, int]]:
+        """Session and turn of each row of a file. Raises ValueError if it lacks a column."""
+        lacking = {self.input, self.target, self.session, self.turn} - {"", *file.schema_arrow.names}
+        if lacking:
+            raise ValueError(
+                f"DATA: {self.source} needs the columns {', '.join(sorted(lacking))}; there are "
+                f"{', '.join(file.schema_arrow.names)}: perhaps another revision of the dataset"
+            )
+        if not self.session:
+            return [("", 0)] * file.metadata.num_rows
+        return _sessions(file, self.session, self.turn)
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        # By the names that the files had before they went into the Parquet file; the hub's Image feature keeps them.
+        return {"input": self._ending(items[0], self.input), "target": self._ending(items[0], self.target)}
+
+    def _ending(self, item: Item, column: str) -> str:
+        paths = open_parquet(self.root, item.files[0]).read_row_group(0, columns=[f"{column}.path"])
+        return commonest_ending(value["path"] or "" for value in paths.column(column).to_pylist() if value)
+
+    def read(self, item: Item, task: str) -> Pair:
+        path = item.files[0]
+        before, after, row = self._row(path, item.index)
+        input_image, input_steps = upright("input", before)
+        target_image, target_steps = upright("target", after)
+        texts = {name: value for name, column in self.texts if isinstance(value := row.get(column), str) and value}
+        scores = {name: float(value) for name in self.scores if isinstance(value := row.get(name), int | float)}
+        return Pair(
+            key=pair_key(task, item.ref, before, after),
+            source=self.source,
+            source_ref=item.ref,
+            licence=self.licence,
+            images=(input_image, target_image),
+            group=str(row[self.session]) if self.session else hashlib.sha256(before).hexdigest()[:16],
+            texts=texts,
+            scores={name: value for name, value in scores.items() if math.isfinite(value)},
+            steps=input_steps + target_steps,
+            parents=self._parents(path, row, task) if self.turn else (),
+        )
+
+    def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
+        """Input and target bytes of a row, and its other values.
+
+        Raises Reject: no_input, no_target, missing, damaged.
+        """
+        others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
+        table, place = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)))
+        row = {name: table.column(name)[place].as_py() for name in table.column_names}
+        before, after = (_bytes(row.pop(side), role) for side, role in ((self.input, "input"), (self.target, "target")))
+        return before, after, row
+
+    def _parents(self, path: str, row: Mapping[str, object], task: str) -> tuple[str, ...]:
+        turn = row[self.turn]
+        before_it = (str(row[self.session]), turn - 1 if isinstance(turn, int) else -1)
+        index = _turns(self.root, path, self.session, self.turn).get(before_it)
+        if index is None:
+            return ()
+        try:
+            before, after, _ = self._row(path, index)
+        except Reject:  # then the turn before is no pair
+            return ()
+        return (pair_key(task, f"{path}#{index}", before, after),)
+
+
+def _bytes(value: object, role: str) -> bytes:
+    data = value.get("bytes") if isinstance(value, dict) else None
+    if isinstance(data, bytes) and data:
+        return data
+    outside = value.get("path") if isinstance(value, dict) else None
+    raise Reject(f"no_{role}", f"its {role} is {f'a path, {outside}, without bytes' if outside else 'null'}")
+
+
+def _sessions(file: pq.ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
+    table: pa.Table = file.read(columns=[session, turn])
+    values = zip(table.column(session).to_pylist(), table.column(turn).to_pylist(), strict=True)
+    return [(str(name), number if number is not None else 0) for name, number in values]
+
+
+@lru_cache(maxsize=4)
+def _turns(root: str, path: str, session: str, turn: str) -> dict[tuple[str, int], int]:
+    """The row of each turn of a file."""
+    rows = _sessions(open_parquet(root, path), session, turn)
+    return {key: index for index, key in enumerate(rows)}

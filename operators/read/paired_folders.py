@@ -1,0 +1,144 @@
+"""Reads datasets published as files that pair by their paths: Rain13K's `input/` and `target/`, and their like."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import ClassVar, Self
+
+from manifests.schema import Item, Pair, Reject, pair_key
+from operators.arrange.dense import Values, dense, read_step
+from operators.read.files import SourceFile, commonest_ending, list_files, read_file
+from operators.read.photos import upright
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedFolders:
+    """Two kinds of files, paired by path, the ending aside; stored byte for byte.
+
+    `input` and `target` are each a folder, below which the paths pair, or a pattern of paths without their ending:
+
+        "{group}/blur/{name}"      files pair that agree in all of {name} and {group}; {group} is one folder, or the
+                                   shortest part of one: the scene, from others of which in-context examples come
+        "Low/[low]{name}"          what is in brackets may be missing
+
+    An image with an EXIF orientation is turned upright losslessly. A file without its counterpart is an item too, so
+    that it is rejected with a reason. What fits neither pattern is not part of the layout.
+    """
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = True
+    contiguous: ClassVar[bool] = False
+    source: str
+    licence: str
+    root: str = ""
+    input: str = "input"
+    target: str = "target"
+    target_values: Values | None = None
+    """What a target's numbers mean that is not a picture (operators/arrange/dense.py)."""
+    nested: tuple[str, ...] = ("",)
+    """Where below a data root the two folders may be; the first that has both is read."""
+
+    def listing(self) -> Sequence[SourceFile]:
+        return list_files(self.root)
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        there = {side: [n for n in self.nested if _below(listing, n, side)] for side in (self.input, self.target)}
+        both = [folder for folder in self.nested if all(folder in folders for folders in there.values())]
+        if both:
+            return replace(self, root=f"{root.rstrip('/')}/{both[0]}".rstrip("/"))
+        for side, folders in there.items():
+            if folders:
+                other = self.target if side == self.input else self.input
+                raise ValueError(f"DATA: {root} has files in {_shown(side)} but none in {_shown(other)} beside it")
+        return None
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        inputs, targets = (_by_name(listing, side) for side in (self.input, self.target))
+        for name in sorted(inputs.keys() | targets.keys()):
+            yield from _match(inputs.get(name, []), targets.get(name, []))
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        return {
+            "input": commonest_ending(item.files[0] for item in items),
+            "target": commonest_ending(item.files[1] for item in items),
+        }
+
+    def read(self, item: Item, task: str) -> Pair:
+        for role, path in zip(("input", "target"), item.files, strict=True):
+            if not path:
+                raise Reject(f"no_{role}", f"{item.ref} has no counterpart that would be its {role}")
+        before, after = (read_file(self.root, path) for path in item.files)
+        input_image, input_steps = upright("input", before)
+        if self.target_values is None:
+            target_image, target_steps = upright("target", after)
+        else:
+            target_image, target_steps = dense(after, self.target_values), (read_step(self.target_values),)
+        found = _fit(self.input, item.files[0])
+        return Pair(
+            key=pair_key(task, item.ref, before, after),
+            source=self.source,
+            source_ref=item.ref,
+            licence=self.licence,
+            images=(input_image, target_image),
+            group=(found and found[0]) or item.ref,
+            steps=input_steps + target_steps,
+        )
+
+
+@lru_cache(maxsize=64)
+def _regex(side: str) -> re.Pattern[str]:
+    """The expression that a side's paths fit. A folder is short for all that is below it."""
+    pattern = re.escape(side if "{name}" in side else f"{side}/{{name}}")
+    pattern = pattern.replace(r"\[", "(?:").replace(r"\]", ")?")
+    # The shortest group: a name's own separators are many ("GOPR0372_07_00-000047-1"), the group's come first.
+    pattern = pattern.replace(r"\{group\}", "(?P<group>[^/]+?)").replace(r"\{name\}", "(?P<name>.+)")
+    return re.compile(pattern, re.DOTALL)
+
+
+def _fit(side: str, path: str) -> tuple[str, str] | None:
+    """Group and name of a path, the ending aside ("input/a.b.PNG" -> "", "a.b"); None if it is not of this side."""
+    found = _regex(side).fullmatch(posixpath.splitext(path)[0])
+    return (found.groupdict().get("group") or "", found["name"]) if found else None
+
+
+def _shown(side: str) -> str:
+    """A side as users write paths: "input/", "*/blur/*"."""
+    if "{name}" not in side:
+        return f"{side}/"
+    return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*")
+
+
+def _below(listing: Sequence[SourceFile], folder: str, side: str) -> bool:
+    prefix = f"{folder}/" if folder else ""
+    return any(file.path.startswith(prefix) and _fit(side, file.path[len(prefix) :]) for file in listing)
+
+
+def _by_name(listing: Sequence[SourceFile], side: str) -> Mapping[tuple[str, str], list[SourceFile]]:
+    by_name: defaultdict[tuple[str, str], list[SourceFile]] = defaultdict(list)
+    for file in listing:
+        if found := _fit(side, file.path):
+            by_name[found].append(file)
+    return by_name
+
+
+def _match(inputs: list[SourceFile], targets: list[SourceFile]) -> Iterator[Item]:
+    """Items for the files of one name: one of each side is a pair; where there are more, the full names decide."""
+    if len(inputs) == len(targets) == 1:
+        matched = [(inputs[0], targets[0])]
+    else:
+        by_name = {posixpath.basename(file.path): file for file in targets}
+        matched = [(file, by_name[name]) for file in inputs if (name := posixpath.basename(file.path)) in by_name]
+    for before, after in matched:
+        yield Item(ref=before.path, files=(before.path, after.path), bytes=before.bytes + after.bytes)
+    paired = {file.path for pair in matched for file in pair}
+    for file in inputs:
+        if file.path not in paired:
+            yield Item(ref=file.path, files=(file.path, ""), bytes=file.bytes)
+    for file in targets:
+        if file.path not in paired:
+            yield Item(ref=file.path, files=("", file.path), bytes=file.bytes)

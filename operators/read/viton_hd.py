@@ -1,0 +1,107 @@
+"""Reads VITON-HD: a person without their garment, the garment, and the person wearing it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from manifests.schema import Item, Pair, Reject, pair_key
+from operators.read.files import SourceFile, commonest_ending, list_files, read_file
+from operators.read.photos import upright
+
+_PAIRS = "train_pairs.txt"
+_ROLES = ("person", "cloth", "target")
+_UNPAIRED_ROLES = ("person", "cloth", "mask")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VitonHd:
+    """The training images named by train_pairs.txt, with roles person (garment masked out), cloth and target.
+
+    Each line names a person and, for the unpaired setting, another garment, which is not read: the garment of the
+    photo has the photo's name, as the official loaders have it (https://github.com/sangyun884/HR-VITON).
+
+    With a `count` above that of the photos, further pairs are persons with other garments than their photo's, which
+    come without a target; their mask is that of agnostic-mask/.
+    """
+
+    version: ClassVar[int] = 1
+    paired: ClassVar[bool] = True
+    contiguous: ClassVar[bool] = False
+    source: str = "VITON-HD"
+    licence: str = "CC-BY-NC-4.0, research use only"
+    root: str = ""
+    agnostic: tuple[str, ...] = ("agnostic-v3.2", "agnostic")
+    """Names that releases have for the folder of persons without garment; the first that is there is read."""
+    count: int | None = None
+    nested: tuple[str, ...] = ("", "VITON-HD", "zalando-hd-resized")
+
+    def listing(self) -> Sequence[SourceFile]:
+        return list_files(self.root)
+
+    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
+        for parent in self.nested:
+            prefix = f"{parent}/" if parent else ""
+            paths = [file.path.removeprefix(prefix) for file in listing if file.path.startswith(prefix)]
+            there = {_PAIRS: _PAIRS in paths} | {
+                wanted: any(path.startswith(f"train/{name}/") for path in paths for name in names)
+                for wanted, names in (
+                    ("train/image", ("image",)),
+                    ("train/cloth", ("cloth",)),
+                    (f"train/{self.agnostic[0]}", self.agnostic),
+                )
+            }
+            if all(there.values()):
+                return replace(self, root=f"{root.rstrip('/')}/{parent}".rstrip("/"))
+            if there[_PAIRS] or (there["train/image"] and there["train/cloth"]):
+                missing = ", ".join(name for name, is_there in there.items() if not is_there)
+                raise ValueError(f"DATA: {root} has {self.source} in part; {missing} is missing")
+        return None
+
+    def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
+        folders = {posixpath.dirname(file.path) for file in listing}
+        agnostic = next((name for name in self.agnostic if f"train/{name}" in folders), self.agnostic[0])
+        wanted = tuple(f"train/{name}" for name in (agnostic, "cloth", "image"))
+        by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith("train/")}
+        lines = read_file(self.root, _PAIRS).decode("utf-8", "replace").splitlines()
+        names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+        stems = [posixpath.splitext(name)[0] for name in names]
+        for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):
+            # Each round gives every person the garment of one further along the list; the first, their own.
+            further, place = divmod(number, len(names))
+            cloth = (place + further) % len(names)
+            third = f"train/agnostic-mask/{stems[place]}_mask" if further else f"{wanted[2]}/{stems[place]}"
+            # Names are looked up in the listing, endings aside: they lead nowhere else.
+            paths = (f"{wanted[0]}/{stems[place]}", f"{wanted[1]}/{stems[cloth]}", third)
+            found = [by_stem.get(path) for path in paths]
+            yield Item(
+                ref=f"{names[place]}+{names[cloth]}" if further else names[place],
+                files=tuple(file.path if file else "" for file in found),
+                index=further,
+                bytes=sum(file.bytes for file in found if file),
+            )
+
+    def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
+        own = [item for item in items if not item.index]
+        endings = {role: commonest_ending(item.files[place] for item in own) for place, role in enumerate(_ROLES)}
+        masks = [item.files[2] for item in items if item.index]
+        return {**endings, "mask": commonest_ending(masks)} if masks else endings
+
+    def read(self, item: Item, task: str) -> Pair:
+        roles = _UNPAIRED_ROLES if item.index else _ROLES
+        for role, path in zip(roles, item.files, strict=True):
+            if not path:
+                raise Reject(f"no_{role}", f"{item.ref} has no {role}")
+        contents = [read_file(self.root, path) for path in item.files]
+        images, steps = zip(*map(upright, roles, contents), strict=True)
+        return Pair(
+            key=pair_key(task, item.ref, *contents),
+            source=self.source,
+            source_ref=item.ref,
+            licence=self.licence,
+            images=images,
+            group=item.ref.partition("+")[0],
+            steps=sum(steps, ()),
+        )

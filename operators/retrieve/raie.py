@@ -1,0 +1,290 @@
+"""Retrieval-Augmented Image Editing: the in-context example of an edit is the one with the nearest instruction.
+
+Paper section 3.3: by cosine similarity of text features, excluding the pair itself. Section 4.3: at evaluation the
+database is another dataset, MagicBrush's training set. Run when all units of a dataset are committed, since the nearest
+pair may be in any shard:
+
+    python -m operators.retrieve.raie data/ultraedit
+    python -m operators.retrieve.raie data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint
+    ViT-B-32/
+
+A pair is searched by the instruction of its forward generate example, or the next best that it has. All its examples
+that have an input image then get the nearest pair that has an example of the same direction and kind. Running again
+changes nothing, and heals what a crash has left half done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.verify.unit import EXAMPLES
+from manifests.write.contexts import Contexts, finish_rewriting, read_columns, write_contexts
+from operators.retrieve.embeddings import embed
+from operators.retrieve.nearest import (
+    EXACT_UP_TO,
+    Choice,
+    Distance,
+    Members,
+    Search,
+    choose,
+    collapse,
+    ranks,
+    search,
+    without_shortlist,
+)
+from operators.retrieve.shortlist import Ints
+from operators.shared.texts import ClipText, Embedder, MiniLM
+
+_KIND = {kind: place for place, kind in enumerate(EXAMPLES)}
+_SEARCHED_BY = [_KIND["forward", "generate"], _KIND["reverse", "generate"], *_KIND.values()]
+"""By which example's instruction a pair is searched: the first that it has."""
+
+_COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "source_group"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run found. `recall` and `fallbacks` are those of `operators.retrieve.nearest`."""
+
+    pairs: int
+    texts: int
+    """Distinct instructions of the dataset and the database."""
+    embedded: int
+    """Those that had no stored vector."""
+    method: str
+    recall: float
+    fallbacks: int
+    examples: int
+    """Examples that now have a context."""
+    without: int
+    """Examples with an input image for which there is no other pair."""
+    contexts: int
+    """Distinct pairs that are a context."""
+    embed_s: float
+    search_s: float
+    write_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pairs:,} pairs with {self.texts:,} distinct instructions, {self.embedded:,} of them embedded "
+            f"in {self.embed_s:.1f} s\n"
+            f"search: {self.method}, recall@1 {self.recall:.4f}, {self.fallbacks:,} compared with all, "
+            f"{self.search_s:.1f} s\n"
+            f"{self.examples:,} examples have an in-context example, {self.without:,} have none, {self.write_s:.1f} s\n"
+            f"{self.contexts:,} pairs serve as one: {self.contexts / max(1, self.pairs):.1%} of the number of pairs"
+        )
+
+
+def method(embedder: Embedder) -> str:
+    """The value of context_method."""
+    return f"raie:{embedder.name}"
+
+
+def assign_contexts(
+    dataset: Dataset,
+    plan: Plan,
+    embedder: Embedder,
+    *,
+    database: Dataset | None = None,
+    not_same_source: bool = False,
+    distance: Distance = Distance.COSINE,
+    exact_up_to: int = EXACT_UP_TO,
+) -> Report:
+    """Make the nearest other pair the in-context example of every example with an input image.
+
+    Pairs come from the dataset itself or from `database`; never a pair with the same key, nor with `not_same_source`
+    one of the same source image. Raises DatasetError if one of the two is not completely committed.
+    """
+    started_s = time.perf_counter()
+    pairs = _Pairs.of(dataset, plan)
+    others, name = pairs, None
+    vectors, embedded = embed(dataset, embedder, pairs.texts)
+    if database is not None:
+        name = database.plan().task
+        if name == plan.task:
+            raise DatasetError(f"{database.url} is of the same task as {dataset.url}: a database is another dataset")
+        others = _Pairs.of(database, database.plan())
+        more, embedded_there = embed(database, embedder, others.texts)
+        vectors, embedded = np.concatenate([vectors, more]), embedded + embedded_there
+    embedded_s = time.perf_counter()
+    distinct, vector_of = collapse(vectors)
+    found = (
+        search(distinct, distance=distance, exact_up_to=exact_up_to)
+        if database is None
+        else without_shortlist(distinct, distance)
+    )
+    sides = _members(pairs, others, vector_of, not_same_source)
+    chosen = _choose(found, pairs, others, *sides)
+    searched_s = time.perf_counter()
+    without = 0
+    for part in pairs.parts:
+        item = np.where(part.needs, chosen.item[part.kind, part.pair], -1)
+        contexts = Contexts(
+            pairs=pa.array(others.keys, pa.string()).take(pa.array(item, mask=item < 0)),
+            scores=pa.array(chosen.score[part.kind, part.pair], mask=item < 0),
+            method=method(embedder),
+            dataset=name,
+        )
+        without += write_contexts(dataset, part.name, contexts).without_context
+    finish_rewriting(dataset, plan)
+    return Report(
+        pairs=len(pairs.keys),
+        texts=len(pairs.texts) + (len(others.texts) if database is not None else 0),
+        embedded=embedded,
+        method=found.method,
+        recall=found.recall,
+        fallbacks=chosen.fallbacks,
+        examples=int((chosen.item >= 0).sum()),
+        without=without,
+        contexts=len(np.unique(chosen.item[chosen.item >= 0])),
+        embed_s=embedded_s - started_s,
+        search_s=searched_s - embedded_s,
+        write_s=time.perf_counter() - searched_s,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The rows of a unit's manifest: of which pair and kind each is, and whether it needs a context."""
+
+    name: str
+    pair: Ints
+    kind: Ints
+    needs: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """The pairs of a dataset in the order of its manifests."""
+
+    keys: list[str]
+    groups: list[str]
+    texts: list[str]
+    """Distinct instructions, in order of appearance."""
+    text: Ints
+    has: NDArray[np.bool_]
+    """Kind x pair: which examples there are; of these, `needs` are those with an input image."""
+    needs: NDArray[np.bool_]
+    parts: list[_Part]
+
+    @classmethod
+    def of(cls, dataset: Dataset, plan: Plan) -> _Pairs:
+        if len(dataset.committed()) < plan.units:
+            raise DatasetError(f"{dataset.url} is unfinished: run the command that makes it again, then this one")
+        number: dict[str, int] = {}
+        groups: list[str] = []
+        instructions: list[dict[int, str]] = []
+        parts = []
+        for name in map(plan.name, range(plan.units)):
+            table = read_columns(dataset, name, _COLUMNS)
+            needs = pc.greater(pc.list_value_length(table["inputs"]), 0).to_numpy()
+            rows = table.drop_columns(["inputs"]).to_pydict()
+            kinds = [_KIND[kind] for kind in zip(rows["direction"], rows["kind"], strict=True)]
+            for pair, kind, text, group in zip(
+                rows["pair"], kinds, rows["instruction"], rows["source_group"], strict=True
+            ):
+                if number.setdefault(pair, len(number)) == len(groups):
+                    groups.append(group)
+                    instructions.append({})
+                instructions[number[pair]][kind] = text
+            of = np.array([number[pair] for pair in rows["pair"]], np.int64)
+            parts.append(_Part(name=name, pair=of, kind=np.array(kinds, np.int64), needs=needs))
+        has, needed = np.zeros((2, len(_KIND), len(number)), bool)
+        for part in parts:
+            has[part.kind, part.pair] = True
+            needed[part.kind, part.pair] = part.needs
+        chosen = [next(texts[kind] for kind in _SEARCHED_BY if kind in texts) for texts in instructions]
+        distinct = {text: place for place, text in enumerate(dict.fromkeys(chosen))}
+        return cls(
+            keys=list(number),
+            groups=groups,
+            texts=list(distinct),
+            text=np.array([distinct[text] for text in chosen], np.int64),
+            has=has,
+            needs=needed,
+            parts=parts,
+        )
+
+
+def _members(pairs: _Pairs, others: _Pairs, vector_of: Ints, not_same_source: bool) -> tuple[Members, Members]:
+    """The queries and the database. `vector_of` has the texts of the first, then, if they are others, of the second."""
+    names = [(side.groups if not_same_source else side.keys) for side in (pairs, others)]
+    keys, groups = ranks([*pairs.keys, *others.keys]), ranks([*names[0], *names[1]])
+    count, offset = len(pairs.keys), 0 if others is pairs else len(pairs.texts)
+    return (
+        Members(vector=vector_of[pairs.text], key=keys[:count], group=groups[:count]),
+        Members(vector=vector_of[others.text + offset], key=keys[count:], group=groups[count:]),
+    )
+
+
+def _choose(found: Search, pairs: _Pairs, others: _Pairs, queries: Members, database: Members) -> Choice:
+    """Kind x pair: the nearest of the others that has an example of that kind, for those that need one."""
+    item, score = np.full(pairs.has.shape, -1, np.int64), np.zeros(pairs.has.shape)
+    fallbacks = 0
+    for kind in range(len(_KIND)):
+        # Most datasets' pairs all have the same examples, and need the same.
+        for done in range(kind):
+            if (pairs.needs[done] == pairs.needs[kind]).all() and (others.has[done] == others.has[kind]).all():
+                item[kind], score[kind] = item[done], score[done]
+                break
+        else:
+            asking, offered = np.flatnonzero(pairs.needs[kind]), np.flatnonzero(others.has[kind])
+            choice = choose(found, _some(queries, asking), _some(database, offered))
+            there = choice.item >= 0
+            item[kind, asking[there]] = offered[choice.item[there]]
+            score[kind, asking] = choice.score
+            fallbacks += choice.fallbacks
+    return Choice(item=item, score=score, fallbacks=fallbacks)
+
+
+def _some(members: Members, which: Ints) -> Members:
+    return Members(vector=members.vector[which], key=members.key[which], group=members.group[which])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Assign the contexts of one dataset and print the report; its exit status: 2 if that cannot be done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m operators.retrieve.raie",
+        description="Retrieve the in-context example of each edit of a dataset.",
+    )
+    parser.add_argument("dataset", help="a dataset directory with all its units, local or an fsspec URL")
+    parser.add_argument("--database", help="another dataset directory, from which the examples are to come")
+    parser.add_argument("--embedder", choices=["minilm", "clip"], default="minilm", help="(default: %(default)s)")
+    parser.add_argument("--checkpoint", help="for clip: the folder of ViT-B/32's config and weights")
+    parser.add_argument("--device", default="cpu", help="where to embed: cpu or cuda (default: %(default)s)")
+    parser.add_argument("--distance", type=Distance, choices=list(Distance), default=Distance.COSINE, help="(cosine)")
+    parser.add_argument("--not-same-source", action="store_true", help="never an edit of the same source image")
+    options = parser.parse_args(arguments)
+    if (options.embedder == "clip") != bool(options.checkpoint):
+        parser.error("--embedder clip and --checkpoint go together")
+    dataset = Dataset(options.dataset)
+    try:
+        report = assign_contexts(
+            dataset,
+            dataset.plan(),
+            ClipText(checkpoint=options.checkpoint, device=options.device)
+            if options.checkpoint
+            else MiniLM(device=options.device),
+            database=Dataset(options.database) if options.database else None,
+            not_same_source=options.not_same_source,
+            distance=options.distance,
+        )
+    except (ValueError, OSError, ImportError) as error:
+        print(f"raie: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

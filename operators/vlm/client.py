@@ -1,0 +1,205 @@
+"""Asks a vision-language model: any OpenAI-compatible server, or Qwen2-VL in this process.
+
+Every request is hashed; its answer is stored (operators/vlm/responses.py) and replayed when the same is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from urllib.parse import urlsplit
+
+from manifests.schema import Pair, Reject, Step, canonical_json
+from operators.base import BatchOperator, StopRun
+from operators.batching import each_pair
+from operators.models import checkpoints
+from operators.vlm.prompting import Prompt
+from operators.vlm.request import Request, Usage
+from operators.vlm.responses import Answer, Responses
+
+LOCAL = "local"
+"""VLM=local: the checkpoint qwen2-vl of MODELS, in the worker's own process."""
+
+_LOCAL_GPUS = 0.5  # share of a GPU: the weights of Qwen2-VL-7B are 15.5 GiB
+_DEFAULT_CONCURRENCY = 16
+_DEFAULT_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vlm:
+    """A model and how to reach it. `model` and `revision` are in the fingerprint; where it runs and how fast is not."""
+
+    model: str
+    revision: str = ""
+    """Of a local checkpoint; a server tells with each answer what it ran."""
+    url_or_folder: str = field(metadata={"location": True})
+    responses: str = field(default="", metadata={"location": True})
+    """URL of the folder of stored answers."""
+    concurrency: int = field(default=_DEFAULT_CONCURRENCY, metadata={"location": True})
+    """Requests in the air at once, of the whole run."""
+    requests_per_s: float = field(default=0.0, metadata={"location": True})
+    """Of the whole run, at most; 0 for as many as the server takes."""
+    timeout_s: float = field(default=_DEFAULT_TIMEOUT_S, metadata={"location": True})
+
+    @classmethod
+    def of(cls, vlm: str, model: str | None, models: str | None, **limits: Any) -> Vlm:
+        """From VLM (a URL, or "local"), VLM_MODEL and MODELS. Raises ValueError, one line, for what cannot be."""
+        if vlm == LOCAL:
+            folder = checkpoints.folder(models, "qwen2-vl")
+            name, revision = checkpoints.identity(folder, "qwen2-vl")
+            return cls(model=name, revision=revision, url_or_folder=folder, **limits)
+        parts = urlsplit(vlm)
+        if "@" in vlm or parts.query:
+            raise ValueError("VLM: a URL with a key or password in it would be logged; put it into OPENAI_API_KEY")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"VLM={vlm} is neither {LOCAL} nor a URL such as http://localhost:8000/v1")
+        if not model:
+            raise ValueError("VLM_MODEL is not set: the name of the model, as the server at VLM knows it")
+        return cls(model=model, url_or_folder=vlm.rstrip("/"), **limits)
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.url_or_folder
+
+    @property
+    def gpus(self) -> float | None:
+        """Share of a GPU that a worker needs for it, where there is one."""
+        return _LOCAL_GPUS if self.is_local else None
+
+    def shared(self, workers: int) -> Self:
+        """One worker's part of the limits of a run."""
+        return replace(
+            self, concurrency=max(1, self.concurrency // workers), requests_per_s=self.requests_per_s / workers
+        )
+
+    def check(self) -> None:
+        """Ask the server whether it takes the key. Raises StopRun if not, ConnectionError if it cannot be reached."""
+        if not self.is_local:
+            from operators.vlm.openai import check
+
+            check(self.url_or_folder, self.timeout_s)
+
+    def key(self, request: Request) -> str:
+        """The request's hash, by which its answer is stored."""
+        return hashlib.sha256(canonical_json(request.described(self.model, self.revision)).encode()).hexdigest()
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | Reject]:
+        """One answer a request, in order: stored ones replayed, equal ones asked once, new ones stored as they arrive.
+
+        A Reject is for a request that the model does not answer though it answers others: no_answer, refused,
+        truncated_answer, out_of_memory. Raises StopRun for what no other try would cure (a refused key, a bad request)
+        and OSError for what may pass (no connection, a limit, a full disk): what has been answered is kept.
+        """
+        keys = [self.key(request) for request in requests]
+        distinct = dict(zip(keys, requests, strict=True))
+        stop = threading.Event()
+
+        def one(key: str) -> Answer | Reject | None:
+            if stop.is_set():
+                return None
+            try:
+                return self._one(key, distinct[key], stop)
+            except BaseException:
+                stop.set()
+                raise
+
+        with ThreadPoolExecutor(1 if self.is_local else self.concurrency) as pool:
+            asked = {key: pool.submit(one, key) for key in distinct}
+        errors = [error for future in asked.values() if (error := future.exception())]
+        if errors:
+            raise next((error for error in errors if isinstance(error, StopRun)), errors[0])
+        return [answer for key in keys if (answer := asked[key].result())]
+
+    def ask_each(
+        self,
+        pairs: Sequence[Pair],
+        seeds: Sequence[int],
+        requests: Callable[[Pair, int], Sequence[Request]],
+        done: Callable[[Pair, int, Sequence[Answer]], Pair],
+    ) -> list[Pair | Reject]:
+        """What `done` makes of each pair and the answers to its requests (operators/batching.py)."""
+        return each_pair(pairs, seeds, requests, self.ask, done)
+
+    def step(
+        self, operator: BatchOperator, prompt: Prompt, answer: Answer, seed: int | None, params: Mapping[str, Any]
+    ) -> Step:
+        """The provenance of what an answer was made into. The revision of a server's model is what it calls itself."""
+        return Step(
+            operator=operator.name,
+            version=operator.version,
+            params=params,
+            seed=seed,
+            model=self.model,
+            model_revision=self.revision or answer.model,
+            prompt=prompt.name,
+        )
+
+    def _one(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
+        responses = Responses(self.responses)
+        if answer := responses.get(key):
+            _count(Usage(replayed=1))
+            return _whole(answer)
+        found = self._backend(key, request, stop)
+        if isinstance(found, Reject):
+            return found
+        responses.put(key, request.described(self.model, self.revision), found)
+        _count(Usage(calls=1, tokens_in=found.tokens_in, tokens_out=found.tokens_out))
+        return _whole(found)
+
+    def _backend(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
+        if self.is_local:
+            from operators.vlm.local import generate
+
+            return generate(self.url_or_folder, self.model, request)
+        from operators.vlm.openai import Endpoint, complete
+
+        endpoint = Endpoint(url=self.url_or_folder, requests_per_s=self.requests_per_s, timeout_s=self.timeout_s)
+        return complete(endpoint, self.model, key, request, stop, lambda: _count(Usage(retries=1)))
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A batch operator that asks a vision-language model."""
+
+    name: ClassVar[str]
+    calls: ClassVar[int]
+    """The most that it asks about a pair."""
+    optional: ClassVar[bool]
+    """Whether a task can do without it where there is no model."""
+    vlm: Vlm | None
+    """None until `asking` has been called."""
+
+    def asking(self, vlm: Vlm, prompts: str | None) -> Self:
+        """The operator with a model, and with the prompts of a user's folder, if they are there."""
+        ...
+
+    def requests(self, pair: Pair, seed: int) -> Sequence[Request]:
+        """The most that it may ask about a pair: the plan counts them. Raises Reject."""
+        ...
+
+
+def take_usage() -> Usage:
+    """What this process has asked since it was last taken."""
+    global _usage
+    with _lock:
+        taken, _usage = _usage, Usage()
+    return taken
+
+
+_usage = Usage()
+_lock = threading.Lock()
+
+
+def _count(usage: Usage) -> None:
+    with _lock:
+        _usage.add(usage)
+
+
+def _whole(answer: Answer) -> Answer | Reject:
+    if answer.finish_reason == "length":
+        return Reject("truncated_answer", f"the answer was cut off at {answer.tokens_out} tokens: {answer.text}")
+    return answer

@@ -1,0 +1,235 @@
+"""One request to an OpenAI-compatible server, with retries by the type of the failure.
+
+The key comes from OPENAI_API_KEY alone (any value, or none, for a server that asks for none) and gets into no message:
+what servers say of a refused key, some with the key in it, is not repeated.
+
+What cannot be known here: a server may have finished, and charge for, a request whose answer was lost on the way or
+came after the time-out. Give it time enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from manifests.images.pixels import read_header
+from manifests.schema import Reject
+from operators.base import StopRun
+from operators.vlm.prompting import IMAGE
+from operators.vlm.request import Request
+from operators.vlm.responses import Answer
+
+if TYPE_CHECKING:
+    import openai
+
+
+ATTEMPTS = 10
+"""Of one request."""
+
+BACKOFF_S = 1.0
+"""Before the second attempt, with jitter; doubled before each further one, up to MAX_BACKOFF_S: two to four minutes in
+all, in which a server can be started again."""
+
+MAX_BACKOFF_S = 60.0
+_MAX_RETRY_AFTER_S = 600.0  # what a server may ask for; beyond, the run is better started again later
+_CONNECT_TIMEOUT_S = 10.0
+_REFUSALS = {"content_filter", "content_policy_violation"}  # a 400 that is about this pair's images or text
+_SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a server is and how fast it may be asked."""
+
+    url: str
+    requests_per_s: float
+    timeout_s: float
+
+
+def complete(
+    endpoint: Endpoint,
+    model: str,
+    key: str,
+    request: Request,
+    stop: threading.Event,
+    on_retry: Callable[[], None],
+) -> Answer | Reject:
+    """Ask until there is an answer. `key` is the request's hash, from which the jitter is drawn; `stop` ends waiting.
+
+    Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are used
+    up. If the server has answered others meanwhile, it is this request that it cannot answer: a Reject, no_answer.
+    """
+    import openai
+
+    client, pacer, messages = _client(endpoint, _api_key()), _pacer(endpoint), _messages(request)
+    answered_before, problem = pacer.answered, ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            on_retry()
+        pacer.wait()
+        hold_s = 0.0
+        try:
+            completion = client.chat.completions.create(
+                model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0
+            )
+            answer = _answer(completion, model)
+            pacer.count_answer()
+            return answer
+        except openai.APIStatusError as error:
+            if refused := _refused(error, endpoint, model):
+                return refused
+            problem = f"status {error.status_code}"
+            hold_s = _retry_after_s(error.response.headers)
+            if hold_s:
+                pacer.hold(hold_s)
+        except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
+            problem = type(error).__name__  # no connection, a time-out, garbage: without the server's words
+        if attempt + 1 < ATTEMPTS and stop.wait(max(hold_s, backoff_s(key, attempt))):
+            break
+    message = f"{endpoint.url} gave no answer in {ATTEMPTS} attempts; the last failed with {problem}"
+    if pacer.answered > answered_before and problem != "status 429":
+        return Reject("no_answer", message)
+    raise ConnectionError(message)
+
+
+def check(url: str, timeout_s: float) -> None:
+    """One request that costs nothing. Raises StopRun for a refused key, ConnectionError if there is no server."""
+    import openai
+
+    endpoint = Endpoint(url=url, requests_per_s=0.0, timeout_s=timeout_s)
+    try:
+        _client(endpoint, _api_key()).models.list()
+    except openai.APIStatusError as error:
+        if error.status_code in (401, 403):
+            _refused(error, endpoint, "")
+    except openai.APIConnectionError as error:
+        raise ConnectionError(f"VLM: {url} cannot be reached ({type(error).__name__})") from None
+    except (openai.OpenAIError, ValueError):
+        pass  # it is not every server's to list its models
+
+
+class Pacer:
+    """Spaces requests evenly, and holds all of them back when the server says for how long. Thread-safe."""
+
+    def __init__(self, requests_per_s: float) -> None:
+        self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
+        self._lock = threading.Lock()
+        self._next_s = 0.0
+        self.answered = 0
+
+    def wait(self) -> None:
+        """Until it is this request's turn."""
+        while True:
+            with self._lock:
+                now_s = time.monotonic()
+                wait_s = self._next_s - now_s
+                if wait_s <= 0:
+                    self._next_s = now_s + self._interval_s
+                    return
+                if self._interval_s:
+                    self._next_s += self._interval_s
+                    break
+            time.sleep(wait_s)  # held back: it may have been prolonged meanwhile
+        time.sleep(wait_s)
+
+    def hold(self, seconds: float) -> None:
+        """No request before so many seconds from now."""
+        with self._lock:
+            self._next_s = max(self._next_s, time.monotonic() + seconds)
+
+    def count_answer(self) -> None:
+        with self._lock:
+            self.answered += 1
+
+
+@lru_cache(maxsize=8)
+def _pacer(endpoint: Endpoint) -> Pacer:
+    return Pacer(endpoint.requests_per_s)
+
+
+@lru_cache(maxsize=8)
+def _client(endpoint: Endpoint, api_key: str) -> openai.OpenAI:
+    from openai import OpenAI, Timeout
+
+    timeout = Timeout(endpoint.timeout_s, connect=min(endpoint.timeout_s, _CONNECT_TIMEOUT_S))
+    return OpenAI(base_url=endpoint.url, api_key=api_key, max_retries=0, timeout=timeout)
+
+
+def _api_key() -> str:
+    return os.environ.get("OPENAI_API_KEY") or "none"
+
+
+def _messages(request: Request) -> list[Any]:
+    texts = request.text.split(IMAGE)
+    content: list[dict[str, Any]] = [{"type": "text", "text": texts[0]}]
+    for image, text in zip(request.images, texts[1:], strict=True):
+        url = f"data:image/{read_header(image).format};base64,{base64.b64encode(image).decode()}"
+        content += [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": [part for part in content if part.get("text") != ""]}]
+
+
+def _answer(completion: Any, model: str) -> Answer:
+    """The answer in a completion. Raises ValueError if it is none: some servers say 200 to everything."""
+    try:
+        choice, usage = completion.choices[0], completion.usage
+        text, finish_reason = choice.message.content, choice.finish_reason
+        tokens_in, tokens_out = (int(usage.prompt_tokens), int(usage.completion_tokens)) if usage else (0, 0)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError("not a completion") from error
+    if not isinstance(text, str):
+        raise ValueError("a completion without text")
+    return Answer(
+        text=_without_key(text),
+        model=str(getattr(completion, "model", "") or model),
+        finish_reason=str(finish_reason),
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+    )
+
+
+def _refused(error: openai.APIStatusError, endpoint: Endpoint, model: str) -> Reject | None:
+    """None for what is worth another try, a Reject for a pair that the server's rules refuse; else raises StopRun."""
+    status, code = error.status_code, str(getattr(error, "code", "") or "")
+    if status in (401, 403):
+        raise StopRun(f"{endpoint.url} refuses the key in OPENAI_API_KEY (status {status})") from None
+    if status == 429 and code == "insufficient_quota":
+        raise StopRun(f"{endpoint.url}: the quota of the key in OPENAI_API_KEY is used up") from None
+    words = _without_key(" ".join(str(error.message).split()))[:300]
+    if status == 400 and code in _REFUSALS:
+        return Reject("refused", words)
+    if status < 500 and status not in (408, 409, 425, 429):
+        raise StopRun(
+            f"{endpoint.url} takes no such request for the model {model} (status {status}): {words}"
+        ) from None
+    return None
+
+
+def _without_key(text: str) -> str:
+    key = _api_key()
+    return text.replace(key, "[key]") if len(key) >= _SHORTEST_SECRET else text
+
+
+def _retry_after_s(headers: Any) -> float:
+    """What Retry-After asks for, in seconds or as a date; 0 without it."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
+
+
+def backoff_s(key: str, attempt: int) -> float:
+    """Seconds before another attempt: doubled each time, and 50 to 100 per cent of that as the request's hash says."""
+    jitter = int(key[4 * attempt : 4 * attempt + 4], 16) / 0xFFFF
+    return min(BACKOFF_S * 2.0**attempt, MAX_BACKOFF_S) * (0.5 + jitter / 2)

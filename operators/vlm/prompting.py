@@ -1,0 +1,74 @@
+"""The prompts of vision-language models: versioned data files, filled in with what a pair brings.
+
+Each is a TOML file in operators/vlm/prompts: `id`, `max_tokens`, and `text`, in which <image> stands where an image
+goes and {name} where a value goes. A file of the same name in a folder of the user's (PROMPTS=folder) replaces it. The
+paper prints no prompts; these are worded by us after its appendix C. A changed wording must get a new id; the hash
+beside the id in a manifest shows if somebody forgot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE = "<image>"
+
+_PACKAGED = Path(__file__).parent / "prompts"
+_MAX_VALUE_CHARS = 2_000  # of a caption or instruction: more is an accident, or an attempt to push the prompt out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt, part of a fingerprint."""
+
+    id: str
+    text: str
+    max_tokens: int
+    """Of the answer."""
+
+    @property
+    def name(self) -> str:
+        """Id and hash of the text, as manifests name it."""
+        return f"{self.id}@{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+
+    @property
+    def images(self) -> int:
+        """How many images it asks about."""
+        return self.text.count(IMAGE)
+
+    def filled(self, **values: str) -> str:
+        """The text with values in it, each on one line: a source can neither end the message nor add an image."""
+        return self.text.format(**{name: _harmless(value) for name, value in values.items()})
+
+
+def load_prompt(file: str, folder: str | None, *, images: int, values: Collection[str] = ()) -> Prompt:
+    """The prompt `file`.toml, from the user's folder if it is there, else the packaged one.
+
+    Raises ValueError, naming the file, if it does not ask about that many images, or not with exactly these values.
+    """
+    own = Path(folder, f"{file}.toml") if folder else None
+    if folder and not Path(folder).is_dir():
+        raise ValueError(f"PROMPTS: there is no folder {folder}")
+    path = own if own and own.is_file() else _PACKAGED / f"{file}.toml"
+    try:
+        record = tomllib.loads(path.read_text("utf-8"))
+        prompt = Prompt(id=record.pop("id"), text=record.pop("text").strip(), max_tokens=record.pop("max_tokens"))
+        found = {name for _, name, _, _ in string.Formatter().parse(prompt.text) if name is not None}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"{path}: {error.args[0]} is missing; it needs id, text and max_tokens") from None
+    if record or found != set(values) or prompt.images != images:
+        raise ValueError(
+            f"{path}: it must have {images} times {IMAGE}, the values {sorted(values)} in braces, and no other; "
+            f"it has {prompt.images}, {sorted(found)}, and {sorted(record)}"
+        )
+    return prompt
+
+
+def _harmless(value: str) -> str:
+    return " ".join(value.split())[:_MAX_VALUE_CHARS].replace("<", "‹").replace("|>", "›")

@@ -1,0 +1,57 @@
+"""What a vision-language model is asked, and the account of what was asked in a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from operators.vlm.prompting import IMAGE, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A prompt with its images, which stand where the text says <image>, and the parameters of the answer."""
+
+    prompt: str
+    """Name of the prompt, id and hash, for provenance."""
+    text: str
+    images: tuple[bytes, ...]
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        assert self.text.count(IMAGE) == len(self.images), f"{self.prompt} and {len(self.images)} images"
+
+    @classmethod
+    def of(cls, prompt: Prompt, images: Sequence[bytes], **values: str) -> Request:
+        return cls(prompt=prompt.name, text=prompt.filled(**values), images=tuple(images), max_tokens=prompt.max_tokens)
+
+    def described(self, model: str, revision: str) -> dict[str, Any]:
+        """What the answer depends on, images by their sha256. Decoding is greedy."""
+        return {
+            "model": model,
+            "revision": revision,
+            "prompt": self.prompt,
+            "text": self.text,
+            "images": [hashlib.sha256(image).hexdigest() for image in self.images],
+            "params": {"max_tokens": self.max_tokens, "temperature": 0},
+        }
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """What was asked in one run."""
+
+    calls: int = 0
+    """Answered by the model."""
+    replayed: int = 0
+    """Answered from what was stored, at no cost."""
+    retries: int = 0
+    tokens_in: int = 0
+    """Of the calls, as are tokens_out."""
+    tokens_out: int = 0
+
+    def add(self, other: Usage) -> None:
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))

@@ -1,0 +1,70 @@
+"""Generate examples from what the source itself says: edit instructions and captions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from manifests.schema import Example, Pair, Reject, Step
+from operators.word.instruct import pick
+
+_CAPTION_QUESTIONS = (
+    "Describe this image.",
+    "What does this image show?",
+    "Write a caption for this image.",
+    "Say in words what can be seen here.",
+    "Give a description from which this image could be painted.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditInstruction:
+    """The forward generate example of an edit pair, in the words of its source. Rejects: no_instruction.
+
+    The way back needs words of its own ("remove the hat" for "add a hat"); a vision-language model writes them.
+    """
+
+    name: ClassVar[str] = "edit_instruction"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        forward = Example(
+            direction="forward",
+            kind="generate",
+            inputs=("input",),
+            output="target",
+            instruction=_said(pair, "instruction"),
+        )
+        step = Step(operator=self.name, version=self.version)
+        return replace(pair, examples=(*pair.examples, forward), steps=(*pair.steps, step))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """The two examples of a captioned image: make it from its caption, caption it. Rejects: no_caption."""
+
+    name: ClassVar[str] = "caption"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        caption = _said(pair, "caption")
+        examples = (
+            Example(direction="forward", kind="generate", inputs=(), output="target", instruction=caption),
+            Example(
+                direction="forward",
+                kind="describe",
+                inputs=("target",),
+                output=None,
+                instruction=pick(_CAPTION_QUESTIONS, seed, "question"),
+                text=caption,
+            ),
+        )
+        step = Step(operator=self.name, version=self.version, seed=seed)
+        return replace(pair, examples=(*pair.examples, *examples), steps=(*pair.steps, step))
+
+
+def _said(pair: Pair, what: str) -> str:
+    text = " ".join(pair.texts.get(what, "").split())
+    if not text:
+        raise Reject(f"no_{what}", f"the source has no {what} for it")
+    return text

@@ -1,0 +1,1 @@
+"""What a user is told: the plan's estimate, the live line, the report of a run, the forecast of a recipe."""

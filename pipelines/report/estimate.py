@@ -1,0 +1,180 @@
+"""The dry run: what a run would make and cost, from the plan and from a few items that are really made, in memory.
+
+Where models paint the pictures, none is made: that would take minutes on a GPU, and hours without. What then cannot be
+known is a bound, or an assumption that is named as one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from manifests.schema import Direction, Item, Kind, Pair, Reject, seed_for
+from operators.base import ModelOperator, Reader
+from operators.read.img2dataset import Img2Dataset
+from operators.vlm.client import Asks
+from operators.vlm.request import Request
+from operators.vlm.showing import tokens_in
+from operators.word.difference import Difference
+from pipelines.report.progress import Prices, console
+from pipelines.run.chain import make_pairs
+from pipelines.run.plan import cut_units, list_items
+from pipelines.run.spent import Spent
+from pipelines.run.unit import WAITS
+from pipelines.tasks.catalogue import Task
+
+SAMPLE_ITEMS = 16
+"""Items made to estimate bytes and time from. The first few pay for caches, so more are better."""
+
+PAINTING_GPU_S = 1.0
+"""What an operator takes, from which on it is not tried out."""
+
+_PAINTED_BYTES = 2**20  # assumed of a picture that is not made: 512 px are about half of it, 1,024 px twice as much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Extrapolated from `sampled` items, of which `kept` became pairs, or would if nothing rejected them."""
+
+    tried: bool = True
+    """Whether the sample was made. If not, pairs, examples, calls and bytes are upper bounds, and tokens not known."""
+    items: int
+    shards: int
+    sampled: int
+    kept: int
+    bytes_per_pair: float
+    cpu_s_per_item: float
+    gpu_s_per_pair: float = 0.0
+    """Seconds of an A100, by the operators' assumptions."""
+    examples: Mapping[tuple[Direction, Kind], int]
+    """Examples of the sampled pairs."""
+    missing: Mapping[tuple[Direction, Kind], int]
+    """Examples that the sampled pairs should have and do not get in this run."""
+    left_out: Mapping[str, int]
+    """Entries of the source that are no items by its own account, by reason."""
+    calls: int = 0
+    """Of a vision-language model, at most, for the sampled pairs."""
+    tokens_in: float = 0.0
+    """Of the calls: a quarter of the characters, and image tokens as Qwen2-VL counts them."""
+    tokens_out: int = 0
+    """Of the calls, at most."""
+
+    @property
+    def pairs(self) -> int:
+        return round(self.items * self.kept / self.sampled)
+
+    def extrapolated(self, counts: Mapping[tuple[Direction, Kind], int]) -> int:
+        """Counts of the sample, for all items."""
+        return self.for_all(sum(counts.values()))
+
+    def for_all(self, in_sample: float) -> int:
+        return round(in_sample * self.items / self.sampled)
+
+
+def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estimate:
+    """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked."""
+    items = list_items(reader)
+    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
+    sample = units[0][:SAMPLE_ITEMS]
+    chain = task.operators(reader)
+    asking = [link for link in chain if isinstance(link, Asks)]
+    gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
+    if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
+        calls = len(sample) * sum(link.calls for link in asking)
+        return _untried(task, reader, units, len(sample), sum(gpu_s), calls)
+    started_s = time.process_time()
+    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)], Spent())
+    pairs = [pair for pair in made if isinstance(pair, Pair)]
+    requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
+    missing = Counter(example for pair in pairs for example in task.missing(pair))
+    completed = missing if any(isinstance(link, Difference) for link in asking) else Counter()
+    sizes = [len(image.data) for pair in pairs for image in pair.images]
+    return Estimate(
+        items=sum(len(unit) for unit in units),
+        shards=len(units),
+        sampled=len(sample),
+        kept=len(pairs),
+        bytes_per_pair=sum(sizes) / len(pairs) if pairs else 0.0,
+        cpu_s_per_item=(time.process_time() - started_s) / len(sample),
+        gpu_s_per_pair=sum(gpu_s),
+        examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples) + completed,
+        missing=missing - completed,
+        calls=len(requests),
+        tokens_in=sum(tokens_in(request) for request in requests),
+        tokens_out=sum(request.max_tokens for request in requests),
+        left_out=reader.left_out(reader.listing()) if isinstance(reader, Img2Dataset) else {},
+    )
+
+
+def _untried(
+    task: Task, reader: Reader, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
+) -> Estimate:
+    """What can be said of items of which no picture is made."""
+    return Estimate(
+        tried=False,
+        items=sum(len(unit) for unit in units),
+        shards=len(units),
+        sampled=sampled,
+        kept=sampled,
+        bytes_per_pair=float(_PAINTED_BYTES * len(reader.suffixes(units[0]))),
+        cpu_s_per_item=0.0,
+        gpu_s_per_pair=gpu_s,
+        examples=dict.fromkeys(task.examples, sampled),
+        missing={},
+        left_out={},
+        calls=calls,
+    )
+
+
+def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
+    try:
+        return link.requests(pair, seed_for(seed, pair.key, link.name))
+    except Reject:
+        return ()
+
+
+def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Prices | None = None) -> None:
+    """The plan as a user reads it."""
+    console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
+    lines = {
+        "items": f"{estimated.items:,}",
+        **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},
+        **(_tried(estimated) if estimated.tried else _bounds(estimated)),
+        "model calls": f"at most {estimated.for_all(estimated.calls):,} to {task.vlm.model}" if task.vlm else "0",
+        **(_tokens(estimated, prices) if task.vlm and estimated.tried else {}),
+        **({"GPU hours": _gpu_hours(estimated)} if estimated.gpu_s_per_pair else {}),
+    }
+    for name, value in lines.items():
+        console.print(f"  {name:<20}{value}", highlight=False)
+
+
+def _tried(estimated: Estimate) -> dict[str, str]:
+    return {
+        "pairs": f"about {estimated.pairs:,} ({estimated.kept} of {estimated.sampled} sampled items were kept)",
+        "examples": f"about {estimated.extrapolated(estimated.examples):,}",
+        **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},
+        "shards": f"{estimated.shards:,}, about {estimated.pairs * estimated.bytes_per_pair / 2**20:,.1f} MiB",
+        "CPU hours": f"{estimated.items * estimated.cpu_s_per_item / 3600:.3f}",
+    }
+
+
+def _bounds(estimated: Estimate) -> dict[str, str]:
+    mib = estimated.pairs * estimated.bytes_per_pair / 2**20
+    return {
+        "pairs": f"at most {estimated.pairs:,}: what is kept is not known before models have made the pictures",
+        "examples": f"at most {estimated.extrapolated(estimated.examples):,}",
+        "shards": f"{estimated.shards:,}, at most {mib:,.0f} MiB, at 1 MiB a picture (assumed)",
+    }
+
+
+def _tokens(estimated: Estimate, prices: Prices | None) -> dict[str, str]:
+    asked_in, asked_out = estimated.for_all(estimated.tokens_in), estimated.for_all(estimated.tokens_out)
+    cost = {"cost": f"at most {prices.cost(asked_in, asked_out):,.2f}"} if prices else {}
+    return {"tokens": f"about {asked_in:,} in, at most {asked_out:,} out", **cost}
+
+
+def _gpu_hours(estimated: Estimate) -> str:
+    hours = estimated.items * estimated.gpu_s_per_pair / 3600
+    return f"{hours:,.1f} of an A100, at {estimated.gpu_s_per_pair:g} s a pair (assumed, not measured)"

@@ -1,0 +1,108 @@
+"""The plan of a recipe as a table: Tab. 6 and Tab. 7 line by line, what is here of each, and what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from operators.base import Reader
+from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
+from pipelines.report.estimate import Estimate
+from pipelines.report.progress import Prices, console
+
+VLM_S_PER_CALL = 1.5
+"""An assumption, not a measurement: one 512 px pair described by Qwen2-VL-7B on an A100, batched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One line of the recipe: the entry, the reader of its source if it is ready, and the estimate made with it."""
+
+    entry: Entry
+    reader: Reader | None = None
+    estimate: Estimate | None = None
+
+    @property
+    def pairs(self) -> int:
+        return self.estimate.pairs if self.estimate else 0
+
+    @property
+    def examples(self) -> int:
+        return self.estimate.extrapolated(self.estimate.examples) if self.estimate else 0
+
+    @property
+    def model_calls(self) -> int:
+        """Calls of a vision-language model: the run's, or those for what waits for one, a call a pair (C.1)."""
+        if self.estimate is None:
+            return 0
+        waits = any(self.estimate.missing.values())
+        return self.estimate.for_all(self.estimate.calls) or (self.pairs if waits else 0)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Of the run's calls: about how many in, and at most how many out."""
+        known = self.estimate
+        return (known.for_all(known.tokens_in), known.for_all(known.tokens_out)) if known else (0, 0)
+
+    @property
+    def gpu_hours(self) -> float:
+        operators_s = self.estimate.items * self.estimate.gpu_s_per_pair if self.estimate else 0.0
+        return (operators_s + VLM_S_PER_CALL * self.model_calls) / 3600
+
+
+def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices: Prices | None = None) -> None:
+    """The state of each source, the table, its sums, and why they are not the paper's 8 million."""
+    for source, state in sources.items():
+        console.print(f"{source:<20}{state}", highlight=False, soft_wrap=True)
+    table = Table("task", "source", box=None)
+    for heading in ("paper: pairs", "x", "examples", "here: pairs", "examples", "GiB", "model calls", "GPU h", "CPU h"):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        table.add_row(line.entry.task, line.entry.source, *_numbers(line))
+    entries = [line.entry for line in lines]
+    table.add_section()
+    table.add_row(
+        "sum",
+        "",
+        f"{sum(entry.pairs for entry in entries):,}",
+        "",
+        f"{sum(entry.examples for entry in entries):,}",
+        f"{sum(line.pairs for line in lines):,}",
+        f"{sum(line.examples for line in lines):,}",
+        f"{sum(_gib(line) for line in lines):,.1f}",
+        f"{sum(line.model_calls for line in lines):,}",
+        f"{sum(line.gpu_hours for line in lines):,.1f}",
+        f"{sum(_cpu_hours(line) for line in lines):,.1f}",
+    )
+    console.print(table)
+    asked_in, asked_out = (sum(line.tokens[way] for line in lines) for way in (0, 1))
+    if asked_in:
+        cost = f", cost at most {prices.cost(asked_in, asked_out):,.2f}" if prices else ""
+        console.print(f"Tokens: about {asked_in:,} in, at most {asked_out:,} out{cost}.", highlight=False)
+    console.print(
+        f"The paper speaks of about {PAPER_PAIRS:,} pairs and {PAPER_EXAMPLES:,} examples; its own tables, which are "
+        "reproduced here, add up to less. Where a source as published has fewer pairs than the table says, the "
+        "authors cut it into more (crops of DFWB and GoPro) or do not say how they counted (LOL).\n"
+        f"GPU hours are of an A100 and rest on assumptions: {VLM_S_PER_CALL} s a model call, and what each operator "
+        "says of itself (gpu_s). Where models make the pictures, pairs and GiB are upper bounds.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _numbers(line: Forecast) -> list[str]:
+    paper = [f"{line.entry.pairs:,}", str(line.entry.factor), f"{line.entry.examples:,}"]
+    if line.estimate is None:
+        return [*paper, "missing", "", "", "", "", ""]
+    here = [f"{line.pairs:,}", f"{line.examples:,}", f"{_gib(line):,.1f}", f"{line.model_calls:,}"]
+    return [*paper, *here, f"{line.gpu_hours:,.1f}", f"{_cpu_hours(line):,.2f}"]
+
+
+def _gib(line: Forecast) -> float:
+    return line.pairs * line.estimate.bytes_per_pair / 2**30 if line.estimate else 0.0
+
+
+def _cpu_hours(line: Forecast) -> float:
+    return line.estimate.items * line.estimate.cpu_s_per_item / 3600 if line.estimate else 0.0

@@ -1,0 +1,97 @@
+"""Takes items through a task's chain of operators: one by one, or in batches where an operator wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+from manifests.schema import Item, Pair, Reject, seed_for
+from operators.base import Link, Operator, Reader, StopRun
+from operators.models.device import gpu_failed, memory_ran_out
+from pipelines.run.spent import Spent
+
+NOT_THE_PAIRS_FAULT = (OSError, MemoryError, StopRun)
+"""A full disk, a lost connection, a refused key, a model that does not load: the unit fails, the pair is not blamed."""
+
+_Many = Callable[[Sequence[Pair], Sequence[int]], Sequence[Pair | Reject]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """An item that was not kept, and at which step."""
+
+    step: str
+    reject: Reject
+
+
+def batch_size(operators: Iterable[Link]) -> int:
+    """How many items to take through a chain together: what its largest batch holds."""
+    return max(map(_size, operators), default=1)
+
+
+def make_pairs(
+    reader: Reader, task: str, run_seed: int, items: Sequence[Item], operators: Sequence[Link], spent: Spent
+) -> list[Pair | Rejected]:
+    """What becomes of items, in order. Raises OSError, MemoryError and StopRun, which are no item's fault."""
+    with spent.on("read", len(items)):
+        made = [_read(reader, item, task) for item in items]
+    for operator in operators:
+        places = [place for place, pair in enumerate(made) if isinstance(pair, Pair)]
+        pairs = [pair for pair in made if isinstance(pair, Pair)]
+        seeds = [seed_for(run_seed, pair.key, operator.name) for pair in pairs]
+        for place, result in zip(places, _run(operator, pairs, seeds, spent), strict=True):
+            made[place] = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
+    return made
+
+
+def as_reject(error: Exception) -> Reject:
+    """Whatever one pair does to an operator must not stop the unit."""
+    if memory_ran_out(error):
+        return Reject("out_of_memory", " ".join(str(error).split()))
+    return error if isinstance(error, Reject) else Reject("error", f"{type(error).__name__}: {error}")
+
+
+def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
+    try:
+        return reader.read(item, task)
+    except NOT_THE_PAIRS_FAULT:
+        raise
+    except Exception as error:
+        return Rejected(step="read", reject=as_reject(error))
+
+
+def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int], spent: Spent) -> Iterator[Pair | Reject]:
+    size = _size(operator)
+    many: _Many = getattr(operator, "many", None) or partial(_one_by_one, cast(Operator, operator))
+    for start in range(0, len(pairs), size):
+        batch = slice(start, start + size)
+        with spent.on(operator.name, len(pairs[batch])):
+            results = _batch(operator.name, many, pairs[batch], seeds[batch])
+        yield from results
+
+
+def _size(operator: Link) -> int:
+    # By attribute, as is `many`: a protocol takes 20 us to ask, and is asked for every step of every pair.
+    size: int = getattr(operator, "batch_size", 1)
+    return size
+
+
+def _one_by_one(operator: Operator, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair]:
+    return [operator(pair, seed) for pair, seed in zip(pairs, seeds, strict=True)]
+
+
+def _batch(name: str, many: _Many, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+    try:
+        results = many(pairs, seeds)
+        assert len(results) == len(pairs), f"{name}: {len(results)} results for {len(pairs)} pairs"
+        return results
+    except NOT_THE_PAIRS_FAULT:
+        raise
+    except Exception as error:
+        if gpu_failed(error):
+            raise OSError(f"the GPU has failed: {error}") from error
+        if len(pairs) == 1:
+            return [as_reject(error)]
+    return [result for pair, seed in zip(pairs, seeds, strict=True) for result in _batch(name, many, [pair], [seed])]

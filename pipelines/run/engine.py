@@ -1,0 +1,260 @@
+"""Runs a job's units on Ray: one row of a Ray Data job per unit, the ledger as the only truth of what is done.
+
+Workers write shards themselves and return only statistics, so no image passes through the object store. Ray Data is
+told to go on when a unit fails; what is not committed afterwards is looked at unit by unit (`_narrow`), since a failed
+block says nothing about which pair is to blame.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+from manifests.dataset import Commit
+from operators.base import StopRun
+from operators.vlm.client import take_usage
+from operators.vlm.request import Usage
+from pipelines.run.plan import Job
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+
+UNIT_RETRIES = 2
+"""How often Ray retries a unit whose worker died (its own default is for ever) before it is narrowed down."""
+
+ITEM_DEATHS = 2
+"""Deaths at one item, with the item known, after which it is rejected."""
+
+START_ATTEMPTS = 3
+"""How often a Ray on this machine is started before it is given up."""
+
+_OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a worker says of a unit that it has made."""
+
+    commit: Commit
+    usage: Usage
+    """What was asked of a vision-language model for it."""
+    spent: Spent
+
+
+class UnitFailed(Exception):
+    """A unit could not be made, for a reason that is not one of its pairs. The message says which and why."""
+
+
+@contextmanager
+def ray_session(cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE_BYTES) -> Iterator[None]:
+    """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
+
+    `cpus` and `object_store_bytes` bound our own Ray; a cluster has its size.
+    """
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    if os.environ.get("RAY_ADDRESS"):
+        # Inside a submitted job the working directory is set already and must not be set again.
+        runtime_env = {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[2]), "excludes": [".git"]}
+        ray.init(runtime_env=runtime_env, **quiet)
+    else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A record of each task for a dashboard, which is not there: 2 KiB a unit in the driver.
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
+        start = partial(
+            ray.init,
+            address="local",  # never a stale cluster that happens to run on this machine
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=object_store_bytes,
+            **quiet,
+        )
+        _start_patiently(start)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which ends the process with a stack dump
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_patiently(start: Callable[[], Any]) -> None:
+    """Start a Ray, again if it gives up: it allows its processes 30 s, which nothing sets and a busy machine exceeds.
+
+    Raises UnitFailed, one line, after START_ATTEMPTS.
+    """
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            start()
+            return
+        except Exception as error:  # Ray raises no narrower one
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if not left:
+                raise UnitFailed("Ray could not start within 30 s, three times: is this machine overloaded?") from None
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the driver of a job submitted by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def run(job: Job, on_made: Callable[[Made], None]) -> None:
+    """Make every unit that is not committed. `on_made` is told of each as it arrives, in any order.
+
+    Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
+    no other unit can fare better.
+    """
+    pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
+    if not pending:
+        return
+    reported = set()
+    # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
+    with closing(_run_units(job, pending)) as rows:
+        for made in rows:
+            reported.add(made.commit.unit)
+            on_made(made)
+    committed = job.dataset.committed()
+    for unit in sorted(set(pending) - reported):
+        if unit in committed:  # though its report was lost with its worker
+            on_made(Made(commit=job.dataset.commit(job.plan.name(unit)), usage=Usage(), spent=Spent()))
+        else:
+            on_made(_narrow(job, unit))
+
+
+def _run_units(job: Job, units: list[int]) -> Generator[Made]:
+    workers = min(_most_workers(job.task.gpus), len(units))
+    if job.task.vlm and not job.task.vlm.is_local:
+        workers = min(workers, job.task.vlm.concurrency)
+    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
+
+    def make(unit: int) -> dict[str, Any]:
+        try:
+            made = _made(job, unit)
+        except StopRun as error:  # an exception would be counted as one failed unit among many
+            return {"stop": str(error)}
+        return {name: vars(part) for name, part in vars(made).items()}
+
+    for row in map_units(units, make, job.task.gpus, workers if job.task.vlm else None):
+        if "stop" in row:
+            raise StopRun(row["stop"])
+        yield Made(commit=Commit(**row["commit"]), usage=Usage(**row["usage"]), spent=Spent(**row["spent"]))
+
+
+def _made(job: Job, unit: int, **options: Any) -> Made:
+    spent = Spent()
+    commit = make_unit(job, unit, spent, **options)
+    return Made(commit=commit, usage=take_usage(), spent=spent)
+
+
+def map_units(
+    units: list[int], make: Callable[[int], dict[str, Any]], gpus: float | None, workers: int | None = None
+) -> Generator[dict[str, Any]]:
+    """What `make` returns for each unit, as it arrives; a unit whose worker dies again and again is left out.
+
+    `gpus` is the share of a GPU that a worker needs, where the cluster has some: then workers are actors, which live as
+    long as the run, so that models are loaded once. None: tasks, in as many processes as there are cores. `workers`
+    bounds how many run at once.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+    def apply(row: dict[str, Any]) -> dict[str, Any]:
+        return make(units[row["id"]])
+
+    class Actor:
+        """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            return make(row["item"])
+
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        if gpus is None:
+            # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
+            rows = ray.data.range(len(units), override_num_blocks=len(units))
+            made = rows.map(apply, max_retries=UNIT_RETRIES, concurrency=workers)
+        else:
+            # Before actors a range would be tasks of their own, which wait for ever where actors hold all CPUs.
+            rows = ray.data.from_items(units, override_num_blocks=len(units))
+            most = workers or min(_most_workers(gpus), len(units))
+            made = rows.map(
+                Actor, num_cpus=1, num_gpus=_gpu_share(gpus), concurrency=(1, most), max_task_retries=UNIT_RETRIES
+            )
+    yield from made.iter_rows()
+
+
+def _gpu_share(gpus: float | None) -> float:
+    """Of what a worker needs, what it can be given: nothing where the cluster has no GPU."""
+    return gpus if gpus and ray.cluster_resources().get("GPU") else 0.0
+
+
+def _most_workers(gpus: float | None) -> int:
+    """How many workers the cluster has room for, each with its share of a GPU, where there are some."""
+    resources = ray.cluster_resources()
+    fit = resources["GPU"] / gpus if gpus and resources.get("GPU") else resources["CPU"]
+    return max(1, int(fit))
+
+
+def _narrow(job: Job, unit: int) -> Made:
+    """Make a unit whose workers die, one attempt at a time, rejecting the items at which they die.
+
+    Raises UnitFailed if an attempt fails by an exception, or dies before any item.
+    """
+    attempts: Any = ray.remote(max_retries=0, num_gpus=_gpu_share(job.task.gpus))(_attempt)
+    breadcrumbs: Any = ray.remote(num_cpus=0)(_Breadcrumb)
+    deaths: Counter[int | None] = Counter()
+    while deaths[None] < ITEM_DEATHS:
+        culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
+        breadcrumb: Any = breadcrumbs.remote()
+        try:
+            made: Made = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
+            return made
+        except RayTaskError as error:
+            if isinstance(error.cause, StopRun):
+                raise StopRun(str(error.cause)) from None
+            raise UnitFailed(f"shard {job.plan.name(unit)}: {error.cause}") from error
+        except RayError:  # the worker or its node died
+            try:
+                deaths[ray.get(breadcrumb.last.remote())] += 1
+            except RayActorError:  # and took the breadcrumb with it
+                deaths[None] += 1
+    raise UnitFailed(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
+
+
+def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Made:
+    def at_item(position: int) -> None:
+        ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
+
+    return _made(job, unit, culprits=culprits, at_item=at_item)
+
+
+class _Breadcrumb:
+    """Remembers which item an attempt has reached. It lives in another process than the attempt."""
+
+    def __init__(self) -> None:
+        self._position: int | None = None
+
+    def at(self, position: int) -> None:
+        self._position = position
+
+    def last(self) -> int | None:
+        return self._position

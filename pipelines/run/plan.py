@@ -1,0 +1,204 @@
+"""The plan of a run: which items become which shard, fixed before anything is made, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifests.dataset import Dataset, DatasetError, Plan, plan_table
+from manifests.schema import SCHEMA_VERSION, Item, canonical_json
+from operators.base import Link, Reader
+from operators.read.files import list_files
+from operators.read.prompt_recipe import PromptRecipe
+from operators.read.viton_hd import VitonHd
+from pipelines.sources.locate import locate
+from pipelines.tasks.catalogue import Task
+
+MIN_SHARDS = 8
+"""Small datasets are cut finer than `pairs_per_shard` so that the cores of a workstation all get work ..."""
+
+MIN_PAIRS_PER_SHARD = 32
+"""... but not below this: an in-context example is chosen among the pairs of a shard."""
+
+_LIBRARIES = ("fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+_MODEL_LIBRARIES = (
+    "ai-edge-litert",
+    "controlnet-aux",
+    "diffusers",
+    "onnxruntime",
+    "open_clip_torch",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker needs to make any unit of a dataset; it travels to workers once per task."""
+
+    out: str
+    """URL of the dataset directory."""
+    task: Task
+    reader: Reader
+    seed: int
+    suffixes: dict[str, str]
+    plan: Plan
+
+    @property
+    def dataset(self) -> Dataset:
+        return Dataset(self.out)
+
+
+def find_reader(task: Task, data: str | None) -> Reader:
+    """The reader of DATA, or of the bundled input without it, bound to where it reads.
+
+    Raises ValueError with the way out if there is nothing there that the task can read.
+    """
+    if data is None:
+        if task.bundled is None:
+            wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in task.sources)
+            raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
+        return task.bundled.reader
+    root = data if "://" in data else str(Path(data).resolve())
+    listing = list_files(root)
+    if not listing:
+        raise ValueError(f"DATA: {data} is empty")
+    reader = locate(task.sources, root, listing)
+    if reader:
+        return reader
+    wanted = "; or ".join(source.layout for source in task.sources)
+    raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
+
+
+def counted(reader: Reader, count: int) -> Reader:
+    """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
+    if not isinstance(reader, PromptRecipe | VitonHd):
+        raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
+    if count < 1:
+        raise ValueError(f"COUNT={count} is less than 1")
+    return replace(reader, count=count)
+
+
+def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0) -> Job:
+    """List the source, lay out its units and write the plan, or take up the plan of an earlier run.
+
+    `scale` keeps that share of the items, at least one.
+
+    Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
+    """
+    task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
+    items = list_items(reader)
+    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
+    suffixes = dict(reader.suffixes(items))
+    config = _config(task, reader, seed, suffixes, units)
+    fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
+    dataset = Dataset(out)
+    plan = dataset.write_plan(task.name, config, fingerprint, plan_table(units))
+    job = Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
+    _refuse_changed_source(job)
+    return job
+
+
+def list_items(reader: Reader) -> list[Item]:
+    """All items of a source. Raises ValueError if it has none."""
+    items = list(reader.items(reader.listing()))
+    if not items:
+        raise ValueError(f"DATA: {reader.root} holds nothing to read")
+    return items
+
+
+def cut_units(
+    items: Sequence[Item], seed: int, pairs_per_shard: int, *, contiguous: bool = False, scale: float = 1.0
+) -> Iterator[list[Item]]:
+    """Items in seeded random order, or as they come if `contiguous`, in shards whose sizes differ by at most one.
+
+    Shuffled, a shard's pairs are a sample of the dataset: neighbours in a listing are often frames of one video, and
+    would make in-context examples that give the answer away.
+    """
+    order = np.arange(len(items)) if contiguous else np.random.default_rng(seed).permutation(len(items))
+    order = order[: max(1, round(scale * len(items)))]
+    enough = -(-len(order) // pairs_per_shard)
+    fine = min(MIN_SHARDS, -(-len(order) // MIN_PAIRS_PER_SHARD))
+    for part in np.array_split(order, max(enough, fine)):
+        yield [items[position] for position in part]
+
+
+def versions(task: Task) -> dict[str, str]:
+    """The libraries that shape the bytes of a shard or manifest.
+
+    If the task runs models, be it for retrieval, those of models too, as far as they are installed.
+    """
+    found = {name: version(name) for name in _LIBRARIES}
+    if task.gpus is not None or task.context == "raie":
+        for name in _MODEL_LIBRARIES:
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
+    return found
+
+
+def _config(
+    task: Task, reader: Reader, seed: int, suffixes: dict[str, str], units: Sequence[Sequence[Item]]
+) -> dict[str, Any]:
+    """Everything that the bytes of a dataset depend on but the code itself. Where it is read from is not in it."""
+    digest = hashlib.sha256()
+    for unit in units:
+        digest.update(canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": task.name,
+        "seed": seed,
+        "pairs_per_shard": task.pairs_per_shard,
+        "source": {
+            **_parameters(reader),
+            "source": reader.source,
+            "licence": reader.licence,
+            "reader": type(reader).__name__,
+            "version": reader.version,
+        },
+        "operators": [
+            {"name": operator.name, "version": operator.version, **_parameters(operator)}
+            for operator in task.operators(reader)
+        ],
+        "suffixes": suffixes,
+        "items": sum(len(unit) for unit in units),
+        "items_sha256": digest.hexdigest(),
+    }
+
+
+def _parameters(record: Reader | Link) -> dict[str, Any]:
+    """The fields of a reader or operator, less those that only say where on this machine something lies."""
+    values: dict[str, Any] = _plain(record)
+    values.pop("root", None)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """A record as JSON, and the records in it."""
+    if is_dataclass(value):
+        named = (field.name for field in fields(value) if not field.metadata.get("location"))
+        return {name: _plain(getattr(value, name)) for name in named}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _refuse_changed_source(job: Job) -> None:
+    """Sizes are in the fingerprint; times are not, since copies differ in them, but must not be later than the plan."""
+    dataset = job.dataset
+    if not dataset.store.is_local or "://" in job.reader.root or len(dataset.committed()) == job.plan.units:
+        return
+    planned_s = Path(dataset.store.path("plan.parquet")).stat().st_mtime
+    for file in job.reader.listing():
+        if file.modified_s > planned_s:
+            raise DatasetError(
+                f"{job.reader.root}/{file.path} was modified after {job.out}/plan.parquet was made. "
+                "Choose another OUT, or remove that directory to start anew."
+            )

@@ -1,0 +1,394 @@
+"""The public datasets and bundled inputs we read: one record each, with licence, size and how to obtain it.
+
+Folder names and counts were taken from the pages named in the comments. Counts are those of the published files; the
+paper's Tab. 6 counts 512 px crops for DFWB (72K) and GoPro (17K: 2,103 frames x 8), so the crops that Restormer's
+scripts make are layouts here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from operators.base import Reader
+from operators.read.bundled import BundledPhotos
+from operators.read.bundled_stereo import BundledStereo
+from operators.read.hub_parquet import HubParquet
+from operators.read.img2dataset import Img2Dataset
+from operators.read.nyu_hdf5 import NyuFrames, NyuLabeled
+from operators.read.paired_folders import PairedFolders
+from operators.read.photos import PhotoFolder
+from operators.read.viton_hd import VitonHd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dataset as published: the reader of its layout, and what a user needs to know to get it."""
+
+    reader: Reader
+    layout: str
+    """The folders that the reader expects below DATA, for messages and the README."""
+    size: str
+    obtain: str
+    folder: str = ""
+    """Its folder below a data root that holds several datasets; "" if it is not one of those."""
+    pairs: int | None = None
+    """As many as its files are when complete, where that can be counted by listing them."""
+
+
+RAIN13K = Source(
+    # Layout: the "Deraining" folder of https://github.com/swz30/Restormer, which publishes the collection. Pairs: one
+    # of the paper's 13,712 was removed, https://github.com/swz30/MPRNet/issues/74
+    reader=PairedFolders(
+        source="Rain13K",
+        licence="research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
+        nested=("", "train", "Rain13K", "train/Rain13K"),
+    ),
+    layout="input/ and target/ (also below train/, Rain13K/ or train/Rain13K/)",
+    size="13,711 pairs",
+    obtain="download_data.py in the Deraining folder of https://github.com/swz30/Restormer",
+    folder="Rain13K",
+    pairs=13_711,
+)
+
+_DFWB = PhotoFolder(
+    # Folders: Denoising/generate_patches_dfwb.py of https://github.com/swz30/Restormer
+    source="DFWB",
+    licence="research use: DIV2K, Flickr2K, Waterloo Exploration Database and BSD under their authors' terms",
+    folders=("DIV2K", "Flickr2K", "WaterlooED", "BSD400"),
+    nested=("", "Downloads", "Datasets/Downloads"),
+)
+
+DFWB = Source(
+    # DIV2K 800 or 900 (https://github.com/swz30/Restormer/issues/89), Flickr2K 2,650, Waterloo 4,744, BSD400 400
+    reader=_DFWB,
+    layout="DIV2K/, Flickr2K/, WaterlooED/ and BSD400/ (also below Downloads/)",
+    size="8,594 photos, about 20 GB",
+    obtain="download_data.py in the Denoising folder of https://github.com/swz30/Restormer",
+    folder="DFWB",
+    pairs=8_594,
+)
+
+DFWB_CROPS = Source(
+    # https://github.com/swz30/Restormer, Denoising/generate_patches_dfwb.py
+    reader=replace(_DFWB, folders=("DFWB",), nested=("", "train", "Datasets/train")),
+    layout="DFWB/ (also below train/) with the 512 px crops that generate_patches_dfwb.py makes",
+    size="about 72,000 crops",
+    obtain="as DFWB, then generate_patches_dfwb.py of https://github.com/swz30/Restormer",
+    folder="DFWB",
+)
+
+_GOPRO = PairedFolders(
+    # Folders: https://github.com/SeungjunNah/DeepDeblur-PyTorch, src/data/gopro_large.py
+    source="GoPro",
+    licence="CC-BY-4.0",
+    input="{group}/blur/{name}",
+    target="{group}/sharp/{name}",
+    nested=("", "train", "GOPRO_Large/train"),
+)
+_GOPRO_OBTAIN = "GOPRO_Large from https://seungjunnah.github.io/Datasets/gopro"
+
+GOPRO = Source(
+    reader=_GOPRO,
+    layout="train/<sequence>/blur/ and sharp/",
+    size="2,103 pairs of 1,280 x 720 px",
+    obtain=_GOPRO_OBTAIN,
+    folder="GoPro",
+    pairs=2_103,
+)
+
+GOPRO_GAMMA = Source(
+    # As DeepDeblur trains: frames averaged through a camera's gamma curve
+    reader=replace(_GOPRO, input="{group}/blur_gamma/{name}"),
+    layout="train/<sequence>/blur_gamma/ and sharp/",
+    size="2,103 pairs of 1,280 x 720 px",
+    obtain=_GOPRO_OBTAIN,
+    folder="GoPro",
+    pairs=2_103,
+)
+
+GOPRO_CROPS = Source(
+    # Motion_Deblurring/generate_patches_gopro.py of https://github.com/swz30/Restormer; names <sequence>-<frame>-<n>
+    reader=replace(
+        _GOPRO,
+        input="input_crops/[{group}-]{name}",
+        target="target_crops/[{group}-]{name}",
+        nested=("", "GoPro", "train/GoPro", "Datasets/train/GoPro"),
+    ),
+    layout="input_crops/ and target_crops/ (also below train/GoPro/), as generate_patches_gopro.py makes them",
+    size="16,824 crops of 512 px",
+    obtain=f"{_GOPRO_OBTAIN}, then the scripts in the Motion_Deblurring folder of https://github.com/swz30/Restormer",
+    folder="GoPro",
+    pairs=16_824,
+)
+
+GOPRO_FLAT = Source(
+    # Motion_Deblurring/Datasets of https://github.com/swz30/Restormer; names <sequence>-<frame>
+    reader=replace(
+        _GOPRO,
+        input="input/[{group}-]{name}",
+        target="target/[{group}-]{name}",
+        nested=("", "train", "GoPro/train", "train/GoPro", "Downloads/GoPro/train"),
+    ),
+    layout="input/ and target/ (also below train/ or GoPro/train/)",
+    size="2,103 pairs of 1,280 x 720 px",
+    obtain="download_data.py in the Motion_Deblurring folder of https://github.com/swz30/Restormer",
+    folder="GoPro",
+    pairs=2_103,
+)
+
+_FIVEK = PairedFolders(
+    source="MIT-Adobe FiveK",
+    licence="research use only: LicenseAdobe.txt and LicenseAdobeMIT.txt of the dataset",
+    input="input/JPG/480p",
+    target="expertC/JPG/480p",
+    nested=("", "FiveK", "fiveK"),
+)
+
+FIVEK_480P = Source(
+    # https://github.com/HuiZeng/Image-Adaptive-3DLUT; all 5,000, as in Tab. 6, whatever its split files say
+    reader=_FIVEK,
+    layout="input/JPG/480p/ and expertC/JPG/480p/",
+    size="5,000 pairs",
+    obtain="the sRGB set of https://github.com/HuiZeng/Image-Adaptive-3DLUT",
+    folder="FiveK",
+    pairs=5_000,
+)
+
+FIVEK_EXPERT_C = Source(
+    # https://github.com/cuiziteng/Illumination-Adaptive-Transformer
+    reader=replace(_FIVEK, input="input/{name}", target="expertC/{name}"),
+    layout="input/ and expertC/",
+    size="5,000 pairs",
+    obtain="https://github.com/cuiziteng/Illumination-Adaptive-Transformer",
+    folder="FiveK",
+    pairs=5_000,
+)
+
+FIVEK_RETINEXFORMER = Source(
+    # https://github.com/caiyuanhao1998/Retinexformer
+    reader=replace(_FIVEK, input="input", target="target", nested=("", "train", "FiveK/train")),
+    layout="train/input/ and train/target/",
+    size="4,500 pairs",
+    obtain="https://github.com/caiyuanhao1998/Retinexformer",
+    folder="FiveK",
+    pairs=4_500,
+)
+
+_LOL_V1 = PairedFolders(
+    source="LOL v1",
+    licence="none stated; research use",
+    input="low",
+    target="high",
+    nested=("our485", "LOLdataset/our485"),
+)
+
+LOL_V1 = Source(
+    # https://huggingface.co/datasets/geekyrakshit/LoL-Dataset; eval15/, the benchmark, is not read
+    reader=_LOL_V1,
+    layout="our485/low/ and our485/high/",
+    size="485 pairs",
+    obtain="https://daooshee.github.io/BMVC2018website/",
+    folder="LOL",
+    pairs=485,
+)
+
+LOL_V1_RETINEXFORMER = Source(
+    # https://github.com/caiyuanhao1998/Retinexformer
+    reader=replace(_LOL_V1, input="input", target="target", nested=("LOLv1/Train", "Train")),
+    layout="LOLv1/Train/input/ and target/",
+    size="485 pairs",
+    obtain="https://github.com/caiyuanhao1998/Retinexformer",
+    folder="LOL",
+    pairs=485,
+)
+
+_LOL_V2 = PairedFolders(
+    # Low/low00001.png and Normal/normal00001.png; re-packed with the same name in both
+    source="LOL v2 real",
+    licence="none stated; research use",
+    input="Low/[low]{name}",
+    target="Normal/[normal]{name}",
+    nested=("Real_captured/Train", "LOL-v2/Real_captured/Train"),
+)
+
+LOL_V2_REAL = Source(
+    # https://github.com/flyywh/CVPR-2020-Semi-Low-Light/issues/8 and /11. Its test images are in LOL v1's training set
+    reader=_LOL_V2,
+    layout="Real_captured/Train/Low/ and Normal/ (also below LOL-v2/)",
+    size="689 pairs",
+    obtain="https://github.com/flyywh/CVPR-2020-Semi-Low-Light",
+    folder="LOL",
+    pairs=689,
+)
+
+LOL_V2_SYNTHETIC = Source(
+    # https://github.com/caiyuanhao1998/Retinexformer
+    reader=replace(_LOL_V2, source="LOL v2 synthetic", nested=("Synthetic/Train", "LOL-v2/Synthetic/Train")),
+    layout="Synthetic/Train/Low/ and Normal/ (also below LOL-v2/)",
+    size="900 pairs",
+    obtain="https://github.com/flyywh/CVPR-2020-Semi-Low-Light",
+    folder="LOL",
+    pairs=900,
+)
+
+LAION_AESTHETICS = Source(
+    # Columns: https://github.com/rom1504/img2dataset, dataset_examples/laion-aesthetic.md
+    reader=Img2Dataset(
+        source="LAION-Aesthetics",
+        licence="URLs and captions CC-BY-4.0; the images belong to their owners",
+    ),
+    layout="00000.tar and 00000.parquet, and so on, as img2dataset writes them",
+    size="500,000 images in the paper; score > 6",
+    obtain="img2dataset --output_format webdataset --save_additional_columns '[\"aesthetic\"]', "
+    "https://github.com/rom1504/img2dataset",
+    folder="LAION-Aesthetics",
+)
+
+ULTRAEDIT = Source(
+    # Columns: https://huggingface.co/datasets/BleachNick/UltraEdit; edit_object and mask_image have no values
+    reader=HubParquet(
+        source="UltraEdit",
+        licence="CC-BY-4.0",
+        files="FreeForm*.parquet",
+        input="source_image",
+        target="edited_image",
+        texts=(
+            ("instruction", "edit_prompt"),
+            *((name, name) for name in ("source_caption", "target_caption")),
+        ),
+        scores=("clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image", "dinov2_sim", "ssim"),
+    ),
+    layout="data/FreeForm-00000-of-00390.parquet and so on",
+    size="500,000 pairs, about 190 GB",
+    obtain="hf download BleachNick/UltraEdit_500k --repo-type dataset",
+    folder="UltraEdit_500k",
+)
+
+MAGICBRUSH = Source(
+    # Columns: https://huggingface.co/datasets/osunlp/MagicBrush; data/dev-*, the benchmark's, is not read
+    reader=HubParquet(
+        source="MagicBrush",
+        licence="CC-BY-4.0",
+        files="train-*.parquet",
+        input="source_img",
+        target="target_img",
+        texts=(("instruction", "instruction"),),
+        session="img_id",
+        turn="turn_index",
+    ),
+    layout="data/train-00000-of-00051-<hash>.parquet and so on",
+    size="8,807 turns of 4,512 sessions, 22 GB",
+    obtain="hf download osunlp/MagicBrush --repo-type dataset",
+    folder="MagicBrush",
+)
+
+NYU_FRAMES = Source(
+    # https://github.com/dwofk/fast-depth; the same frames at https://huggingface.co/datasets/sayakpaul/nyu_depth_v2
+    reader=NyuFrames(),
+    layout="train/<scene>/<number>.h5 (also below nyudepthv2/)",
+    size="47,584 pairs, 35 GB",
+    obtain="https://github.com/dwofk/fast-depth",
+    folder="NYU-v2",
+    pairs=47_584,
+)
+
+NYU_SYNC = Source(
+    # https://github.com/cleinc/bts, pytorch/README.md and utils/sync_project_frames_multi_threads.m
+    reader=PairedFolders(
+        source="NYU Depth v2 sync",
+        licence="none stated; research use",
+        input="{group}/rgb_{name}",
+        target="{group}/sync_depth_{name}",
+        target_values="depth_mm",
+        nested=("", "sync", "nyu_depth_v2/sync"),
+    ),
+    layout="<scene>/rgb_00000.jpg and sync_depth_00000.png (also below sync/)",
+    size="at least 24,231 pairs",
+    obtain="sync.zip, by the link in pytorch/README.md of https://github.com/cleinc/bts",
+    folder="NYU-v2",
+)
+
+NYU_LABELED = Source(
+    # https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; keys and axes as read by cleinc/bts,
+    # utils/extract_official_train_test_set_from_mat.py
+    reader=NyuLabeled(),
+    layout="nyu_depth_v2_labeled.mat and splits.mat",
+    size="795 training pairs, 3 GB",
+    obtain="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+    folder="NYU-v2",
+)
+
+ADE20K = Source(
+    # https://github.com/CSAILVision/sceneparsing
+    reader=PairedFolders(
+        source="ADE20K",
+        licence="images for non-commercial research and education; annotations BSD-3-Clause",
+        input="images/training",
+        target="annotations/training",
+        target_values="class_ids",
+        nested=("", "ADEChallengeData2016"),
+    ),
+    layout="images/training/ and annotations/training/ (also below ADEChallengeData2016/)",
+    size="20,210 pairs, about 1 GB",
+    obtain="the scene parsing data of http://sceneparsing.csail.mit.edu",
+    folder="ADE20K",
+    pairs=20_210,
+)
+
+SCANNET = Source(
+    # https://github.com/hjwdzh/FrameNet, src/data/download.sh. Signs: n is proportional to 0.5 - rgb / 255 in
+    # https://github.com/MARSLab-UMN/TiltedImageSurfaceNormal, dataset_loader/dataset_loader_scannet.py; camera axes x
+    # right, y down, z forward. {group} is the room: scene0016_02 is its third scan.
+    reader=PairedFolders(
+        source="ScanNet",
+        licence="ScanNet terms of use: non-commercial research and education, on agreement",
+        input="{group}_{name}-color",
+        target="{group}_{name}-normal",
+        target_values="negated_normals",
+        nested=("", "scannet-frames"),
+    ),
+    layout="<scene>/frame-000000-color.png and frame-000000-normal.png (also below scannet-frames/)",
+    size="260,000 pairs in the paper",
+    obtain="scannet-frame-links.txt in https://github.com/hjwdzh/FrameNet, after agreeing to ScanNet's terms",
+    folder="ScanNet",
+)
+
+VITON_HD = Source(
+    # https://github.com/shadow2496/VITON-HD and https://github.com/sangyun884/HR-VITON
+    reader=VitonHd(),
+    layout="train_pairs.txt and train/ with image/, cloth/ and agnostic-v3.2/",
+    size="11,647 pairs of 768 x 1,024 px, about 5 GB",
+    obtain="https://github.com/shadow2496/VITON-HD",
+    folder="VITON-HD",
+    pairs=11_647,
+)
+
+PHOTOS = Source(
+    reader=PhotoFolder(source="photos", licence="as the owner of the photos states"),
+    layout="a folder of clean photos",
+    size="any",
+    obtain="your own, or DIV2K, Flickr2K, BSD",
+)
+
+BUNDLED = Source(
+    reader=BundledPhotos(),
+    layout="inside the scikit-image and scikit-learn packages",
+    size="10 photos, 32 crops of each",
+    obtain="installed with this project",
+)
+
+BUNDLED_STEREO = Source(
+    reader=BundledStereo(),
+    layout="inside the scikit-image package",
+    size="64 crops of one photo with measured depth",
+    obtain="installed with this project",
+)
+
+# fmt: off
+DATASETS = (
+    DFWB, DFWB_CROPS, GOPRO, GOPRO_GAMMA, GOPRO_CROPS, GOPRO_FLAT, RAIN13K, FIVEK_480P, FIVEK_EXPERT_C,
+    FIVEK_RETINEXFORMER, LOL_V1, LOL_V1_RETINEXFORMER, LOL_V2_REAL, LOL_V2_SYNTHETIC, LAION_AESTHETICS, ULTRAEDIT,
+    MAGICBRUSH, NYU_FRAMES, NYU_SYNC, NYU_LABELED, ADE20K, SCANNET, VITON_HD,
+)
+# fmt: on
+"""What has a folder below a data root, in the order of Tab. 6. Records of one source are alternative layouts of it."""

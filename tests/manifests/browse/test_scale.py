@@ -1,0 +1,84 @@
+"""The browse server on 100,000 pairs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.dataset import Commit, Dataset, write_table
+from manifests.schema import MANIFEST, REJECTS
+from tests.manifests.make import make_dataset
+from tests.manifests.web import ask, get
+
+PARTS, PAIRS = 10, 10_000  # 100,000 pairs, 400,000 rows
+
+
+def _make_large_dataset(url: str) -> None:
+    """Manifests of 100,000 pairs whose images are those of one pair; the score `position` numbers the pairs."""
+    make_dataset(url, units=1, pairs=1)
+    dataset = Dataset(url)
+    one_pair = pa.parquet.read_table(f"{url}/manifest/derain-000000.parquet")
+    rows = one_pair.take(np.tile(np.arange(one_pair.num_rows), PAIRS))
+    for part in range(PARTS):
+        pairs = np.repeat(np.arange(part * PAIRS, (part + 1) * PAIRS), one_pair.num_rows)
+        keys = pa.array([f"{number:032x}" for number in pairs])
+        scores = pa.MapArray.from_arrays(
+            np.arange(len(pairs) + 1, dtype=np.int32), ["position"] * len(pairs), pairs.astype(np.float64)
+        )
+        table = rows.set_column(MANIFEST.get_field_index("pair"), MANIFEST.field("pair"), keys)
+        table = table.set_column(MANIFEST.get_field_index("scores"), "scores", scores).cast(MANIFEST)
+        commit = replace(dataset.commit("derain-000000"), unit=part, pairs=PAIRS, examples={"all": table.num_rows})
+        _write_part(dataset, f"derain-{part:06d}", table, commit)
+    Path(f"{url}/dataset.json").unlink()
+
+
+def _write_part(dataset: Dataset, name: str, table: pa.Table, commit: Commit) -> None:
+    write_table(dataset.store, f"rejects/{name}.parquet", REJECTS.empty_table(), {"unit": commit.unit})
+    write_table(dataset.store, f"manifest/{name}.parquet", table, vars(commit), range(1_024, table.num_rows, 1_024))
+
+
+# ---- the server by itself -----------------------------------------------------------------------------------------
+
+
+def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
+    _make_large_dataset(f"{tmp_path}/derain")
+    command = [sys.executable, "-m", "manifests", "browse", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as server:
+        try:
+            assert server.stdout is not None
+            (port,) = map(int, re.findall(r"127\.0\.0\.1:(\d+)/", server.stdout.readline()))
+            before_mib = _peak_mib(server.pid)
+            _check_large_dataset(port)
+            assert _peak_mib(server.pid) - before_mib < 400
+        finally:
+            server.terminate()
+
+
+def _check_large_dataset(port: int) -> None:
+    assert ask(port, "overview")[0]["pairs"] == PARTS * PAIRS
+    assert ask(port, "scores") == [{"task": "derain", "name": "position", "min": 0, "max": PARTS * PAIRS - 1}]
+    first, last = ask(port, "examples"), ask(port, "examples", page=16_666)
+    assert first["total"] == last["total"] == 4 * PARTS * PAIRS
+    assert [int(row["pair"], 16) for row in first["rows"]] == [number // 4 for number in range(24)]
+    assert [int(row["pair"], 16) for row in last["rows"]] == [number // 4 for number in range(399_984, 400_000)]
+    query = {"kind": "describe", "direction": "reverse", "score": "position", "min": 40_000, "max": 40_049}
+    found = ask(port, "examples", **query, page=2)
+    assert (found["total"], [int(row["pair"], 16) for row in found["rows"]]) == (50, [40_048, 40_049])
+    highest = ask(port, "examples", score="position", order="high", kind="generate", direction="forward")
+    assert [int(row["pair"], 16) for row in highest["rows"]] == list(range(99_999, 99_975, -1))
+    assert len(ask(port, f"pair/{99_999:032x}")["examples"]) == 4
+    assert get(port, f"/image/{54_321:032x}/target")[0].status == 200
+
+
+def _peak_mib(pid: int) -> float:
+    (peak_kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(peak_kib) / 2**10
+
+
+# ---- the page in a browser --------------------------------------------------------------------------------------

@@ -1,0 +1,209 @@
+"""SQL sees what committed units name, and can neither write nor read anything else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import duckdb
+import fsspec
+import pytest
+
+from manifests.dataset import Dataset, DatasetError
+from manifests.read.query import SqlError, _CommittedFile, connect, plain, read_image, run_sql, select
+from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks, below a name that is awkward in SQL and in a glob pattern."""
+    out = tmp_path_factory.mktemp("it's [1] *")
+    make_dataset(f"{out}/derain", units=2, pairs=3)
+    make_dataset(f"{out}/lowlight", task="lowlight", units=1, pairs=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def connection(out: Path) -> duckdb.DuckDBPyConnection:
+    return connect(str(out))
+
+
+def test_views(connection: duckdb.DuckDBPyConnection) -> None:
+    counts = "SELECT task, count(*) AS n FROM {} GROUP BY ALL ORDER BY ALL"
+    expected = {"examples": (24, 8), "pairs": (6, 2), "rejects": (2, 1)}
+    for view, (derain, lowlight) in expected.items():
+        assert run_sql(connection, counts.format(view)).rows == [("derain", derain), ("lowlight", lowlight)]
+
+
+def test_a_pair_has_its_examples_and_provenance(connection: duckdb.DuckDBPyConnection) -> None:
+    (pair,) = select(connection, "SELECT * FROM pairs WHERE task = ? ORDER BY source_ref LIMIT 1", ["derain"])
+    assert [(example["direction"], example["kind"]) for example in pair["examples"]] == [
+        ("forward", "generate"),
+        ("forward", "describe"),
+        ("reverse", "generate"),
+        ("reverse", "describe"),
+    ]
+    assert (pair["licence"], pair["source_ref"], pair["steps"][0]["operator"]) == (LICENCE, "photo.png#0", "rain")
+    assert pair["scores"] == {"mean_abs_diff": 0.0}
+
+
+def test_one_dataset_directory_will_do(out: Path) -> None:
+    assert run_sql(connect(f"{out}/lowlight"), "SELECT count(*) FROM pairs").rows == [(2,)]
+
+
+def test_only_committed_units_are_seen(tmp_path: Path) -> None:
+    dataset = Dataset(f"{tmp_path}/derain")
+    plan = make_plan(dataset, units=3, pairs=2)
+    assert run_sql(connect(str(tmp_path)), "SELECT * FROM examples").rows == []
+    for unit in range(3):
+        write_unit(dataset, plan, unit)
+    (tmp_path / "derain/manifest/derain-000001.parquet").unlink()  # a unit killed just before its commit
+    (tmp_path / "derain/manifest/.derain-000001.parquet.0.tmp").write_bytes(b"half")
+    connection = connect(str(tmp_path))
+    assert run_sql(connection, "SELECT DISTINCT shard FROM examples ORDER BY ALL").rows == [
+        ("derain-000000.tar",),
+        ("derain-000002.tar",),
+    ]
+    assert run_sql(connection, "SELECT source_ref FROM rejects ORDER BY ALL").rows == [
+        ("photo.png#2",),
+        ("photo.png#8",),
+    ]
+
+
+def test_two_directories_of_one_task_are_refused(tmp_path: Path) -> None:
+    make_dataset(f"{tmp_path}/derain", units=1, pairs=2)
+    shutil.copytree(tmp_path / "derain", tmp_path / "old")
+    with pytest.raises(DatasetError, match="both hold derain"):
+        connect(str(tmp_path))
+
+
+def test_any_fsspec_url_is_read() -> None:
+    make_dataset("memory://query/derain", units=1, pairs=2)
+    try:
+        assert run_sql(connect("memory://query"), "SELECT count(*) FROM pairs").rows == [(2,)]
+    finally:
+        fsspec.filesystem("memory").rm("/query", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "FROM pairs SELECT pair;  -- a comment",
+        "WITH p AS (FROM pairs) SELECT count(*) FROM p",
+        "DESCRIBE examples",
+        "EXPLAIN SELECT * FROM pairs",
+        "explain analyze select count(*) from pairs",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT 1",
+    ],
+)
+def test_selects_are_run(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    assert run_sql(connection, sql).rows
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        "SELECT 1; SELECT 2",
+        "COPY (SELECT 1) TO '{out}/derain/new.csv'",
+        "COPY (SELECT 1) TO 'manifests://derain/manifest/derain-000000.parquet'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}/derain/new.csv'",
+        "EXPLAIN /* ) */ ANALYZE COPY (SELECT 1) TO '{out}/derain/new.csv'",
+        "WITH c AS (COPY (SELECT 1) TO '{out}/derain/new.csv') SELECT 1",
+        "WITH c AS (COPY (SELECT 1) TO 'manifests://derain/manifest/derain-000000.parquet') SELECT 1",
+        "WITH i AS (INSERT INTO examples SELECT * FROM examples) SELECT 1",
+        "CREATE TABLE t (i INTEGER)",
+        "DROP VIEW examples",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "ATTACH '{out}/new.db'",
+        "SET enable_external_access = true",
+        "PRAGMA database_list",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM read_text('{out}/derain/dataset.json')",
+        "SELECT * FROM read_blob('manifests://derain/../../../etc/passwd')",
+        "SELECT * FROM read_csv('http://127.0.0.1:9/')",
+        "SELECT * FROM glob('{out}/*')",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM duckdb_secrets()",
+        "SELECT * FROM sql",  # a variable of the Python function that runs it
+        "SELECT nothing FROM examples",
+        "SELEC",
+    ],
+)
+def test_all_else_is_refused_in_one_line(connection: duckdb.DuckDBPyConnection, out: Path, sql: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(SqlError) as refusal:
+        run_sql(connection, sql.format(out=str(out).replace("'", "''")))
+    assert len(str(refusal.value).splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_rows_are_bounded(connection: duckdb.DuckDBPyConnection) -> None:
+    result = run_sql(connection, "SELECT * FROM range(1_000_000_000)", max_rows=5)
+    assert (len(result.rows), result.truncated) == (5, True)
+    assert not run_sql(connection, "SELECT * FROM range(5)", max_rows=5).truncated
+
+
+def test_time_is_bounded(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SqlError, match=r"stopped after 0\.2 s"):
+        run_sql(connection, "SELECT sum(a.range * b.range) FROM range(9999999) a, range(9999999) b", timeout_s=0.2)
+
+
+def test_memory_is_bounded(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SqlError, match="Out of Memory"):
+        run_sql(connection, "SELECT list(range) FROM range(1_000_000_000)")
+
+
+def test_threads_read_the_same_files_at_once(connection: duckdb.DuckDBPyConnection) -> None:
+    answers: list[object] = []
+
+    def ask() -> None:
+        for _ in range(20):
+            answers.append(
+                run_sql(connection, "SELECT sum(len(instruction)), count(DISTINCT pair) FROM examples").rows[0]
+            )
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 80
+    assert len(set(answers)) == 1
+
+
+def test_a_thread_does_not_move_the_position_of_another(out: Path) -> None:
+    file = _CommittedFile(Dataset(f"{out}/derain").store, "manifest/derain-000000.parquet")
+    whole = (out / "derain/manifest/derain-000000.parquet").read_bytes()
+    read: list[bytes] = []
+    file.seek(100)
+    thread = threading.Thread(target=lambda: read.append(file.read(4)))
+    thread.start()
+    thread.join()
+    assert (read, file.read(8), file.tell()) == ([b"PAR1"], whole[100:108], 108)
+
+
+def test_read_image_refuses_what_a_forged_manifest_names(out: Path) -> None:
+    dataset = Dataset(f"{out}/derain")
+    place = {"offset": 512, "bytes": 8}
+    assert len(read_image(dataset, "derain-000000.tar", place)) == 8
+    for shard, forged in [
+        ("../../../../etc/passwd", place),
+        ("derain-000000.tar", {"offset": -1, "bytes": 8}),
+        ("derain-000000.tar", {"offset": 0, "bytes": 2**40}),
+        ("derain-000000.tar", {"offset": 2**30, "bytes": 8}),
+        ("derain-000009.tar", place),
+    ]:
+        with pytest.raises(DatasetError):
+            read_image(dataset, shard, forged)
+
+
+def test_plain_keeps_what_json_would_lose() -> None:
+    assert plain({"seed": 2**62, "score": float("nan"), "ref": (1, b"ab")}) == {
+        "seed": str(2**62),
+        "score": "nan",
+        "ref": [1, "(2 bytes)"],
+    }

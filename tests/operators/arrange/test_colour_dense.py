@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from manifests.images.pixels import Pixels, decode_rgb
+from manifests.schema import Image, Pair, Reject
+from operators.arrange.colour_dense import ColourDense
+from operators.arrange.dense import Values, dense, depth_target, read_step
+from operators.shared.palettes import DEPTH_PALETTES, decode_depth, decode_labels, decode_normals, encode_normals
+from tests.fixtures import depth_mm, normals_rgb
+from tests.sources import encode, encode_image, lossless, pair_of, photo
+
+
+@pytest.mark.parametrize("palette", DEPTH_PALETTES)
+def test_depth_comes_back_from_its_colours(palette: str) -> None:
+    raw_mm = depth_mm(0)
+    pair = ColourDense(palette=palette)(_pair(depth_target(raw_mm / 1000), "depth_mm"), 1)
+    depth_m = decode_depth(_target(pair), palette)
+    measured = raw_mm > 0
+    assert np.array_equal(np.isnan(depth_m), ~measured)
+    assert np.abs(depth_m - raw_mm / 1000)[measured].max() < 0.004
+    assert pair.scores == {"valid": round(float(measured.mean()), 4)}
+    (_, step) = pair.steps
+    assert (step.operator, step.version, step.params) == ("colour_dense", ColourDense.version, {"palette": palette})
+
+
+def test_depth_beyond_10_m_has_no_value() -> None:
+    metres = np.array([[9.999, 10.0, 10.001, 65.5, 70.0, np.nan, -1.0, 0.0]])
+    pair = ColourDense()(_pair(depth_target(metres), "depth_mm"), 1)
+    assert _target(pair).any(-1).tolist() == [[True, True, False, False, False, False, False, False]]
+    assert pair.scores == {"valid": 0.25}
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_classes_come_back_from_their_colours(mode: str) -> None:
+    """A palette PNG's own colours mean nothing, its indices do."""
+    from PIL import Image as PILImage
+
+    ids = np.arange(150, dtype=np.uint8).reshape(10, 15)
+    image = PILImage.fromarray(ids)
+    if mode == "P":
+        image.putpalette(bytes(range(255, -1, -1)) * 3)
+    raw = dense(encode_image(image), "class_ids")
+    assert raw.mode == mode
+    pair = ColourDense()(_pair(raw, "class_ids"), 1)
+    assert np.array_equal(decode_labels(_target(pair)), ids)
+    assert pair.scores == {"valid": round(149 / 150, 4)}
+
+
+def test_normals_stay_and_negated_ones_are_turned() -> None:
+    raw = normals_rgb(0)
+    raw[:5, :5] = 0  # not measured
+    images = {values: dense(encode(raw), values) for values in ("normals", "negated_normals")}
+    plain = decode_normals(_target(ColourDense()(_pair(images["normals"], "normals"), 1)))
+    turned = decode_normals(_target(ColourDense()(_pair(images["negated_normals"], "negated_normals"), 1)))
+    unknown = np.isnan(plain).any(-1)
+    assert np.argwhere(unknown).max() == 4 and unknown.sum() == 25
+    assert np.array_equal(np.isnan(turned).any(-1), unknown)
+    assert (plain * decode_normals(raw)).sum(-1)[~unknown].min() > np.cos(np.deg2rad(0.4))
+    assert (plain * turned).sum(-1)[~unknown].max() < -np.cos(np.deg2rad(0.8))
+
+
+def test_normals_that_are_not_unit_vectors_get_unit_length() -> None:
+    half = encode_normals(np.full((4, 4, 3), (0.3, -0.2, 0.35), np.float32))
+    pair = ColourDense()(_pair(dense(encode(half), "normals"), "normals"), 1)
+    vectors = _target(pair).astype(np.float64) / 127.5 - 1
+    assert np.linalg.norm(vectors, axis=-1) == pytest.approx(np.ones((4, 4)), abs=0.01)
+
+
+def test_the_input_stays_and_the_same_bytes_are_made_again() -> None:
+    pair = _pair(depth_target(depth_mm(3) / 1000), "depth_mm")
+    coloured = ColourDense()(pair, 1)
+    assert [image.role for image in coloured.images] == ["input", "target"]
+    assert coloured.images[0] is pair.images[0]
+    assert (coloured.images[1].width_px, coloured.images[1].height_px) == (48, 40)
+    assert ColourDense()(pair, 2) == coloured
+
+
+def test_a_class_that_ade20k_does_not_have_is_rejected() -> None:
+    raw = dense(encode(np.array([[1, 151]], np.uint8)), "class_ids")
+    with pytest.raises(Reject, match="class id 151 is not one of") as reject:
+        ColourDense()(_pair(raw, "class_ids"), 1)
+    assert reject.value.reason == "wrong_values"
+
+
+@pytest.mark.parametrize(("count", "kept"), [(4, False), (5, True)])
+def test_a_target_without_enough_values_is_rejected(count: int, kept: bool) -> None:
+    metres = np.zeros((10, 10))
+    metres.ravel()[:count] = 2
+    pair = _pair(depth_target(metres), "depth_mm")
+    if kept:
+        assert ColourDense()(pair, 1).scores == {"valid": 0.05}
+        return
+    with pytest.raises(Reject, match=r"4\.0% of its pixels have a value") as reject:
+        ColourDense()(pair, 1)
+    assert (reject.value.reason, reject.value.scores) == ("no_values", {"valid": 0.04})
+
+
+def test_a_cut_off_target_is_rejected() -> None:
+    whole = depth_target(depth_mm(0) / 1000)
+    with pytest.raises(Reject) as reject:
+        ColourDense()(_pair(replace(whole, data=whole.data[: len(whole.data) // 2]), "depth_mm"), 1)
+    assert reject.value.reason == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        (encode(photo(0)), "depth_mm"),  # a picture of the depth
+        (encode(photo(0)), "class_ids"),
+        (encode(photo(0)[:, :, 0]), "normals"),
+        (encode(photo(0), "JPEG"), "negated_normals"),
+    ],
+)
+def test_what_cannot_be_values_is_rejected_when_it_is_read(data: bytes, values: Values) -> None:
+    with pytest.raises(Reject, match=f"{values} come as PNG of mode") as reject:
+        dense(data, values)
+    assert reject.value.reason == "wrong_values"
+
+
+def _pair(raw: Image, values: Values) -> Pair:
+    return replace(pair_of(lossless("input", photo(0)), raw), steps=(read_step(values),))
+
+
+def _target(pair: Pair) -> Pixels:
+    image = pair.image("target")
+    assert image
+    return decode_rgb(image.data)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from manifests.schema import Pair, Reject
+from operators.base import BatchOperator, Judge
+from operators.judge.vlm_filter import VlmFilter
+from operators.vlm.client import Asks
+from tests.operators.asking import Asked, pair_with
+
+YES, NO = "Reasoning: They agree.\nAnswer: Yes", "Reasoning: The cat is gone.\nAnswer: No"
+STYLE = "Style exemplar"
+
+
+def _pair(number: int = 0) -> Pair:
+    return replace(pair_with("input", "target", "exemplar", number=number), scores={"clip": 0.5})
+
+
+def test_two_yes_keep_a_pair_with_scores_and_reasoning(asked: Asked) -> None:
+    asked.server.answer = lambda text: YES
+    (pair,) = VlmFilter().asking(asked.vlm, None).many([_pair()], [1])
+    assert isinstance(pair, Pair)
+    assert pair.scores == {"clip": 0.5, "same_content": 1.0, "same_style": 1.0}
+    assert [step.params for step in pair.steps] == [
+        {"question": "same_content", "reasoning": "They agree."},
+        {"question": "same_style", "reasoning": "They agree."},
+    ]
+    assert [(step.prompt or "").split("@")[0] for step in pair.steps] == ["same-content-1", "same-style-1"]
+    first, second = (request["messages"][0]["content"] for request in asked.server.requests)
+    images = [[part["image_url"] for part in content if part["type"] == "image_url"] for content in (first, second)]
+    assert len(images[0]) == len(images[1]) == 2
+    assert images[0][1] == images[1][1] and images[0][0] != images[1][0]
+
+
+def test_a_no_in_the_first_stage_spares_the_second(asked: Asked) -> None:
+    asked.server.answer = lambda text: NO
+    (reject,) = VlmFilter().asking(asked.vlm, None).many([_pair()], [1])
+    assert isinstance(reject, Reject)
+    assert (reject.reason, reject.message) == ("other_content", "The cat is gone.")
+    assert reject.scores == {"clip": 0.5, "same_content": 0.0}
+    assert asked.server.paid.total() == 1
+
+
+def test_each_pair_has_its_own_verdict_whatever_else_is_in_the_batch(asked: Asked) -> None:
+    answers = iter([YES, NO, "Yes", NO])  # three first questions, then the second one of the first pair
+    asked.server.answer = lambda text: next(answers)
+    operator = VlmFilter().asking(replace(asked.vlm, concurrency=1), None)
+    first, second, third = operator.many([_pair(0), _pair(1), _pair(2)], [1, 2, 3])
+    assert isinstance(first, Reject) and first.reason == "other_style"
+    assert first.scores == {"clip": 0.5, "same_content": 1.0, "same_style": 0.0}
+    assert isinstance(second, Reject) and second.reason == "other_content"
+    assert isinstance(third, Reject) and (third.reason, third.message) == ("unparsed", "Yes")
+    assert asked.server.paid.total() == 4
+
+
+def test_a_lenient_one_asks_both_questions_and_keeps_a_no_but_not_what_is_no_answer(asked: Asked) -> None:
+    answers = iter([NO, "No", NO])  # two first questions, then the second one of the first pair
+    asked.server.answer = lambda text: next(answers)
+    operator = VlmFilter().lenient().asking(replace(asked.vlm, concurrency=1), None)
+    assert isinstance(operator, Judge)
+    kept, unparsed = operator.many([_pair(0), _pair(1)], [1, 2])
+    assert isinstance(kept, Pair)
+    assert kept.scores == {"clip": 0.5, "same_content": 0.0, "same_style": 0.0}
+    assert [step.params for step in kept.steps] == [
+        {"question": "same_content", "reasoning": "The cat is gone."},
+        {"question": "same_style", "reasoning": "The cat is gone."},
+    ]
+    assert isinstance(unparsed, Reject) and unparsed.reason == "unparsed"
+    assert asked.server.paid.total() == 3
+
+
+def test_the_plan_counts_both_questions_and_roles_can_be_chosen(asked: Asked) -> None:
+    operator = VlmFilter(base="base", exemplar="target", output="styled")
+    requests = operator.requests(pair_with("base", "target", "styled"), 1)
+    assert [len(request.images) for request in requests] == [2, 2]
+    assert requests[0].images[0] != requests[1].images[0] and STYLE in requests[1].text
+    assert isinstance(operator, BatchOperator) and isinstance(operator, Asks)

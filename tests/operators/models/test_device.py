@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from operators.base import StopRun
+from operators.models.device import gpu_failed, loaded_once, memory_ran_out, prepared_device
+
+
+def test_a_model_is_loaded_once_and_the_last_few_are_kept() -> None:
+    loaded = []
+
+    @loaded_once(2)
+    def load(folder: str) -> object:
+        loaded.append(folder)
+        return object()
+
+    first = load("a")
+    assert load("a") is first
+    load("b")
+    load("c")
+    assert load("a") is not first
+    assert loaded == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), ImportError("no module"), KeyError("weight")],
+)
+def test_what_cannot_be_loaded_stops_the_run_with_one_line(error: Exception) -> None:
+    @loaded_once(1)
+    def load(kind: str, folder: str) -> object:
+        raise error
+
+    with pytest.raises(
+        StopRun, match=f"^the model of unet, /models/x cannot be loaded: {type(error).__name__}: "
+    ) as stop:
+        load("unet", "/models/x")
+    assert "\n" not in str(stop.value)
+
+
+def test_a_disk_that_fails_may_be_tried_again() -> None:
+    @loaded_once(1)
+    def load(folder: str) -> object:
+        raise OSError("stale handle")
+
+    with pytest.raises(OSError, match="stale handle"):
+        load("/models/x")
+
+
+def test_a_lost_gpu_is_told_from_one_whose_memory_ran_out() -> None:
+    lost, full = torch.AcceleratorError("an illegal memory access"), torch.OutOfMemoryError("CUDA out of memory")
+    assert (gpu_failed(lost), memory_ran_out(lost)) == (True, False)
+    assert (gpu_failed(full), memory_ran_out(full)) == (False, True)
+    assert not gpu_failed(ValueError()) and not memory_ran_out(ValueError())
+
+
+def test_one_thread_is_used() -> None:
+    torch.set_num_threads(2)
+    assert prepared_device() == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manifests.schema import Reject
+from operators.models.checkpoints import identity
+from operators.models.diffusion import Order, Sampling, found, like, pictures, pipeline, side_px, steps_of
+from tests.tiny import tiny_models
+
+
+def test_models_are_found_loaded_once_and_named() -> None:
+    models = tiny_models("sd15", "flux")
+    folders, identities = found(models, ["sd15", "flux"])
+    assert identities == (identity(folders[0], "sd15"), identity(folders[1], "flux"))
+    pipe = pipeline("StableDiffusionPipeline", folders[0])
+    assert pipeline("StableDiffusionPipeline", folders[0]) is pipe
+    assert side_px(pipe) == 64
+    assert side_px(pipeline("FluxPipeline", folders[1])) == 128
+    with pytest.raises(ValueError, match=r"^openpose .*needed by"):
+        found(models, ["sd15", "openpose"])
+    steps = steps_of("x", 2, ("a", "b"), identities, params={"steps": 3}, seed=5, prompt="a cat")
+    assert [(step.params, step.model, step.prompt) for step in steps] == [
+        ({"part": "a", "steps": 3}, "sd15", "a cat"),
+        ({"part": "b"}, "flux", None),
+    ]
+    assert [step.seed for step in steps] == [5, 5]
+
+
+FOUR_STEPS = Sampling(steps=4, guidance=3.5)
+SD15: Any = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
+FLUX: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_size=1024)), vae_scale_factor=8)
+
+
+@pytest.mark.parametrize(
+    ("pipe", "shape", "expected"),
+    [
+        (SD15, (100, 100), (512, 512)),
+        (SD15, (200, 100), (384, 704)),
+        (SD15, (768, 1024), (576, 448)),
+        (FLUX, (100, 100), (1024, 1024)),
+        (FLUX, (768, 1024), (1184, 880)),
+    ],
+)
+def test_a_picture_has_the_models_area_in_about_the_shape_asked_for(
+    pipe: Any, shape: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert like(pipe, *shape) == expected
+
+
+@pytest.mark.parametrize(("kind", "role"), [("StableDiffusionPipeline", "sd15"), ("FluxPipeline", "flux")])
+def test_a_picture_is_the_same_wherever_it_is_in_a_batch_and_whatever_is_beside_it(kind: str, role: str) -> None:
+    folders, _ = found(tiny_models(role), [role])
+    pipe = pipeline(kind, folders[0])
+    side = side_px(pipe)
+    orders = [Order(prompt=f"a dog in {place} metres", seed=place, size_px=(side, side)) for place in range(5)]
+
+    def made(*places: int) -> list[bytes]:
+        pixels = pictures(pipe, [orders[place] for place in places], 4, FOUR_STEPS)
+        return [one.tobytes() for one in pixels if not isinstance(one, Reject)]
+
+    alone = [made(place)[0] for place in range(5)]
+    assert len(set(alone)) == 5
+    assert made(0, 1, 2, 3, 4) == alone
+    assert made(4, 3, 2, 1, 0) == alone[::-1]
+    assert made(2, 2, 0) == [alone[2], alone[2], alone[0]]
+
+
+class Painter:
+    """Draws from its generators alone; refuses what is too large, and cannot do more than `memory` at once."""
+
+    def __init__(self, memory: int = 8, unsafe: bool = False) -> None:
+        self.memory, self.unsafe, self.batches = memory, unsafe, list[tuple[int, int, int]]()
+        self.unet = SD15.unet
+
+    def __call__(
+        self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str, **sampling: float
+    ) -> Any:
+        import torch
+
+        assert sampling == {"num_inference_steps": 4, "guidance_scale": 3.5}
+        self.batches.append((len(prompt), height, width))
+        if len(prompt) > self.memory:
+            raise torch.cuda.OutOfMemoryError
+        images = [torch.rand((height, width, 3), generator=one).numpy() for one in generator]
+        return SimpleNamespace(images=images, nsfw_content_detected=[self.unsafe and "bad" in one for one in prompt])
+
+
+def test_pictures_of_one_size_are_made_together() -> None:
+    painter = Painter()
+    orders = [Order(prompt="", seed=seed, size_px=(4, 4 + seed % 2)) for seed in range(5)]
+    made = pictures(painter, orders, 2, FOUR_STEPS)
+    assert painter.batches == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]
+    assert [one.shape for one in made if not isinstance(one, Reject)] == [(4, 4 + seed % 2, 3) for seed in range(5)]
+    (again,) = pictures(painter, orders[3:4], 2, FOUR_STEPS)
+    assert np.array_equal(np.asarray(again), np.asarray(made[3]))
+    assert not np.array_equal(np.asarray(made[1]), np.asarray(made[3]))
+
+
+def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> None:
+    orders = [Order(prompt=prompt, seed=1, size_px=(4, 4)) for prompt in ("good", "bad", "fine")]
+    made = pictures(Painter(unsafe=True), orders, 4, FOUR_STEPS)
+    assert [one.reason if isinstance(one, Reject) else "" for one in made] == ["", "unsafe", ""]
+
+
+def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
+    orders = [Order(prompt="", seed=seed, size_px=(4, 4)) for seed in range(4)]
+    small = Painter(memory=1)
+    assert all(not isinstance(one, Reject) for one in pictures(small, orders, 4, FOUR_STEPS))
+    assert [batch[0] for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1]
+    none = pictures(Painter(memory=0), orders, 4, FOUR_STEPS)
+    assert [one.reason for one in none if isinstance(one, Reject)] == ["out_of_memory"] * 4

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from manifests.images.pixels import Pixels, decode_rgb
+from manifests.schema import Pair
+from operators.arrange.holes import HOLE
+from operators.models.checkpoints import identity
+from operators.models.diffusion import Family
+from operators.paint.inpaint import Complete
+from tests.sources import lossless, pair_of, photo
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+
+ROLES: dict[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch, 4)
+    models = tiny_models(*ROLES[family])
+    operator = Complete(family=family).bound(models)
+    pair = _pair(photo(1, 96, 80))
+    made = run_one(operator, pair, 7)
+    assert run_one(operator, pair, 7) == made
+    target, photo_itself = _target(made), _target(pair)
+    hole = np.zeros((80, 96), bool)
+    hole[20:60, 30:70] = True
+    assert target.shape == (80, 96, 3)
+    assert np.array_equal(target[~hole], photo_itself[~hole])
+    assert target[hole].std() > 10
+    assert np.abs(target.astype(float) - photo_itself)[hole].mean() > 5
+    for name, other in (
+        ("seed", run_one(operator, pair, 8)),
+        ("reference", run_one(operator, _pair(photo(0, 96, 80)), 7)),
+    ):
+        assert np.abs(_target(other).astype(float) - target)[hole].mean() > 0.5, name
+    assert [image.role for image in made.images].count("target") == 1
+    steps = made.steps[-len(ROLES[family]) :]
+    assert [(step.model, step.model_revision) for step in steps] == [
+        identity(f"{models}/{role}", role) for role in ROLES[family]
+    ]
+    assert steps[0].prompt and steps[0].seed == 7
+    assert steps[0].params["guidance"] == {"sd15": 7.5, "flux": 30}[family]
+
+
+def test_without_a_family_the_photo_stays_and_no_model_is_needed() -> None:
+    pair = _pair(photo(1, 96, 80))
+    assert run_one(Complete().bound(None), pair, 1) is pair
+    assert (Complete().gpus, Complete().of_family("flux").gpus) == (0, 1)
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_holes_are_filled_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = Complete(family=family).bound(tiny_models(*ROLES[family]))
+    assert together_as_alone(operator, [_pair(photo(reference, 96, 80)) for reference in (0, 1, 3)])
+
+
+def _pair(reference: Pixels) -> Pair:
+    target = photo(2, 96, 80)
+    mask = np.zeros_like(target)
+    mask[20:60, 30:70] = 255
+    masked = np.where(mask > 0, np.uint8(HOLE), target)
+    images = {"target": target, "reference": reference, "input": masked, "mask": mask}
+    return pair_of(*(lossless(role, pixels) for role, pixels in images.items()))
+
+
+def _target(pair: Pair) -> Pixels:
+    image = pair.image("target")
+    assert image
+    return decode_rgb(image.data)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+
+from manifests.images.pixels import Pixels, decode_rgb
+from manifests.schema import Pair
+from operators.models.diffusion import Family
+from operators.paint.estimate_pose import EstimatePose
+from operators.paint.make_person import MakePerson
+from operators.paint.pose_control import PoseControl
+from operators.read.persons import PERSONS
+from tests.sources import lossless, pair_of
+from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+
+ROLES: dict[Family, tuple[str, str]] = {
+    "sd15": ("sd15", "sd15-controlnet-openpose"),
+    "flux": ("flux", "flux-controlnet-pose"),
+}
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_pose_prompt_and_seed_make_another_person(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
+    photo = skimage.data.astronaut()
+    whole, part = _with_pose(photo), _with_pose(np.ascontiguousarray(photo[:448, 64:]))
+    made = run_one(operator, whole, 7)
+    assert run_one(operator, whole, 7) == made
+    assert made.texts["person"] in PERSONS
+    assert made.texts["instruction"] == f"Now {made.texts['person']}."
+    assert decode_rgb(made.images[-1].data).std() > 15
+    assert np.abs(_target(made) - _target(run_one(operator, whole, 8))).mean() > 5
+    assert np.abs(_target(made) - _target(run_one(operator, part, 7))).mean() > 1  # the pose alone differs
+    steps = made.steps[-2:]
+    assert [step.model for step in steps] == list(ROLES[family])
+    assert [step.params["part"] for step in steps] == ["generator", "controlnet"]
+    assert (steps[0].prompt, steps[0].seed) == (f"a photo of {made.texts['person']}", 7)
+
+
+def test_the_pose_is_drawn_as_thick_for_a_large_photo() -> None:
+    operator = PoseControl(instructions=("Now {person}.",)).bound(tiny_models(*ROLES["sd15"]))
+    photo = skimage.data.astronaut()
+    large = _with_pose(np.ascontiguousarray(photo.repeat(4, axis=0).repeat(4, axis=1)))
+    lit = []
+    for pair in (_with_pose(photo), large):
+        (order,) = operator._ordered(pair, 1)
+        assert order.images["image"].shape == (*order.size_px, 3)
+        lit.append((order.images["image"].max(axis=2) > 0).mean())
+    assert lit[1] == pytest.approx(lit[0], rel=0.2)
+
+
+def test_it_shares_its_networks_with_what_makes_the_first_person() -> None:
+    models = tiny_models(*ROLES["sd15"])
+    operator = PoseControl(instructions=("Now {person}.",)).bound(models)
+    assert operator._pipeline().unet is MakePerson().bound(models)._pipeline().unet
+
+
+def test_the_action_goes_on_and_the_person_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(instructions=("Now {person}.",)).bound(tiny_models(*ROLES["sd15"]))
+    pair = _with_pose(np.ascontiguousarray(skimage.data.astronaut()[:448]))
+    persons = set()
+    for seed in range(3):
+        first = PERSONS[seed]
+        made = run_one(operator, replace(pair, texts={"person": first, "action": "running"}), seed)
+        assert made.steps[-2].prompt == f"a photo of {made.texts['person']} running"
+        assert made.texts["person"] != first
+        persons.add(made.texts["person"])
+    assert len(persons) > 1
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_persons_are_made_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
+    photo = skimage.data.astronaut()
+    pairs = [_with_pose(np.ascontiguousarray(photo[: 512 - 32 * cut])) for cut in range(3)]
+    assert together_as_alone(operator, pairs)
+
+
+def _with_pose(photo: Pixels) -> Pair:
+    return EstimatePose().bound(tiny_models("blazepose"))(pair_of(lossless("input", photo)), 1)
+
+
+def _target(pair: Pair) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    image = pair.image("target")
+    assert image
+    return decode_rgb(image.data).astype(np.float64)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manifests.schema import Pair
+from operators.models.checkpoints import identity
+from operators.models.rb.parameters import Sampling
+from operators.paint.rb_modulation import RbModulation
+from tests.sources import lossless, pair_of, photo
+
+FEW = RbModulation(sampling=Sampling(steps=2))
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_it_adds_the_target_and_names_every_model(tiny: str, with_base: bool) -> None:
+    bound = FEW.bound(tiny)
+    pair = bound(_pair(with_base), 7)
+    target = pair.image("target")
+    assert target and (target.width_px, target.height_px) == (128, 128)
+    roles = ("stable-cascade-prior", "stable-cascade", "csd")
+    assert [(s.model, s.model_revision) for s in pair.steps] == [identity(f"{tiny}/{role}", role) for role in roles]
+    assert {step.seed for step in pair.steps} == {7}
+    assert [step.prompt for step in pair.steps] == ["a cat", "a cat", None]
+    assert pair.steps[0].params["steps"] == 2 and pair.steps[0].params["weights"]["style"] == 1
+    assert bound(_pair(with_base), 7) == pair
+    assert bound(_pair(with_base), 8).images[-1].data != target.data
+
+
+def test_the_target_has_the_inputs_size_whatever_it_is(tiny: str) -> None:
+    images = lossless("style", photo(0, 128, 128)), lossless("input", photo(1, 150, 100))
+    target = FEW.bound(tiny)(replace(pair_of(*images), texts={"prompt": "a cat"}), 7).image("target")
+    assert target and (target.width_px, target.height_px) == (150, 100)
+
+
+def test_a_missing_checkpoint_is_one_line_that_names_the_task() -> None:
+    with pytest.raises(ValueError, match=r"^stable-cascade-prior .* needed by style$"):
+        FEW.bound(None)
+
+
+def _pair(with_base: bool) -> Pair:
+    images = [lossless("style", photo(0, 128, 128))] + [lossless("input", photo(1, 128, 128))] * with_base
+    return replace(pair_of(*images), texts={"prompt": "a cat"})

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from manifests.schema import Reject
+from operators.read.files import SourceFile, commonest_ending, ending, list_files, read_file
+from tests.sources import write_files
+
+
+def test_files_are_listed_by_path_with_size_and_time(tmp_path: Path) -> None:
+    write_files(tmp_path, {"b/2.png": b"22", "b.png": b"1", "a/c/3": b"333", ".hidden": b""})
+    os.utime(tmp_path / "b.png", (5, 1_700_000_000))
+    listed = list_files(str(tmp_path))
+    assert [(file.path, file.bytes) for file in listed] == [(".hidden", 0), ("a/c/3", 3), ("b.png", 1), ("b/2.png", 2)]
+    assert listed[2] == SourceFile(path="b.png", bytes=1, modified_s=1_700_000_000)
+
+
+def test_a_folder_without_files_is_empty_and_no_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty/inner").mkdir(parents=True)
+    assert list_files(str(tmp_path / "empty")) == []
+    (tmp_path / "file").touch()
+    for name in ("absent", "file"):
+        with pytest.raises(ValueError, match=f"there is no folder .*/{name}$"):
+            list_files(str(tmp_path / name))
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
+    write_files(tmp_path / "elsewhere", {"1.png": b"1", "2.png": b"22"})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/file.png").symlink_to(tmp_path / "elsewhere/2.png")
+    listed = list_files(str(tmp_path / "data"))
+    assert [(file.path, file.bytes) for file in listed] == [("file.png", 2), ("folder/1.png", 1), ("folder/2.png", 2)]
+    assert read_file(str(tmp_path / "data"), "folder/2.png") == b"22"
+
+
+def test_a_loop_of_folders_ends(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a/1.png": b"1"})
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    assert [file.path for file in list_files(str(tmp_path))] == ["a/1.png"]
+
+
+def test_a_folder_with_two_names_is_listed_by_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order in which the file system names them: keys depend on the path."""
+    write_files(tmp_path, {"b/1.png": b"1"})
+    for name in ("a", "c"):
+        (tmp_path / name).symlink_to(tmp_path / "b")
+    assert [file.path for file in list_files(str(tmp_path))] == ["a/1.png"]
+    scandir = os.scandir
+
+    class Reversed:
+        def __init__(self, path: Any) -> None:
+            self._entries = iter(sorted(scandir(path), key=lambda entry: entry.name, reverse=True))
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            return self._entries
+
+        def __next__(self) -> os.DirEntry[str]:
+            return next(self._entries)
+
+        def __enter__(self) -> Reversed:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr(os, "scandir", Reversed)
+    assert [file.path for file in list_files(str(tmp_path))] == ["a/1.png"]
+
+
+@pytest.mark.parametrize("target", ["nowhere.png", "itself.png"])
+def test_a_link_to_nothing_or_to_itself_is_listed_and_rejected(tmp_path: Path, target: str) -> None:
+    (tmp_path / "itself.png").symlink_to(tmp_path / target)
+    (file,) = list_files(str(tmp_path))
+    assert _reason(tmp_path, file.path) == "missing"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"\xff" * 200 + b".png"])
+def test_a_name_that_is_not_utf8_is_listed_spelled_out_and_rejected(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / os.fsdecode(name)).write_bytes(b"1")
+    (file,) = list_files(str(tmp_path))
+    assert file.path == name.decode("utf-8", "backslashreplace")
+    file.path.encode()  # as a manifest needs it
+    assert _reason(tmp_path, file.path) == "missing"
+
+
+def test_what_is_no_file_is_not_listed(tmp_path: Path) -> None:
+    """Reading a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    assert list_files(str(tmp_path)) == []
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, {"a/1.png": b"1", "locked/2.png": b"2"})
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"/locked cannot be listed: Permission denied"):
+        list_files(str(tmp_path))
+
+
+def test_reading_what_a_retry_would_not_change_is_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, {"folder/file": b"1"})
+    for path in ("gone", "folder", "folder/file/below", "a" * 300):
+        assert _reason(tmp_path, path) == "missing"
+    monkeypatch.setattr("manifests.storage.Store.read", _raiser(PermissionError(13, "Permission denied")))
+    assert _reason(tmp_path, "folder/file") == "unreadable"
+
+
+def test_a_failing_disk_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manifests.storage.Store.read", _raiser(OSError(5, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output error"):
+        read_file(str(tmp_path), "file")
+
+
+def test_a_bucket_is_listed_and_read_like_a_folder() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/files-test/b/2.png": b"22", "/files-test/a.png": b"1"})
+    try:
+        listed = list_files("memory://files-test")
+        assert [(file.path, file.bytes) for file in listed] == [("a.png", 1), ("b/2.png", 2)]
+        assert read_file("memory://files-test", "b/2.png") == b"22"
+        with pytest.raises(Reject) as caught:
+            read_file("memory://files-test", "c.png")
+        assert caught.value.reason == "missing"
+        with pytest.raises(ValueError, match="there is no folder"):
+            list_files("memory://files-test/absent")
+    finally:
+        memory.rm("/files-test", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.png", "png"),
+        ("a.PNG", "png"),
+        ("a.b/c.d.JpEg", "jpg"),
+        ("a.tiff", "tif"),
+        ("a", ""),
+        ("a.b/c", ""),
+        (".png", ""),
+        ("a.", ""),
+        ("été 1.webp", "webp"),
+    ],
+)
+def test_endings(path: str, expected: str) -> None:
+    assert ending(path) == expected
+
+
+def test_the_commonest_image_ending_decides_the_first_by_alphabet_among_equals() -> None:
+    assert commonest_ending(["a.png", "b.JPG", "c.jpeg", "d.txt", "e.txt", "f.txt"]) == "jpg"
+    assert commonest_ending(["a.webp", "b.png", "c.jpg"]) == "jpg"
+    assert commonest_ending(["a.txt", "b"]) == "png"
+
+
+def _reason(root: Path, path: str) -> str:
+    with pytest.raises(Reject) as caught:
+        read_file(str(root), path)
+    assert path in caught.value.message
+    return caught.value.reason
+
+
+def _raiser(error: Exception) -> Any:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    return fail

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from manifests.schema import Reject
+from operators.read.files import list_files
+from operators.read.hub_parquet import HubParquet
+from operators.read.parquet import open_parquet
+from pipelines.sources.datasets import ULTRAEDIT
+from tests.fixtures import FIXTURES, write_ultraedit
+from tests.readers import count_bytes, images, located, read_all
+from tests.sources import encode, jpeg, photo, rainy_jpeg, turned_jpeg
+
+FILE = "FreeForm-00000-of-00002.parquet"
+
+
+def test_images_texts_and_scores_of_a_row(tmp_path: Path) -> None:
+    reader, _ = located("ultraedit", tmp_path)
+    pairs, rejects = read_all(reader)
+    first = pairs[0]
+    assert first.source_ref == f"{FILE}#0"
+    assert images(first) == {"input": jpeg(0), "target": rainy_jpeg(0)}
+    assert first.texts == {
+        "instruction": "make photo 0 pale",
+        "source_caption": "A photo, number 0.",
+        "target_caption": "A pale photo, number 0.",
+    }
+    # Columns that are not there have no score, nor has NaN.
+    assert first.scores == {"clip_sim_source": 0.25, "clip_sim_dir": 0.2, "dinov2_sim": 0.9, "ssim": 0.7}
+    assert "dinov2_sim" not in pairs[2].scores
+    assert [reject.message for _, reject in rejects] == ["its target is null"] * 2
+
+
+def test_edits_of_one_image_are_one_group(tmp_path: Path) -> None:
+    pairs, _ = read_all(located("ultraedit", tmp_path)[0])
+    groups = [pair.group for pair in pairs]
+    assert groups[0] == groups[1] and groups[3] == groups[4]
+    assert len(set(groups)) == 4
+
+
+def test_a_turn_follows_the_one_before_it(tmp_path: Path) -> None:
+    pairs, _ = read_all(located("magicbrush", tmp_path)[0])
+    assert [(pair.group, pair.texts["instruction"][-1]) for pair in pairs] == [
+        *(("100", "1"), ("100", "2"), ("100", "3"), ("200", "1"), ("300", "1"), ("300", "2")),
+    ]
+    assert images(pairs[1]) == {"input": encode(photo(100) // 2), "target": encode(photo(100) // 3)}
+    parents = [pair.parents for pair in pairs]
+    # The second and third turn lie in different row groups; the last session goes on in another file.
+    assert parents == [(), (pairs[0].key,), (pairs[1].key,), (), (), ()]
+    assert all("dev-" not in pair.source_ref for pair in pairs)
+
+
+def test_turns_are_listed_in_order_wherever_they_lie(tmp_path: Path) -> None:
+    reader, _ = located("magicbrush", tmp_path)
+    for path in (tmp_path / "data").glob("train-*"):
+        table = pq.read_table(path)
+        pq.write_table(table.take(list(reversed(range(table.num_rows)))), path)
+    open_parquet.cache_clear()
+    pairs, _ = read_all(reader)
+    assert [(pair.group, pair.texts["instruction"][-1]) for pair in pairs] == [
+        *(("300", "1"), ("300", "2"), ("200", "1"), ("100", "1"), ("100", "2"), ("100", "3")),
+    ]
+
+
+@pytest.mark.parametrize("name", ["ultraedit", "magicbrush"])
+def test_planning_reads_no_image(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, _ = located(name, tmp_path)
+    assert isinstance(reader, HubParquet)
+    for path in (tmp_path / "data").iterdir():  # as large as images are
+        rows = pq.read_table(path).to_pylist()
+        for row in rows:
+            row[reader.input]["bytes"] = encode(photo(0, 440, 290))
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, compression="none")
+    counts = count_bytes(monkeypatch)
+    items = list(reader.items(reader.listing()))
+    assert len(items) == FIXTURES[name][1](tmp_path / "again").pairs + 2 * (name == "ultraedit")
+    assert counts.keys() == {item.files[0] for item in items}
+    for file in reader.listing():
+        if file.path in counts:
+            assert counts[file.path] < 70_000  # a footer is sought in the last 64 KiB
+    assert max(file.bytes for file in reader.listing()) > 300_000
+
+
+def test_a_unit_reads_its_row_groups_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, _ = located("ultraedit", tmp_path)
+    items = list(reader.items(reader.listing()))
+    read: list[tuple[str, int]] = []
+    read_row_group = pq.ParquetFile.read_row_group
+
+    def spy(file: pq.ParquetFile, group: int, columns: list[str]) -> object:
+        read.append((str(file.metadata.num_rows), group))
+        assert "mask_image" not in columns
+        return read_row_group(file, group, columns=columns)
+
+    count_bytes(monkeypatch)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
+    for item in items[:3]:  # rows 0 and 1 of one row group, 2 of the next
+        reader.read(item, "edit")
+    assert read == [("4", 0), ("4", 1)]
+
+
+def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    path = tmp_path / "data" / FILE
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + 32] = b"\xff" * 32
+    path.write_bytes(data)
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [(item.ref, reject.reason) for item, reject in rejects[:2]] == [
+        (f"{FILE}#0", "damaged"),
+        (f"{FILE}#1", "damaged"),
+    ]
+    assert len(pairs) == 4
+
+
+def test_a_cut_off_file_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    path = tmp_path / "data" / FILE
+    path.write_bytes(path.read_bytes()[:-100])
+    reader = _located(tmp_path)
+    with pytest.raises(ValueError, match=rf"{FILE} is not a complete Parquet file.*download it again"):
+        list(reader.items(reader.listing()))
+
+
+def test_another_schema_is_an_error_that_names_the_columns(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    path = tmp_path / "data" / FILE
+    pq.write_table(pq.read_table(path).rename_columns({"edited_image": "target_image"}), path)
+    reader = _located(tmp_path)
+    with pytest.raises(ValueError, match=r"needs the columns edited_image; there are .*target_image"):
+        list(reader.items(reader.listing()))
+
+
+def test_a_file_that_is_gone_is_a_reject(tmp_path: Path) -> None:
+    reader, _ = located("ultraedit", tmp_path)
+    item = next(iter(reader.items(reader.listing())))
+    (tmp_path / "data" / FILE).unlink()
+    open_parquet.cache_clear()
+    with pytest.raises(Reject) as caught:
+        reader.read(item, "edit")
+    assert caught.value.reason == "missing"
+
+
+def test_missing_files_are_told_by_the_names_of_the_others(tmp_path: Path) -> None:
+    reader, _ = located("magicbrush", tmp_path)
+    assert isinstance(reader, HubParquet)
+    listing = list(reader.listing())
+    assert reader.missing(listing) == []
+    assert reader.missing([file for file in listing if "00000-of-00002" in file.path]) == ["train-00001-of-00002"]
+
+
+def test_members_end_as_the_files_did_before_they_were_packed(tmp_path: Path) -> None:
+    for name, ending in (("ultraedit", "jpg"), ("magicbrush", "png")):
+        reader, _ = located(name, tmp_path / name)
+        assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": ending, "target": ending}
+
+
+def test_what_exif_turns_is_stored_upright(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    path = tmp_path / "data" / FILE
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["source_image"]["bytes"] = turned_jpeg(photo(0), 6)
+    pq.write_table(pq.read_table(path).from_pylist(rows), path)
+    open_parquet.cache_clear()
+    pair = read_all(_located(tmp_path))[0][0]
+    assert pair.images[0].format == "png"
+    assert pair.steps[0].operator == "to_rgb"
+
+
+def _located(root: Path) -> HubParquet:
+    open_parquet.cache_clear()
+    reader = ULTRAEDIT.reader.located(str(root), list_files(str(root)))
+    assert isinstance(reader, HubParquet)
+    return reader

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests.images.pixels import decode_rgb
+from manifests.schema import Item, Reject
+from operators.read.files import list_files
+from operators.read.paired_folders import PairedFolders
+from tests.readers import located, read_all
+from tests.sources import encode, jpeg, photo, rainy_jpeg, turned_jpeg, write_files, write_rain13k
+
+READER = PairedFolders(source="Rain13K", licence="research use", nested=("", "train", "Rain13K", "train/Rain13K"))
+
+
+def test_files_pair_by_name_whatever_the_ending(tmp_path: Path) -> None:
+    names = ["1.jpg", "2.JPG", "3.jpeg", "4"]
+    others = ["1.jpg", "2.png", "3.PNG", "4.png"]
+    matched = _match(tmp_path, *(f"input/{name}" for name in names), *(f"target/{name}" for name in others))
+    assert matched == [(f"input/{a}", f"target/{b}") for a, b in zip(names, others, strict=True)]
+
+
+@pytest.mark.parametrize("stem", ["a.b.c", "a b ", "été–雨", "-1", "a.jpg"])
+def test_dots_spaces_and_unicode_in_names(tmp_path: Path, stem: str) -> None:
+    assert _match(tmp_path, f"input/{stem}.jpg", f"target/{stem}.png") == [
+        (f"input/{stem}.jpg", f"target/{stem}.png"),
+    ]
+
+
+def test_names_differ_by_case_and_by_what_precedes_the_last_dot(tmp_path: Path) -> None:
+    assert _match(tmp_path, "input/a.b.jpg", "input/A.jpg", "target/a.c.jpg", "target/a.jpg") == [
+        ("input/A.jpg", ""),
+        ("", "target/a.jpg"),
+        ("input/a.b.jpg", ""),
+        ("", "target/a.c.jpg"),
+    ]
+
+
+def test_folders_below_the_two_must_agree(tmp_path: Path) -> None:
+    assert _match(tmp_path, "input/x/1.jpg", "input/y/1.jpg", "target/x/1.jpg", "target/1.jpg") == [
+        ("", "target/1.jpg"),
+        ("input/x/1.jpg", "target/x/1.jpg"),
+        ("input/y/1.jpg", ""),
+    ]
+
+
+def test_orphans_on_both_sides_are_items(tmp_path: Path) -> None:
+    assert _match(tmp_path, "input/1.jpg", "input/2.jpg", "target/2.jpg", "target/3.jpg") == [
+        ("input/1.jpg", ""),
+        ("input/2.jpg", "target/2.jpg"),
+        ("", "target/3.jpg"),
+    ]
+
+
+def test_where_a_name_is_there_twice_the_endings_decide(tmp_path: Path) -> None:
+    assert _match(tmp_path, "input/a.jpg", "input/a.png", "target/a.png") == [
+        ("input/a.png", "target/a.png"),
+        ("input/a.jpg", ""),
+    ]
+
+
+def test_where_the_endings_do_not_decide_nothing_is_guessed(tmp_path: Path) -> None:
+    assert _match(tmp_path, "input/a.jpg", "input/a.png", "target/a.webp") == [
+        ("input/a.jpg", ""),
+        ("input/a.png", ""),
+        ("", "target/a.webp"),
+    ]
+
+
+def test_files_beside_the_two_folders_are_not_items(tmp_path: Path) -> None:
+    assert _match(tmp_path, "README.md", "inputs/1.jpg", "test/input/1.jpg", "input/1.jpg", "target/1.jpg") == [
+        ("input/1.jpg", "target/1.jpg")
+    ]
+
+
+@pytest.mark.parametrize("below", ["", "train", "Rain13K", "train/Rain13K"])
+def test_every_published_layout_gives_the_same_keys_as_its_inner_folder(tmp_path: Path, below: str) -> None:
+    write_rain13k(tmp_path / "data" / below, 3)
+    outer, inner = (
+        [reader.read(item, "derain") for item in reader.items(reader.listing())]
+        for reader in (_located(tmp_path / "data"), _located(tmp_path / "data" / below))
+    )
+    assert outer == inner
+    assert [pair.source_ref for pair in outer] == ["input/0.jpg", "input/1.jpg", "input/2.jpg"]
+
+
+def test_another_layout_is_not_located(tmp_path: Path) -> None:
+    write_files(tmp_path, {"rain/1.jpg": b"1", "clean/1.jpg": b"1", "inputs/1.jpg": b"1", "targets/1.jpg": b"1"})
+    assert READER.located(str(tmp_path), list_files(str(tmp_path))) is None
+
+
+@pytest.mark.parametrize(("there", "missing"), [("input", "target"), ("target", "input")])
+@pytest.mark.parametrize("below", ["", "train/Rain13K/"])
+def test_half_a_layout_is_an_error_that_names_the_missing_half(
+    tmp_path: Path, there: str, missing: str, below: str
+) -> None:
+    write_files(tmp_path, {f"{below}{there}/1.jpg": b"1"})
+    with pytest.raises(ValueError, match=f"has files in {there}/ but none in {missing}/"):
+        READER.located(str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_the_two_halves_must_lie_beside_each_other(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train/input/1.jpg": b"1", "Rain13K/target/1.jpg": b"1"})
+    with pytest.raises(ValueError, match="beside it"):
+        READER.located(str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_bytes_are_stored_as_they_are_and_the_key_depends_on_them(tmp_path: Path) -> None:
+    before, after = rainy_jpeg(0), encode(photo(0))
+    write_files(tmp_path, {"input/1.jpg": before, "target/1.png": after})
+    reader = _located(tmp_path)
+    (item,) = reader.items(reader.listing())
+    pair = reader.read(item, "derain")
+    assert [(image.role, image.data, image.format) for image in pair.images] == [
+        ("input", before, "jpeg"),
+        ("target", after, "png"),
+    ]
+    assert (pair.source, pair.licence, pair.steps, pair.group) == ("Rain13K", "research use", (), "input/1.jpg")
+    keys = {pair.key, reader.read(item, "dehaze").key}
+    for name, data in (("input/1.jpg", rainy_jpeg(1)), ("target/1.png", encode(photo(1)))):
+        write_files(tmp_path, {name: data})
+        keys.add(reader.read(item, "derain").key)
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_what_exif_turns_is_stored_upright(tmp_path: Path, orientation: int) -> None:
+    turned = turned_jpeg(photo(0), orientation)
+    write_files(tmp_path, {"input/1.jpg": turned, "target/1.jpg": jpeg(0)})
+    reader = _located(tmp_path)
+    (item,) = reader.items(reader.listing())
+    pair = reader.read(item, "derain")
+    image = pair.images[0]
+    assert (decode_rgb(image.data) == decode_rgb(turned)).all()
+    assert (image.format, image.mode) == ("png", "RGB")
+    sides_px = (40, 48) if orientation >= 5 else (48, 40)
+    assert (image.width_px, image.height_px) == sides_px
+    (step,) = pair.steps
+    assert (step.operator, step.params) == ("to_rgb", {"role": "input", "mode": "RGB", "turned": True})
+    assert pair.images[1].data == jpeg(0)
+
+
+@pytest.mark.parametrize(("files", "reason"), [(("input/1.jpg", ""), "no_target"), (("", "target/1.jpg"), "no_input")])
+def test_an_orphan_is_rejected_by_what_it_lacks(tmp_path: Path, files: tuple[str, str], reason: str) -> None:
+    with pytest.raises(Reject) as caught:
+        READER.read(Item(ref="x", files=files), "derain")
+    assert caught.value.reason == reason
+
+
+def test_endings_of_members_are_the_commonest_of_each_side() -> None:
+    items = [
+        Item(ref=str(number), files=files)
+        for number, files in enumerate([("a.JPEG", "a.png"), ("b.jpg", "b.jpg"), ("c.png", "c.png"), ("d.png", "")])
+    ]
+    assert READER.suffixes(items) == {"input": "jpg", "target": "png"}
+
+
+def _located(root: Path) -> PairedFolders:
+    reader = READER.located(str(root), list_files(str(root)))
+    assert reader
+    return reader
+
+
+def _items(root: Path) -> list[Item]:
+    reader = _located(root)
+    return list(reader.items(reader.listing()))
+
+
+def _match(tmp_path: Path, *paths: str) -> list[tuple[str, str]]:
+    """The files of each item, in order, of a folder with the given files."""
+    write_files(tmp_path, {path: path.encode() for path in paths})
+    items = _items(tmp_path)
+    assert len({item.ref for item in items}) == len(items)
+    for item in items:
+        assert item.ref == item.files[0] or (item.ref == item.files[1] and not item.files[0])
+        assert item.bytes == sum(len(path) for path in map(str.encode, item.files))
+    return [(before, after) for before, after in (item.files for item in items)]
+
+
+def test_a_pattern_pairs_by_group_and_name(tmp_path: Path) -> None:
+    reader = replace(READER, input="{group}/rgb_{name}", target="{group}/depth_{name}")
+    in_it = ["a/rgb_1.jpg", "a/depth_1.png", "b/rgb_1.jpg", "b/depth_2.png"]
+    write_files(tmp_path, dict.fromkeys([*in_it, "c/x/rgb_1.jpg", "b/mask_1.png", "rgb_1.jpg"], b""))
+    assert [item.files for item in reader.items(list_files(str(tmp_path)))] == [
+        ("a/rgb_1.jpg", "a/depth_1.png"),
+        ("b/rgb_1.jpg", ""),
+        ("", "b/depth_2.png"),
+    ]
+
+
+def test_what_is_in_brackets_may_be_missing(tmp_path: Path) -> None:
+    reader = replace(READER, input="Low/[low]{name}", target="Normal/[normal]{name}")
+    write_files(tmp_path, dict.fromkeys(["Low/low1.png", "Normal/normal1.png", "Low/2.png", "Normal/2.png"], b""))
+    assert [item.files for item in reader.items(list_files(str(tmp_path)))] == [
+        ("Low/low1.png", "Normal/normal1.png"),
+        ("Low/2.png", "Normal/2.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "groups"),
+    [
+        ("gopro", "GOPR0372_07_00/blur/000047.png", {"GOPR0372_07_00", "GOPR0374_11_01"}),
+        ("gopro_gamma", "GOPR0372_07_00/blur_gamma/000047.png", {"GOPR0372_07_00", "GOPR0374_11_01"}),
+        ("gopro_crops", "input_crops/GOPR0372_07_00-000047-1.png", {"GOPR0372_07_00", "GOPR0373_07_00"}),
+        ("nyu_sync", "bedroom_0004/rgb_00000.jpg", {"kitchen_0028b", "bedroom_0004"}),
+        ("scannet", "scene0016_00/frame-000000-color.png", {"scene0016", "scene0700"}),
+    ],
+)
+def test_frames_of_one_scene_are_one_group(tmp_path: Path, name: str, first: str, groups: set[str]) -> None:
+    pairs, _ = read_all(located(name, tmp_path)[0])
+    assert pairs[0].source_ref == first
+    assert {pair.group for pair in pairs} == groups
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "mode"),
+    [
+        ("nyu_sync", "depth_mm", "I;16"),
+        ("ade20k", "class_ids", "L"),
+        ("scannet", "negated_normals", "RGB"),
+    ],
+)
+def test_values_are_handed_on_as_they_are_and_named(tmp_path: Path, name: str, values: str, mode: str) -> None:
+    reader, _ = located(name, tmp_path)
+    targets = {item.ref: item.files[1] for item in reader.items(reader.listing())}
+    for pair in read_all(reader)[0]:
+        target = pair.images[1]
+        assert target.data == (Path(reader.root) / targets[pair.source_ref]).read_bytes()
+        assert (target.format, target.mode) == ("png", mode)
+        assert [step.params for step in pair.steps] == [{"target": values}]

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from manifests.dataset import Dataset, DatasetError, Plan, plan_table
+from manifests.images.pixels import encode_lossless
+from manifests.schema import Direction, Example, Item, Kind, Pair, pair_key
+from manifests.verify.dataset import verify
+from manifests.write.finish import finish
+from manifests.write.writer import Context, UnitWriter
+from operators.retrieve import raie
+from operators.retrieve.embeddings import embed
+from operators.retrieve.nearest import Distance
+from operators.retrieve.raie import assign_contexts, main
+from operators.shared.texts import Vectors
+from tests.datasets import examples, sha256_by_file
+from tests.operators.words import Words
+
+Row = dict[str, Any]
+GENERATE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("reverse", "generate"))
+DESCRIBE: tuple[tuple[Direction, Kind], ...] = (("forward", "describe"), ("reverse", "describe"))
+TEXTS = [
+    "add a dog on the beach",
+    "remove the cat",
+    "add a dog at the beach",
+    "make it winter",
+    "remove the cat",
+    "turn the summer into winter",
+    "remove the small cat",
+    "add a bird in the sky",
+]
+"""Of the photos 0 to 3, two edits each: see `edits`."""
+
+
+@pytest.fixture
+def edits(tmp_path: Path) -> Dataset:
+    """A finished dataset of TEXTS in three shards; the last pair has no describe examples."""
+    return make_edits(tmp_path / "edit", TEXTS)
+
+
+def test_every_context_is_the_nearest_other_pair_with_the_same_direction_and_kind(edits: Dataset) -> None:
+    report = assign_contexts(edits, edits.plan(), Words())
+    texts = instructions(edits)
+    forward = {texts[row["pair"]]: row for row in rows_of(edits, "forward", "generate")}
+    assert texts[forward["add a dog on the beach"]["context_pair"]] == "add a dog at the beach"
+    assert texts[forward["remove the small cat"]["context_pair"]] == "remove the cat"
+    (first, second) = (row for row in rows_of(edits, "forward", "generate") if texts[row["pair"]] == "remove the cat")
+    assert (first["context_pair"], second["context_pair"]) == (second["pair"], first["pair"])
+    assert first["context_score"] == 1.0
+    check_contexts(edits, edits, "raie:words")
+    assert (report.pairs, report.texts, report.embedded, report.method, report.recall) == (8, 7, 7, "exact", 1.0)
+    assert (report.examples, report.without) == (8 * 2 + 7 * 2, 0)
+    assert "8 pairs with 7 distinct instructions" in str(report)
+
+
+def test_contexts_agree_with_brute_force(edits: Dataset) -> None:
+    assign_contexts(edits, edits.plan(), Words())
+    texts = instructions(edits)
+    for row in examples(edits):
+        kinds = rows_of(edits, row["direction"], row["kind"])
+        vectors = dict(zip(texts, Words()(list(texts.values())).astype(np.float64), strict=True))
+        scores = [(-round(float(vectors[other["pair"]] @ vectors[row["pair"]]), 6), other["pair"]) for other in kinds]
+        score, pair = min(entry for entry in scores if entry[1] != row["pair"])
+        assert (row["context_pair"], row["context_score"]) == (pair, pytest.approx(-score, abs=2e-6))
+
+
+def test_all_else_stays_as_it_was_and_the_dataset_verifies(edits: Dataset) -> None:
+    before, files = examples(edits), sha256_by_file(Path(edits.url))
+    commits = dict(edits.commits())
+    assert list(verify(edits.url)) == []
+    assign_contexts(edits, edits.plan(), Words())
+    assert list(verify(edits.url)) == []
+    context = ("context_pair", "context_dataset", "context_method", "context_score")
+    assert [without(row, context) for row in before] == [without(row, context) for row in examples(edits)]
+    changed = {file for file, sha256 in sha256_by_file(Path(edits.url)).items() if files.get(file) != sha256}
+    parts = {f"manifest/edit-{unit:06d}.parquet" for unit in range(3)}
+    assert changed == {"dataset.json", "embeddings/words.parquet", *parts}
+    assert [commit.without_context for commit in commits.values()] == [0, 0, 2]  # seeded ones came from the shard
+    assert dict(edits.commits()) == {name: replace(commit, without_context=0) for name, commit in commits.items()}
+    assert {row["context_method"] for row in examples(edits)} <= {"raie:words", None}
+
+
+def test_again_changes_no_byte_and_embeds_nothing(edits: Dataset) -> None:
+    assign_contexts(edits, edits.plan(), Words())
+    files = sha256_by_file(Path(edits.url))
+    again = Words()
+    assert assign_contexts(edits, edits.plan(), again).embedded == 0
+    assert again.asked == []
+    assert sha256_by_file(Path(edits.url)) == files
+
+
+def test_an_unfinished_dataset_stays_unfinished_and_gets_the_same_parts(tmp_path: Path) -> None:
+    finished, unfinished = (make_edits(tmp_path / n / "edit", TEXTS, finished=n == "a") for n in "ab")
+    for dataset in (finished, unfinished):
+        assign_contexts(dataset, dataset.plan(), Words())
+    files, there = (sha256_by_file(Path(dataset.url)) for dataset in (unfinished, finished))
+    assert "dataset.json" not in files
+    assert files.items() <= there.items()
+
+
+def test_a_dataset_that_is_not_all_there_is_refused(edits: Dataset) -> None:
+    edits.store.remove("manifest/edit-000001.parquet")
+    with pytest.raises(DatasetError, match="is unfinished"):
+        assign_contexts(edits, edits.plan(), Words())
+
+
+def test_edits_since_the_dataset_was_finished_are_not_hidden(edits: Dataset) -> None:
+    path = Path(edits.url) / "manifest/edit-000002.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(5, table.schema.field("instruction"), [["x"] * table.num_rows]), path)
+    before = sha256_by_file(Path(edits.url))
+    with pytest.raises(DatasetError, match=r"edit-000002\.parquet was changed since"):
+        assign_contexts(edits, edits.plan(), Words())
+    assert sha256_by_file(Path(edits.url)).items() >= before.items()
+
+
+@pytest.mark.parametrize("die_at", range(7))
+def test_a_kill_at_any_write_is_healed_by_running_again(tmp_path: Path, die_at: int) -> None:
+    """The writes are: embeddings, reopened.json, three parts, README.md, dataset.json."""
+    calm, killed = (make_edits(tmp_path / name / "edit", TEXTS) for name in ("calm", "killed"))
+    assign_contexts(calm, calm.plan(), Words())
+    script = f"""
+import os, manifests.storage as storage
+from manifests.dataset import Dataset
+from operators.retrieve.raie import assign_contexts
+from tests.operators.words import Words
+whole, count = storage.Store.write_bytes, iter(range(100))
+def write_bytes(store, name, data):
+    if next(count) == {die_at}:
+        # half a temporary file, as a real kill leaves
+        os.makedirs(os.path.dirname(store.path(name)), exist_ok=True)
+        open(store.path(name) + ".1234.tmp", "wb").write(data[: len(data) // 2])
+        os.kill(os.getpid(), 9)
+    whole(store, name, data)
+storage.Store.write_bytes = write_bytes
+dataset = Dataset({killed.url!r})
+assign_contexts(dataset, dataset.plan(), Words())
+"""
+    process = subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[3])
+    assert process.returncode == -9
+    assert sha256_by_file(Path(killed.url)) != sha256_by_file(Path(calm.url))
+    assign_contexts(killed, killed.plan(), Words())
+    assert sha256_by_file(Path(killed.url)) == sha256_by_file(Path(calm.url))
+    assert list(verify(killed.url)) == []
+
+
+def test_not_the_same_source(edits: Dataset) -> None:
+    assign_contexts(edits, edits.plan(), Words(), not_same_source=True)
+    group = {row["pair"]: row["source_group"] for row in examples(edits)}
+    assert all(group[row["context_pair"]] != group[row["pair"]] for row in examples(edits))
+    check_contexts(edits, edits, "raie:words")
+
+
+def test_where_there_is_no_other_pair_the_example_counts_as_without(tmp_path: Path) -> None:
+    edits = make_edits(tmp_path / "edit", ["add a dog"])
+    report = assign_contexts(edits, edits.plan(), Words())
+    assert (report.examples, report.without) == (0, 2)
+    assert edits.description()["totals"]["examples_without_context"] == 2
+    assert {row["context_pair"] for row in examples(edits)} == {None}
+    assert list(verify(edits.url)) == []
+
+
+def test_the_distance_can_be_replaced_and_hnsw_used(edits: Dataset) -> None:
+    assign_contexts(edits, edits.plan(), Words())
+    cosine = examples(edits)
+    report = assign_contexts(edits, edits.plan(), Words(), distance=Distance.L2, exact_up_to=2)
+    assert (report.method, report.recall) == ("hnsw", 1.0)
+    for before, after in zip(cosine, examples(edits), strict=True):
+        assert after["context_pair"] == before["context_pair"]
+        assert after["context_score"] == pytest.approx(before["context_score"] - 1, abs=2e-6)
+
+
+def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
+    train, dev = make_edits(tmp_path / "edit", TEXTS), make_edits(tmp_path / "dev", ["remove the cat", "add one dog"])
+    assign_contexts(dev, dev.plan(), Words(), database=train)
+    check_contexts(dev, train, "raie:words", "edit")
+    texts = instructions(train)
+    # The same text is the nearest, and of two pairs with it the one with the lower key.
+    (cat, _) = rows_of(dev, "forward", "generate")
+    assert texts[cat["context_pair"]] == "remove the cat" and cat["context_score"] == 1.0
+    assert cat["context_pair"] == min(pair for pair, text in texts.items() if text == "remove the cat")
+    assert list(verify(str(tmp_path))) == []
+    assert list(verify(dev.url)) == []  # and by itself, where the other cannot be looked into
+
+    for file in Path(train.url).glob("manifest/*.parquet"):
+        file.unlink()
+    messages = [finding.message for finding in verify(str(tmp_path)) if "/dev/manifest" in finding.file]
+    assert len(messages) == 6
+    assert f"its in-context example, pair {cat['context_pair']}, is not in the dataset edit" in messages[0]
+
+
+def test_a_pair_is_never_its_own_context_in_another_dataset_either(tmp_path: Path) -> None:
+    train, dev = make_edits(tmp_path / "edit", TEXTS), make_edits(tmp_path / "dev", TEXTS[:3], key_task="edit")
+    assign_contexts(dev, dev.plan(), Words(), database=train)
+    assert {row["pair"] for row in examples(dev)} <= {row["pair"] for row in examples(train)}
+    assert all(row["context_pair"] != row["pair"] for row in examples(dev))
+    assert list(verify(str(tmp_path))) == []
+
+
+def test_a_database_of_the_same_task_is_refused(edits: Dataset) -> None:
+    with pytest.raises(DatasetError, match="another dataset"):
+        assign_contexts(edits, edits.plan(), Words(), database=edits)
+
+
+def test_embeddings_are_kept_by_text_and_fingerprint(edits: Dataset) -> None:
+    vectors, embedded = embed(edits, Words(), ["b a", "a", "c"])
+    assert embedded == 3
+    np.testing.assert_array_equal(vectors, Words()(["b a", "a", "c"]))
+    more = Words()
+    vectors, embedded = embed(edits, more, ["d", "c", "b a"])
+    assert (embedded, more.asked) == (1, ["d"])
+    np.testing.assert_array_equal(vectors, Words()(["d", "c", "b a"]))
+    file = Path(edits.url) / "embeddings/words.parquet"
+    assert pq.read_schema(file).field("vector").type.list_size == 64
+    assert pq.read_table(file)["text_sha256"].to_pylist() == sorted(
+        hashlib.sha256(text.encode()).digest() for text in ("d", "c", "b a")
+    )
+    assert embed(edits, Words(fingerprint="two"), ["c"])[1] == 1
+    file.write_bytes(file.read_bytes()[:-20])
+    assert embed(edits, Words(fingerprint="two"), ["c"])[1] == 1
+
+
+def test_what_is_embedded_so_far_is_kept(edits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.retrieve.embeddings._SAVE_EVERY", 2)
+    monkeypatch.setattr("operators.retrieve.embeddings._ROW_GROUP_ROWS", 2)
+
+    class Killed(Exception):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Dying(Words):
+        def __call__(self, texts: Sequence[str]) -> Vectors:
+            if len(self.asked) == 4:
+                raise Killed
+            return super().__call__(texts)
+
+    texts = list("abcdefg")
+    with pytest.raises(Killed):
+        embed(edits, Dying(), texts)
+    vectors, embedded = embed(edits, Words(), texts)
+    assert embedded == 3
+    np.testing.assert_array_equal(vectors, Words()(texts))
+
+
+def test_the_command_line(edits: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(raie, "MiniLM", lambda device: Words())
+    assert main([edits.url, "--not-same-source"]) == 0
+    assert "30 examples have an in-context example, 0 have none" in capsys.readouterr().out
+    check_contexts(edits, edits, "raie:words")
+    assert main([f"{edits.url}/nothing"]) == 2
+    assert capsys.readouterr().err.startswith("raie: ")
+    with pytest.raises(SystemExit):
+        main([edits.url, "--embedder", "clip"])
+
+
+def check_contexts(dataset: Dataset, database: Dataset, method: str, name: str | None = None) -> None:
+    """Every example has another pair of the database with the same direction and kind."""
+    there = {(row["pair"], row["direction"], row["kind"]) for row in examples(database)}
+    for row in examples(dataset):
+        assert (row["context_pair"], row["direction"], row["kind"]) in there
+        assert row["context_pair"] != row["pair"]
+        assert (row["context_method"], row["context_dataset"]) == (method, name)
+        assert 0 <= row["context_score"] <= 1
+
+
+def rows_of(dataset: Dataset, direction: str, kind: str) -> list[Row]:
+    return [row for row in examples(dataset) if (row["direction"], row["kind"]) == (direction, kind)]
+
+
+def instructions(dataset: Dataset) -> dict[str, str]:
+    """By pair."""
+    return {row["pair"]: row["instruction"] for row in rows_of(dataset, "forward", "generate")}
+
+
+def without(row: Row, columns: Sequence[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in columns}
+
+
+def make_edits(folder: Path, texts: list[str], *, finished: bool = True, key_task: str | None = None) -> Dataset:
+    """A dataset of edits in shards of three, with seeded contexts; two edits of each picture."""
+    dataset = Dataset(str(folder))
+    items = [Item(ref=f"{number}", files=("edits.parquet",), index=number) for number in range(len(texts))]
+    units = [items[start : start + 3] for start in range(0, len(items), 3)]
+    plan = dataset.write_plan(folder.name, {"seed": 0}, "e" * 64, plan_table(units))
+    for unit in range(plan.units):
+        _write(dataset, plan, unit, texts, key_task or plan.task)
+    if finished:
+        finish(dataset, plan, versions={}, licences={"edits": "CC0"})
+    return dataset
+
+
+def _write(dataset: Dataset, plan: Plan, unit: int, texts: list[str], key_task: str) -> None:
+    with UnitWriter.open(
+        dataset, plan, unit, prototype_task="editing", suffixes={"input": "png", "target": "png"}
+    ) as writer:
+        for item in dataset.unit(plan, unit).items:
+            pixels = np.full((8, 8, 3), item.index, np.uint8)
+            writer.add(
+                Pair(
+                    key=pair_key(key_task, item.ref),
+                    source="edits",
+                    source_ref=item.ref,
+                    licence="CC0",
+                    images=(encode_lossless("input", pixels), encode_lossless("target", pixels + 9)),
+                    group=f"photo {item.index // 2}",
+                    examples=tuple(_examples(texts[item.index], last=item.index == len(texts) - 1)),
+                )
+            )
+    pairs = [stored.pair for stored in writer.stored]
+    contexts = {
+        (pair.key, example.direction, example.kind): Context(pair=pairs[number - 1].key, method="seeded")
+        for number, pair in enumerate(pairs)
+        for example in pair.examples
+        if len(pairs) > 1 and example in _generating(pairs[number - 1], example)
+    }
+    writer.commit(contexts, sum(len(pair.examples) for pair in pairs), {})
+
+
+def _generating(other: Pair, example: Example) -> list[Example]:
+    """The example itself, if the other pair has one of its direction and kind."""
+    kinds = {(there.direction, there.kind) for there in other.examples}
+    return [example] if (example.direction, example.kind) in kinds else []
+
+
+def _examples(text: str, *, last: bool) -> Iterator[Example]:
+    for direction, kind in GENERATE if last else GENERATE + DESCRIBE:
+        there, back = ("input", "target") if direction == "forward" else ("target", "input")
+        describe = kind == "describe"
+        yield Example(
+            direction=direction,
+            kind=kind,
+            inputs=(there, back) if describe else (there,),
+            output=None if describe else back,
+            instruction="What was edited?" if describe else text if direction == "forward" else f"undo: {text}",
+            text=text if describe else None,
+        )

@@ -1,0 +1,164 @@
+"""Asking: hashes, replay, duplicates, bounds, and what becomes of the rest when one request ends the run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests.schema import Pair, Reject
+from operators.base import StopRun
+from operators.vlm import openai as vlm_openai
+from operators.vlm.client import Vlm, take_usage
+from operators.vlm.prompting import Prompt
+from operators.vlm.request import Request, Usage
+from operators.vlm.responses import Answer
+from tests.sources import jpeg, pair_of, write_files
+from tests.vlm import KEY, Server, running
+
+pytest.importorskip("openai")
+PROMPT = Prompt(id="p-1", text="<image> {number}", max_tokens=7)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.01)
+    take_usage()
+    with running() as server:
+        server.answer = lambda text: f"it is {text.split()[-1]}"
+        yield server
+
+
+@pytest.fixture
+def vlm(server: Server, tmp_path: Path) -> Vlm:
+    return replace(Vlm.of(server.url, "m", None, concurrency=4), responses=str(tmp_path / "responses"))
+
+
+def _requests(count: int) -> list[Request]:
+    return [Request.of(PROMPT, [jpeg(1)], number=str(number)) for number in range(count)]
+
+
+def _texts(answers: list[Answer | Reject]) -> list[str]:
+    return [answer.text if isinstance(answer, Answer) else answer.reason for answer in answers]
+
+
+def test_answers_come_in_order_are_stored_and_replayed(server: Server, vlm: Vlm) -> None:
+    expected = [f"it is {number}" for number in range(10)]
+    two, answer = threading.Barrier(2, timeout=30), server.answer
+    server.answer = lambda text: answer(text) if two.wait() >= 0 else ""
+    assert _texts(vlm.ask(_requests(10))) == expected
+    server.answer = answer
+    assert server.paid.total() == len(server.paid) == 10
+    assert 1 < server.most_at_once <= 4
+    assert take_usage() == Usage(calls=10, tokens_in=1_000, tokens_out=100)
+    assert _texts(vlm.ask(_requests(11))) == [*expected, "it is 10"]
+    assert server.paid.total() == 11
+    assert take_usage() == Usage(calls=1, replayed=10, tokens_in=100, tokens_out=10)
+
+
+def test_the_same_request_is_paid_once(server: Server, vlm: Vlm) -> None:
+    (request,) = _requests(1)
+    assert _texts(vlm.ask([request] * 8)) == ["it is 0"] * 8
+    assert server.paid.total() == 1
+
+
+def test_what_an_answer_depends_on_is_in_its_hash_and_nothing_else(vlm: Vlm) -> None:
+    (request,) = _requests(1)
+    same = replace(vlm, url_or_folder="http://elsewhere/v1", responses="x", concurrency=1, timeout_s=1.0)
+    assert same.key(request) == vlm.key(request)
+    others = [
+        replace(vlm, model="n").key(request),
+        replace(vlm, revision="r").key(request),
+        vlm.key(replace(request, text="<image> 1")),
+        vlm.key(replace(request, images=(jpeg(2),))),
+        vlm.key(replace(request, max_tokens=8)),
+        vlm.key(replace(request, prompt="p-2")),
+    ]
+    assert len({vlm.key(request), *others}) == 7
+
+
+def test_a_cut_off_answer_is_a_reject_and_is_not_paid_again(server: Server, vlm: Vlm) -> None:
+    server.finish_reason = "length"
+    for _ in range(2):
+        (answer,) = vlm.ask(_requests(1))
+        assert isinstance(answer, Reject) and answer.reason == "truncated_answer" and "it is 0" in answer.message
+    assert server.paid.total() == 1
+
+
+def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(server: Server, vlm: Vlm) -> None:
+    server.plan = lambda request, attempt: "401" if request >= 6 else None
+    with pytest.raises(StopRun, match="refuses the key"):
+        replace(vlm, concurrency=2).ask(_requests(40))
+    assert server.paid.total() == 6
+    assert len(server.requests) <= 8  # those in the air, not all 40
+    server.plan = lambda request, attempt: None
+    assert len(_texts(vlm.ask(_requests(40)))) == 40
+    assert set(server.paid.values()) == {1}
+
+
+def test_requests_a_second_are_bounded(server: Server, vlm: Vlm) -> None:
+    started_s = time.monotonic()
+    replace(vlm, requests_per_s=25.0).ask(_requests(10))
+    assert time.monotonic() - started_s >= 9 / 25
+    gaps_s = [later - earlier for earlier, later in zip(server.started_s, server.started_s[1:], strict=False)]
+    assert sum(gaps_s) >= 8 / 25
+
+
+def test_a_runs_limits_are_shared_among_its_workers(vlm: Vlm) -> None:
+    whole = replace(vlm, concurrency=16, requests_per_s=8.0)
+    part = whole.shared(4)
+    assert (part.concurrency, part.requests_per_s) == (4, 2.0)
+    assert whole.shared(100).concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("vlm", "model", "says"),
+    [
+        ("http://localhost:8000/v1", None, "VLM_MODEL is not set"),
+        ("localhost:8000", "m", "is neither local nor a URL"),
+        ("https://user:pass@host/v1", "m", "put it into OPENAI_API_KEY"),
+        ("https://host/v1?api_key=secret", "m", "put it into OPENAI_API_KEY"),
+        ("local", None, "qwen2-vl .* is not in MODELS="),
+    ],
+)
+def test_what_cannot_be_is_one_line(vlm: str, model: str | None, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        Vlm.of(vlm, model, None)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value) and "pass@" not in str(caught.value)
+
+
+def test_local_is_the_checkpoint_of_that_role_known_by_its_content(tmp_path: Path) -> None:
+    write_files(tmp_path, {"qwen2-vl/model.safetensors": b"weights"})
+    vlm = Vlm.of("local", None, str(tmp_path))
+    assert vlm.is_local and vlm.gpus == 0.5
+    assert vlm.model == "qwen2-vl" and len(vlm.revision) == 12
+    assert Vlm.of("http://host/v1", "m", None).gpus is None
+
+
+def test_ask_each_keeps_pairs_and_answers_together(server: Server, vlm: Vlm) -> None:
+    pairs = [pair_of(key=str(number) * 32) for number in range(4)]
+
+    def requests(pair: Pair, seed: int) -> list[Request]:
+        if seed == 1:
+            raise Reject("not_asked", "")
+        return _requests(seed)
+
+    seen: list[tuple[int, list[str]]] = []
+
+    def done(pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
+        seen.append((seed, _texts([*answers])))
+        return pair
+
+    results = vlm.ask_each(pairs, [0, 1, 2, 3], requests, done)
+    assert [result.reason if isinstance(result, Reject) else result.key[0] for result in results] == [
+        "0",
+        "not_asked",
+        "2",
+        "3",
+    ]
+    assert seen == [(0, []), (2, ["it is 0", "it is 1"]), (3, ["it is 0", "it is 1", "it is 2"])]

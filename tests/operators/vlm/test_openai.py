@@ -1,0 +1,160 @@
+"""Requests over real sockets, and what the client makes of each kind of failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+
+import pytest
+
+from manifests.schema import Reject
+from operators.base import StopRun
+from operators.vlm import openai as vlm_openai
+from operators.vlm.openai import Endpoint, Pacer, check, complete
+from operators.vlm.prompting import Prompt
+from operators.vlm.request import Request
+from operators.vlm.responses import Answer
+from tests.sources import jpeg
+from tests.vlm import HARMFUL, KEY, Fault, Server, running
+
+pytest.importorskip("openai")
+PROMPT = Prompt(id="p-1", text="One: <image> two: <image> compare.", max_tokens=77)
+REQUEST = Request.of(PROMPT, [jpeg(1), jpeg(2)])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.01)
+    with running() as server:
+        server.answer = lambda text: "a word"
+        yield server
+
+
+def _complete(server: Server, timeout_s: float = 5.0, key: str = "0f" * 32) -> tuple[Answer | Reject, int]:
+    retries: list[None] = []
+    endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=timeout_s)
+    stop = threading.Event()
+    return complete(endpoint, "m", key, REQUEST, stop, lambda: retries.append(None)), len(retries)
+
+
+def test_a_request_has_texts_and_images_in_order_and_is_greedy(server: Server) -> None:
+    answer, retries = _complete(server)
+    assert answer == Answer(text="a word", model="m-2026-01-01", finish_reason="stop", tokens_in=100, tokens_out=10)
+    assert retries == 0
+    (request,) = server.requests
+    assert (request["model"], request["max_tokens"], request["temperature"]) == ("m", 77, 0.0)
+    parts = request["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url", "text", "image_url", "text"]
+    assert "".join(part.get("text", "<image>") for part in parts) == PROMPT.text
+    assert parts[1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    assert server.keys == {KEY}
+
+
+@pytest.mark.parametrize("fault", HARMFUL)
+def test_what_may_pass_is_tried_again(fault: Fault, server: Server) -> None:
+    server.plan = lambda request, attempt: fault if attempt < 2 else None
+    answer, retries = _complete(server, timeout_s=0.5)
+    assert isinstance(answer, Answer) and answer.text == "a word"
+    assert (retries, server.paid.total()) == (2, 1)
+
+
+@pytest.mark.parametrize("fault", ["401", "400", "quota"])
+def test_what_will_not_pass_is_tried_once_and_the_key_is_not_repeated(fault: Fault, server: Server) -> None:
+    server.plan = lambda request, attempt: fault
+    with pytest.raises(StopRun) as caught:
+        _complete(server)
+    assert len(server.requests) == 1
+    message = str(caught.value)
+    assert "\n" not in message and KEY not in message and server.url in message
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_a_pair_that_the_servers_rules_refuse_is_a_reject(server: Server) -> None:
+    server.plan = lambda request, attempt: "refused"
+    answer, _ = _complete(server)
+    assert isinstance(answer, Reject) and answer.reason == "refused"
+    assert KEY not in answer.message and "[key]" in answer.message
+
+
+def test_attempts_are_bounded_and_the_machine_is_to_blame(server: Server) -> None:
+    server.plan = lambda request, attempt: "500"
+    with pytest.raises(ConnectionError, match="no answer in 10 attempts; the last failed with status 500"):
+        _complete(server)
+    assert len(server.requests) == vlm_openai.ATTEMPTS
+
+
+def test_unless_it_answers_others_meanwhile(server: Server) -> None:
+    def plan(request: int, attempt: int) -> Fault:
+        endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0)
+        vlm_openai._pacer(endpoint).count_answer()
+        return "500"
+
+    server.plan = plan
+    answer, _ = _complete(server)
+    assert isinstance(answer, Reject) and answer.reason == "no_answer"
+
+
+def test_a_server_that_is_not_there_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.0)
+    endpoint = Endpoint(url="http://127.0.0.1:9/v1", requests_per_s=0.0, timeout_s=1.0)
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
+        complete(endpoint, "m", "0f" * 32, REQUEST, threading.Event(), lambda: None)
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9/v1 cannot be reached"):
+        check(endpoint.url, 1.0)
+
+
+def test_retry_after_is_waited_for_by_all(server: Server) -> None:
+    server.plan = lambda request, attempt: "429" if attempt == 0 else None
+    _complete(server)
+    first_s, second_s = server.started_s
+    assert second_s - first_s >= 1.0
+    assert vlm_openai._retry_after_s({"retry-after": "1.5"}) == 1.5
+    assert 50 < vlm_openai._retry_after_s({"retry-after": formatdate(time.time() + 60, usegmt=True)}) < 61
+    assert [vlm_openai._retry_after_s({"retry-after": value}) for value in ("soon", "", "-3")] == [0, 0, 0]
+    assert vlm_openai._retry_after_s({"retry-after": "1e9"}) == 600
+
+
+def test_a_good_key_passes_the_check_and_a_bad_one_ends_the_run(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(server.url, 5.0)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key-of-this-test")
+    with pytest.raises(StopRun, match=r"refuses the key in OPENAI_API_KEY \(status 401\)$") as caught:
+        check(server.url, 5.0)
+    assert "sk-wrong" not in str(caught.value)
+
+
+def test_an_answer_with_the_key_in_it_is_stored_without(server: Server) -> None:
+    server.answer = lambda text: f"your key is {KEY}"
+    answer, _ = _complete(server)
+    assert isinstance(answer, Answer) and answer.text == "your key is [key]"
+
+
+def test_the_pacer_spaces_requests_and_holds_them_back() -> None:
+    pacer, started_s = Pacer(50.0), time.monotonic()
+    for _ in range(6):
+        pacer.wait()
+    assert time.monotonic() - started_s >= 0.1
+    pacer.hold(0.2)
+    pacer.wait()
+    assert time.monotonic() - started_s >= 0.3
+
+
+def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
+    assert [vlm_openai.backoff_s("0000ffff" * 8, attempt) for attempt in range(3)] == [0.5, 2.0, 2.0]
+    assert [vlm_openai.backoff_s("ffff0000" * 8, attempt) for attempt in range(3)] == [1.0, 1.0, 4.0]
+    assert vlm_openai.backoff_s("ff" * 32, vlm_openai.ATTEMPTS - 1) == vlm_openai.MAX_BACKOFF_S
+
+
+def test_who_waits_for_another_attempt_is_stopped_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 60.0)
+    server.plan = lambda request, attempt: "500"
+    endpoint, stop = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0), threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    started_s = time.monotonic()
+    with pytest.raises(ConnectionError):
+        complete(endpoint, "m", "0f" * 32, REQUEST, stop, lambda: None)
+    assert time.monotonic() - started_s < 20 and len(server.requests) == 1

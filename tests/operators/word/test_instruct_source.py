@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manifests.schema import Example, Reject, Step
+from operators.word.instruct_source import Caption, EditInstruction
+from tests.sources import pair_of
+
+UNTIDY = "  Add a\n red\t\u00a0hat  "
+EMPTY: tuple[dict[str, str], ...] = (
+    {},
+    {"instruction": "", "caption": ""},
+    {"instruction": " \n\t", "caption": "\u2003"},
+)
+
+
+def test_an_edit_is_asked_for_in_the_words_of_its_source() -> None:
+    pair = EditInstruction()(replace(pair_of(), texts={"instruction": UNTIDY, "caption": "A cat."}), 5)
+    assert pair.examples == (
+        Example(direction="forward", kind="generate", inputs=("input",), output="target", instruction="Add a red hat"),
+    )
+    assert pair.steps == (Step(operator="edit_instruction", version=1),)
+
+
+def test_a_caption_is_instruction_and_answer() -> None:
+    pair = Caption()(replace(pair_of(), texts={"caption": UNTIDY}), 5)
+    generate, describe = pair.examples
+    assert generate == Example(
+        direction="forward", kind="generate", inputs=(), output="target", instruction="Add a red hat"
+    )
+    assert replace(describe, instruction="") == Example(
+        direction="forward", kind="describe", inputs=("target",), output=None, instruction="", text="Add a red hat"
+    )
+    assert pair.steps == (Step(operator="caption", version=1, seed=5),)
+
+
+def test_questions_for_a_caption_vary_with_the_seed_alone() -> None:
+    captioned = replace(pair_of(), texts={"caption": "A cat."})
+    asked = [Caption()(captioned, seed).examples[1].instruction for seed in range(100)]
+    assert asked == [Caption()(captioned, seed).examples[1].instruction for seed in range(100)]
+    assert len(set(asked)) == 5
+
+
+def test_examples_that_are_there_stay() -> None:
+    pair = replace(pair_of(), texts={"caption": "A cat.", "instruction": "Add a hat."})
+    both = Caption()(EditInstruction()(pair, 1), 1)
+    assert [(example.direction, example.kind) for example in both.examples] == [
+        ("forward", "generate"),
+        ("forward", "generate"),
+        ("forward", "describe"),
+    ]
+
+
+@pytest.mark.parametrize("texts", EMPTY)
+def test_a_pair_of_which_nothing_is_said_is_rejected(texts: dict[str, str]) -> None:
+    pair = replace(pair_of(), texts=texts)
+    with pytest.raises(Reject, match="the source has no instruction for it") as instruction:
+        EditInstruction()(pair, 1)
+    with pytest.raises(Reject, match="the source has no caption for it") as caption:
+        Caption()(pair, 1)
+    assert (instruction.value.reason, caption.value.reason) == ("no_instruction", "no_caption")

@@ -1,0 +1,61 @@
+"""The plan of tasks whose pictures models paint: bounds and assumptions, and not a picture made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manifests.schema import Pair
+from operators.paint.flux import Flux
+from operators.paint.rb_modulation import RbModulation
+from operators.read.style_prompts import StylePrompts
+from operators.vlm.client import Vlm
+from pipelines.report.estimate import Estimate, estimate, print_estimate
+from pipelines.tasks.catalogue import DERAIN, EDITING, HED2IMG, POSE, STYLE, Task
+
+_VLM = Vlm(model="m", url_or_folder="http://127.0.0.1:9/v1")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, pair: Pair, seed: int) -> Pair:
+        raise AssertionError("the plan painted a picture")
+
+    monkeypatch.setattr(Flux, "__call__", refuse)
+    monkeypatch.setattr(RbModulation, "__call__", refuse)
+
+
+def _estimate(task: Task) -> Estimate:
+    assert task.bundled
+    return estimate(task, task.bundled.reader, seed=0)
+
+
+def test_a_painted_task_is_bounded_from_above() -> None:
+    """Before, the plan of style made 16 samples with FLUX, and that of editing found that 0 pairs would be kept."""
+    style = _estimate(STYLE.asking(_VLM))
+    assert not style.tried
+    assert (style.items, style.pairs, style.calls) == (192, 192, 2 * style.sampled)
+    editing = _estimate(EDITING.asking(_VLM))
+    assert editing.pairs == editing.items > 0
+    assert editing.extrapolated(editing.examples) == 4 * editing.items
+
+
+def test_gpu_time_is_the_sum_of_what_the_operators_assume(capsys: pytest.CaptureFixture[str]) -> None:
+    sd15, flux = _estimate(POSE), _estimate(POSE.painted_by("flux"))
+    assert 0 < sd15.gpu_s_per_pair < flux.gpu_s_per_pair
+    print_estimate(
+        STYLE, replace(StylePrompts(), count=3_600), replace(_estimate(STYLE), items=3_600, gpu_s_per_pair=2.0)
+    )
+    printed = capsys.readouterr().out
+    assert "2.0 of an A100, at 2 s a pair (assumed, not measured)" in printed
+    assert printed.startswith(
+        "style from FLUX.1 and RB-Modulation on Stable Cascade, from style prompts (made by FLUX.1 [dev]"
+    )
+    assert "at most 3,600: what is kept is not known" in printed
+
+
+def test_without_painters_a_sample_is_made() -> None:
+    derain = _estimate(DERAIN)
+    assert derain.tried and derain.gpu_s_per_pair == 0
+    assert HED2IMG.degrade and 0 < HED2IMG.degrade.gpu_s < 1  # type: ignore[union-attr]

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from manifests.dataset import DatasetError
+from manifests.schema import Item
+from operators.degrade.rain import Rain
+from operators.judge.gate import Gate
+from operators.word.instruct import Instruct
+from pipelines.run import plan
+from pipelines.run.plan import Job, cut_units, find_reader, make_job, versions
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import DERAIN, POSE, ULTRAEDIT, Task
+from tests.datasets import finish_job, plan_job
+from tests.sources import write_photos, write_rain13k
+
+
+@pytest.mark.parametrize(
+    ("items", "sizes"),
+    [
+        (1, [1]),
+        (32, [32]),
+        (33, [17, 16]),
+        (100, [25] * 4),
+        (257, [33] + [32] * 7),
+        (4_096, [512] * 8),
+        (4_097, [456] * 2 + [455] * 7),
+    ],
+)
+def test_units_are_of_one_size_fine_for_few_items_and_full_for_many(items: int, sizes: list[int]) -> None:
+    units = list(cut_units(_items(items), 0, 512))
+    assert [len(unit) for unit in units] == sizes
+    assert sorted((item for unit in units for item in unit), key=lambda item: item.index) == _items(items)
+
+
+def test_units_are_shuffled_by_the_seed() -> None:
+    first, again, other = (list(cut_units(_items(100), seed, 512)) for seed in (0, 0, 1))
+    assert first == again != other
+    assert first[0] != sorted(first[0], key=lambda item: item.index)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace(DERAIN, pairs_per_shard=16),
+        replace(DERAIN, gate=Gate(max_mean_abs_diff=0.5)),
+        replace(DERAIN, instruct=Instruct(forward=("Dry it.",), reverse=("Wet it.",))),
+    ],
+)
+def test_another_configuration_is_refused(tmp_path: Path, change: Task) -> None:
+    data = write_photos(tmp_path / "photos", 40)
+    job = plan_job(tmp_path, data)
+    with pytest.raises(DatasetError, match="holds data of another configuration"):
+        plan_job(tmp_path, data, task=change)
+    assert job.dataset.plan().fingerprint == job.plan.fingerprint
+
+
+def test_another_version_of_an_operator_is_another_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_photos(tmp_path / "photos", 3)
+    plan_job(tmp_path, data)
+    monkeypatch.setattr(Rain, "version", 99)
+    with pytest.raises(DatasetError, match=r"operators\.rain\.version: \d+ there, 99 now"):
+        plan_job(tmp_path, data)
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "resized"])
+def test_a_changed_source_is_refused(tmp_path: Path, change: str) -> None:
+    data = write_photos(tmp_path / "photos", 4)
+    plan_job(tmp_path, data)
+    match change:
+        case "added":
+            (data / "new.jpg").write_bytes(b"1")
+        case "removed":
+            (data / "0001.jpg").unlink()
+        case "renamed":
+            (data / "0001.jpg").rename(data / "1.jpg")
+        case "resized":
+            (data / "0001.jpg").write_bytes((data / "0002.jpg").read_bytes() + b"1")
+    with pytest.raises(DatasetError, match=r"another configuration .*items_sha256"):
+        plan_job(tmp_path, data)
+
+
+def test_a_source_file_modified_since_the_plan_is_refused_until_all_is_made(tmp_path: Path) -> None:
+    """Its size is the same, so only its time tells."""
+    data = write_photos(tmp_path / "photos", 40)
+    job = plan_job(tmp_path, data)
+    make_unit(job, 0, Spent())
+    planned_s = (tmp_path / "derain/plan.parquet").stat().st_mtime
+    os.utime(data / "0007.jpg", (planned_s + 1, planned_s + 1))
+    with pytest.raises(DatasetError, match=r"/0007\.jpg was modified after .*/derain/plan\.parquet was made"):
+        plan_job(tmp_path, data)
+    make_unit(job, 1, Spent())
+    finish_job(job)
+    assert plan_job(tmp_path, data).plan.fingerprint == job.plan.fingerprint  # nothing more is read from the source
+
+
+def test_a_moved_or_copied_source_is_the_same(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 4)
+    job = plan_job(tmp_path, data)
+    moved = data.rename(tmp_path / "elsewhere")
+    assert plan_job(tmp_path, moved).plan.fingerprint == job.plan.fingerprint
+
+
+def test_the_nested_layout_makes_the_same_plan_from_either_folder(tmp_path: Path) -> None:
+    inner = write_rain13k(tmp_path / "data/train/Rain13K", 3)
+    assert _job(tmp_path / "a", tmp_path / "data").plan == _job(tmp_path / "b", inner).plan
+
+
+def test_a_plan_depends_on_nothing_but_its_input(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 40)
+    plans = [_job(tmp_path / name, data) for name in ("a", "b")]
+    first, second = ((tmp_path / name / "derain/plan.parquet").read_bytes() for name in ("a", "b"))
+    assert first == second
+    assert plans[0].suffixes == {"input": "png", "target": "jpg"}
+
+
+def test_without_bundled_input_the_layouts_are_named() -> None:
+    with pytest.raises(ValueError, match="point DATA at one of") as caught:
+        find_reader(replace(DERAIN, bundled=None), None)
+    assert all(source.layout in str(caught.value) and source.obtain in str(caught.value) for source in DERAIN.sources)
+
+
+@pytest.mark.parametrize("task", [POSE, ULTRAEDIT])
+def test_where_models_run_their_libraries_are_named_as_far_as_they_are_installed(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(name: str) -> str:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(plan, "version", installed)
+    models = {"ai-edge-litert", "controlnet-aux", "diffusers", "open_clip_torch", "torch", "torchvision"}
+    assert versions(task).keys() - versions(DERAIN).keys() == {*models, "transformers"}
+    assert versions(DERAIN).keys() == {"fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow"}
+
+
+def _items(count: int) -> list[Item]:
+    return [Item(ref=str(number), files=(str(number),), index=number) for number in range(count)]
+
+
+def _job(out: Path, data: Path) -> Job:
+    return make_job(DERAIN, find_reader(DERAIN, str(data)), str(out / "derain"), 0)

@@ -1,0 +1,151 @@
+"""Every task runs end to end on every layout it reads, and on its bundled input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image as PILImage
+
+from infra.tiny.models import write_annotators
+from manifests.images.pixels import decode_rgb
+from manifests.storage import Store
+from manifests.verify.dataset import verify
+from manifests.write.finish import Totals, finish
+from operators.shared.palettes import decode_depth, decode_labels, decode_normals
+from pipelines.recipe import FULL_8M, TAB_6
+from pipelines.report.estimate import estimate
+from pipelines.run.plan import find_reader, make_job, versions
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import TASKS, Task
+from tests.fixtures import FIXTURES
+
+PAPERS = {entry.task for entry in TAB_6}
+"""Tasks that read pairs or make them without a model. Those that models make have tests of their own."""
+LAYOUTS = [
+    (task.name, layout)
+    for task in TASKS.values()
+    if task.name in PAPERS
+    for layout, (source, _) in FIXTURES.items()
+    # A folder with several layouts is read by the first that fits.
+    if source in task.sources and layout != "gopro_gamma"
+]
+FACTORS = {entry.task: entry.factor for entry in FULL_8M}
+
+
+def test_there_is_a_task_for_each_line_of_tab_6() -> None:
+    assert set(TASKS) >= PAPERS
+    assert {name for name, _ in LAYOUTS} == PAPERS
+    for name, factor in FACTORS.items():
+        assert name not in TASKS or len(TASKS[name].examples) == factor
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models")
+    write_annotators(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+def test_a_task_runs_on_a_layout(name: str, layout: str, tmp_path: Path, models: str) -> None:
+    written = FIXTURES[layout][1](tmp_path / "source")
+    rows, totals = run(TASKS[name], str(tmp_path / "source"), tmp_path, models)
+    assert totals.pairs == written.pairs
+    assert totals.rejects == written.rejects
+    # What Tab. 6 counts is made or waits for a model, and nothing else.
+    assert totals.examples.total() + totals.missing.total() == FACTORS[name] * totals.pairs
+    assert len(rows) == totals.examples.total()
+    expected = {f"{direction} {kind}" for direction, kind in TASKS[name].examples}
+    assert {*totals.examples} | {missing.split(" (")[0] for missing in totals.missing} == expected
+
+
+@pytest.mark.parametrize("name", [task.name for task in TASKS.values() if task.bundled and task.name in PAPERS])
+def test_a_task_runs_on_its_bundled_input(name: str, tmp_path: Path, models: str) -> None:
+    rows, totals = run(TASKS[name], None, tmp_path, models)
+    assert totals.pairs > 0
+    assert totals.examples.total() + totals.missing.total() == FACTORS[name] * totals.pairs
+    described = "reverse describe" in totals.examples
+    assert described == (TASKS[name].describe is not None)
+    assert all(row["context_pair"] for row in rows)
+
+
+def test_depth_reads_back_in_metres_labels_as_classes_normals_in_degrees(tmp_path: Path, models: str) -> None:
+    for name, layout in (("depth", "nyu_sync"), ("segmentation", "ade20k"), ("normal", "scannet")):
+        source = tmp_path / name / "source"
+        FIXTURES[layout][1](source)
+        rows, _ = run(TASKS[name], str(source), tmp_path / name, models)
+        row = rows[0]
+        pixels = decode_rgb(image(tmp_path / name / "out" / name, row, "target"))
+        raw = raw_target(source, row)
+        if name == "depth":
+            metres = decode_depth(pixels)
+            valid = raw > 0
+            assert np.array_equal(np.isnan(metres), ~valid)
+            assert np.abs(metres[valid] - raw[valid] / 1000).max() <= 0.004
+        elif name == "segmentation":
+            assert np.array_equal(decode_labels(pixels), raw)
+        else:
+            normals = 1 - 2 * raw.astype(np.float64) / 255
+            normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+            cosine = (decode_normals(pixels) * normals).sum(-1)
+            assert np.degrees(np.arccos(cosine.clip(-1, 1))).max() < 0.7
+
+
+def test_swapped_tasks_store_the_photo_as_the_target(tmp_path: Path, models: str) -> None:
+    source = tmp_path / "source"
+    FIXTURES["nyu_sync"][1](source)
+    rows, _ = run(TASKS["depth2img"], str(source), tmp_path, models)
+    assert image(tmp_path / "out" / "depth2img", rows[0], "target") == located(source, rows[0]).read_bytes()
+
+
+def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list[dict[str, Any]], Totals]:
+    """Make a dataset in this process; its rows and totals. What `verify` finds fails the test."""
+    task = replace(task.bound(models), pairs_per_shard=4 if data else task.pairs_per_shard)
+    reader = find_reader(task, data)
+    out = tmp_path / "out" / task.name
+    job = make_job(task, reader, str(out), seed=0, scale=1.0 if data else 0.05)
+    for unit in range(job.plan.units):
+        make_unit(job, unit, Spent())
+    totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
+    assert [finding.message for finding in verify(str(out))] == []
+    rows = pq.read_table(out / "manifest").to_pylist()
+    keys = Counter((row["pair"], row["direction"], row["kind"]) for row in rows)
+    assert max(keys.values()) == 1
+    return rows, totals
+
+
+def image(dataset: Path, row: dict[str, Any], role: str) -> bytes:
+    found = next(stored for stored in row["images"] if stored["role"] == role)
+    return Store(str(dataset)).read(f"shards/{row['shard']}", found["offset"], found["bytes"])
+
+
+def located(source: Path, row: dict[str, Any]) -> Path:
+    """The input file of a row: its reference is relative to the folder in which the layout was found."""
+    return next(path for path in source.rglob(Path(row["source_ref"]).name) if str(path).endswith(row["source_ref"]))
+
+
+def raw_target(source: Path, row: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The source's own target of a row, by the names of the three layouts."""
+    path = located(source, row)
+    names = (
+        path.with_name(path.name.replace("rgb_", "sync_depth_")).with_suffix(".png"),
+        Path(str(path).replace("images", "annotations")).with_suffix(".png"),
+        path.with_name(path.name.replace("-color", "-normal")),
+    )
+    found = next(name for name in names if name.exists() and name != path)
+    with PILImage.open(found) as opened:
+        return np.asarray(opened)
+
+
+def test_the_plan_says_what_the_source_itself_leaves_out(tmp_path: Path) -> None:
+    FIXTURES["laion"][1](tmp_path)
+    task = TASKS["text2img"]
+    estimated = estimate(task, find_reader(task, str(tmp_path)), seed=0)
+    assert estimated.left_out == {"not downloaded": 2, "score not above 6": 3, "unfinished tars": 1}

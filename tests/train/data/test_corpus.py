@@ -1,0 +1,73 @@
+"""Datasets joined with their tokens by key, and clear words where they cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from manifests.write.contexts import Contexts, write_contexts
+from tests.datasets import examples
+from tests.train.make import make_tokens
+from train.data.corpus import Corpus
+
+
+def test_contexts_of_the_manifest_are_found_by_key(tmp_path: Path) -> None:
+    dataset = make_tokens(str(tmp_path / "derain"))
+    corpus = Corpus.open([dataset.url])
+    rows, found = examples(dataset), corpus.examples[0]
+    keys = corpus.pairs[0].keys.to_pylist()
+    assert [keys[pair] for pair in found.pair] == [row["pair"] for row in rows]
+    assert [keys[pair] for pair in found.context] == [row["context_pair"] for row in rows]
+    shard, row = corpus.pairs[0].place(5)
+    assert (shard, row) == ("derain-000001", 1)
+
+
+def test_contexts_from_another_dataset_beside_it(tmp_path: Path) -> None:
+    """As retrieval rewrites them, without new tokens."""
+    dataset, database = (make_tokens(str(tmp_path / task), task=task, units=1) for task in ("derain", "edits"))
+    there = [row["pair"] for row in examples(database)]
+    count = len(examples(dataset))
+    scores = pa.array([1.0] * count)
+    contexts = Contexts(pairs=pa.array((there * count)[:count]), scores=scores, method="raie", dataset="edits")
+    write_contexts(dataset, "derain-000000", contexts)
+    corpus = Corpus.open([dataset.url])
+    assert [pairs.task for pairs in corpus.pairs] == ["derain", "edits"] and len(corpus.examples) == 1
+    assert set(corpus.examples[0].context_dataset.tolist()) == {1}
+    keys = corpus.pairs[1].keys.to_pylist()
+    assert [keys[pair] for pair in corpus.examples[0].context] == there
+
+
+def test_a_recipe_mixes_by_its_weights(tmp_path: Path) -> None:
+    for task in ("derain", "edits"):
+        make_tokens(str(tmp_path / task), task=task, units=1)
+    listed = [{"task": "derain", "path": "derain", "weight": 0.3}, {"task": "edits", "path": "edits", "weight": 0.1}]
+    (tmp_path / "recipe.json").write_text(json.dumps({"recipe": "full_8m", "datasets": listed}))
+    corpus = Corpus.open([], str(tmp_path / "recipe.json"))
+    assert corpus.weights == pytest.approx((0.75, 0.25))
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"recipe\.json is not a recipe"):
+        Corpus.open([], str(tmp_path / "recipe.json"))
+
+
+def test_sampling_sets_rates(tmp_path: Path) -> None:
+    url = make_tokens(str(tmp_path / "derain"), units=1).url
+    corpus = Corpus.open([url], sampling=["*/*/describe=0", "derain/reverse/*=0.5"])
+    assert corpus.rates[0].tolist() == [1, 0, 0.5, 0.5]
+    assert corpus.identity != Corpus.open([url]).identity
+    for wrong in ("derain=1", "derain/*/*=x", "derain/*/*=-1"):
+        with pytest.raises(ValueError, match="TASK/DIRECTION/KIND=RATE"):
+            Corpus.open([url], sampling=[wrong])
+    with pytest.raises(ValueError, match="leave it out"):
+        Corpus.open([url], sampling=["*/*/*=0"])
+
+
+def test_what_is_missing_is_said_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run make shards TASK=nowhere"):
+        Corpus.open([str(tmp_path / "nowhere")])
+    dataset = make_tokens(str(tmp_path / "derain"), units=2)
+    dataset.store.remove("tokens/derain-000001.parquet")
+    with pytest.raises(ValueError, match="1 of 2 shards have no tokens: run make tokens TASK=derain"):
+        Corpus.open([dataset.url])

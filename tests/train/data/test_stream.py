@@ -1,0 +1,179 @@
+"""The data stream: each example once an epoch, exact resumption, contexts by key, bad shards left out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.train.make import SIDE, VOCABULARY, make_tokens, options
+from train.data.corpus import Corpus
+from train.data.loader import Fed, feed
+from train.data.stream import Library, NoData, Packed, Stream
+from xprompt_model.layout import IE, TD
+
+WEIGHTED = [("a", 3), ("b", 1)]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus.open([str(_make(tmp_path_factory.mktemp("stream"), "derain"))])
+
+
+def test_each_example_comes_once_an_epoch_over_all_streams(corpus: Corpus) -> None:
+    seen: list[list[int]] = [[], [], [], []]
+    for number in range(4):
+        stream = Stream(_library(corpus), number)
+        seen[number] = [stream._next()[1] for _ in range(36)]
+    taken = [example for turn in zip(*seen, strict=True) for example in turn]
+    for epoch in range(3):
+        assert sorted(taken[48 * epoch : 48 * (epoch + 1)]) == list(range(48))
+
+
+def test_nothing_is_lost_between_order_and_micro_batches(corpus: Corpus) -> None:
+    """What was packed and what is still open is what was drawn."""
+    library = _library(corpus)
+    stream = Stream(library, 0)
+    batches = list(itertools.islice(stream, 30))
+    counted = Counter(label for packed in batches for label in packed.labels)
+    cursor = batches[-1].cursor
+    counted += Counter(library.label(*entry) for entry in cursor["open"])
+    fresh = Stream(_library(corpus), 0)
+    assert counted == Counter(library.label(*fresh._next()) for _ in range(cursor["draws"]))
+
+
+def test_a_cursor_resumes_exactly_and_is_small(corpus: Corpus) -> None:
+    batches = list(itertools.islice(Stream(_library(corpus), 1), 20))
+    for done in (0, 7, 13):
+        cursor = json.loads(json.dumps(batches[done].cursor))
+        assert len(json.dumps(cursor)) < 300
+        again = itertools.islice(Stream(_library(corpus), 1, cursor), 20 - done - 1)
+        assert [_content(packed) for packed in again] == [_content(packed) for packed in batches[done + 1 :]]
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
+def test_the_order_is_the_same_at_any_world_size(corpus: Corpus, ranks: int, workers: int) -> None:
+    alone = list(itertools.islice(_feed(corpus, 0, 1), 24))
+    parts = [list(itertools.islice(_feed(corpus, rank, ranks, workers), 24 // ranks)) for rank in range(ranks)]
+    together = [fed for turn in zip(*parts, strict=True) for fed in turn]
+    assert [_fed(fed) for fed in together] == [_fed(fed) for fed in alone]
+
+
+def test_resuming_at_another_world_size(corpus: Corpus) -> None:
+    """12 micro-batches by two ranks, then 12 by four with two of the first ranks' cursors each."""
+    alone = list(itertools.islice(_feed(corpus, 0, 1), 24))
+    cursors: dict[int, Any] = {}
+    for rank in range(2):
+        cursors |= {fed.stream: fed.cursor for fed in itertools.islice(_feed(corpus, rank, 2), 6)}
+    parts = [list(itertools.islice(_feed(corpus, rank, 4, first=3, cursors=cursors), 3)) for rank in range(4)]
+    assert [_fed(fed) for turn in zip(*parts, strict=True) for fed in turn] == [_fed(fed) for fed in alone[12:]]
+
+
+def test_streams_that_cannot_be_shared(corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match="4 streams cannot be shared by 3 ranks"):
+        next(_feed(corpus, 0, 3))
+
+
+def test_the_context_is_another_pairs_example_of_the_same_kind(corpus: Corpus) -> None:
+    library, rows = _library(corpus), corpus.examples[0]
+    for example in range(len(rows.pair)):
+        document = library.document(0, example)
+        assert document is not None
+        name = ("forward", "generate"), ("forward", "describe"), ("reverse", "generate"), ("reverse", "describe")
+        turns = [
+            library._turn(0, int(pair), name[rows.code[example]])
+            for pair in (rows.pair[example], rows.context[example])
+        ]
+        for turn, segment in zip(turns, (TD, IE), strict=True):
+            (start,) = np.flatnonzero(document.segment == segment)[:1]
+            after_begin = start + (segment == IE)
+            ids = document.ids[after_begin : after_begin + len(turn.instruction)]
+            assert ids.tolist() == turn.instruction.tolist()
+            block = VOCABULARY.image_block(turn.inputs[0])
+            at = after_begin + len(turn.instruction)
+            assert document.ids[at : at + len(block)].tolist() == block.tolist()
+
+
+def test_a_context_that_does_not_fit_is_left_out(corpus: Corpus) -> None:
+    document = _library(corpus, window_tokens=64).document(0, 0)
+    assert document is not None
+    assert set(document.segment.tolist()) == {TD} and len(document) > SIDE * SIDE * 2
+
+
+def test_documents_longer_than_a_window_are_reported(corpus: Corpus) -> None:
+    library = _library(corpus, window_tokens=32)
+    assert library.document(0, 0) is None
+    assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: it has 4")
+
+
+def test_datasets_are_mixed_by_weight(tmp_path: Path) -> None:
+    corpus = Corpus.open([str(_make(tmp_path, name, units=1)) for name, _ in WEIGHTED])
+    corpus = replace(corpus, weights=(0.75, 0.25))
+    stream = Stream(_library(corpus), 0)
+    drawn = Counter(stream._next()[0] for _ in range(2_000))
+    assert drawn[0] / 2_000 == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_corrupt_shard_is_left_out_with_a_report(tmp_path: Path) -> None:
+    corpus = Corpus.open([str(_make(tmp_path, "derain"))])
+    _corrupt(tmp_path / "derain/tokens/derain-000000.tar")
+    stream = Stream(_library(corpus, max_bad_shards=1), 0)
+    batches = list(itertools.islice(stream, 12))
+    (report,) = (report for packed in batches for report in packed.reports)
+    assert "derain-000000.tar is refused" in report and "\n" not in report
+    drawn = [stream._next()[1] for _ in range(48)]
+    left = {int(corpus.pairs[0].shard_of(corpus.examples[0].pair[[example]])[0]) for example in drawn}
+    assert left == {0, 1, 2}  # its examples keep their places in the order
+    opened = [example for packed in batches for _, example in packed.cursor["open"]]
+    assert all(corpus.examples[0].pair[example] >= 4 for example in opened)
+
+
+def test_more_corrupt_shards_than_allowed_end_the_run_with_one_line(tmp_path: Path) -> None:
+    corpus = Corpus.open([str(_make(tmp_path, "derain"))])
+    for shard in ("derain-000000", "derain-000001"):
+        _corrupt(tmp_path / f"derain/tokens/{shard}.tar")
+    for workers in (0, 2):
+        fed = feed(corpus, VOCABULARY, options(max_bad_shards=1), rank=0, ranks=1, workers=workers, first=0, cursors={})
+        with pytest.raises(ValueError, match=r"is refused: .* \(2 bad, 1 allowed\)$") as refused:
+            list(itertools.islice(fed, 40))
+        assert "\n" not in str(refused.value)
+
+
+def test_where_nothing_is_left_to_train_on(corpus: Corpus) -> None:
+    with pytest.raises(NoData, match="nothing to train on, 1,000 examples in a row: left out: example"):
+        next(iter(Stream(_library(corpus, window_tokens=32), 0)))
+
+
+def _make(folder: Path, task: str, units: int = 3) -> Path:
+    make_tokens(str(folder / task), task=task, units=units)
+    return folder / task
+
+
+def _library(corpus: Corpus, **changes: Any) -> Library:
+    return Library(corpus, VOCABULARY, options(**changes))
+
+
+def _feed(
+    corpus: Corpus, rank: int, ranks: int, workers: int = 0, first: int = 0, cursors: Any = None
+) -> Iterator[Fed]:
+    own = dict(cursors or {})
+    return feed(corpus, VOCABULARY, options(), rank=rank, ranks=ranks, workers=workers, first=first, cursors=own)
+
+
+def _corrupt(tar: Path) -> None:
+    tar.write_bytes(tar.read_bytes().replace(b"NUMPY", b"numpy"))
+
+
+def _content(packed: Packed) -> tuple[Any, ...]:
+    return [document.ids.tolist() for document in packed.documents], packed.labels, packed.cursor
+
+
+def _fed(fed: Fed) -> tuple[Any, ...]:
+    return fed.stream, fed.batch.ids.tolist(), fed.labels, fed.cursor

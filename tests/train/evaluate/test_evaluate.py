@@ -1,0 +1,161 @@
+"""Evaluation of low-level predictions from end to end, and what is said of those that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manifests.dataset import Dataset
+from manifests.images.pixels import Pixels, encode_lossless
+from operators.shared.square import square
+from tests.manifests.make import make_dataset, make_plan
+from train.evaluate.__main__ import main
+from train.evaluate.image_metrics import psnr_db, ssim
+from train.evaluate.predictions import Example, examples
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return make_dataset(str(tmp_path / "derain"), units=1, pairs=3)
+
+
+def test_scores_are_the_means_over_the_images(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = []
+    for example in examples(dataset, "forward"):
+        target = example.image("target")
+        noisy = (target.astype(int) + np.random.default_rng(0).integers(-9, 10, target.shape)).clip(0, 255)
+        expected.append((psnr_db(noisy.astype(np.uint8), target), ssim(noisy.astype(np.uint8), target)))
+        _write(tmp_path, example, noisy.astype(np.uint8))
+    report = tmp_path / "report.json"
+    assert main(_options(dataset, tmp_path, "--json", str(report))) == 0
+    psnr, similarity = np.mean(expected, axis=0)
+    assert capsys.readouterr().out.splitlines() == [
+        "| task | PSNR (dB) ↑ | SSIM ↑ | scored | missing | malformed |",
+        "|---|---|---|---|---|---|",
+        f"| derain | {psnr:.2f} | {similarity:.3f} | 3 | 0 | 0 |",
+    ]
+    (written,) = json.loads(report.read_text())
+    assert written["values"] == pytest.approx({"psnr_db": psnr, "ssim": similarity})
+    assert len(written["scored"]) == written["expected"] == 3
+
+
+def test_what_is_missing_malformed_or_strange_is_counted_and_named(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = examples(dataset, "forward")
+    folder = _write(tmp_path, first, first.image("target"))
+    (folder / second.file).write_bytes(encode_lossless("target", second.image("target")).data[:500])
+    (folder / "notes.txt").write_text("not a prediction")
+    report = tmp_path / "report.json"
+    assert main(_options(dataset, tmp_path, "--json", str(report))) == 1
+    said = capsys.readouterr()
+    assert "| derain | inf | 1.000 | 1 | 1 | 1 |" in said.out
+    assert said.err.splitlines() == [
+        f"{third.file}: missing",
+        said.err.splitlines()[1],
+        "notes.txt: belongs to no pair of derain",
+    ]
+    assert said.err.splitlines()[1].startswith(f"{second.file}: malformed: it cannot be decoded to its end")
+    (written,) = json.loads(report.read_text())
+    assert (written["missing"], written["strange"]) == ([third.file], ["notes.txt"])
+    assert written["values"]["psnr_db"] == "inf"
+
+
+def test_a_square_prediction_is_compared_with_the_square_that_the_tokenizer_saw(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for example in examples(dataset, "forward"):
+        _write(tmp_path, example, square(example.image("target"), 32))
+    assert main(_options(dataset, tmp_path)) == 0
+    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((48, 50, 3), np.uint8), "50 x 48 px: neither the target's 64 x 48 nor a square"),
+        (np.zeros((10, 10, 3), np.uint8), "10 x 10 px are too few for SSIM"),
+    ],
+)
+def test_a_prediction_of_a_shape_that_cannot_be_compared_is_malformed(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], pixels: Pixels, message: str
+) -> None:
+    first, *others = examples(dataset, "forward")
+    _write(tmp_path, first, pixels)
+    for example in others:
+        _write(tmp_path, example, example.image("target"))
+    assert main(_options(dataset, tmp_path)) == 1
+    assert capsys.readouterr().err == f"{first.file}: malformed: {message}\n"
+
+
+def test_the_other_direction(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for example in examples(dataset, "reverse"):
+        assert (example.inputs, example.output) == (("target",), "input")
+        _write(tmp_path, example, example.image("input"))
+    assert main(_options(dataset, tmp_path, "--direction", "reverse")) == 0
+    assert "| derain, reversed | inf | 1.000 | 3 | 0 | 0 |" in capsys.readouterr().out
+
+
+def test_predictions_may_be_a_dataset_directory(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the dataset itself, of which every prediction is right."""
+    assert main(["--dataset", dataset.url, "--predictions", dataset.url]) == 0
+    said = capsys.readouterr()
+    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in said.out and not said.err
+
+
+def test_a_prediction_for_another_task_of_the_folder_is_not_strange(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for task in ("derain", "deblur"):
+        for example in examples(make_dataset(str(tmp_path / "all" / task), task=task, units=1, pairs=1), "forward"):
+            _write(tmp_path, example, example.image("target"))
+    assert main(["--dataset", str(tmp_path / "all"), "--predictions", str(tmp_path / "predictions")]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert [line.split(" | ")[0] for line in said.out.splitlines()[2:]] == ["| deblur", "| derain"]
+
+
+@pytest.mark.parametrize(
+    ("dataset_path", "predictions", "message"),
+    [
+        ("nothing", "derain", "no dataset at {}/nothing: neither it nor a folder in it has a plan.parquet"),
+        ("derain", "nothing", "{}/nothing is not a folder: predictions are files named <pair>.<direction>.png in one"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    dataset: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    dataset_path: str,
+    predictions: str,
+    message: str,
+) -> None:
+    arguments = ["--dataset", str(tmp_path / dataset_path), "--predictions", str(tmp_path / predictions)]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"train.evaluate: {message.format(tmp_path)}\n"
+
+
+def test_an_unfinished_dataset_without_a_unit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = Dataset(str(tmp_path / "derain"))
+    make_plan(dataset, units=1)
+    (tmp_path / "predictions").mkdir()
+    assert main(_options(dataset, tmp_path)) == 2
+    assert "has no forward generate examples" in capsys.readouterr().err
+
+
+def _options(dataset: Dataset, folder: Path, *more: str) -> list[str]:
+    return ["--dataset", dataset.url, "--predictions", str(folder / "predictions"), *more]
+
+
+def _write(folder: Path, example: Example, pixels: Pixels) -> Path:
+    predictions = folder / "predictions"
+    predictions.mkdir(exist_ok=True)
+    (predictions / example.file).write_bytes(encode_lossless("target", pixels).data)
+    return predictions

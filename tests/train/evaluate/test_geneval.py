@@ -1,0 +1,166 @@
+"""GenEval's rules on objects put there by hand, and a whole run with tiny models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manifests.images.pixels import Pixels, encode_lossless
+from tests.train import tiny
+from train.evaluate.__main__ import main
+from train.evaluate.detector import TransformersDetector
+from train.evaluate.feature_metrics import Clip
+from train.evaluate.geneval import COLOURS, ClipColours, Found, check, relations
+from train.evaluate.geneval_run import geneval
+
+BLANK: Pixels = np.zeros((100, 100, 3), np.uint8)
+
+
+def thing(name: str, left: float = 0, top: float = 0, score: float = 0.95, side: float = 20) -> Found:
+    return Found(name=name, score=score, box=(left, top, left + side, top + side))
+
+
+def red(pixels: Pixels, found: Found) -> str:
+    return "red"
+
+
+def test_presence_and_count() -> None:
+    one_dog = _prompt("single_object", {"class": "dog", "count": 1})
+    assert check(BLANK, [thing("dog", score=0.31)], one_dog, red) == []
+    assert check(BLANK, [thing("dog", score=0.29), thing("cat")], one_dog, red) == ["expected 1 dog, found 0"]
+    two_dogs = _prompt("counting", {"class": "dog", "count": 2}, exclude={"class": "dog", "count": 3})
+    dogs = [thing("dog", 30 * place) for place in range(3)]
+    assert check(BLANK, dogs[:2], two_dogs, red) == []
+    assert check(BLANK, dogs[:1], two_dogs, red) == ["expected 2 dog, found 1"]
+    assert check(BLANK, dogs, two_dogs, red) == ["expected fewer than 3 dog, found 3"]
+    unsure = [dogs[0], dogs[1], thing("dog", 60, score=0.89)]  # counting asks for 0.9
+    assert check(BLANK, unsure, two_dogs, red) == []
+
+
+def test_colour_is_that_of_the_surest_objects() -> None:
+    asked: list[Found] = []
+
+    def by_place(pixels: Pixels, found: Found) -> str:
+        asked.append(found)
+        return "red" if found.box[0] < 50 else "blue"
+
+    prompt = _prompt("colors", {"class": "dog", "count": 1, "color": "red"})
+    sure, unsure = thing("dog", 60, score=0.9), thing("dog", 0, score=0.8)
+    assert check(BLANK, [unsure, sure], prompt, by_place) == ["expected 1 red dog, found blue"]
+    assert asked == [sure]
+    assert check(BLANK, [thing("dog", 0, score=0.99), sure], prompt, by_place) == []
+
+
+def test_position_is_that_to_the_group_named() -> None:
+    prompt = _prompt("position", {"class": "dog", "count": 1}, {"class": "cat", "count": 1, "position": ["left of", 0]})
+    assert check(BLANK, [thing("dog", 60), thing("cat", 0)], prompt, red) == []
+    assert check(BLANK, [thing("dog", 0), thing("cat", 60)], prompt, red) == ["expected cat left of the other"]
+    assert check(BLANK, [thing("cat", 0)], prompt, red) == ["expected 1 dog, found 0", "nothing for cat to be left of"]
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "expected"),
+    [
+        (60, 0, {"right of"}),
+        (-60, 0, {"left of"}),
+        (0, -60, {"above"}),
+        (0, 60, {"below"}),
+        (60, 60, {"right of", "below"}),
+        (4, 3, set()),  # within a tenth of both sizes
+        (60, 10, {"right of"}),
+    ],
+)
+def test_relations(left: float, top: float, expected: set[str]) -> None:
+    assert relations(thing("a", left, top), thing("b", 0, 0)) == expected
+
+
+def test_colours_are_told_by_clip_on_the_object_alone(tmp_path: Path) -> None:
+    """What surrounds a box, or lies beside a mask in it, makes no difference; what is in it does."""
+    tell = ClipColours(Clip(tiny.write_clip(tmp_path / "clip")))
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    box = Found(name="dog", score=1, box=(10, 10, 40, 40))
+    assert tell(pixels, box) in COLOURS
+    outside = pixels.copy()
+    outside[:10] = 0
+    features: list[Any] = []
+    inner = Found(name="dog", score=1, box=box.box, mask=np.zeros((60, 60), np.bool_))
+    assert inner.mask is not None
+    inner.mask[15:35, 15:35] = True
+    masked = pixels.copy()
+    masked[12:14, 12:14] = 0
+    clip = _Recording(features)
+    for image, found in ((pixels, box), (outside, box), (pixels, inner), (masked, inner), (masked, box)):
+        ClipColours(clip)(image, found)  # type: ignore[arg-type]  # what it is asked for is all that counts
+    first, second, third, fourth, fifth = features
+    assert np.array_equal(first, second) and np.array_equal(third, fourth)
+    assert not np.array_equal(first, third) and not np.array_equal(first, fifth)
+    assert third[0, 0].tolist() == [0x99] * 3
+
+
+def test_scores_are_means_over_tags_and_what_is_not_there_is_named(tmp_path: Path) -> None:
+    prompts = [
+        _prompt("single_object", {"class": "dog", "count": 1}),
+        _prompt("single_object", {"class": "cat", "count": 1}),
+        _prompt("two_object", {"class": "dog", "count": 1}, {"class": "cat", "count": 1}),
+        _prompt("two_object", {"class": "dog", "count": 1}),
+    ]
+    metadata = _write(tmp_path, prompts, images=3)
+    (tmp_path / "images/00002/samples/0001.png").write_bytes(b"none")
+    report = geneval(metadata, tmp_path / "images", lambda pixels: [thing("dog")], red)
+    assert report.scores == {"single_object": 0.5, "two_object": 0.0, "overall": 0.25}
+    malformed, missing = report.problems
+    assert missing.endswith("images/00003/samples: no image of 'a prompt'")
+    assert "images/00002/samples/0001.png: malformed: no known image format" in malformed
+    assert "| 0.50 | 0.00 | – | – | – | – | 0.25 | 3 |" in report.table()
+
+
+def test_the_whole_with_tiny_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.write_clip(tmp_path / "models/ViT-B-32")
+    detector = TransformersDetector(tiny.write_detector(tmp_path / "models/detector"))
+    found = detector(BLANK)
+    assert len(found) == 5 and {thing.name for thing in found} <= set(tiny.CLASSES)
+    metadata = _write(tmp_path, [_prompt("single_object", {"class": "dog", "count": 1})], images=1)
+    options = ["--geneval", str(metadata), "--predictions", str(tmp_path / "images")]
+    assert main([*options, "--models", str(tmp_path / "models"), "--json", str(tmp_path / "out.json")]) == 0
+    assert capsys.readouterr().out.startswith("| single object | two object | counting |")
+    assert list(json.loads((tmp_path / "out.json").read_text())["wrong"]) == ["single_object"]
+    assert main(options) == 2
+    assert "GenEval needs --models with detector/ and ViT-B-32/" in capsys.readouterr().err
+    metadata.write_text('{"tag": "taste"}\n')
+    assert main([*options, "--models", str(tmp_path / "models")]) == 2
+    assert f"{metadata}, line 1: not a prompt of GenEval's" in capsys.readouterr().err
+
+
+class _Recording:
+    """A CLIP that keeps what it is shown."""
+
+    def __init__(self, seen: list[Pixels]) -> None:
+        self._seen = seen
+
+    def image(self, pixels: Pixels) -> np.ndarray:
+        self._seen.append(pixels)
+        return np.ones(4, np.float32) / 2
+
+    def texts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.ones(4, np.float32) / 2 for _ in texts]
+
+
+def _prompt(tag: str, *include: dict[str, Any], exclude: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"tag": tag, "prompt": "a prompt", "include": list(include), "exclude": [exclude] if exclude else []}
+
+
+def _write(folder: Path, prompts: Sequence[dict[str, Any]], images: int) -> Path:
+    """GenEval's metadata, and a blank image for each of the first prompts."""
+    metadata = folder / "evaluation_metadata.jsonl"
+    metadata.write_text("".join(f"{json.dumps(prompt)}\n" for prompt in prompts))
+    for number in range(images):
+        samples = folder / f"images/{number:05d}/samples"
+        samples.mkdir(parents=True)
+        (samples / "0000.png").write_bytes(encode_lossless("target", BLANK).data)
+    return metadata

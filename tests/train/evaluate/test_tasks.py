@@ -1,0 +1,154 @@
+"""Evaluation of dense prediction and of edits from end to end, on datasets written through the public contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manifests.dataset import Dataset, plan_table
+from manifests.images.pixels import Pixels, encode_lossless
+from manifests.schema import Direction, Example, Item, Pair, Step, pair_key
+from manifests.write.writer import UnitWriter
+from operators.shared.palettes import encode_depth, encode_labels, encode_normals
+from tests.manifests.make import photo
+from tests.train import tiny
+from train.evaluate.__main__ import main
+from train.evaluate.feature_metrics import Clip, Dino, clip_direction
+
+_DIRECTIONS: tuple[tuple[Direction, tuple[str], str], ...] = (
+    ("forward", ("input",), "target"),
+    ("reverse", ("target",), "input"),
+)
+
+
+def test_depth_in_metres_by_the_palette_of_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = [encode_depth(np.full((48, 64), depth, np.float32), "unseen") for depth in (2.0, 4.0)]
+    predictions = [encode_depth(np.full((48, 64), depth, np.float32), "unseen") for depth in (2.5, 3.0)]
+    step = Step(operator="colour_dense", version=2, params={"palette": "unseen"})
+    _write(tmp_path, "depth", "dense prediction", targets, predictions, step)
+    assert main(_options(tmp_path, "depth")) == 0
+    assert "| task | RMSE (m) ↓ | scored |" in (said := capsys.readouterr().out)
+    assert "| depth | 0.75" in said  # (0.5 + 1) / 2
+
+
+def test_miou_over_the_whole_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [np.full((48, 64), label, np.uint8) for label in (7, 8)]
+    half = labels[0].copy()
+    half[:24] = 8
+    _write(tmp_path, "segmentation", "dense prediction", [encode_labels(x) for x in labels], [encode_labels(half)] * 2)
+    report = tmp_path / "report.json"
+    assert main([*_options(tmp_path, "segmentation"), "--json", str(report)]) == 0
+    assert "| segmentation | 0.333 | 2 |" in capsys.readouterr().out  # both 1 / 3
+    (written,) = json.loads(report.read_text())
+    assert [values["pixel_accuracy"] for values in written["scored"].values()] == [0.5, 0.5]
+
+
+def test_angles_of_normals_of_a_square_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    up, side = (np.broadcast_to(np.array(normal, np.float32), (48, 64, 3)) for normal in ((0, 0, 1), (0, 1, 0)))
+    targets = [encode_normals(up)] * 2
+    _write(tmp_path, "normal", "dense prediction", targets, [encode_normals(up[:32, :32]), encode_normals(side)])
+    assert main(_options(tmp_path, "normal")) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    # 32 x 32 pixels without an error, 48 x 64 with 90 degrees.
+    assert float(row.split(" | ")[1]) == pytest.approx(90 * 3072 / 4096, abs=0.5)  # 8-bit normals
+
+
+def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "models"
+    clip, dino = Clip(tiny.write_clip(folder / "ViT-B-32")), Dino(tiny.write_dino(folder / "dino"))
+    targets, predictions = [photo(4), photo(5)], [photo(7), photo(9)]
+    keys = _write(tmp_path, "magicbrush", "editing", targets, predictions)
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text(json.dumps({"pair": keys[1], "input": "a cat", "output": "a cup"}) + "\n")
+    report = tmp_path / "report.json"
+    options = [*_options(tmp_path, "magicbrush"), "--models", str(folder), "--json", str(report)]
+    assert main([*options, "--captions", str(captions)]) == 0
+    assert "CLIP_dir ↑ | CLIP_out ↑ | CLIP_img ↑ | DINO ↑" in (said := capsys.readouterr().out)
+    assert said.count("(of 1)") == 2  # the captions of one edit are known
+    (written,) = json.loads(report.read_text())
+    before = [target // 2 for target in targets]
+    values = written["values"]
+    images = [(clip.image(x), clip.image(y)) for x, y in zip(before, predictions, strict=True)]
+    text_before, text_after = clip.texts(["a cat", "a cup"])
+    assert values["clip_img"] == pytest.approx(np.mean([x @ y for x, y in images]), abs=1e-5)
+    assert values["clip_out"] == pytest.approx(float(images[1][1] @ text_after), abs=1e-5)
+    assert values["clip_dir"] == pytest.approx(clip_direction(*images[1], text_before, text_after), abs=1e-5)
+    dinos = [dino.image(x) @ dino.image(y) for x, y in zip(before, predictions, strict=True)]
+    assert values["dino"] == pytest.approx(np.mean(dinos), abs=1e-5)
+    assert main(options) == 0
+    assert "| magicbrush | – | – | " in capsys.readouterr().out
+    captions.write_text("{}\n")
+    assert main([*options, "--captions", str(captions)]) == 2
+    assert "captions.jsonl, line 1: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "prototype", "direction", "message"),
+    [
+        (
+            "magicbrush",
+            "editing",
+            "forward",
+            "magicbrush is scored by CLIP and DINO: --models needs",
+        ),
+        ("depth", "dense prediction", "reverse", "the paper has no metric for depth, reverse, that compares with"),
+        ("text2img", "text-to-image", "forward", "text-to-image is scored by GenEval: --geneval"),
+    ],
+)
+def test_a_task_without_a_metric_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, prototype: str, direction: str, message: str
+) -> None:
+    _write(tmp_path, task, prototype, [photo(1)], [photo(2)])
+    assert main([*_options(tmp_path, task), "--direction", direction]) == 2
+    assert message in capsys.readouterr().err
+
+
+def _options(folder: Path, task: str) -> list[str]:
+    return ["--dataset", str(folder / task), "--predictions", str(folder / "predictions")]
+
+
+def _write(
+    folder: Path,
+    task: str,
+    prototype: str,
+    targets: Sequence[Pixels],
+    predictions: Sequence[Pixels],
+    *steps: Step,
+) -> list[str]:
+    """A dataset of one unit whose inputs are darkened targets, and a prediction of each target; the pairs' keys."""
+    dataset = Dataset(str(folder / task))
+    items = [Item(ref=f"{number}.png", files=(f"{number}.png",)) for number in range(len(targets))]
+    plan = dataset.write_plan(task, {}, "f" * 64, plan_table([items]))
+    (folder / "predictions").mkdir()
+    keys = []
+    with UnitWriter.open(dataset, plan, 0, prototype_task=prototype, suffixes={}) as writer:
+        for item, target, prediction in zip(items, targets, predictions, strict=True):
+            images = (encode_lossless("input", target // 2), encode_lossless("target", target))
+            pair = Pair(
+                key=pair_key(task, item.ref, images[1].data),
+                source="made",
+                source_ref=item.ref,
+                licence="CC0",
+                images=images,
+                group=item.ref,
+                examples=(
+                    Example(
+                        direction="forward", kind="generate", inputs=("input",), output="target", instruction="Do."
+                    ),
+                    Example(
+                        direction="reverse", kind="generate", inputs=("target",), output="input", instruction="Undo."
+                    ),
+                ),
+                steps=steps,
+            )
+            writer.add(pair)
+            keys.append(pair.key)
+            for direction, _, _ in _DIRECTIONS:
+                file = folder / f"predictions/{pair.key}.{direction}.png"
+                file.write_bytes(encode_lossless("target", prediction).data)
+    writer.commit({}, 0, {})
+    return keys

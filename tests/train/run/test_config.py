@@ -1,0 +1,45 @@
+"""Presets, and the command line over them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from train.run.config import PAPER_7B, PRESETS, parse
+
+
+def test_the_papers_run() -> None:
+    paper = PRESETS["7b-paper"]
+    assert (paper.global_windows, paper.window_tokens, paper.lr, paper.steps) == (1_024, 5_120, 1e-4, 20_000)
+    assert paper.micro_batches == 128  # one for each of its GPUs
+
+
+def test_the_command_line_goes_over_a_preset() -> None:
+    assert parse([]) == PRESETS["tiny"]
+    found = parse(
+        ["--preset", "7b-paper", "--lr", "1e-3", "--no-recompute", "--data", "a", "b", "--sampling", "x/*/*=0"]
+    )
+    expected = replace(PAPER_7B, lr=1e-3, recompute=False, data=("a", "b"), sampling=("x/*/*=0",))
+    assert found == expected
+
+
+def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    printed = capsys.readouterr().out
+    assert "--global-windows" in printed and "windows a step over all ranks" in printed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--dtype", "fp8"], "float32 or bf16"),
+        (["--windows", "3"], "not a multiple"),
+        (["--steps", "0"], "--steps 0: it must be above 0"),
+        (["--buffer-windows", "1"], "cannot fill"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(wrong: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(wrong)

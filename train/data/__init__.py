@@ -1,0 +1,1 @@
+"""From token shards to batches: corpus, order, packing, loading. Knows no network."""

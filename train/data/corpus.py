@@ -1,0 +1,217 @@
+"""The datasets a run trains on, as arrays: which examples there are, and which pair is each one's in-context example.
+
+The examples and their contexts come from manifest/, the tokens from tokens/, joined by the pairs' keys: contexts that
+are chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset beside this one.
+In memory an example is 11 bytes, so every process holds all of them: 77 MB for the paper's 7 million.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from manifests.dataset import Dataset
+from manifests.schema import canonical_json
+from manifests.storage import Store
+from manifests.tokens import TokenCommit
+from manifests.write.contexts import read_columns
+from train.data.tokens import read_commit
+
+TASKS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
+"""Direction and kind, by an example's code."""
+
+_NAMES = pa.array([f"{direction} {kind}" for direction, kind in TASKS])
+_COLUMNS = ["pair", "direction", "kind", "context_pair", "context_dataset"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    """The tokenised pairs of one dataset, numbered through its shards in order."""
+
+    task: str
+    dataset: Dataset
+    shards: tuple[str, ...]
+    starts: NDArray[np.int64]
+    """Number of each shard's first pair, and last of all the number of pairs: [shards + 1]."""
+    keys: pa.ChunkedArray
+    fingerprint: str
+    tokenizer: Mapping[str, Any]
+
+    def place(self, pair: int) -> tuple[str, int]:
+        """A pair's shard and its row in there."""
+        shard = int(np.searchsorted(self.starts, pair, "right")) - 1
+        return self.shards[shard], pair - int(self.starts[shard])
+
+    def shard_of(self, pairs: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The number of each pair's shard."""
+        return (np.searchsorted(self.starts, pairs, "right") - 1).astype(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """The examples of one dataset, in manifest order, [N] each."""
+
+    pair: NDArray[np.int32]
+    code: NDArray[np.int8]
+    """Index in TASKS."""
+    context: NDArray[np.int32]
+    """Number of the context's pair, -1 where there is none."""
+    context_dataset: NDArray[np.int16]
+    """Index of the dataset that this number is of."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corpus:
+    """Datasets to train on, by index, and behind them those that only contexts come from."""
+
+    pairs: tuple[Pairs, ...]
+    examples: tuple[Examples, ...]
+    weights: tuple[float, ...]
+    """Share of the documents that comes from each dataset trained on; they add up to 1."""
+    rates: tuple[NDArray[np.float64], ...]
+    """How often an example comes in an epoch of its dataset, by its code: [4] each."""
+    tokenizer: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, urls: Sequence[str], recipe: str = "", sampling: Sequence[str] = ()) -> Corpus:
+        """The datasets of recipe.json, mixed by its weights, or those at `urls`, mixed by their numbers of examples.
+
+        `sampling` sets rates: "derain/reverse/describe=0.5", or with wildcards "*/*/describe=0". Raises ValueError,
+        with the way out, for datasets without tokens, of two tokenizers, or with nothing to train on.
+        """
+        weighted = _recipe(recipe) if recipe else [(url, None) for url in urls]
+        datasets = [Dataset(url) for url, _ in weighted]
+        pairs = [_pairs(dataset) for dataset in datasets]
+        if len({known.task for known in pairs}) < len(pairs):
+            raise ValueError(f"a task is there twice: {', '.join(known.task for known in pairs)}")
+        columns = [_columns(dataset, known) for dataset, known in zip(datasets, pairs, strict=True)]
+        for dataset, table in zip(datasets, list(columns), strict=True):
+            for task in pc.unique(table["context_dataset"].drop_null()).to_pylist():
+                if task not in (known.task for known in pairs):
+                    beside = dataset.url.rpartition("/")[0] or "."
+                    pairs.append(_pairs(Dataset(f"{beside}/{task}")))
+        for known in pairs[1:]:
+            if known.tokenizer != pairs[0].tokenizer:
+                raise ValueError(
+                    f"{known.task} and {pairs[0].task} have tokens of two tokenizers: make one of them again"
+                )
+        examples = tuple(_examples(table, index, pairs) for index, table in enumerate(columns))
+        rates = tuple(_rates(pairs[index].task, sampling) for index in range(len(datasets)))
+        counts = [float(rate[found.code].sum()) for rate, found in zip(rates, examples, strict=True)]
+        weights = [counts[index] if weight is None else weight for index, (_, weight) in enumerate(weighted)]
+        if not all(counts) or not all(weight > 0 for weight in weights):
+            raise ValueError("a dataset has no examples, or a weight or all its rates are 0: leave it out")
+        return cls(
+            pairs=tuple(pairs),
+            examples=examples,
+            weights=tuple(weight / sum(weights) for weight in weights),
+            rates=rates,
+            tokenizer=pairs[0].tokenizer,
+        )
+
+    @property
+    def identity(self) -> str:
+        """A hash of what a position in the data refers to: datasets, shards, numbers of examples, mixing."""
+        known = [
+            [pairs.task, pairs.fingerprint, pairs.shards, len(found.pair), weight, rates.tolist()]
+            for pairs, found, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
+        ]
+        return hashlib.sha256(canonical_json(known).encode()).hexdigest()
+
+    @property
+    def labels(self) -> list[str]:
+        """Task, direction and kind of every sort of example: the keys of a run's losses."""
+        return [self.label(index, code) for index in range(len(self.examples)) for code in range(len(TASKS))]
+
+    def label(self, dataset: int, code: int) -> str:
+        return "/".join((self.pairs[dataset].task, *TASKS[code]))
+
+
+def _recipe(url: str) -> list[tuple[str, float | None]]:
+    """URL and weight of each dataset of a recipe.json; the paths in it are relative to its folder."""
+    folder, _, name = url.rpartition("/")
+    try:
+        entries = json.loads(Store(folder or ".").read(name))["datasets"]
+        return [(f"{folder or '.'}/{entry['path']}", float(entry["weight"])) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{url} is not a recipe: pipelines/full_8m.py writes one ({error!r})") from error
+
+
+def _pairs(dataset: Dataset) -> Pairs:
+    """The tokenised pairs of a dataset, all of whose units must have their tokens."""
+    if not dataset.store.exists("plan.parquet"):
+        raise ValueError(f"there is no dataset at {dataset.url}: run make shards TASK={dataset.url.rpartition('/')[2]}")
+    plan = dataset.plan()
+    names = tuple(plan.name(unit) for unit in sorted(dataset.committed()))
+    there = {name.removesuffix(".parquet") for name in dataset.store.names("tokens") if name.endswith(".parquet")}
+    if not names or (missing := sum(name not in there for name in names)):
+        left = f"{missing} of {len(names)} shards have no tokens" if names else "it has no shards"
+        raise ValueError(f"{dataset.url}: {left}: run make tokens TASK={plan.task}")
+    read = [read_commit(dataset, name) for name in names]
+    commits: list[TokenCommit] = [commit for commit, _ in read]
+    if any((it.fingerprint, it.tokenizer) != (commits[0].fingerprint, commits[0].tokenizer) for it in commits):
+        raise ValueError(f"{dataset.url}/tokens is of two tokenizers: remove it and run make tokens TASK={plan.task}")
+    return Pairs(
+        task=plan.task,
+        dataset=dataset,
+        shards=names,
+        starts=np.cumsum([0, *(commit.pairs for commit in commits)]),
+        keys=pa.chunked_array([chunk for _, table in read for chunk in table["pair"].chunks], pa.string()),
+        fingerprint=commits[0].fingerprint,
+        tokenizer=commits[0].tokenizer,
+    )
+
+
+def _columns(dataset: Dataset, pairs: Pairs) -> pa.Table:
+    return pa.concat_tables(read_columns(dataset, name, _COLUMNS) for name in pairs.shards)
+
+
+def _examples(table: pa.Table, index: int, pairs: Sequence[Pairs]) -> Examples:
+    """Manifest rows as numbers. Raises ValueError if a row names a pair that has no tokens."""
+    own = pc.fill_null(table["context_dataset"], pairs[index].task)
+    of = pc.index_in(own, pa.array([known.task for known in pairs])).to_numpy()
+    context = np.full(table.num_rows, -1, np.int32)
+    for number, known in enumerate(pairs):
+        rows = np.flatnonzero((of == number) & table["context_pair"].is_valid().to_numpy())
+        context[rows] = _find(table["context_pair"].take(pa.array(rows)), known)
+    names = pc.binary_join_element_wise(table["direction"], table["kind"], " ")
+    return Examples(
+        pair=_find(table["pair"], pairs[index]),
+        code=pc.index_in(names, _NAMES).to_numpy().astype(np.int8),
+        context=context,
+        context_dataset=of.astype(np.int16),
+    )
+
+
+def _find(keys: pa.ChunkedArray, pairs: Pairs) -> NDArray[np.int32]:
+    found = pc.index_in(keys, pairs.keys)
+    if found.null_count:
+        missing = keys.filter(found.is_null())[0].as_py()
+        raise ValueError(f"pair {missing} of {pairs.task} has no tokens: remove tokens/ and run make tokens again")
+    return np.asarray(found.to_numpy(), np.int32)
+
+
+def _rates(task: str, sampling: Iterable[str]) -> NDArray[np.float64]:
+    """The rates of a task's four sorts of example; the last pattern that matches counts."""
+    rates = np.ones(len(TASKS))
+    for entry in sampling:
+        pattern, _, rate = entry.rpartition("=")
+        try:
+            value = float(rate)
+        except ValueError:
+            value = -1.0
+        if pattern.count("/") != 2 or not 0 <= value <= 1_000:
+            raise ValueError(f"--sampling {entry}: it is TASK/DIRECTION/KIND=RATE, as in derain/reverse/describe=0.5")
+        for code, (direction, kind) in enumerate(TASKS):
+            if fnmatch.fnmatchcase(f"{task}/{direction}/{kind}", pattern):
+                rates[code] = value
+    return rates

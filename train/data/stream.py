@@ -1,0 +1,241 @@
+"""The data stream: V virtual streams over a corpus, each of which packs its own micro-batches and keeps its own cursor.
+
+Stream v takes the examples v, v + V, v + 2V ... of each dataset's endless order, epoch after epoch, so that over all
+streams each example comes exactly once an epoch. Which dataset is next, it draws by weight. V does not depend on how
+many ranks and workers share the streams, and a cursor travels with each micro-batch: training resumes exactly, at any
+world size.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifests.schema import seed_for
+from train.data.corpus import TASKS, Corpus, Pairs
+from train.data.packing import best_fit
+from train.data.shuffle import epoch_order, uniform
+from train.data.tokens import BadShard, Sample, read_shard
+from xprompt_model.layout import Document, Turn, build_document
+from xprompt_model.vocabulary import Vocabulary
+
+Cursor = dict[str, Any]
+"""JSON: {"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
+
+
+_MAX_LEFT_OUT = 1_000
+"""Examples looked at for one micro-batch, before it is said that nothing can be trained on."""
+
+
+class NoData(Exception):
+    """The stream cannot go on: more shards are refused than may be, or all examples are left out. One line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """What decides which tokens come in which order; nothing else does."""
+
+    seed: int
+    streams: int
+    window_tokens: int
+    """A document has no more."""
+    windows: int
+    """Those of a micro-batch."""
+    buffer_windows: int
+    """A micro-batch is chosen from documents that would fill so many."""
+    xp_tokens: int
+    image_weight: float
+    text_weight: float
+    context_image_weight: float
+    max_bad_shards: int
+    """More refused shards than these end the run."""
+    cached_shards: int
+    """Shards kept in memory, some 5 MB each."""
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.windows * self.window_tokens
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Packed:
+    """The documents of one micro-batch, and the cursor with which the stream goes on after it."""
+
+    stream: int
+    documents: tuple[Document, ...]
+    labels: tuple[int, ...]
+    """Index of each document's label in Corpus.labels."""
+    cursor: Cursor
+    reports: tuple[str, ...]
+    """What was left out since the micro-batch before, and why."""
+
+
+class Library:
+    """Turns an example's number into its document. The streams of one process share it, its shards and its orders."""
+
+    def __init__(self, corpus: Corpus, vocabulary: Vocabulary, options: StreamOptions) -> None:
+        self.corpus, self.options = corpus, options
+        self._vocabulary = vocabulary
+        self._shards: OrderedDict[tuple[int, str], list[Sample]] = OrderedDict()
+        self._bad: dict[tuple[int, str], str] = {}
+        self._reports: list[str] = []
+        self.order = lru_cache(maxsize=2 * len(corpus.examples))(self._order)
+
+    def document(self, dataset: int, example: int) -> Document | None:
+        """An example's document, or None, with a report, where there is none to train on.
+
+        A context that would make it longer than a window is left out: three images, and three more, are 6K tokens.
+        Raises NoData when more shards are refused than may be.
+        """
+        rows = self.corpus.examples[dataset]
+        name = TASKS[rows.code[example]]
+        try:
+            turn = self._turn(dataset, int(rows.pair[example]), name)
+            context = None
+            if rows.context[example] >= 0:
+                context = self._turn(int(rows.context_dataset[example]), int(rows.context[example]), name)
+            window = self.options.window_tokens
+            if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > window:
+                context = None
+            document = self._build(turn, context)
+            if len(document) > window:
+                raise ValueError(f"it has {len(document):,} tokens, a window {window:,}")
+            return document
+        except BadShard:
+            return None
+        except ValueError as error:
+            label = self.corpus.label(dataset, int(rows.code[example]))
+            self._reports.append(f"left out: example {example} of {label}: {error}")
+            return None
+
+    def label(self, dataset: int, example: int) -> int:
+        """Index of an example's label in Corpus.labels."""
+        return dataset * len(TASKS) + int(self.corpus.examples[dataset].code[example])
+
+    def reports(self) -> tuple[str, ...]:
+        """What was left out since the last call."""
+        reports, self._reports = tuple(self._reports), []
+        return reports
+
+    def _order(self, dataset: int, epoch: int) -> NDArray[np.int32]:
+        pairs, rows = self.corpus.pairs[dataset], self.corpus.examples[dataset]
+        shards, rates = pairs.shard_of(rows.pair), self.corpus.rates[dataset][rows.code]
+        return epoch_order(self.options.seed, pairs.task, epoch, shards, rates)
+
+    def _build(self, turn: Turn, context: Turn | None) -> Document:
+        return build_document(
+            turn,
+            context,
+            self._vocabulary,
+            xp_tokens=self.options.xp_tokens,
+            image_weight=self.options.image_weight,
+            text_weight=self.options.text_weight,
+            context_image_weight=self.options.context_image_weight,
+        )
+
+    def _turn(self, dataset: int, pair: int, name: tuple[str, str]) -> Turn:
+        pairs = self.corpus.pairs[dataset]
+        shard, row = pairs.place(pair)
+        sample = self._shard(dataset, pairs, shard)[row]
+        if name not in sample.turns:
+            raise ValueError(f"pair {sample.pair} has no {' '.join(name)} example")
+        return sample.turns[name]
+
+    def _shard(self, dataset: int, pairs: Pairs, name: str) -> list[Sample]:
+        key = (dataset, name)
+        if key in self._bad:
+            raise BadShard(self._bad[key])
+        if key not in self._shards:
+            try:
+                self._shards[key] = read_shard(pairs.dataset, name, self._vocabulary)
+            except BadShard as error:
+                self._bad[key] = str(error)
+                if len(self._bad) > self.options.max_bad_shards:
+                    raise NoData(f"{error} ({len(self._bad)} bad, {self.options.max_bad_shards} allowed)") from None
+                self._reports.append(f"left out: {error}")
+                raise
+            if len(self._shards) > self.options.cached_shards:
+                self._shards.popitem(last=False)
+        self._shards.move_to_end(key)
+        return self._shards[key]
+
+
+class Stream:
+    """One virtual stream. Iterating packs micro-batch after micro-batch, without end."""
+
+    def __init__(self, library: Library, number: int, cursor: Cursor | None = None) -> None:
+        """At its beginning, or where a cursor of an earlier run left it."""
+        self._library, self._number = library, number
+        sets = len(library.corpus.examples)
+        cursor = cursor or {"draws": 0, "at": [[0, number]] * sets, "open": []}
+        if len(cursor["at"]) != sets:
+            raise ValueError(f"the checkpoint's data position is of {len(cursor['at'])} datasets, these are {sets}")
+        self._draws: int = cursor["draws"]
+        self._at = [list(at) for at in cursor["at"]]
+        self._open: list[tuple[int, int, Document]] = []
+        for dataset, example in cursor["open"]:
+            self._buffer(dataset, example)
+        self._mix_seed = seed_for(library.options.seed, "mix", str(number))
+        self._ends = np.cumsum(library.corpus.weights)
+
+    def __iter__(self) -> Iterator[Packed]:
+        options = self._library.options
+        enough = options.buffer_windows * options.window_tokens
+        while True:
+            for _ in range(_MAX_LEFT_OUT):
+                if sum(len(document) for _, _, document in self._open) >= enough:
+                    break
+                self._buffer(*self._next())
+            else:
+                *_, last = ("their shards are bad", *self._library.reports())
+                raise NoData(f"nothing to train on, {_MAX_LEFT_OUT:,} examples in a row: {last}")
+            lengths = [len(document) for _, _, document in self._open]
+            chosen = set(best_fit(lengths, options.capacity))
+            taken = [entry for index, entry in enumerate(self._open) if index in chosen]
+            self._open = [entry for index, entry in enumerate(self._open) if index not in chosen]
+            yield Packed(
+                stream=self._number,
+                documents=tuple(document for _, _, document in taken),
+                labels=tuple(self._library.label(dataset, example) for dataset, example, _ in taken),
+                cursor=self._cursor(),
+                reports=self._library.reports(),
+            )
+
+    def _cursor(self) -> Cursor:
+        return {
+            "draws": self._draws,
+            "at": [list(at) for at in self._at],
+            "open": [[dataset, example] for dataset, example, _ in self._open],
+        }
+
+    def _next(self) -> tuple[int, int]:
+        """The next example: its dataset's index and its number."""
+        drawn = uniform(self._mix_seed, np.array([self._draws]))[0] * self._ends[-1]
+        dataset = min(int(np.searchsorted(self._ends, drawn, "right")), len(self._ends) - 1)
+        self._draws += 1
+        at = self._at[dataset]
+        # Epochs follow each other without a seam: what is beyond the end of one is in the next.
+        while at[1] >= len(order := self._library.order(dataset, at[0])):
+            at[:] = at[0] + 1, at[1] - len(order)
+        example = int(order[at[1]])
+        at[1] += self._library.options.streams
+        return dataset, example
+
+    def _buffer(self, dataset: int, example: int) -> None:
+        document = self._library.document(dataset, example)
+        if document is not None:
+            self._open.append((dataset, example, document))
+
+
+def _tokens(turn: Turn) -> int:
+    """Tokens of a turn in a document: text, images with their begin and end, the separator, begin-text or end-text."""
+    images = [*turn.inputs, *([turn.output] if turn.is_image else [])]
+    text = 0 if turn.is_image else turn.output.size
+    return sum(image.size + 2 for image in images) + len(turn.instruction) + text + 2

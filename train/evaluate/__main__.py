@@ -1,0 +1,207 @@
+"""Scores predictions against a dataset: `python -m train.evaluate --dataset data/derain --predictions DIR`.
+
+A prediction is a file <pair>.<direction>.png in a folder, or the output image of the same pair in another dataset
+directory. It has the target's shape, or is a square of any size: then the target is cropped and scaled as the
+tokenizer does it (operators/shared/square.py). Missing, malformed and strange predictions are counted and named; means
+are over what was scored, so a table that lacks some says so, and the exit status is 1.
+
+Text-to-image is scored by GenEval: `--geneval evaluation_metadata.jsonl --predictions DIR`, where the images of the
+prompt in line i (from 0) are DIR/<i, five digits>/samples/*.png, as GenEval's own programs write them.
+
+--models DIR holds, as far as they are needed: ViT-B-32/ (open_clip), dino/ and detector/ (transformers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from manifests.dataset import Dataset, find_datasets
+from manifests.schema import Direction
+from train.evaluate.detector import TransformersDetector
+from train.evaluate.feature_metrics import Clip, Dino
+from train.evaluate.geneval import ClipColours
+from train.evaluate.geneval_run import geneval
+from train.evaluate.predictions import Malformed, Predictions, decode, examples, find_predictions
+from train.evaluate.scores import HEADINGS, Score, Values, read_captions, score_for
+
+_OTHER: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forward"}
+_Model = TypeVar("_Model")
+_NAMED = 10  # problems printed; the JSON names all
+
+
+@dataclass(kw_only=True)
+class Report:
+    """The scores of one task in one direction."""
+
+    task: str
+    direction: Direction
+    metrics: tuple[str, ...] = ()
+    expected: int = 0
+    values: Values = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Images that each metric is over."""
+    scored: dict[str, Values] = field(default_factory=dict)
+    """Prediction -> its own values."""
+    missing: list[str] = field(default_factory=list)
+    malformed: dict[str, str] = field(default_factory=dict)
+    """Prediction -> what is wrong with it."""
+    strange: list[str] = field(default_factory=list)
+    """What lies among the predictions and belongs to no pair."""
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.malformed)
+
+
+def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, scorer: Callable[..., Score]) -> Report:
+    """Score what a dataset's generate examples of one direction should have given.
+
+    Raises ValueError if there are none, if the paper has no metric for them, or if the dataset is damaged.
+    """
+    report, score = Report(task=dataset.plan().task, direction=direction), None
+    strange = predictions.names()
+    for example in examples(dataset, direction):
+        score = score or scorer(example)
+        report.expected += 1
+        strange -= {example.file, replace(example, direction=_OTHER[direction]).file}
+        data = predictions.read(example)
+        if data is None:
+            report.missing.append(example.file)
+            continue
+        try:
+            values = score.add(decode(data), example)
+        except Malformed as malformed:
+            report.malformed[example.file] = str(malformed)
+            continue
+        report.scored[example.file] = values
+        report.counts.update(metric for metric, value in values.items() if not math.isnan(value))
+    if score is None:
+        raise ValueError(f"{dataset.url} has no {direction} generate examples")
+    report.metrics, report.values, report.strange = score.metrics, score.result(), sorted(strange)
+    return report
+
+
+def table(reports: Sequence[Report]) -> str:
+    """Markdown as in the paper's tables: a row a task; one table for all tasks of the same metrics."""
+    blocks = []
+    for metrics in dict.fromkeys(report.metrics for report in reports):
+        lines = [
+            f"| task | {' | '.join(HEADINGS[metric] for metric in metrics)} | scored | missing | malformed |",
+            f"|---|{'---|' * (len(metrics) + 3)}",
+        ]
+        for report in reports:
+            if report.metrics == metrics:
+                name = report.task if report.direction == "forward" else f"{report.task}, reversed"
+                cells = [_cell(metric, report) for metric in metrics]
+                counts = f"{len(report.scored):,} | {len(report.missing):,} | {len(report.malformed):,}"
+                lines.append(f"| {name} | {' | '.join(cells)} | {counts} |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _cell(metric: str, report: Report) -> str:
+    """A value; over how many images if not all; a dash if it could not be taken."""
+    if metric not in report.values or math.isnan(report.values[metric]):
+        return "–"
+    value = f"{report.values[metric]:.{2 if metric in ('psnr_db', 'angle_deg') else 3}f}"
+    count = report.counts[metric]
+    return value if count in (0, len(report.scored)) else f"{value} (of {count:,})"
+
+
+def as_json(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """The reports as JSON values; what is not finite is a string."""
+    return [plain(vars(report)) for report in reports]
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _print_problems(report: Report) -> None:
+    problems = [f"{name}: missing" for name in report.missing]
+    problems += [f"{name}: malformed: {why}" for name, why in report.malformed.items()]
+    problems += [f"{name}: belongs to no pair of {report.task}" for name in report.strange]
+    for problem in problems[:_NAMED]:
+        print(problem, file=sys.stderr)
+    if len(problems) > _NAMED:
+        print(f"... and {len(problems) - _NAMED:,} more", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, 1 if a prediction is missing or malformed, 2 if it cannot do what was asked."""
+    options = _parser().parse_args(arguments)
+    try:
+        complete, values = _geneval(options) if options.geneval else _datasets(options)
+    except (ValueError, OSError) as error:
+        print(f"train.evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if options.json:
+        options.json.write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    return 0 if complete else 1
+
+
+def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
+    clip, dino = _model(options, "ViT-B-32", Clip), _model(options, "dino", Dino)
+    captions = read_captions(options.captions) if options.captions else {}
+    predictions = find_predictions(options.predictions)
+    datasets = find_datasets(options.dataset)
+    reports = [
+        evaluate(dataset, predictions, options.direction, lambda example: score_for(example, clip, dino, captions))
+        for dataset in datasets
+    ]
+    if len(reports) > 1:  # what is strange to one may be another's
+        everywhere = set.intersection(*(set(report.strange) for report in reports))
+        for report in reports:
+            report.strange = sorted(everywhere)
+    print(table(reports))
+    for report in reports:
+        _print_problems(report)
+    return all(report.complete for report in reports), as_json(reports)
+
+
+def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
+    detector, clip = _model(options, "detector", TransformersDetector), _model(options, "ViT-B-32", Clip)
+    if not detector or not clip:
+        raise ValueError("GenEval needs --models with detector/ and ViT-B-32/")
+    report = geneval(options.geneval, Path(options.predictions), detector, ClipColours(clip))
+    print(report.table())
+    for problem in report.problems[:_NAMED]:
+        print(problem, file=sys.stderr)
+    return not report.problems, plain(vars(report))
+
+
+def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _Model]) -> _Model | None:
+    folder = Path(options.models or "", name)
+    return kind(folder, options.device) if options.models and folder.is_dir() else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description="Score predictions.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dataset", help="a dataset directory, or a folder of them")
+    what.add_argument("--geneval", type=Path, help="GenEval's evaluation_metadata.jsonl")
+    parser.add_argument("--predictions", required=True, help="folder of <pair>.<direction>.png, or a dataset directory")
+    parser.add_argument("--direction", choices=("forward", "reverse"), default="forward")
+    parser.add_argument("--models", help="folder with ViT-B-32/, dino/, detector/, for tasks that need them")
+    parser.add_argument(
+        "--captions", type=Path, help='JSON lines {"pair", "input", "output"}, for CLIP_dir and CLIP_out'
+    )
+    parser.add_argument("--device", default="cpu", help="where models run (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write everything here, value by value")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

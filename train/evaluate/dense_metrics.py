@@ -1,0 +1,61 @@
+"""Depth, segmentation and normals: predictions as colour images, read back through operators/shared/palettes.py.
+
+Pixels for which the target has no value do not count. A prediction that is black where the target has a value is
+wrong, not absent: it counts as a depth of 0 m, as no class, and as a normal in the opposite direction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.images.pixels import Pixels
+from operators.shared.ade20k import CLASSES
+from operators.shared.palettes import decode_depth, decode_labels, decode_normals
+
+_IDS = len(CLASSES) + 1  # 0 is "other"
+
+
+def depth_rmse_m(prediction: Pixels, target: Pixels, palette: str = "rainbow") -> float:
+    """Root of the mean squared error of H x W x 3 colour-coded depths, metres; NaN if the target has no depth.
+
+    NYU-v2's usual figure is the mean of this over the images, as in https://github.com/cleinc/bts; the usual crop of
+    its borders is not applied.
+    """
+    depth_m = decode_depth(target, palette).astype(np.float64)
+    valid = np.isfinite(depth_m)
+    if not valid.any():
+        return float("nan")
+    found_m = np.nan_to_num(decode_depth(prediction, palette).astype(np.float64), nan=0.0)
+    return float(np.sqrt(np.mean(np.square(found_m - depth_m)[valid])))
+
+
+class Confusion:
+    """Counts pixels by class over a whole dataset, for the mean intersection over union of ADE20K's 150 classes."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((_IDS, _IDS), np.int64)  # target, prediction
+
+    def add(self, prediction: Pixels, target: Pixels) -> float:
+        """Count one pair of H x W x 3 label images; the share of its labelled pixels that are right, NaN if none is."""
+        wanted, found = decode_labels(target).astype(np.int64), decode_labels(prediction).astype(np.int64)
+        here = np.bincount((wanted * _IDS + found).ravel(), minlength=_IDS**2).reshape(_IDS, _IDS)
+        here[0] = 0  # "other" is not judged
+        self._counts += here
+        total = int(here.sum())
+        return float(np.trace(here) / total) if total else float("nan")
+
+    def miou(self) -> float:
+        """The mean over the classes that occur in a target or a prediction, in [0, 1]; NaN if none does."""
+        right = np.diag(self._counts)[1:]
+        union = self._counts.sum(0)[1:] + self._counts.sum(1)[1:] - right
+        occurs = union > 0
+        return float(np.mean(right[occurs] / union[occurs])) if occurs.any() else float("nan")
+
+
+def angles_deg(prediction: Pixels, target: Pixels) -> npt.NDArray[np.float64]:
+    """The angle between the normals of two H x W x 3 normal maps, degrees, of each pixel whose target has one."""
+    wanted, found = decode_normals(target).astype(np.float64), decode_normals(prediction).astype(np.float64)
+    valid = np.isfinite(wanted).all(-1)
+    cosine = np.nan_to_num((wanted * found).sum(-1)[valid], nan=-1.0)
+    return np.asarray(np.rad2deg(np.arccos(cosine.clip(-1, 1))), np.float64)

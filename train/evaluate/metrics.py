@@ -1,0 +1,127 @@
+"""What a run reports each step: a JSON line in OUT/metrics.jsonl, the same in TensorBoard, a line on the terminal.
+
+    {"step": 12, "loss": 3.1, "loss_text": 2.2, "loss_image": 3.3, "loss_by": {"derain/forward/generate": 3.4, ...},
+     "gradient_norm": 1.2, "lr": 0.0001, "tokens_per_s": 5120.0, "mfu": 0.41, "fill": 0.99, "memory_gb": 61.2, ...}
+
+Losses are nats a unit of loss weight, over all ranks; tokens_per_s is of all ranks, padding left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from manifests.storage import Store
+from train.data.loader import Fed
+from xprompt_model.model import LossParts
+
+_FILE = "metrics.jsonl"
+
+
+class Tally:
+    """Sums over a step's micro-batches on this rank, then over all ranks."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._parts = torch.zeros(5, dtype=torch.float64)
+        self._by_label = torch.zeros(2, len(labels), dtype=torch.float64)
+        self._tokens = torch.zeros(2, dtype=torch.float64)
+
+    def add(self, fed: Fed, parts: LossParts) -> None:
+        """Count a micro-batch and the sums of its loss."""
+        scalars = torch.stack([part.detach() for part in parts[:5]])
+        self._parts += scalars.cpu().double()
+        labels = torch.tensor(fed.labels)
+        document = fed.batch.document.long()
+        of = labels[document[document >= 0]]
+        for row, values in enumerate((parts.token_nll.cpu(), fed.batch.weight)):
+            self._by_label[row].index_add_(0, of, values[: len(of)].double())
+        self._tokens += torch.tensor([fed.tokens, len(fed.batch.ids)], dtype=torch.float64)
+
+    def result(self) -> dict[str, Any]:
+        """Losses, fill rate and tokens of the step over all ranks. Every rank calls it."""
+        for values in (self._parts, self._by_label, self._tokens):
+            dist.all_reduce(values)
+        text, image, z, text_weight, image_weight = self._parts.tolist()
+        tokens, capacity = self._tokens.tolist()
+        nll, weight = self._by_label
+        seen = {name: float(nll[i] / weight[i]) for i, name in enumerate(self._labels) if weight[i] > 0}
+        return {
+            "loss": (text + image) / (text_weight + image_weight),
+            **({"loss_text": text / text_weight} if text_weight else {}),
+            **({"loss_image": image / image_weight} if image_weight else {}),
+            "loss_by": seen,
+            "z": z / (text_weight + image_weight),
+            "fill": tokens / capacity,
+            "tokens": int(tokens),
+            "capacity": int(capacity),
+        }
+
+
+class Log:
+    """The reports of a run, by rank 0; on the other ranks it does nothing."""
+
+    def __init__(self, out: str, steps: int, done: int) -> None:
+        """Lines of steps beyond the `done` ones, which a killed run left and which come again, are dropped."""
+        self._steps = steps
+        self._writer: SummaryWriter | None = None
+        self._path = Path(out) / _FILE
+        if dist.get_rank() == 0:
+            Store(out).write_bytes(_FILE, "".join(_kept(self._path, done)).encode())
+            self._writer = SummaryWriter(str(Path(out) / "tensorboard"), purge_step=done + 1)
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Report one step."""
+        if self._writer is None:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            several = value if isinstance(value, dict) else {"": value}
+            for key, each in several.items():
+                self._writer.add_scalar(f"{name}/{key}".rstrip("/"), each, record["step"])
+        mfu = f"  MFU {record['mfu']:.1%}" if "mfu" in record else ""
+        print(
+            f"step {record['step']:>5} of {self._steps}  loss {record['loss']:.4f}  lr {record['lr']:.2e}"
+            f"  {record['tokens_per_s']:,.0f} tokens/s{mfu}  fill {record['fill']:.1%}"
+            f"  waiting for data {record['data_wait']:.0%}",
+            flush=True,
+        )
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Most memory in use on this rank's device since the last call, 10**9 bytes; on a CPU, most ever resident."""
+    if device.type == "cuda":
+        peak: int = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak / 1e9
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0.0
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e9
+
+
+def gathered(value: float) -> Tensor:
+    """A number of each rank, [ranks], on all of them."""
+    values = torch.zeros(dist.get_world_size(), dtype=torch.float64)
+    values[dist.get_rank()] = value
+    dist.all_reduce(values)
+    return values
+
+
+def _kept(path: Path, done: int) -> list[str]:
+    """The whole lines of the first `done` steps. A kill can leave half a line."""
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= done]

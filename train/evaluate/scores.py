@@ -1,0 +1,205 @@
+"""Which metrics the paper takes for which task, and how they add up over a dataset."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from manifests.images.pixels import Pixels
+from operators.shared.square import square
+from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m
+from train.evaluate.feature_metrics import Clip, Dino, clip_direction
+from train.evaluate.image_metrics import WINDOW_PX, psnr_db, ssim
+from train.evaluate.predictions import Example, Malformed
+
+Values = dict[str, float]
+
+HEADINGS = {
+    "psnr_db": "PSNR (dB) ↑",
+    "ssim": "SSIM ↑",
+    "depth_rmse_m": "RMSE (m) ↓",
+    "miou": "mIoU ↑",
+    "angle_deg": "mean angular error (°) ↓",
+    "clip_dir": "CLIP_dir ↑",
+    "clip_out": "CLIP_out ↑",
+    "clip_img": "CLIP_img ↑",
+    "dino": "DINO ↑",
+}
+"""Metric -> its heading in tables; the arrow points to where it is better."""
+
+
+class Score(Protocol):
+    """The metrics of one task, added up."""
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        """Score one prediction, H x W x 3; its own values. Raises Malformed."""
+        ...
+
+    def result(self) -> Values:
+        """The metrics over all that was added. A metric that could not be taken is absent."""
+        ...
+
+
+class RestorationScore:
+    """Low-level tasks: PSNR and SSIM of all channels, the mean over the images (Tab. 2, 4 and 5)."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("psnr_db", "ssim")
+
+    def __init__(self) -> None:
+        self._rows: list[Values] = []
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        if min(prediction.shape[:2]) < WINDOW_PX:
+            raise Malformed(f"{prediction.shape[1]} x {prediction.shape[0]} px are too few for SSIM")
+        target = _like(example.image(example.output), prediction, nearest=False)
+        self._rows.append({"psnr_db": psnr_db(prediction, target), "ssim": ssim(prediction, target)})
+        return self._rows[-1]
+
+    def result(self) -> Values:
+        return _means(self._rows)
+
+
+class DepthScore:
+    """Depth: root mean squared error in metres, the mean over the images that have depth."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("depth_rmse_m",)
+
+    def __init__(self) -> None:
+        self._rows: list[Values] = []
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        target = _like(example.image(example.output), prediction, nearest=True)
+        self._rows.append({"depth_rmse_m": depth_rmse_m(prediction, target, example.palette)})
+        return self._rows[-1]
+
+    def result(self) -> Values:
+        return _means(self._rows)
+
+
+class SegmentationScore:
+    """Semantic segmentation: intersection over union of ADE20K's classes over all pixels of the dataset."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("miou",)
+
+    def __init__(self) -> None:
+        self._confusion = Confusion()
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        target = _like(example.image(example.output), prediction, nearest=True)
+        return {"pixel_accuracy": self._confusion.add(prediction, target)}
+
+    def result(self) -> Values:
+        return {"miou": self._confusion.miou()}
+
+
+class NormalScore:
+    """Surface normals: the mean angle over all pixels of the dataset that have one."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("angle_deg",)
+
+    def __init__(self) -> None:
+        self._sum_deg, self._pixels = 0.0, 0
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        angles = angles_deg(prediction, _like(example.image(example.output), prediction, nearest=True))
+        self._sum_deg += float(angles.sum())
+        self._pixels += angles.size
+        return {"angle_deg": float(angles.mean()) if angles.size else math.nan}
+
+    def result(self) -> Values:
+        return {"angle_deg": self._sum_deg / self._pixels if self._pixels else math.nan}
+
+
+class EditScore:
+    """Edits: what `train.evaluate.feature_metrics` says, the mean over the images.
+
+    Captions of the images before and after an edit are not in a manifest: without them CLIP_dir and CLIP_out are
+    absent. A model that is not given leaves its metrics out too.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("clip_dir", "clip_out", "clip_img", "dino")
+
+    def __init__(self, clip: Clip | None, dino: Dino | None, captions: Mapping[str, tuple[str, str]]) -> None:
+        self._clip, self._dino, self._captions = clip, dino, captions
+        self._rows: list[Values] = []
+
+    def add(self, prediction: Pixels, example: Example) -> Values:
+        before = example.image(example.inputs[0])
+        row: Values = {}
+        if self._clip:
+            image_before, image_after = self._clip.image(before), self._clip.image(prediction)
+            row["clip_img"] = float(image_before @ image_after)
+            if example.pair in self._captions:
+                captions = self._captions[example.pair][:: 1 if example.direction == "forward" else -1]
+                text_before, text_after = self._clip.texts(captions)
+                row["clip_dir"] = clip_direction(image_before, image_after, text_before, text_after)
+                row["clip_out"] = float(image_after @ text_after)
+        if self._dino:
+            row["dino"] = float(self._dino.image(before) @ self._dino.image(prediction))
+        self._rows.append(row)
+        return row
+
+    def result(self) -> Values:
+        return _means(self._rows)
+
+
+def read_captions(path: Path) -> dict[str, tuple[str, str]]:
+    """Pair -> its captions before and after, from JSON lines {"pair", "input", "output"}. Raises ValueError."""
+    captions = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            captions[str(row["pair"])] = (str(row["input"]), str(row["output"]))
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f'{path}, line {number}: expected {{"pair": ..., "input": ..., "output": ...}}') from None
+    return captions
+
+
+def score_for(example: Example, clip: Clip | None, dino: Dino | None, captions: Mapping[str, tuple[str, str]]) -> Score:
+    """The metrics of an example's task. Raises ValueError if the paper has none for it."""
+    dense: dict[str, type[DepthScore | SegmentationScore | NormalScore]] = {
+        "depth": DepthScore,
+        "segmentation": SegmentationScore,
+        "normal": NormalScore,
+    }
+    if example.prototype_task == "low-level":
+        return RestorationScore()
+    if example.task in dense and example.direction == "forward":
+        return dense[example.task]()
+    if example.prototype_task == "editing":
+        if not clip and not dino:
+            raise ValueError(f"{example.task} is scored by CLIP and DINO: --models needs ViT-B-32/ or dino/")
+        return EditScore(clip, dino, captions)
+    raise ValueError(
+        f"the paper has no metric for {example.task}, {example.direction}, that compares with a dataset's images; "
+        "text-to-image is scored by GenEval: --geneval"
+    )
+
+
+def _like(target: Pixels, prediction: Pixels, *, nearest: bool) -> Pixels:
+    """The target in the shape of its prediction: as it is, or the square that the tokenizer saw. Raises Malformed."""
+    if prediction.shape == target.shape:
+        return target
+    height_px, width_px, _ = prediction.shape
+    if height_px != width_px:
+        raise Malformed(
+            f"{width_px} x {height_px} px: neither the target's {target.shape[1]} x {target.shape[0]} nor a square"
+        )
+    return square(target, height_px, nearest=nearest)
+
+
+def _means(rows: Sequence[Values]) -> Values:
+    """The mean of each metric over the rows that have it and are not NaN."""
+    columns: dict[str, list[float]] = {}
+    for row in rows:
+        for metric, value in row.items():
+            if not math.isnan(value):
+                columns.setdefault(metric, []).append(value)
+    return {metric: float(np.mean(values)) for metric, values in columns.items()}

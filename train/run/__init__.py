@@ -1,0 +1,1 @@
+"""A training run: configuration, optimizer, parallelism, checkpoints, the loop, and what it costs."""

@@ -1,0 +1,177 @@
+"""Checkpoints of a run: OUT/checkpoints/step-000500, whole or not there.
+
+    .metadata, __0_0.distcp, ...    model and optimizer, by torch.distributed.checkpoint, written in the background
+    rank-00000.json                 of each rank: its random state and its streams' cursors
+    run.json                        the step, the identity of the data, and the configuration
+
+A checkpoint is written below a temporary name and renamed when all ranks are done; a kill leaves the one before.
+Another number of ranks reads it as well. Unlike shards, checkpoints are trusted: torch pickles their index.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.optim import Optimizer
+
+from manifests.storage import Store
+from train.data.stream import Cursor
+from train.run.config import Config
+from xprompt_model.model import XPromptChameleon
+
+_NAME = re.compile(r"step-(\d{6,})")
+_PARTIAL = "partial-"
+
+_DATA_FIELDS = (
+    "seed",
+    "streams",
+    "buffer_windows",
+    "window_tokens",
+    "windows",
+    "global_windows",
+    "xp_tokens",
+)
+"""What a data position depends on, beside the data: a run goes on only with the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a run stands: steps done, and the cursor of each virtual stream that has moved."""
+
+    step: int
+    cursors: Mapping[int, Cursor]
+
+
+class Checkpoints:
+    """Those of one run. All ranks call every method, in the same order."""
+
+    def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str) -> None:
+        """`corpus` is the identity of the data. Removes what a killed run left half-written."""
+        self._corpus = corpus
+        self._config, self._model, self._optimizer = config, model, optimizer
+        self._folder = Path(config.out) / "checkpoints"
+        self._rank = dist.get_rank()
+        # The background thread's own, so that its collectives do not mix with training's.
+        self._group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+        self._pending: tuple[Future[Any], Path, Path] | None = None
+        if self._rank == 0:
+            for path in self._folder.glob(f"{_PARTIAL}*"):
+                shutil.rmtree(path)
+        dist.barrier()
+
+    def save(self, position: Position) -> None:
+        """Begin a checkpoint; it is written while training goes on. The one before is completed first."""
+        self.finish()
+        final = self._folder / f"step-{position.step:06d}"
+        partial = self._folder / f"{_PARTIAL}{final.name}"
+        partial.mkdir(parents=True, exist_ok=True)
+        store = Store(str(partial))
+        cursors = {str(stream): cursor for stream, cursor in position.cursors.items()}
+        mine = {"random": _random_state(), "cursors": cursors}
+        store.write_bytes(f"rank-{self._rank:05d}.json", json.dumps(mine).encode())
+        if self._rank == 0:
+            run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
+            run["config"] = asdict(self._config)
+            store.write_bytes("run.json", json.dumps(run, indent=1).encode())
+        # Rank 0 writes .metadata when all ranks have written, so its own success means that all files are there.
+        future = async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
+        self._pending = cast("Future[Any]", future), partial, final
+
+    def poll(self) -> None:
+        """Complete the checkpoint that is being written, if it is. Costs nothing otherwise: call it every step."""
+        if self._rank == 0 and self._pending and self._pending[0].done():
+            self._complete()
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written. Raises what writing it raised."""
+        if self._pending:
+            self._complete()
+
+    def load(self) -> Position | None:
+        """Restore the newest complete checkpoint into model and optimizer, or return None if there is none.
+
+        Raises ValueError, one line, if it was made with other data, or another order of it.
+        """
+        found = max(self._complete_ones(), default=None, key=_step)
+        if found is None:
+            return None
+        run = json.loads((found / "run.json").read_text())
+        if run["corpus"] != self._corpus:
+            raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
+        for name in _DATA_FIELDS:
+            there, here = run["config"].get(name), getattr(self._config, name)
+            if there != here:
+                raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
+        state = self._state()
+        load(state, checkpoint_id=str(found))
+        set_state_dict(
+            self._model, self._optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
+        )
+        cursors: dict[int, Cursor] = {}
+        for rank in range(run["ranks"]):
+            written = json.loads((found / f"rank-{rank:05d}.json").read_text())
+            cursors |= {int(stream): cursor for stream, cursor in written["cursors"].items()}
+            if rank == self._rank:
+                _set_random_state(written["random"])
+        return Position(step=run["step"], cursors=cursors)
+
+    def _state(self) -> dict[str, Any]:
+        model, optimizer = get_state_dict(self._model, self._optimizer)
+        return {"model": model, "optimizer": optimizer}
+
+    def _complete_ones(self) -> list[Path]:
+        return [path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)]
+
+    def _complete(self) -> None:
+        assert self._pending
+        future, partial, final = self._pending
+        self._pending = None
+        future.result()
+        if self._rank == 0:
+            _fsync(partial)
+            os.rename(partial, final)
+            _fsync(self._folder)
+            for old in sorted(self._complete_ones(), key=_step)[: -self._config.keep_checkpoints]:
+                shutil.rmtree(old)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _random_state() -> dict[str, str]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return {name: base64.b64encode(state.numpy().tobytes()).decode() for name, state in states.items()}
+
+
+def _set_random_state(states: Mapping[str, str]) -> None:
+    for name, text in states.items():
+        state = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+        if name == "cpu":
+            torch.set_rng_state(state)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(state)

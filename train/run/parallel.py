@@ -1,0 +1,99 @@
+"""The process group, and the model sharded over it: FSDP2 a block, optionally HSDP.
+
+Order matters: activation checkpointing is put around a block, the block is compiled, then sharded. Everything the loss
+needs runs inside `model.loss`, which FSDP knows as a forward: outside of it parameters are shards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+from train.run.config import Config
+from xprompt_model.checkpoint import read_config
+from xprompt_model.model import XPromptChameleon
+
+
+def start() -> torch.device:
+    """Join the process group that torchrun set up, or make one of this process alone; return this rank's device.
+
+    Collectives on CPU tensors go through gloo even where GPUs use NCCL: asynchronous checkpoints need that.
+    """
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    else:
+        device, backend = torch.device("cpu"), "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    return device
+
+
+def shard(config: Config, device: torch.device) -> XPromptChameleon:
+    """The model of a config, sharded and without values: `load_pretrained` or a checkpoint gives them.
+
+    Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided so.
+    """
+    with torch.device("meta"):
+        model = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
+    model.train()
+    dtype = torch.bfloat16 if config.dtype == "bf16" else torch.float32
+    # Inputs are not cast: FSDP looks into dataclasses, and would round a micro-batch's loss weights to bfloat16.
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    mesh = _mesh(config.shard_ranks, device.type)
+    blocks = model.blocks
+    for index, block in enumerate(blocks):
+        if config.recompute:
+            block = blocks[index] = checkpoint_wrapper(block, checkpoint_impl=CheckpointImpl.NO_REENTRANT)
+        if config.compile:
+            block.compile()
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+    register_fsdp_forward_method(model, "loss")
+    return model.to_empty(device=device)
+
+
+def load_pretrained(model: XPromptChameleon, config: Config) -> None:
+    """Fill a sharded model from the checkpoint directory: rank 0 reads it, the others get their shards from there."""
+    full = {}
+    if dist.get_rank() == 0:
+        full = XPromptChameleon.from_pretrained(config.model, xp_tokens=config.xp_tokens, seed=config.seed).state_dict()
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, full, options=options)
+
+
+def export(model: XPromptChameleon, config: Config, folder: Path) -> None:
+    """Write a directory that transformers loads, float32, with the tokenizers of the model that training started from.
+
+    All ranks call it; rank 0 gathers the weights in its main memory and writes, over what an earlier run exported.
+    """
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    full = get_model_state_dict(model, options=options)
+    if dist.get_rank() == 0:
+        with torch.device("meta"):
+            whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
+        whole.load_state_dict(full, assign=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.save_pretrained(folder, source=config.model)
+    dist.barrier()
+
+
+def _mesh(shard_ranks: int, device_type: str) -> DeviceMesh:
+    ranks = dist.get_world_size()
+    if shard_ranks in (0, ranks):
+        return init_device_mesh(device_type, (ranks,))
+    if shard_ranks < 0 or ranks % shard_ranks:
+        raise ValueError(f"--shard-ranks {shard_ranks} does not divide the {ranks} ranks")
+    return init_device_mesh(device_type, (ranks // shard_ranks, shard_ranks), mesh_dim_names=("replicate", "shard"))

@@ -1,0 +1,173 @@
+"""The training loop.
+
+A step is `global_windows` windows over all ranks, by accumulation. Its loss is the sum of all weighted negative
+log-likelihoods of the step divided by the sum of all its loss weights, whichever micro-batch and rank they are on: so
+that a token counts the same in a full micro-batch and in one of descriptions only, and at any world size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+
+from train.data.corpus import Corpus
+from train.data.loader import Fed, feed
+from train.data.stream import Cursor, StreamOptions
+from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
+from train.run.checkpoint import Checkpoints, Position
+from train.run.config import Config
+from train.run.cost import flops_per_token, peak_flops
+from train.run.optimizer import learning_rate, make_optimizer
+from train.run.parallel import export, load_pretrained, shard, start
+from xprompt_model.checkpoint import read_config
+from xprompt_model.mask import block_mask, dense_mask
+from xprompt_model.vocabulary import Vocabulary
+
+_REPORTED = 10
+"""Left-out examples and shards that a rank prints one by one."""
+
+
+def train(config: Config) -> None:
+    """Train from the newest checkpoint in OUT, or from the model directory, to the last step; then export.
+
+    Raises ValueError, one line, for what is missing or cannot be trained.
+    """
+    if not Path(config.model).is_dir():
+        raise ValueError(f"no model at {config.model}: make tiny-models writes a small one, --model names another")
+    corpus = Corpus.open(config.data, config.recipe, config.sampling)
+    vocabulary = Vocabulary.from_config(read_config(config.model))
+    codes = len(vocabulary.image_ids)
+    if corpus.tokenizer.get("codes") != codes:
+        raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
+    device = start()
+    try:
+        _Trainer(config, corpus, vocabulary, device).run()
+    finally:
+        dist.destroy_process_group()
+
+
+class _Trainer:
+    def __init__(self, config: Config, corpus: Corpus, vocabulary: Vocabulary, device: torch.device) -> None:
+        self._config, self._corpus, self._vocabulary, self._device = config, corpus, vocabulary, device
+        self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
+        if config.micro_batches % self._ranks or config.streams % self._ranks:
+            parts = f"a step's {config.micro_batches} micro-batches, or the {config.streams} streams"
+            raise ValueError(f"{self._ranks} ranks do not divide {parts}")
+        torch.manual_seed(config.seed)
+        self._model = shard(config, device)
+        self._optimizer = make_optimizer(self._model, config.lr, config.weight_decay)
+        self._checkpoints = Checkpoints(config, self._model, self._optimizer, corpus.identity)
+        found = self._checkpoints.load()
+        if found is None:
+            load_pretrained(self._model, config)
+        self._done = found.step if found else 0
+        self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
+        self._accumulate = config.micro_batches // self._ranks
+        self._flops = flops_per_token(self._model, config.window_tokens)
+        self._peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        self._reported = 0
+
+    def run(self) -> None:
+        config = self._config
+        log = Log(config.out, config.steps, self._done)
+        if self._done and self._rank == 0:
+            print(f"going on after step {self._done} of {config.steps}", flush=True)
+        batches = feed(
+            self._corpus,
+            self._vocabulary,
+            self._options(),
+            rank=self._rank,
+            ranks=self._ranks,
+            workers=config.workers,
+            first=self._done * self._accumulate,
+            cursors=self._cursors,
+        )
+        for step in range(self._done, config.steps):
+            started_s = time.perf_counter()
+            fed = list(itertools.islice(batches, self._accumulate))
+            waited_s = time.perf_counter() - started_s
+            record = self._step(step, fed)
+            seconds = time.perf_counter() - started_s
+            record |= {
+                "tokens_per_s": record["tokens"] / seconds,
+                "data_wait": float(gathered(waited_s / seconds).max()),
+                "memory_gb": float(gathered(peak_memory_gb(self._device)).max()),
+                "seconds": seconds,
+            }
+            if self._peak:
+                record["mfu"] = record["capacity"] * self._flops / seconds / (self._peak * self._ranks)
+            log.step(record)
+            self._checkpoints.poll()
+            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+                self._checkpoints.save(Position(step=step + 1, cursors=self._own_cursors()))
+        self._checkpoints.finish()
+        log.close()
+        folder = Path(config.out) / "model"
+        if config.export and (self._done < config.steps or not folder.exists()):
+            export(self._model, config, folder)
+            if self._rank == 0:
+                print(f"model: {folder}", flush=True)
+
+    def _step(self, step: int, fed: list[Fed]) -> dict[str, Any]:
+        """One update. Returns its losses and counts over all ranks."""
+        config = self._config
+        tally = Tally(self._corpus.labels)
+        weight = torch.stack([each.batch.weight.sum(dtype=torch.float64) for each in fed]).sum()
+        dist.all_reduce(weight)
+        # FSDP averages gradients over ranks; the sum is wanted.
+        scale = self._ranks / max(float(weight), 1e-8)
+        for each in fed:
+            batch = each.batch.to(self._device)
+            mask = (block_mask if self._device.type == "cuda" else dense_mask)(batch, causal=not config.compress)
+            parts = self._model.loss(batch, mask)
+            loss = parts.text_nll + parts.image_nll + config.z_loss * parts.z
+            torch.autograd.backward(loss * scale)
+            tally.add(each, parts)
+            self._cursors[each.stream] = each.cursor
+            self._report(each.reports)
+        lr = learning_rate(step, peak=config.lr, warmup_steps=config.warmup_steps, steps=config.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        if not torch.isfinite(norm):
+            raise ValueError(
+                f"step {step + 1}: the gradient's norm is {float(norm)}; the newest checkpoint is as it was"
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return {"step": step + 1, **tally.result(), "gradient_norm": float(norm), "lr": lr}
+
+    def _own_cursors(self) -> dict[int, Cursor]:
+        """Those of this rank's streams; what a checkpoint held of the others' is theirs to write."""
+        return {stream: cursor for stream, cursor in self._cursors.items() if stream % self._ranks == self._rank}
+
+    def _report(self, reports: tuple[str, ...]) -> None:
+        for report in reports:
+            self._reported += 1
+            if self._reported <= _REPORTED:
+                print(f"rank {self._rank}: {report}", flush=True)
+            if self._reported == _REPORTED:
+                print(f"rank {self._rank}: more will be left out without a word", flush=True)
+
+    def _options(self) -> StreamOptions:
+        config = self._config
+        return StreamOptions(
+            seed=config.seed,
+            streams=config.streams,
+            window_tokens=config.window_tokens,
+            windows=config.windows,
+            buffer_windows=config.buffer_windows,
+            xp_tokens=config.xp_tokens,
+            image_weight=config.image_weight,
+            text_weight=config.text_weight,
+            context_image_weight=config.context_image_weight,
+            max_bad_shards=config.max_bad_shards,
+            cached_shards=config.cached_shards,
+        )
