@@ -40,7 +40,8 @@ class Option:
         try:
             value = _truth(text) if self.type is bool else self.type(text)
         except ValueError as error:
-            kind = {int: "a whole number", float: "a number", bool: "yes or no"}.get(self.type)  # type: ignore[call-overload]
+            kinds: dict[Any, str] = {int: "a whole number", float: "a number", bool: "yes or no"}
+            kind = kinds.get(self.type)
             raise ValueError(f"{self.flag}: {f'{text} is not {kind}' if kind else error}") from None
         self.check(value)
         return value
@@ -86,6 +87,14 @@ def with_options(record: Record, values: Mapping[str, Any]) -> Record:
             declared.check(values[declared.name])
             given[name] = values[declared.name]
     return replace(record, **given) if given else record  # type: ignore[type-var]  # a dataclass, since it has options
+
+
+def at_least_one(text: str) -> int:
+    """The type of an option that counts something. Raises ValueError, one line, for less than one."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is less than 1")
+    return number
 
 
 def _truth(text: str) -> bool:

@@ -1,86 +1,158 @@
-"""The command line: `python -m pipelines {shards,plan,tokens} TASK`. Targets of these names in the Makefile call it."""
+"""The commands that make datasets: tasks, shards, plan, tokens, recipe. `xprompt` has them beside those that look."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from operators.base import StopRun
-from operators.models.pose.estimators import EstimatorName
-from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
-from pipelines.report.estimate import estimate, print_estimate
-from pipelines.report.progress import console
-from pipelines.run import engine
-from pipelines.run.dataset import anchored, make_dataset
-from pipelines.run.plan import counted, find_reader, make_job
-from pipelines.run.tokens import make_tokens
-from pipelines.tasks.catalogue import TASKS
+from operators.option import Option
+from pipelines import api
+from pipelines.options import RUN, WHERE
+from pipelines.tasks.catalogue import OUR_TASKS, find_task, offered_tasks
+from pipelines.tasks.task import Task
+
+STOPPED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells give it."""
 
 
-def main() -> int:
-    arguments = _parser().parse_args()
-    task = TASKS[arguments.task]
-    try:
-        if arguments.command == "tokens":
-            out = f"{anchored(arguments.out)}/{task.name}"
-            return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus))
-        reader = find_reader(task, arguments.data)
-        if arguments.count is not None:
-            prompted = None if arguments.data else task.prompted
-            reader = counted(prompted.reader if prompted else reader, arguments.count)
-        if arguments.generator:
-            task = task.painted_by(arguments.generator)
-        if arguments.estimator:
-            task = task.posed_by(arguments.estimator)
-        if arguments.keep_all:
-            task = task.keeping_all()
-        elif arguments.models == "tiny" and task.judges:
-            console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
-        task = task.bound(arguments.models).asking(vlm_of(arguments), arguments.prompts)
-        prices = prices_of(arguments)
-        if arguments.command == "plan":
-            print_estimate(task, reader, estimate(task, reader, arguments.seed, arguments.scale), prices)
-            return 0
-        job = make_job(task, reader, f"{anchored(arguments.out)}/{task.name}", arguments.seed, arguments.scale)
-        return make_dataset(job, lambda: engine.ray_session(arguments.cpus), arguments.models, prices)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (StopRun, ConnectionError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except engine.UnitFailed as error:
-        print(f"{error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
-        return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Make in-context training pairs.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("shards", "make a task's shards and manifests"),
-        ("plan", "say what that would make and cost"),
-        ("tokens", "add token shards to a task's finished dataset"),
+def add_commands(commands: Any, arguments: Sequence[str]) -> None:
+    """Add the commands to a parser's subparsers. Those of a task have the options of the task that `arguments` name."""
+    listing = commands.add_parser("tasks", help="list the tasks, and what each reads")
+    listing.set_defaults(run=lambda options: _tasks())
+    task = _named(arguments)
+    for name, text, run in (
+        ("shards", "make a task's shards and manifests", _shards),
+        ("plan", "say what that would make and cost", _plan),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("task", choices=sorted(TASKS))
-        if name == "tokens":
-            command.add_argument("--models", required=True, help="folder with the tokenizers, in chameleon/")
-        else:
-            command.add_argument("--data", help="root of the source (default: the bundled input)")
-            command.add_argument("--generator", choices=("sd15", "flux"), help="where a task has a choice of models")
-            command.add_argument("--estimator", choices=get_args(EstimatorName), help="where a task estimates poses")
-            command.add_argument("--count", type=int, help="candidates that a task whose source is prompts begins with")
-            command.add_argument("--models", help="where checkpoints are: a folder, hub or tiny")
-            command.add_argument("--keep-all", action="store_true", help="store scores, and reject no pair for them")
-            command.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
-            add_scale_option(command)
-            add_vlm_options(command)
-        if name != "plan":
-            command.add_argument("--out", default="data", help="where datasets go, a folder or URL (default: data)")
-            command.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
-    return parser
+        command.add_argument("task", help="a name that `xprompt tasks` lists, file.py:NAME or module:NAME")
+        add_options(command, RUN)
+        if task:
+            group = command.add_argument_group(f"what {task.name} itself lets you set")
+            add_options(group, task.options.values())
+        command.set_defaults(run=lambda options, run=run: ended(lambda: run(options)))
+    tokens = commands.add_parser("tokens", help="add token shards to a task's finished dataset")
+    tokens.add_argument("task")
+    tokens.add_argument("--models", default="tiny", help="folder with the tokenizers, in chameleon/ (default: tiny)")
+    add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
+    tokens.set_defaults(run=lambda options: ended(lambda: _tokens(options)))
+
+
+def add_options(parser: Any, options: Iterable[Option]) -> None:
+    """Add declared options to a parser; what is not typed is left out of its namespace's values (None)."""
+    for one in options:
+
+        def parsed(text: str, one: Option = one) -> Any:
+            try:
+                return one.parsed(text)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(str(error).removeprefix(f"{one.flag}: ")) from None
+
+        text = one.help.replace("%", "%%")
+        if one.choices and not one.many:
+            text += f" ({', '.join(map(str, one.choices))})"
+        given: dict[str, Any] = {"nargs": "*"} if one.many else {}
+        if one.type is bool:
+            given = {"nargs": "?", "const": True}
+        if one.many:
+            given["choices"] = one.choices
+        parser.add_argument(one.flag, dest=one.name, type=parsed, help=text, metavar=one.name.upper(), **given)
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that were typed, by name."""
+    return {name: value for name, value in vars(options).items() if name not in ("task", "run") and value is not None}
+
+
+def ended(run: Callable[[], None]) -> int:
+    """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be done as asked, or STOPPED."""
+    # Ray takes seconds to import; what is wrong with a command line has been said by now.
+    from pipelines.run.dataset import Stopped
+    from pipelines.run.engine import UnitFailed
+    from pipelines.run.signals import stopping_on_signals
+
+    try:
+        with stopping_on_signals():
+            run()
+        return 0
+    except Stopped as stopped:
+        print(stopped)
+        return STOPPED
+    except (ValueError, ImportError) as error:
+        print(f"xprompt: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except (StopRun, ConnectionError) as error:
+        print(f"xprompt: {error}", file=sys.stderr)
+        return 1
+    except UnitFailed as error:
+        print(f"xprompt: {error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
+        return 1
+
+
+def _named(arguments: Sequence[str]) -> Task | None:
+    """The task that `shards TASK` or `plan TASK` names, if it does and there is one."""
+    if len(arguments) < 2 or arguments[0] not in ("shards", "plan") or arguments[1].startswith("-"):
+        return None
+    return find_task(arguments[1])
+
+
+def _tasks() -> int:
+    from rich.table import Table
+
+    from pipelines.report.progress import TERMINAL
+
+    table = Table("task", "family", "reads, one of", "without DATA", box=None)
+    for task in OUR_TASKS.values():
+        reads = "; ".join(dict.fromkeys(source.reader.source for source in task.sources)) or "prompts"
+        bundled = task.bundled.reader.source if task.bundled else ""
+        table.add_row(task.name, task.prototype_task, reads, bundled)
+    for name, entry in offered_tasks().items():
+        table.add_row(name, f"of {entry.dist.name if entry.dist else entry.value}", "", "")
+    TERMINAL.print(table)
+    TERMINAL.print("next: xprompt plan TASK, xprompt shards TASK --help", highlight=False)
+    return 0
+
+
+def _shards(options: argparse.Namespace) -> None:
+    from pipelines.report.progress import TERMINAL
+
+    if options.models == "tiny":
+        TERMINAL.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
+    api.make(options.task, console=TERMINAL, **given(options))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from pipelines.report.estimate import print_estimate
+    from pipelines.report.progress import TERMINAL
+
+    prepared, estimated = api.plan(options.task, **given(options))
+    print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL, prepared.prices)
+
+
+def _tokens(options: argparse.Namespace) -> None:
+    from pipelines.report.progress import TERMINAL
+    from pipelines.run import engine
+    from pipelines.run.dataset import anchored
+    from pipelines.run.tokens import make_tokens
+
+    out = f"{anchored(options.out or 'data')}/{find_task(options.task).name}"
+    make_tokens(out, options.models, lambda: engine.ray_session(options.cpus), TERMINAL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of these commands by itself, as `python -m pipelines`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
+    try:
+        add_commands(parser.add_subparsers(metavar="COMMAND", required=True), arguments)
+    except ValueError as error:
+        print(f"xprompt: {error}", file=sys.stderr)
+        return 2
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
 
 
 if __name__ == "__main__":
