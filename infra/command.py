@@ -62,6 +62,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
+    arguments = arguments[1:] if asked else arguments
     command = arguments[0] if arguments else ""
     try:
         if command in PROGRAMS:
@@ -70,10 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, unknown = parser.parse_known_args(_typed(parser, arguments))
         if unknown:
             _subparser(parser, command).error(f"unrecognized arguments: {' '.join(unknown)}")
+        if asked:
+            from pipelines.commands import extras
+
+            print(*extras(command, options))
+            return 0
         return int(options.run(options))
     except (ValueError, OSError, ImportError) as error:
         print(f"xprompt{f' {command}' if command else ''}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except SystemExit as end:  # of a parser: it has said why
+        return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
 
@@ -90,7 +99,7 @@ def _parser(arguments: Sequence[str]) -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     add_looking(commands)
     if not arguments or arguments[0] not in commands.choices:  # Ray is imported for the commands that may start one
-        from pipelines.__main__ import add_commands as add_making
+        from pipelines.commands import add_commands as add_making
 
         add_making(commands, _with_task(arguments))
         for name, (_, text) in PROGRAMS.items():

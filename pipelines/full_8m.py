@@ -30,15 +30,16 @@ from manifests.schema import canonical_json
 from manifests.storage import Store
 from operators.option import Option
 from operators.read.files import list_files
-from pipelines.__main__ import add_options, ended
-from pipelines.api import Prepared, prepare
+from pipelines.commands import add_options, ended
 from pipelines.options import RUN, defaults
+from pipelines.prepare import Prepared, prepare
 from pipelines.recipe import FULL_8M, Entry, read_recipe
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
 from pipelines.report.progress import TERMINAL
 from pipelines.run import engine
 from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.lock import only_run
 from pipelines.run.plan import make_job
 from pipelines.sources.locate import check, locate
 from pipelines.sources.source import Source
@@ -125,18 +126,17 @@ def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> Non
     with engine.ray_session(cpus, py_modules=modules):
         for one in ready:
             prepared, values = one.prepared, one.prepared.values
-            job = make_job(
-                prepared.task, prepared.reader, f"{out}/{prepared.task.name}", values["seed"], values["scale"]
-            )
-            make_dataset(
-                job,
-                nullcontext,
-                models=values["models"],
-                taken_as=prepared.taken_as,
-                wait=values["wait"],
-                prices=prepared.prices,
-                console=TERMINAL,
-            )
+            folder = f"{out}/{prepared.task.name}"
+            with only_run(folder, TERMINAL.print, wait=values["wait"]):
+                job = make_job(prepared.task, prepared.reader, folder, values["seed"], values["scale"])
+                make_dataset(
+                    job,
+                    nullcontext,
+                    models=values["models"],
+                    taken_as=prepared.taken_as,
+                    prices=prepared.prices,
+                    console=TERMINAL,
+                )
     _write_recipe(out, recipe, ready)
     TERMINAL.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
 

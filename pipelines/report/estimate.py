@@ -18,7 +18,7 @@ from operators.base import ModelOperator, Reader, Selective
 from operators.vlm.client import Asks, Promising
 from operators.vlm.request import Request
 from operators.vlm.showing import tokens_in
-from pipelines.report.progress import Prices
+from pipelines.report.prices import Prices
 from pipelines.run.chain import make_pairs
 from pipelines.run.plan import cut_units, list_items
 from pipelines.run.spent import Spent
@@ -139,9 +139,8 @@ def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
 def print_estimate(
     task: Task, reader: Reader, estimated: Estimate, taken_as: str, console: Console, prices: Prices | None = None
 ) -> None:
-    """The plan as a user reads it. `taken_as` is the layout that DATA was taken for."""
-    where = f"DATA={reader.root}, taken as {taken_as}" if reader.root else taken_as
-    console.print(f"{task.name}: {reader.source} ({where}; {reader.licence})", soft_wrap=True, highlight=False)
+    """The plan as a user reads it. `taken_as` says what DATA was taken for."""
+    console.print(f"{task.name}: {reader.source} ({taken_as}; {reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
         **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},

@@ -11,7 +11,7 @@ from rich.table import Table
 from operators.base import Reader
 from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
 from pipelines.report.estimate import Estimate
-from pipelines.report.progress import Prices
+from pipelines.report.prices import Prices
 
 VLM_S_PER_CALL = 1.5
 """An assumption, not a measurement: one 512 px pair described by Qwen2-VL-7B on an A100, batched."""

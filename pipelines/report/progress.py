@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +20,8 @@ from rich.table import Table
 
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
+from pipelines.report.hints import as_typed
+from pipelines.report.prices import Prices
 from pipelines.run.engine import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -35,17 +34,6 @@ TERMINAL = Console(markup=False, width=None if sys.stdout.isatty() else 140)
 
 SILENT = Console(quiet=True)
 """Prints nothing: for datasets that are made from Python."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """What a model costs, in the currency that the user thinks in."""
-
-    per_million_in: float
-    per_million_out: float
-
-    def cost(self, tokens_in: float, tokens_out: float) -> float:
-        return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / 1e6
 
 
 class RunProgress:
@@ -131,17 +119,6 @@ def print_report(job: Job, totals: Totals, made: RunProgress, console: Console, 
     console.print(
         f"      {as_typed('tokens', job.task.name, out=job.out.rpartition('/')[0])}", highlight=False, soft_wrap=True
     )
-
-
-def as_typed(command: str, *words: str, **options: str) -> str:
-    """A command as a user may type it next, quoted for a shell: a target of make for those who came by way of make."""
-    if os.environ.get("XPROMPT_FROM") == "make":
-        names = ("OUT",) if command in ("browse", "verify") else ("TASK",)
-        given = [f"{name}={shlex.quote(word)}" for name, word in zip(names, words, strict=True)]
-        given += [f"{name.upper()}={shlex.quote(value)}" for name, value in options.items()]
-        return " ".join(["make", command, *given])
-    given = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in options.items()]
-    return " ".join(["xprompt", command, *map(shlex.quote, words), *given])
 
 
 def step_lines(spent: Spent) -> Iterator[str]:

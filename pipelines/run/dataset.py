@@ -12,7 +12,8 @@ from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
-from pipelines.report.progress import Prices, live, print_report
+from pipelines.report.prices import Prices
+from pipelines.report.progress import live, print_report
 from pipelines.run import engine
 from pipelines.run.plan import Job, versions
 
@@ -27,21 +28,19 @@ def make_dataset(
     *,
     models: str | None,
     taken_as: str,
-    wait: bool,
     prices: Prices | None,
     console: Console,
 ) -> None:
     """Run what is not committed, finish, report to the console. `session` gives a Ray, if one is needed.
 
-    `models` is the folder of weights, where a CLIP for retrieval may be (operators/retrieve/raie.py); `taken_as` the
-    layout that DATA was taken for. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
+    `models` is the folder of weights, where a CLIP for retrieval may be; `taken_as`
+    what DATA was taken for, in words. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
     ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
     done = len(job.dataset.committed())
-    where = f"DATA={job.reader.root}, taken as {taken_as}" if job.reader.root else taken_as
     console.print(
-        f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({where}) -> {job.plan.units:,} shards in "
-        f"{job.out}" + (f", {done:,} of them there already" if done else ""),
+        f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({taken_as}) -> {job.plan.units:,} shards "
+        f"in {job.out}" + (f", {done:,} of them there already" if done else ""),
         highlight=False,
         soft_wrap=True,
     )

@@ -15,7 +15,7 @@ from rich.console import Console
 from manifests.dataset import Dataset, Plan
 from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer
 from operators import tokenize
-from pipelines.report.progress import as_typed
+from pipelines.report.hints import as_typed
 from pipelines.run import engine
 from pipelines.run.dataset import Stopped
 

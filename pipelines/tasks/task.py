@@ -100,7 +100,7 @@ class Task:
         return {declared.name: declared for declared in reversed(found)}  # the first of a name says its default
 
     def with_options(self, values: Mapping[str, Any]) -> Task:
-        """The task with options of its operators set; those of readers are set in `pipelines.api`."""
+        """The task with options of its operators set; those of readers are set in `pipelines.prepare`."""
         return self.changed(lambda link: with_options(link, values))
 
     @property

@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on(tokenized: Dataset, models: Path, tmp_path: Path) 
     """The command as a user gives it; killed with its workers when the first shard is committed."""
     expected = sha256_by_file(Path(tokenized.url))
     shutil.rmtree(Path(tokenized.url) / "tokens")
-    command = [sys.executable, "-m", "pipelines", "tokens", "derain", "--cpus", "1"]
+    command = [sys.executable, "-m", "infra.command", "tokens", "derain", "--cpus", "1"]
     command += ["--out", str(tmp_path), "--models", str(models)]
     with Running(command) as running:
         running.until(lambda: any(Path(tokenized.url, "tokens").glob("*.parquet")))

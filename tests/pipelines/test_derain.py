@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.command import main
 from manifests.dataset import Dataset
 from manifests.verify.dataset import verify
 from operators.degrade.rain import Rain
 from operators.read.bundled import PHOTOS
-from pipelines.__main__ import main
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
 from tests.datasets import examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
@@ -119,7 +119,7 @@ def test_the_plan_says_what_is_not_made_and_writes_nothing(
     rain13k: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(rain13k[0])])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "derain", "--data", str(rain13k[0])])
     assert main() == 0
     lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
     assert lines > {
@@ -170,6 +170,6 @@ def test_the_plan_counts_such_a_pair_as_not_kept(
         OUR_TASKS, "derain", DERAIN.changed(lambda link: Raises(ref="0003.jpg") if isinstance(link, Rain) else link)
     )
     data = write_photos(tmp_path / "photos", 6)
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(data)])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "derain", "--data", str(data)])
     assert main() == 0
     assert "about 5 (5 of 6 sampled items were kept)" in capsys.readouterr().out

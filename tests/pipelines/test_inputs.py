@@ -95,7 +95,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> tuple[Pa
     files |= {"input/same.png": encode(photo(0)), "target/same.png": encode(photo(0), compress_level=1)}
     data = write_files(folder / "data", files)
     job = make_job(DERAIN, reader_of(DERAIN, str(data)), str(folder / "out" / "derain"), 0)
-    run_job(job, nullcontext, models=None, taken_as="pairs", wait=False, prices=None, console=SILENT)
+    run_job(job, nullcontext, models=None, taken_as="pairs", prices=None, console=SILENT)
     return data, Dataset(str(folder / "out/derain"))
 
 

@@ -19,7 +19,7 @@ from operators.paint.flux import Flux
 from operators.paint.rb_modulation import RbModulation
 from operators.read.style_prompts import STYLES, StylePrompts
 from operators.vlm.client import Vlm
-from pipelines.api import prepare
+from pipelines.prepare import prepare
 from pipelines.run.chain import make_pairs
 from pipelines.run.spent import Spent
 from pipelines.tasks.personalisation import STYLE

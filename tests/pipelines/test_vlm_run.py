@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.command import main
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.dataset import DatasetError
 from manifests.schema import Direction, Kind
@@ -19,8 +20,7 @@ from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
 from operators.vlm.client import Vlm, take_usage
 from operators.vlm.request import Usage
-from pipelines.__main__ import main
-from pipelines.api import prepare
+from pipelines.prepare import prepare
 from pipelines.run import engine
 from pipelines.run.plan import Job, make_job, versions
 from pipelines.run.spent import Spent
@@ -190,7 +190,7 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_rain13k(tmp_path / "data", 20)
-    command = ["pipelines", "plan", "derain", "--data", str(data), "--vlm", "http://127.0.0.1:9/v1", "--vlm-model", "m"]
+    command = ["xprompt", "plan", "derain", "--data", str(data), "--vlm", "http://127.0.0.1:9/v1", "--vlm-model", "m"]
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
     printed = capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_gpu_time_is_the_sum_of_what_the_operators_assume(capsys: pytest.Capture
         replace(StylePrompts(), count=3_600),
         replace(_estimate(STYLE), items=3_600, gpu_s_per_pair=2.0),
         "none: prompts",
-        Console(width=300),
+        Console(width=300, markup=False),
     )
     printed = capsys.readouterr().out
     assert "2.0 of an A100, at 2 s a pair (assumed, not measured)" in printed

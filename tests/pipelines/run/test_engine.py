@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import ray
 
+from infra.command import main
 from manifests.dataset import Commit
 from manifests.schema import Item
 from manifests.verify.dataset import verify
 from operators.base import Operator
 from operators.degrade.rain import Rain
 from operators.vlm.request import Usage
-from pipelines.__main__ import main
 from pipelines.run import engine
 from pipelines.run.engine import Made
 from pipelines.run.plan import Job
@@ -97,7 +97,7 @@ def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     task = _raining(DiskIsFull(ref=_unit(photos, tmp_path, 0)[5].ref, full=str(full)))
     monkeypatch.setitem(OUR_TASKS, "derain", task)
     out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", "--data", str(photos), "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "shards", "derain", "--data", str(photos), "--out", str(out)])
     assert main() == 1
     errors = capsys.readouterr().err
     assert "shard derain-000000: [Errno 28] No space left on device" in errors

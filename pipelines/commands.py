@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from manifests.dataset import Dataset
 from operators.base import StopRun
 from operators.option import Option
-from pipelines import api
 from pipelines.options import RUN, WHERE
+from pipelines.prepare import checked
+from pipelines.report.hints import as_typed
 from pipelines.tasks.catalogue import OUR_TASKS, find_task, offered_tasks
 from pipelines.tasks.task import Task
 
@@ -33,12 +35,12 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
         if task:
             group = command.add_argument_group(f"what {task.name} itself lets you set")
             add_options(group, task.options.values())
-        command.set_defaults(run=lambda options, run=run: ended(lambda: run(options)))
+        command.set_defaults(run=run)
     tokens = commands.add_parser("tokens", help="add token shards to a task's finished dataset")
     tokens.add_argument("task")
     tokens.add_argument("--models", default="tiny", help="folder with the tokenizers, in chameleon/ (default: tiny)")
     add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
-    tokens.set_defaults(run=lambda options: ended(lambda: _tokens(options)))
+    tokens.set_defaults(run=_tokens)
 
 
 def add_options(parser: Any, options: Iterable[Option]) -> None:
@@ -67,7 +69,7 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name not in ("task", "run") and value is not None}
 
 
-def ended(run: Callable[[], None]) -> int:
+def ended(run: Callable[[], object]) -> int:
     """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be done as asked, or STOPPED."""
     # Ray takes seconds to import; what is wrong with a command line has been said by now.
     from pipelines.run.dataset import Stopped
@@ -116,44 +118,53 @@ def _tasks() -> int:
     return 0
 
 
-def _shards(options: argparse.Namespace) -> None:
+def extras(command: str, options: argparse.Namespace) -> list[str]:
+    """The extras of the package that a command needs, after all checks that cost nothing.
+
+    The Makefile asks, so that nothing is installed for a command that cannot be run. Raises ValueError as the command
+    itself would.
+    """
+    if command == "tokens":
+        _tokenized(options).plan()
+        return ["models"]
+    return ["models"] if checked(options.task, given(options)).runs_models or options.vlm else []
+
+
+def _shards(options: argparse.Namespace) -> int:
+    checked(options.task, given(options))
+    from pipelines.api import make
     from pipelines.report.progress import TERMINAL
 
-    if options.models == "tiny":
-        TERMINAL.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
-    api.make(options.task, console=TERMINAL, **given(options))
+    return ended(lambda: make(options.task, console=TERMINAL, **given(options)))
 
 
-def _plan(options: argparse.Namespace) -> None:
+def _plan(options: argparse.Namespace) -> int:
+    checked(options.task, given(options))
+    from pipelines.api import plan
     from pipelines.report.estimate import print_estimate
     from pipelines.report.progress import TERMINAL
 
-    prepared, estimated = api.plan(options.task, **given(options))
-    print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL, prepared.prices)
+    def run() -> None:
+        prepared, estimated = plan(options.task, **given(options))
+        print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL, prepared.prices)
+        TERMINAL.print(f"next: {as_typed('shards', options.task)} with the same options", highlight=False)
+
+    return ended(run)
 
 
-def _tokens(options: argparse.Namespace) -> None:
+def _tokenized(options: argparse.Namespace) -> Dataset:
+    return Dataset(f"{options.out or 'data'}/{find_task(options.task).name}")
+
+
+def _tokens(options: argparse.Namespace) -> int:
+    _tokenized(options).plan()  # says if there is none
     from pipelines.report.progress import TERMINAL
     from pipelines.run import engine
     from pipelines.run.dataset import anchored
     from pipelines.run.tokens import make_tokens
 
-    out = f"{anchored(options.out or 'data')}/{find_task(options.task).name}"
-    make_tokens(out, options.models, lambda: engine.ray_session(options.cpus), TERMINAL)
+    def run() -> None:
+        out = anchored(_tokenized(options).url)
+        make_tokens(out, options.models, lambda: engine.ray_session(options.cpus), TERMINAL)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of these commands by itself, as `python -m pipelines`."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
-    try:
-        add_commands(parser.add_subparsers(metavar="COMMAND", required=True), arguments)
-    except ValueError as error:
-        print(f"xprompt: {error}", file=sys.stderr)
-        return 2
-    options = parser.parse_args(arguments)
-    return int(options.run(options))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ended(run)
