@@ -148,8 +148,7 @@ def _write_recipe(out: str, recipe: str, ready: Sequence[Ready]) -> None:
     """
     described = {one.prepared.task.name: Dataset(f"{out}/{one.prepared.task.name}").description() for one in ready}
     examples = {
-        one.prepared.task.name: one.entry.examples
-        or sum(described[one.prepared.task.name]["totals"]["examples"].values())
+        one.prepared.task.name: one.entry.examples or described[one.prepared.task.name]["totals"]["examples"]
         for one in ready
     }
     datasets = [

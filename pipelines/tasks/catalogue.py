@@ -126,7 +126,8 @@ def _of_file(path: str) -> Any:
     known = sys.modules.get(file.stem)
     if known is not None and getattr(known, "__file__", None) == str(file):
         return known
-    if known is not None or importlib.util.find_spec(file.stem) is not None:
+    there = importlib.util.find_spec(file.stem) if known is None else known.__spec__
+    if known is not None or (there is not None and there.origin != str(file)):
         raise ValueError(f"{path} has the name of another Python module, {file.stem}: rename the file")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader, "a .py file has a loader"
