@@ -17,7 +17,7 @@ from manifests.schema import Reject, Step
 from operators.batching import PAIRS, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
-from operators.shared.texts import need
+from operators.shared.extras import need
 
 Family = Literal["sd15", "flux"]
 """Stable Diffusion 1.5 or FLUX.1."""
