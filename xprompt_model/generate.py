@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
+from operators.shared.extras import MissingExtra
+from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.checkpoint import XP_FILE
 from xprompt_model.generator import Generator
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
-from xprompt_model.retrieve import ClipText, ContextDatabase, Example, MiniLM, read_image
+from xprompt_model.retrieve import ContextDatabase, Example, read_image
 from xprompt_model.sampling import Sampling
 from xprompt_model.vocabulary import Ids
 from xprompt_model.vqgan import VQGAN
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Exits with one line for what a user can put right."""
     try:
         _run(_parse(arguments))
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         sys.exit(f"error: {error}")
 
 
@@ -126,7 +128,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _example(options: argparse.Namespace) -> Example | None:
     if options.contexts_from:
-        embed = ClipText(options.clip) if options.clip else MiniLM()
+        embed = ClipText(checkpoint=str(options.clip)) if options.clip else MiniLM()
         found = ContextDatabase(options.contexts_from, embed).nearest(
             options.instruction, inputs=len(options.input), describe=options.describe
         )

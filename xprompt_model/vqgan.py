@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from transformers import ChameleonVQVAEConfig
 
+from operators.shared.square import square
 from xprompt_model.checkpoint import CONFIG_FILE, VQ_PREFIX, read_config, read_tensors
 from xprompt_model.vqgan_layers import Decoder, Encoder
 
@@ -80,20 +80,13 @@ class VQGAN(nn.Module):
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """An image, [h, w, 3] RGB, as the square that is tokenized, [3, r, r] in [-1, 1].
 
-        The shorter side becomes r = `resolution_px` (Lanczos), the longer is cut evenly at both ends, as Meta's code
-        does: images of one aspect ratio keep the same region, whatever their size. Raises ValueError for another shape.
+        The square, of side r = `resolution_px`, is the middle of the image, as operators/shared/square.py cuts it.
+        Raises ValueError for another shape.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ValueError(f"an image of {pixels.dtype} {pixels.shape}: uint8 [h, w, 3] is needed")
-        side = self.resolution_px
-        scale = side / min(pixels.shape[:2])
-        height, width = (max(side, round(scale * length)) for length in pixels.shape[:2])
-        image = Image.fromarray(pixels)
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.LANCZOS)
-        left, top = (width - side) // 2, (height - side) // 2
-        square = np.asarray(image.crop((left, top, left + side, top + side)), np.float32)
-        return torch.from_numpy(square / np.float32(_HIGHEST / 2) - 1).permute(2, 0, 1)
+        seen = square(pixels, self.resolution_px).astype(np.float32)
+        return torch.from_numpy(seen / np.float32(_HIGHEST / 2) - 1).permute(2, 0, 1)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

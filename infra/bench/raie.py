@@ -24,7 +24,8 @@ import numpy as np
 from infra.bench.instructions import ULTRAEDIT_INSTRUCTIONS, instructions
 from operators.retrieve.nearest import EXACT_UP_TO, Members, choose, collapse, ranks, search
 from operators.retrieve.shortlist import Ints, Rows, exact_triangle, hnsw
-from operators.shared.texts import MiniLM, Vectors, cpus, need
+from operators.shared.extras import need
+from operators.shared.texts import MiniLM, Vectors, cpus
 
 _SAMPLE_TEXTS = 4_096  # for MiniLM's rate
 _BLOCK = 2_048

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from operators.models.csd import CLIP_MEAN, CLIP_STD
+from operators.shared.vision import CLIP_MEAN, CLIP_STD
 
 _SIDE_PX, _PATCH_PX, _WIDTH = 224, 32, 64  # the sides are those of the published models
 
@@ -71,18 +71,21 @@ def write_dino(folder: Path) -> None:
 
 
 def write_lpips(folder: Path) -> None:
-    """AlexNet's convolutions, narrower, and the linear heads of LPIPS 0.1, in the two published files' names."""
+    """AlexNet's convolutions and the linear heads of LPIPS 0.1, in the two published files' names.
+
+    The library has one architecture, so they are full-sized; in bfloat16 they take half the room.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    channels = (3, 16, 24, 32, 32, 32)
+    channels = (3, 64, 192, 384, 256, 256)
     layers = {0: 11, 3: 5, 6: 3, 8: 3, 10: 3}  # index in torchvision's AlexNet.features -> kernel
     state: dict[str, torch.Tensor] = {}
     heads: dict[str, torch.Tensor] = {}
     for number, (index, kernel) in enumerate(layers.items()):
         convolution = nn.Conv2d(channels[number], channels[number + 1], kernel)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        state |= {f"features.{index}.{name}": value.data for name, value in convolution.named_parameters()}
-        heads[f"lin{number}.model.1.weight"] = torch.rand(1, channels[number + 1], 1, 1)
+        state |= {f"features.{index}.{name}": value.data.bfloat16() for name, value in convolution.named_parameters()}
+        heads[f"lin{number}.model.1.weight"] = torch.rand(1, channels[number + 1], 1, 1).bfloat16()
     torch.save(state, folder / "alexnet-owt-7be5be79.pth")
     torch.save(heads, folder / "alex.pth")
 

@@ -21,7 +21,7 @@ from tokenizers.trainers import BpeTrainer
 from torch.nn.utils.rnn import pad_sequence
 
 from manifests.images.pixels import Pixels
-from operators.shared.texts import need
+from operators.shared.extras import need
 from operators.vlm.local import content_of
 from operators.vlm.prompting import Prompt, load_prompt
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
-from operators.shared.pixels import same_size, ssim
+from operators.shared.metrics import ssim_luma
+from operators.shared.pixels import same_size
 
 HOLE = 128
 """Grey of the masked pixels of the input."""
@@ -78,7 +79,7 @@ class Imitate:
         return replace(pair, images=(*pair.images, *made), steps=(*pair.steps, step))
 
     def _alike(self, target: Pixels, reference: Pixels) -> dict[str, float]:
-        scores = {"frame_ssim": round(ssim(*same_size(target, reference)), 6)}
+        scores = {"frame_ssim": round(ssim_luma(*same_size(target, reference)), 6)}
         if scores["frame_ssim"] > self.max_ssim:
             raise Reject("too_alike", f"similarity of the frames {scores['frame_ssim']} > {self.max_ssim}", scores)
         if scores["frame_ssim"] < self.min_ssim:

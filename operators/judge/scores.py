@@ -15,7 +15,8 @@ from manifests.schema import Pair, Reject, Step
 from operators.batching import PAIRS, each_pair, in_batches
 from operators.models.checkpoints import folder, identity
 from operators.models.device import prepared_device
-from operators.shared import pixels as scores_pixels
+from operators.shared.metrics import ssim_luma
+from operators.shared.pixels import changed_area, mean_abs_diff, same_size, sharpness
 from operators.shared.vectors import Vector, cosine
 
 
@@ -39,10 +40,10 @@ class Measure:
 _BOTH = ("before", "target")
 
 MEASURES: Mapping[str, Measure] = {
-    "mean_abs_diff": Measure(images=_BOTH, of=scores_pixels.mean_abs_diff),
-    "ssim": Measure(images=_BOTH, of=scores_pixels.ssim),
-    "changed_area": Measure(images=_BOTH, of=scores_pixels.changed_area),
-    "sharpness": Measure(images=("target",), of=scores_pixels.sharpness),
+    "mean_abs_diff": Measure(images=_BOTH, of=mean_abs_diff),
+    "ssim": Measure(images=_BOTH, of=ssim_luma),
+    "changed_area": Measure(images=_BOTH, of=changed_area),
+    "sharpness": Measure(images=("target",), of=sharpness),
     "clip_image": Measure(checkpoint="clip", images=_BOTH, of=cosine),
     "clip_text": Measure(checkpoint="clip", images=("target",), texts=("target_caption",), of=cosine),
     "clip_direction": Measure(
@@ -61,10 +62,10 @@ MEASURES: Mapping[str, Measure] = {
         of=lambda before, target, style: cosine(target, style) - cosine(before, style),
     ),
 }
-"""By score. Of pixels: operators/shared/pixels.py; two images are brought to one size. clip_text is the cosine with
-what the target should show; clip_direction that of what changes in the images with what changes in the captions (arXiv
-2108.00946); style the cosine of the target's style with that of the image "style"; style_gain how much nearer it is
-than that of the image before.
+"""By score. Of pixels: operators/shared/pixels.py and metrics.py; two images are brought to one size. clip_text is the
+cosine with what the target should show; clip_direction that of what changes in the images with what changes in the
+captions (arXiv 2108.00946); style the cosine of the target's style with that of the image "style"; style_gain how much
+nearer it is than that of the image before.
 """
 
 _DECIMALS = 6
@@ -174,7 +175,7 @@ class Scores:
             return float(measure.of(*images, *(vectors[role, name, True] for name in measure.texts)))
         shown = [pixels[name] for name in measure.images]
         if len(shown) == 2:
-            shown = [*scores_pixels.same_size(*shown)]
+            shown = [*same_size(*shown)]
         return float(measure.of(self._model(role), *shown) if role else measure.of(*shown))
 
     def _pixels(self, pair: Pair, name: str) -> Pixels:

@@ -20,7 +20,7 @@ from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBC
 from torchvision.transforms import v2
 
 from operators.models.device import loaded_once
-from operators.shared.texts import need
+from operators.shared.extras import need
 
 EFFNET_FILE, PREVIEWER_FILE = "effnet_encoder.safetensors", "previewer.safetensors"
 """In the decoder's folder, as on the hub."""

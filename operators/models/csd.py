@@ -17,10 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.transforms import v2
 
 from operators.models.device import loaded_once
-from operators.shared.texts import need
-
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""By which CLIP's input is normalised: https://github.com/openai/CLIP, clip/clip.py."""
+from operators.shared.extras import need
+from operators.shared.vision import clip_square
 
 _BICUBIC = v2.InterpolationMode.BICUBIC
 
@@ -28,9 +26,9 @@ _HEAD_WIDTH = 64  # of every CLIP ViT: clip/model.py
 
 
 class Csd(nn.Module):
-    """Images, N x 3 x H x W in [0, 1], to their style and content descriptors: two N x d tensors of rows of length 1.
+    """The network. It turns images, N x 3 x H x W in [0, 1], into their style and content descriptors.
 
-    Differentiable in the images.
+    Descriptors are two N x d tensors, with rows of length 1. They are differentiable in the images.
     """
 
     style: torch.Tensor
@@ -61,27 +59,16 @@ class Csd(nn.Module):
         # Products of matrices all through: on a GPU other ways to resize and to attend have gradients that add up in
         # no fixed order.
         with sdpa_kernel(SDPBackend.MATH):
-            return self.describe(_normalised(_resized(images, self.side_px), self.side_px))
+            return self.describe(clip_square(_resized(images, self.side_px), self.side_px))
 
     def describe(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The descriptors of what `clip_input` makes of images."""
+        """The style and content descriptors of images that `operators.shared.vision.clip_input` has prepared."""
         features = self.tower(seen)
         return functional.normalize(features @ self.style), functional.normalize(features @ self.content)
 
 
-def clip_input(images: torch.Tensor, side_px: int) -> torch.Tensor:
-    """N x 3 x H x W in [0, 1] as CLIP sees it: the shorter side resized (bicubic), the middle square, normalised."""
-    return _normalised(v2.functional.resize(images, [side_px], _BICUBIC, antialias=True), side_px)
-
-
-def _normalised(resized: torch.Tensor, side_px: int) -> torch.Tensor:
-    square = v2.functional.center_crop(resized, [side_px, side_px])
-    normalised: torch.Tensor = v2.functional.normalize(square, list(CLIP_MEAN), list(CLIP_STD))
-    return normalised
-
-
 def _resized(images: torch.Tensor, side_px: int) -> torch.Tensor:
-    """As v2.functional.resize does it, the shorter side to `side_px`."""
+    """Images whose shorter side is scaled to `side_px`, as v2.functional.resize does it."""
     height_px, width_px = images.shape[-2:]
     shorter_px = min(height_px, width_px)
     rows, columns = (_weights(side, side_px * side // shorter_px).to(images) for side in (height_px, width_px))
@@ -91,7 +78,7 @@ def _resized(images: torch.Tensor, side_px: int) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _weights(side_px: int, resized_px: int) -> torch.Tensor:
-    """What each pixel of a line is to each pixel of the resized line: resized_px x side_px."""
+    """The share that each pixel of a line has in each pixel of the resized line, resized_px x side_px."""
     lines = torch.eye(side_px)[None]
     weights: torch.Tensor = v2.functional.resize(lines, [resized_px, side_px], _BICUBIC, antialias=True)[0]
     return weights
@@ -99,7 +86,7 @@ def _weights(side_px: int, resized_px: int) -> torch.Tensor:
 
 @loaded_once(1)
 def load_csd(folder: str, device: str) -> Csd:
-    """The descriptor in a folder's model.safetensors, for inference and for gradients with respect to images."""
+    """Load the network from a folder's model.safetensors, for inference and for gradients with respect to images."""
     load: Any = need("safetensors.torch").load_file
     model = Csd(load(Path(folder, "model.safetensors")))
     return model.eval().requires_grad_(False).to(device)

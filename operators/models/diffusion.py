@@ -18,7 +18,7 @@ from operators.batching import PAIRS, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
 from operators.option import option
-from operators.shared.texts import need
+from operators.shared.extras import need
 
 Family = Literal["sd15", "flux"]
 """Stable Diffusion 1.5 or FLUX.1."""

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.shared.texts import Vectors, need
+from operators.shared.extras import need
+from operators.shared.texts import Vectors
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]

@@ -1,7 +1,7 @@
-"""The one way from an image of any shape to the tokenizer's square, for predictions and targets alike.
+"""The one way from an image of any shape to the tokenizer's square, for what is tokenized, predicted and compared.
 
-As Chameleon's processor and `xprompt_model.vqgan.VQGAN.prepare` do it, of which a test holds it equal: the shorter side
-is scaled to the square's by Lanczos, and the longer cut evenly at both ends. Images of one shape stay aligned.
+It is that of Meta's code for Chameleon: the shorter side is scaled to the square's by Lanczos, and the longer is cut
+evenly at both ends. Images of one aspect ratio keep the same region, whatever their size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from manifests.images.pixels import Pixels
 
 
 def square(pixels: Pixels, side_px: int, *, nearest: bool = False) -> Pixels:
-    """The centred square of H x W x 3 pixels, scaled to `side_px` x `side_px` x 3.
+    """The middle square of H x W x 3 pixels, scaled to `side_px` x `side_px` x 3.
 
-    `nearest` mixes no colours: for colours that stand for numbers and are to be read back
+    With `nearest` no colours are mixed: for colours that stand for numbers and are to be read back
     (operators/shared/palettes.py).
     """
     scale = side_px / min(pixels.shape[:2])

@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -28,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifests.schema import canonical_json
+from operators.shared.clip_folder import CONFIG_FILE, clip_weights, load_clip
+from operators.shared.extras import need
 
 Vectors = NDArray[np.float32]
 """n x d, one row a text or pair."""
@@ -37,22 +38,6 @@ _BATCH = 128
 
 _ROWS = 16
 """Batches are filled up to a multiple of so many: matrix products of 1 to 3 rows take other ways to other last bits."""
-
-
-class MissingExtra(ImportError):
-    """A package that only the `models` extra installs. The message says how."""
-
-
-def need(module: str) -> Any:
-    """A module of the `models` extra, imported when it is first needed: the core works without it."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:
-            raise
-        raise MissingExtra(
-            f"this needs the package {error.name}: install the extra, pip install 'xprompt-data-engine[models]'"
-        ) from None
 
 
 class Embedder(Protocol):
@@ -135,8 +120,8 @@ class ClipText:
 
     @cached_property
     def fingerprint(self) -> str:
-        config = Path(self.checkpoint) / "open_clip_config.json"
-        return _fingerprint(self, config, self._weights)
+        weights = clip_weights(self.checkpoint)
+        return _fingerprint(self, Path(self.checkpoint, CONFIG_FILE), weights)
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         model, tokenizer = self._loaded
@@ -155,24 +140,12 @@ class ClipText:
         return _by_length(tokens, forward, self.dimension, self.device)
 
     @cached_property
-    def _weights(self) -> Path:
-        found = need("open_clip.factory")._find_checkpoint_in_dir(Path(self.checkpoint))
-        if found is None or not (Path(self.checkpoint) / "open_clip_config.json").is_file():
-            raise ValueError(
-                f"{self.checkpoint} is not a CLIP checkpoint: open_clip_config.json and weights are needed"
-            )
-        return Path(found)
-
-    @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        open_clip = need("open_clip")
-        _ = self._weights  # says what is missing better than open_clip does
-        name = f"local-dir:{self.checkpoint}"
-        model = open_clip.create_model(name, require_pretrained=True).eval()
-        if not isinstance(model, open_clip.CLIP) or model.text_pool_type != "argmax" or model.attn_mask is None:
+        model, tokenizer = load_clip(self.checkpoint)
+        if not isinstance(model, need("open_clip").CLIP) or model.text_pool_type != "argmax" or model.attn_mask is None:
             raise ValueError(f"{self.checkpoint} is not of ViT-B/32's kind: its text tower is not CLIP's own")
         del model.visual
-        return model.to(self.device), open_clip.get_tokenizer(name)
+        return model.to(self.device), tokenizer
 
 
 def _fingerprint(embedder: Embedder, *files: Path) -> str:

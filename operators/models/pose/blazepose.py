@@ -21,7 +21,7 @@ import numpy.typing as npt
 from manifests.images.pixels import Pixels
 from operators.models.device import loaded_once
 from operators.models.pose.keypoints import Keypoints
-from operators.shared.texts import need
+from operators.shared.extras import need
 
 FILES = ("pose_detection.tflite", "pose_landmark_full.tflite")
 """In its folder below MODELS, as in the wheel of mediapipe 0.10.21."""

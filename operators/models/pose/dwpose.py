@@ -20,7 +20,7 @@ import numpy.typing as npt
 from manifests.images.pixels import Pixels
 from operators.models.device import loaded_once, prepared_device
 from operators.models.pose.keypoints import NAMES, VISIBLE, Keypoints
-from operators.shared.texts import need
+from operators.shared.extras import need
 
 FILES = ("yolox_l.onnx", "dw-ll_ucoco_384.onnx")
 """In its folder below MODELS, as in https://huggingface.co/yzd-v/DWPose."""

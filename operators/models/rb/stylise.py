@@ -10,10 +10,11 @@ import torch
 
 from manifests.images.pixels import Pixels
 from operators.models.cascade import LATENT_CHANNELS, Cascade
-from operators.models.csd import Csd, clip_input
+from operators.models.csd import Csd
 from operators.models.rb.attention import AggregatedAttention
 from operators.models.rb.control import Cost, sample
 from operators.models.rb.parameters import Sampling, Weights
+from operators.shared.vision import clip_input
 
 
 @torch.no_grad()

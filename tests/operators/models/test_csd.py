@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from operators.models.csd import CLIP_MEAN, CLIP_STD, Csd, clip_input, load_csd
-from operators.models.embedders import tensor
+from operators.models.csd import Csd, load_csd
+from operators.shared.vision import clip_input, tensor
 from tests.sources import photo
 
 
@@ -47,10 +47,3 @@ def test_the_published_sizes_are_read_off_the_weights() -> None:
     state = {f"backbone.{name}": torch.zeros(shape) for name, shape in shapes.items()}
     csd = Csd(state | {f"last_layer_{name}": torch.zeros(width, 768) for name in ("style", "content")})
     assert csd.side_px == 224
-
-
-def test_clips_input_is_the_middle_square_normalised() -> None:
-    image = torch.rand(1, 3, 10, 20)
-    seen = clip_input(image, 10)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
-    torch.testing.assert_close(seen[0], (image[0, :, :, 5:15] - mean) / std)

@@ -40,7 +40,7 @@ def test_the_server_of_qwen2_vl_serves_the_revision_of_the_table() -> None:
 
 
 def _clip(folder: str) -> None:
-    from operators.models.embedders import Clip
+    from operators.shared.vision import Clip
 
     Clip(folder, "cpu").embed_texts(["a cat"])
 

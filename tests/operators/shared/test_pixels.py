@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from skimage.metrics import structural_similarity
 
-from operators.shared.pixels import changed_area, mean_abs_diff, same_size, sharpness, ssim
+from operators.shared.pixels import changed_area, mean_abs_diff, same_size, sharpness
 from tests.sources import photo
 
 FIRST, SECOND = photo(0, 64, 48), photo(1, 64, 48)
@@ -21,25 +20,6 @@ def test_a_difference_below_zero_does_not_wrap() -> None:
     # An L1 over bytes is no greater than the true one only by luck.
     true = np.abs(FIRST.astype(int) - SECOND.astype(int)).mean() / 255
     assert mean_abs_diff(FIRST, SECOND) == pytest.approx(true, abs=1e-12)
-
-
-def test_ssim_is_scikit_images_and_wangs() -> None:
-    first, second = (image.astype(float) @ (0.299, 0.587, 0.114) for image in (FIRST, SECOND))
-    reference = structural_similarity(
-        first, second, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, win_size=11
-    )
-    assert ssim(FIRST, SECOND) == pytest.approx(reference, abs=1e-9)
-    means = [gaussian_filter(image, 1.5, truncate=3.5) for image in (first, second)]
-    variances = [
-        gaussian_filter(image**2, 1.5, truncate=3.5) - mean**2
-        for image, mean in zip((first, second), means, strict=True)
-    ]
-    together = gaussian_filter(first * second, 1.5, truncate=3.5) - means[0] * means[1]
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    by_hand = (2 * means[0] * means[1] + c1) * (2 * together + c2)
-    by_hand /= (means[0] ** 2 + means[1] ** 2 + c1) * (variances[0] + variances[1] + c2)
-    assert ssim(FIRST, SECOND) == pytest.approx(by_hand[5:-5, 5:-5].mean(), abs=1e-6)
-    assert ssim(FIRST, FIRST) == pytest.approx(1)
 
 
 def test_the_changed_area_is_the_share_of_pixels_that_changed() -> None:

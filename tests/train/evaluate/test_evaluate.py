@@ -10,10 +10,10 @@ import pytest
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, encode_lossless
+from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from tests.manifests.make import make_dataset, make_plan
 from train.evaluate.__main__ import main
-from train.evaluate.image_metrics import psnr_db, ssim
 from train.evaluate.predictions import Example, examples
 
 
@@ -29,7 +29,7 @@ def test_scores_are_the_means_over_the_images(
     for example in examples(dataset, "forward"):
         target = example.image("target")
         noisy = (target.astype(int) + np.random.default_rng(0).integers(-9, 10, target.shape)).clip(0, 255)
-        expected.append((psnr_db(noisy.astype(np.uint8), target), ssim(noisy.astype(np.uint8), target)))
+        expected.append((psnr_db(noisy.astype(np.uint8), target), ssim_rgb(noisy.astype(np.uint8), target)))
         _write(tmp_path, example, noisy.astype(np.uint8))
     report = tmp_path / "report.json"
     assert main(_options(dataset, tmp_path, "--json", str(report))) == 0

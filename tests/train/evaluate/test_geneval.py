@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from manifests.images.pixels import Pixels, encode_lossless
+from operators.shared.vision import Clip
 from tests.train import tiny
 from train.evaluate.__main__ import main
 from train.evaluate.detector import TransformersDetector
-from train.evaluate.feature_metrics import Clip
 from train.evaluate.geneval import COLOURS, ClipColours, Found, check, relations
 from train.evaluate.geneval_run import geneval
 
@@ -81,7 +81,7 @@ def test_relations(left: float, top: float, expected: set[str]) -> None:
 
 def test_colours_are_told_by_clip_on_the_object_alone(tmp_path: Path) -> None:
     """What surrounds a box, or lies beside a mask in it, makes no difference; what is in it does."""
-    tell = ClipColours(Clip(tiny.write_clip(tmp_path / "clip")))
+    tell = ClipColours(Clip(tiny.write_clip(tmp_path / "clip"), "cpu"))
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (60, 60, 3)).astype(np.uint8)
     box = Found(name="dog", score=1, box=(10, 10, 40, 40))
@@ -143,12 +143,15 @@ class _Recording:
     def __init__(self, seen: list[Pixels]) -> None:
         self._seen = seen
 
-    def image(self, pixels: Pixels) -> np.ndarray:
+    def seen_by_open_clip(self, pixels: Pixels) -> Pixels:
         self._seen.append(pixels)
-        return np.ones(4, np.float32) / 2
+        return pixels
 
-    def texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [np.ones(4, np.float32) / 2 for _ in texts]
+    def embed(self, seen: Sequence[Pixels]) -> list[np.ndarray]:
+        return [np.ones(4) / 2 for _ in seen]
+
+    def embed_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.ones(4) / 2 for _ in texts]
 
 
 def _prompt(tag: str, *include: dict[str, Any], exclude: dict[str, Any] | None = None) -> dict[str, Any]:

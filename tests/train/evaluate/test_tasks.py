@@ -14,10 +14,10 @@ from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Direction, Example, Item, Pair, Step, pair_key
 from manifests.write.writer import UnitWriter
 from operators.shared.palettes import encode_depth, encode_labels, encode_normals
+from operators.shared.vision import Clip, Dino
 from tests.manifests.make import photo
 from tests.train import tiny
 from train.evaluate.__main__ import main
-from train.evaluate.feature_metrics import Clip, Dino, clip_direction
 
 _DIRECTIONS: tuple[tuple[Direction, tuple[str], str], ...] = (
     ("forward", ("input",), "target"),
@@ -59,7 +59,8 @@ def test_angles_of_normals_of_a_square_prediction(tmp_path: Path, capsys: pytest
 
 def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "models"
-    clip, dino = Clip(tiny.write_clip(folder / "ViT-B-32")), Dino(tiny.write_dino(folder / "dino"))
+    clip = Clip(tiny.write_clip(folder / "ViT-B-32"), "cpu")
+    dino = Dino(tiny.write_dino(folder / "dino"), "cpu")
     targets, predictions = [photo(4), photo(5)], [photo(7), photo(9)]
     keys = _write(tmp_path, "magicbrush", "editing", targets, predictions)
     captions = tmp_path / "captions.jsonl"
@@ -72,12 +73,15 @@ def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (written,) = json.loads(report.read_text())
     before = [target // 2 for target in targets]
     values = written["values"]
-    images = [(clip.image(x), clip.image(y)) for x, y in zip(before, predictions, strict=True)]
-    text_before, text_after = clip.texts(["a cat", "a cup"])
+    changes = [*zip(before, predictions, strict=True)]
+    images = [clip.embed([*map(clip.seen_by_open_clip, change)]) for change in changes]
+    text_before, text_after = clip.embed_texts(["a cat", "a cup"])
     assert values["clip_img"] == pytest.approx(np.mean([x @ y for x, y in images]), abs=1e-5)
     assert values["clip_out"] == pytest.approx(float(images[1][1] @ text_after), abs=1e-5)
-    assert values["clip_dir"] == pytest.approx(clip_direction(*images[1], text_before, text_after), abs=1e-5)
-    dinos = [dino.image(x) @ dino.image(y) for x, y in zip(before, predictions, strict=True)]
+    moved, said_to_move = images[1][1] - images[1][0], text_after - text_before
+    lengths = np.linalg.norm(moved) * np.linalg.norm(said_to_move)
+    assert values["clip_dir"] == pytest.approx(float(moved @ said_to_move / lengths), abs=1e-5)
+    dinos = [np.dot(*dino.embed([*map(dino.seen, change)])) for change in changes]
     assert values["dino"] == pytest.approx(np.mean(dinos), abs=1e-5)
     assert main(options) == 0
     assert "| magicbrush | – | – | " in capsys.readouterr().out

@@ -11,10 +11,10 @@ import torch
 from manifests.images.pixels import Pixels
 from operators.models.cascade import Cascade, load_cascade
 from operators.models.csd import Csd, load_csd
-from operators.models.embedders import tensor
 from operators.models.rb import control as rb_control
 from operators.models.rb import stylise
 from operators.models.rb.parameters import Sampling, Weights
+from operators.shared.vision import tensor
 from tests.sources import photo
 
 STYLE, OTHER, CONTENT = (photo(index, 128, 128) for index in (0, 1, 2))
