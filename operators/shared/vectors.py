@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
-"""One dimension: the features of an image or a text."""
+"""A one-dimensional array, which stands for an image or a text."""
 
 
 def cosine(first: Vector, second: Vector) -> float:

