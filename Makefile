@@ -11,29 +11,16 @@ INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pytho
 CORE := .venv/.core
 MODELS_INSTALLED := .venv/.models
 DEV := .venv/.dev
-# Tasks whose operators run models: these need torch.
-MODEL_TASKS := hed2img mlsd2img ultraedit magicbrush style pose tryon composition mimicbrush editing
-NEEDED = $(if $(filter $(MODEL_TASKS),$(TASK))$(VLM),$(MODELS_INSTALLED),$(CORE))
-
 OUT ?= data
-SEED ?= 0
-PORT ?= 8000
-# Options that are passed on only when set.
-data_option = $(if $(DATA),--data "$(DATA)")
-cpus_option = $(if $(CPUS),--cpus $(CPUS))
-models_option = $(if $(MODELS),--models "$(MODELS)")
-scale_option = $(if $(SCALE),--scale $(SCALE))
-count_option = $(if $(COUNT),--count $(COUNT))
-keep_option = $(if $(filter all,$(KEEP)),--keep-all)
-generator_option = $(if $(GENERATOR),--generator $(GENERATOR))
-estimator_option = $(if $(ESTIMATOR),--estimator $(ESTIMATOR))
 TINY := models/tiny
-TINY_NEEDED = $(if $(filter tiny,$(MODELS)),$(TINY)/.made)
-# A vision-language model: VLM=http://host:8000/v1 VLM_MODEL=name, or VLM=local MODELS=folder. Its key is in OPENAI_API_KEY.
-vlm_options = $(if $(VLM),--vlm "$(VLM)") $(if $(VLM_MODEL),--vlm-model "$(VLM_MODEL)") \
-	$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(VLM_CONCURRENCY),--vlm-concurrency $(VLM_CONCURRENCY)) \
-	$(if $(VLM_RATE),--vlm-rate $(VLM_RATE)) $(if $(PRICE_IN),--price-in $(PRICE_IN)) \
-	$(if $(PRICE_OUT),--price-out $(PRICE_OUT))
+
+# The variables of a command line go to the command as they were typed; it knows them and refuses others. What is only
+# exported in the shell is not looked at: a DATA of another project must not decide what is read.
+quoted = '$(subst ','\'',$(1))'
+GIVEN = $(foreach v,$(filter-out PYTHON VENV MAKEFLAGS,$(.VARIABLES)),$(if $(findstring command line,$(origin $(v))),$(call quoted,$(v)=$($(v)))))
+XPROMPT = XPROMPT_FROM=make $(BIN)/xprompt
+# Checks a command line before anything is installed for it. A line of $(error) is the only one that make adds nothing to.
+checked = $(eval NEEDS := $(shell $(BIN)/xprompt needs $(1) 2>&1))$(if $(findstring xprompt,$(NEEDS)),$(error $(NEEDS)))
 
 .PHONY: help
 help: ## list the targets
@@ -59,12 +46,22 @@ $(DEV): $(MODELS_INSTALLED)
 	@touch $@
 
 .PHONY: shards
-shards: $(NEEDED) $(TINY_NEEDED) ## make TASK's shards: TASK=derain [DATA=folder] [OUT=data] [SEED=0] [CPUS=n] [MODELS=folder] [SCALE=0.01] [COUNT=n] [GENERATOR=sd15|flux] [ESTIMATOR=blazepose|openpose|dwpose] [KEEP=all] [VLM=url VLM_MODEL=name]
-	@$(BIN)/python -m pipelines shards $(TASK) $(data_option) --out "$(OUT)" --seed $(SEED) $(cpus_option) $(models_option) $(scale_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
+shards: $(CORE) ## make a task's dataset: TASK=derain [DATA=folder] [OUT=data] ...; all variables: make shards-help TASK=derain
+	@$(call checked,shards $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(XPROMPT) shards $(GIVEN)
 
 .PHONY: plan
-plan: $(NEEDED) $(TINY_NEEDED) ## say what `make shards` with the same options would make and cost
-	@$(BIN)/python -m pipelines plan $(TASK) $(data_option) --seed $(SEED) $(models_option) $(scale_option) $(count_option) $(generator_option) $(estimator_option) $(keep_option) $(vlm_options)
+plan: $(CORE) ## say what `make shards` with the same variables would make and cost
+	@$(call checked,plan $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(XPROMPT) plan $(GIVEN)
+
+.PHONY: shards-help
+shards-help: $(CORE) ## list the variables of shards and plan: [TASK=derain]
+	@$(XPROMPT) shards $(TASK) --help
+
+.PHONY: tasks
+tasks: $(CORE) ## list the tasks
+	@$(XPROMPT) tasks
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
@@ -83,28 +80,29 @@ $(TINY)/.made: $(wildcard infra/tiny/*.py) infra/tiny/blazepose.py | $(MODELS_IN
 	@touch $@
 
 .PHONY: tokens
-tokens: $(MODELS_INSTALLED) $(if $(MODELS),$(TINY_NEEDED),$(TINY)/.made) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=models/tiny] [CPUS=n]
-	@$(BIN)/python -m pipelines tokens $(TASK) --out "$(OUT)" --models "$(if $(filter-out tiny,$(MODELS)),$(MODELS),$(TINY))" $(cpus_option)
+tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=folder] [CPUS=n]
+	@$(call checked,tokens $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(XPROMPT) tokens $(GIVEN)
 
 .PHONY: icl
 icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
-	@$(BIN)/python -m train.icl --out "$(OUT)/icl"
+	@$(XPROMPT) icl --out "$(OUT)/icl"
 
 .PHONY: vlm-server
 vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small vision-language model of MODELS=tiny on 127.0.0.1: [PORT=8000]
-	@echo "make shards TASK=... VLM=http://127.0.0.1:$(PORT)/v1 VLM_MODEL=models/tiny/qwen2-vl"
-	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(PORT) --device cpu
+	@echo "make shards TASK=... VLM=http://127.0.0.1:$(or $(PORT),8000)/v1 VLM_MODEL=models/tiny/qwen2-vl"
+	@HF_HUB_OFFLINE=1 $(BIN)/transformers serve models/tiny/qwen2-vl --host 127.0.0.1 --port $(or $(PORT),8000) --device cpu
 
 $(TINY)/qwen2-vl/config.json: infra/tiny/qwen2_vl.py | $(MODELS_INSTALLED)
 	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny.qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
 
 .PHONY: browse
-browse: $(CORE) ## look at datasets in a web browser: [OUT=data]
-	@$(BIN)/python -m manifests browse "$(OUT)"
+browse: $(CORE) ## look at datasets in a web browser: [OUT=data] [PORT=8008]
+	@$(XPROMPT) browse $(GIVEN)
 
 .PHONY: verify
 verify: $(CORE) ## check every byte and row of datasets: [OUT=data]
-	@$(BIN)/python -m manifests verify "$(OUT)"
+	@$(XPROMPT) verify $(GIVEN)
 
 .PHONY: chromium
 chromium: # for the test that drives the browse page; skipped where it cannot be had

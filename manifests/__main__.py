@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m manifests", description="Look at datasets made by the engine.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    return parser
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser's subparsers; each sets `run`, a function of the options to an exit status."""
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -84,7 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)
     browse.add_argument("--port", type=int, default=8008, help="0 takes a free one (default: %(default)s)")
-    return parser
 
 
 def _ls(options: argparse.Namespace) -> int:

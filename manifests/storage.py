@@ -88,6 +88,22 @@ class Store:
         with self.write(name) as file:
             file.write(data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a small file unless there is one of this name: whether it was written.
+
+        Of two at the same time one alone succeeds, locally and on stores that can refuse (S3, Google Cloud Storage).
+        """
+        try:
+            if self.is_local:
+                Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path(name), "xb") as file:
+                    file.write(data)
+            else:
+                self.fs.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def remove(self, name: str) -> None:
         self.fs.rm_file(self.path(name))
 

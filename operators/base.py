@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from manifests.schema import Item, Pair, Reject
+from manifests.schema import Direction, Item, Kind, Pair, Reject
 from operators.read.files import SourceFile
 
 
@@ -53,6 +54,34 @@ Link = Operator | BatchOperator
 """What a task's chain is made of."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What an operator may know of the run that its chain is used in."""
+
+    paired: bool
+    """Whether the source brings input and target, or a target alone."""
+    examples: tuple[tuple[Direction, Kind], ...]
+    """The examples that each pair is to have in the end."""
+    chain: tuple[Link, ...]
+    """The task's whole chain."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """An operator that is not needed in every run of a task, or that needs to know the run."""
+
+    def fitted(self, setting: Setting) -> Self | None:
+        """The operator as this run needs it, or None if the run does not need it."""
+        ...
+
+
+class OnlyUnpaired:
+    """Base of operators for sources that bring no input: they make it, or say how it was made."""
+
+    def fitted(self, setting: Setting) -> Self | None:
+        return None if setting.paired else self
+
+
 @runtime_checkable
 class ModelOperator(Protocol):
     """An operator, of either kind, that runs models of its own."""
@@ -89,6 +118,15 @@ class StopRun(Exception):
 
     The run ends at once with the message, which is one line.
     """
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A reader that leaves out entries of its source which, by the source's own account, are no items."""
+
+    def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
+        """How many entries are left out, by reason."""
+        ...
 
 
 class Reader(Protocol):

@@ -3,11 +3,12 @@
 
     ray job submit pipelines/full_8m.py                                     # from a cluster started in this folder
     ray job submit --working-dir . -- python pipelines/full_8m.py --data-root /sources --out /xprompt
-    python pipelines/full_8m.py --data-root /sources --plan                 # what it would make and cost
+    xprompt recipe --data-root /sources --plan                              # what it would make and cost
+    xprompt recipe --recipe mine.toml --data-root /sources                  # datasets of your own choice
 
 Each source lies in a folder of its own below the data root; --plan says which is ready, partial or missing, and how to
 get it. What is finished is kept: the same command goes on from there, after a crash too. Beside the dataset
-directories it writes OUT/recipe.json, by which a trainer mixes them.
+directories it writes OUT/recipe.json, by which a trainer mixes them. A recipe file is described in pipelines/recipe.py.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,136 +28,166 @@ if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is
 from manifests.dataset import Dataset
 from manifests.schema import canonical_json
 from manifests.storage import Store
-from operators.base import Reader, StopRun
-from operators.judge.guard import Guard
-from operators.judge.hold_out import NOVEL_TASKS, hold_outs
+from operators.option import Option
 from operators.read.files import list_files
-from pipelines.options import add_scale_option, add_vlm_options, prices_of, vlm_of
-from pipelines.recipe import FULL_8M, Entry
+from pipelines.commands import add_options, ended
+from pipelines.options import RUN, defaults
+from pipelines.prepare import Prepared, prepare
+from pipelines.recipe import FULL_8M, Entry, read_recipe
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
-from pipelines.report.progress import console
+from pipelines.report.progress import TERMINAL
 from pipelines.run import engine
 from pipelines.run.dataset import anchored, make_dataset
-from pipelines.run.plan import counted, make_job
+from pipelines.run.lock import only_run
+from pipelines.run.plan import make_job
 from pipelines.sources.locate import check, locate
-from pipelines.tasks.catalogue import TASKS, Task
+from pipelines.sources.source import Source
+from pipelines.tasks.catalogue import find_task, modules_of
+from pipelines.tasks.task import Task
 
 
-def main() -> int:
-    options = _parser().parse_args()
-    try:
-        out = anchored(options.out)
-        ready = list(_ready(options))
-        if options.plan:
-            print_forecast(_forecasts(ready, options), check(options.data_root), prices_of(options))
-            return 0
-        if not ready:
-            raise ValueError(f"no source of the recipe is ready below {options.data_root}: see --plan")
-        return _run(ready, out, options)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (StopRun, ConnectionError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except engine.UnitFailed as error:
-        print(f"{error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
-        return 1
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make, or with --plan forecast, the datasets of a recipe; its exit status, as that of `xprompt shards`."""
+    return ended(lambda: _main(sys.argv[1:] if arguments is None else arguments))
 
 
-def _ready(options: argparse.Namespace) -> Iterator[tuple[Entry, Task, Reader]]:
-    """The entries that can be made, with their tasks as the options shape them. Says of the others why not."""
-    for entry in FULL_8M:
-        task = TASKS[entry.task]
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """An entry that can be made."""
+
+    entry: Entry
+    prepared: Prepared
+
+
+def _main(arguments: Sequence[str]) -> None:
+    first, _ = _first_parser().parse_known_args(arguments)
+    entries = read_recipe(first.recipe) if first.recipe else FULL_8M
+    tasks = {entry.task: find_task(entry.task) for entry in entries}
+    own = {name: one for task in tasks.values() for name, one in task.options.items()}
+    options = _parser(own).parse_args(arguments)
+    shared = {one.name: getattr(options, one.name) for one in RUN if one.name not in ("data", "out")}
+    chosen = {name: value for name in own if (value := getattr(options, name)) is not None}
+    out = anchored(options.out)
+    ready = []
+    for entry in entries:
+        task = tasks[entry.task]
         try:
-            reader = _reader(task, entry, options.data_root)
-            if reader is not None:
-                yield entry, _shaped(task.bound(options.models), options), reader
-                continue
-            reason = f"{entry.source} is not below {options.data_root}"
+            source = _source(task, entry, options.data_root)
+            if source is None:
+                raise ValueError(f"{entry.source or task.name} is not below {options.data_root}")
+            given = {**shared, **_counted(task, entry), **{k: v for k, v in chosen.items() if k in task.options}}
+            ready.append(Ready(entry=entry, prepared=prepare(task, given, source)))
         except ValueError as error:
-            reason = str(error)
-        console.print(f"{entry.task}: left out, {reason}", highlight=False, soft_wrap=True)
+            TERMINAL.print(f"{task.name}: left out, {error}", highlight=False, soft_wrap=True)
+    values = defaults({**shared, "out": options.out})
+    if options.plan:
+        prices = ready[0].prepared.prices if ready else None
+        print_forecast(list(_forecasts(entries, ready)), check(options.data_root), TERMINAL, prices)
+    elif not ready:
+        raise ValueError(f"no source of the recipe is ready below {options.data_root}: see --plan")
+    else:
+        _run(ready, out, Path(first.recipe).stem if first.recipe else "full_8m", values["cpus"])
 
 
-def _reader(task: Task, entry: Entry, data_root: str) -> Reader | None:
-    """What a task reads below the data root; a recipe of prompts begins with as many candidates as the table counts."""
+def _source(task: Task, entry: Entry, data_root: str) -> Source | None:
+    """What a task reads below the data root: the folder that the entry names, or those of the task's sources."""
     if not task.sources and task.bundled:
-        return counted(task.bundled.reader, entry.pairs)
+        return task.bundled
     store = Store(data_root)
-    for folder in dict.fromkeys(source.folder for source in task.sources if source.folder):
+    for folder in [entry.data] if entry.data else [source.folder for source in task.sources if source.folder]:
         if store.exists(folder):
             root = store.path(folder) if store.is_local else f"{data_root.rstrip('/')}/{folder}"
-            here = [source for source in task.sources if source.folder == folder]
-            if reader := locate(here, root, list_files(root)):
-                return reader
+            here = [source for source in task.sources if entry.data or source.folder == folder]
+            if source := locate(here, root, list_files(root)):
+                return source
     return None
 
 
-def _shaped(task: Task, options: argparse.Namespace) -> Task:
-    """The task with what the recipe's options add to its chain."""
-    guard = (Guard.of(options.guard),) if options.guard else ()
-    task = replace(task, prepare=(*guard, *task.prepare), hold_out=hold_outs(task.name, options.hold_out))
-    return task.asking(vlm_of(options), options.prompts)
+def _counted(task: Task, entry: Entry) -> dict[str, int]:
+    """A recipe of prompts begins with as many candidates as the table counts, unless a count is given."""
+    return {"count": entry.pairs} if not task.sources and "count" in task.options and entry.pairs else {}
 
 
-def _forecasts(ready: list[tuple[Entry, Task, Reader]], options: argparse.Namespace) -> list[Forecast]:
-    known = {
-        entry: Forecast(entry=entry, reader=reader, estimate=estimate(task, reader, options.seed, options.scale))
-        for entry, task, reader in ready
-    }
-    return [known.get(entry, Forecast(entry=entry)) for entry in FULL_8M]
+def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[Forecast]:
+    known = {one.entry: one.prepared for one in ready}
+    for entry in entries:
+        if entry not in known:
+            yield Forecast(entry=entry)
+            continue
+        prepared, values = known[entry], known[entry].values
+        estimated = estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
+        yield Forecast(entry=entry, reader=prepared.reader, estimate=estimated)
 
 
-def _run(ready: list[tuple[Entry, Task, Reader]], out: str, options: argparse.Namespace) -> int:
+def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> None:
     """Make each dataset in turn, on one Ray; then the recipe manifest."""
-    with engine.ray_session(options.cpus):
-        for _, task, reader in ready:
-            job = make_job(task, reader, f"{out}/{task.name}", options.seed, options.scale)
-            if status := make_dataset(job, nullcontext, options.models, prices_of(options)):
-                return status
-    _write_recipe(out, [entry for entry, _, _ in ready])
-    console.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
-    return 0
+    modules = sorted({module for one in ready for module in modules_of(one.prepared.task)})
+    with engine.ray_session(cpus, py_modules=modules):
+        for one in ready:
+            prepared, values = one.prepared, one.prepared.values
+            folder = f"{out}/{prepared.task.name}"
+            with only_run(folder, TERMINAL.print, wait=values["wait"]):
+                job = make_job(prepared.task, prepared.reader, folder, values["seed"], values["scale"])
+                make_dataset(
+                    job,
+                    nullcontext,
+                    models=values["models"],
+                    taken_as=prepared.taken_as,
+                    prices=prepared.prices,
+                    console=TERMINAL,
+                )
+    _write_recipe(out, recipe, ready)
+    TERMINAL.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
 
 
-def _write_recipe(out: str, entries: list[Entry]) -> None:
-    """OUT/recipe.json: each dataset with its counts and its weight, the share of the paper's examples it stands for."""
-    total = sum(entry.examples for entry in entries)
+def _write_recipe(out: str, recipe: str, ready: Sequence[Ready]) -> None:
+    """OUT/recipe.json: each dataset with its counts and its weight, the share of the recipe's examples it stands for.
+
+    Where the recipe counts no pairs, a dataset stands for the examples that it has.
+    """
+    described = {one.prepared.task.name: Dataset(f"{out}/{one.prepared.task.name}").description() for one in ready}
+    examples = {
+        one.prepared.task.name: one.entry.examples
+        or sum(described[one.prepared.task.name]["totals"]["examples"].values())
+        for one in ready
+    }
     datasets = [
         {
-            "task": entry.task,
-            "path": entry.task,
-            "weight": round(entry.examples / total, 6),
+            "task": name,
+            "path": name,
+            "weight": round(examples[name] / sum(examples.values()), 6),
             "fingerprint": description["fingerprint"],
             "pairs": description["totals"]["pairs"],
             "examples": description["totals"]["examples"],
         }
-        for entry in entries
-        for description in [Dataset(f"{out}/{entry.task}").description()]
+        for name, description in described.items()
     ]
-    recipe = {"recipe": "full_8m", "datasets": datasets}
-    Store(out).write_bytes("recipe.json", (canonical_json(recipe) + "\n").encode())
+    made = {"recipe": recipe, "datasets": datasets}
+    Store(out).write_bytes("recipe.json", (canonical_json(made) + "\n").encode())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _first_parser() -> argparse.ArgumentParser:
+    """Finds the recipe, whose tasks say which options there are."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--recipe", help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
+    return parser
+
+
+def _parser(own: dict[str, Option]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        parents=[_first_parser()], description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     data_root = os.environ.get("DATA_ROOT", str(ROOT / "data" / "sources"))
     parser.add_argument("--data-root", default=data_root, help="of the sources (default: $DATA_ROOT, %(default)s)")
     # In a job's copy of the working directory the default stays relative, and is refused: it would be lost.
     out = "data/full_8m" if "working_dir_files" in ROOT.parts else str(ROOT / "data" / "full_8m")
     parser.add_argument("--out", default=os.environ.get("OUT", out), help="(default: $OUT, %(default)s)")
-    add_scale_option(parser)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
-    parser.add_argument(
-        "--models", default=os.environ.get("MODELS"), help="checkpoints: a folder, hub or tiny (default: $MODELS)"
-    )
-    parser.add_argument("--hold-out", nargs="*", default=[], choices=sorted(NOVEL_TASKS), help="novel tasks (4.4)")
-    parser.add_argument("--guard", help="Parquet file of evaluation images to exclude: `python -m manifests hashes`")
-    parser.add_argument("--cpus", type=int, help="of the Ray started on this machine (default: all)")
-    add_vlm_options(parser)
+    shell = {name: os.environ.get(name.upper()) for name in ("models", "vlm", "vlm_model", "prompts")}
+    add_options(parser, [one for one in RUN if one.name not in ("data", "out")])
+    add_options(parser.add_argument_group("what its tasks let you set"), own.values())
+    parser.set_defaults(**shell)  # a submitted job has its settings from its environment
     return parser
 
 

@@ -1,63 +1,85 @@
-"""Options that are the same for `shards`, `plan` and recipes: the share of a source, a vision-language model."""
+"""What a user may set of every run, whatever the task. What a task's operators and readers add is declared by them.
+
+Each option is written here once. `--help`, the checks of `xprompt` and of the Makefile's variables, `make(...)` and
+recipes all go by it.
+"""
 
 from __future__ import annotations
 
-import argparse
-import os
+from collections.abc import Mapping
+from typing import Any, get_args
 
-from operators.vlm.client import LOCAL, Vlm
-from pipelines.report.progress import Prices
-
-
-def add_scale_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scale", type=_share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"
-    )
+from operators.arrange.resize import Mode
+from operators.judge.hold_out import NOVEL_TASKS
+from operators.option import Option, at_least_one
+from operators.vlm.client import LOCAL
 
 
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share above 0 and up to 1")
-    return share
+def share(text: str) -> float:
+    """A share of something, above 0 and up to 1. Raises ValueError, one line, for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise ValueError(f"{text} is not a share above 0 and up to 1, such as 0.01")
+    return value
 
 
-def add_vlm_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("vision-language model", "Its key is read from OPENAI_API_KEY alone.")
-    group.add_argument(
-        "--vlm", default=os.environ.get("VLM"), help=f"URL of an OpenAI-compatible server, or {LOCAL} (default: $VLM)"
-    )
-    group.add_argument("--vlm-model", default=os.environ.get("VLM_MODEL"), help="its name there (default: $VLM_MODEL)")
-    group.add_argument(
-        "--prompts", default=os.environ.get("PROMPTS"), help="folder of prompts to use instead (default: $PROMPTS)"
-    )
-    group.add_argument("--vlm-concurrency", type=int, default=16, help="requests in the air at once (default: 16)")
-    group.add_argument("--vlm-rate", type=float, default=0.0, help="requests a second, at most (default: any)")
-    group.add_argument("--vlm-timeout", type=float, default=300.0, help="seconds to wait for an answer (default: 300)")
-    group.add_argument("--price-in", type=float, help="what a million tokens in cost")
-    group.add_argument("--price-out", type=float, help="what a million tokens out cost")
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise ValueError(f"{text} is not above 0")
+    return value
 
 
-def vlm_of(options: argparse.Namespace) -> Vlm | None:
-    """The model that the options name, if they name one. Raises ValueError, one line, for what cannot be."""
-    if not options.vlm:
-        return None
-    if options.vlm_concurrency < 1 or options.vlm_rate < 0 or options.vlm_timeout <= 0:
-        raise ValueError("--vlm-concurrency must be at least 1, --vlm-rate not negative, --vlm-timeout positive")
-    return Vlm.of(
-        options.vlm,
-        options.vlm_model,
-        options.models,
-        concurrency=options.vlm_concurrency,
-        requests_per_s=options.vlm_rate,
-        timeout_s=options.vlm_timeout,
-    )
+SHAPE = (
+    Option(name="data", help="folder or URL of the source (default: the task's bundled input)"),
+    Option(name="seed", type=int, default=0, help="of all that is drawn at random (default: 0)"),
+    Option(name="scale", type=share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"),
+    Option(name="size", type=at_least_one, help="bring photos to this shorter side, in pixels (default: as they are)"),
+    Option(name="resize", choices=get_args(Mode), default="fit", help="with --size: fit, or crop the centred square"),
+    Option(name="models", help="where checkpoints are: a folder with one folder per role, hub, or tiny"),
+    Option(
+        name="keep", choices=("judged", "all"), default="judged", help="all: store scores and reject nothing by them"
+    ),
+    Option(name="guard", help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
+    Option(
+        name="hold_out", many=True, choices=tuple(NOVEL_TASKS), default=(), help="novel tasks to leave out (paper 4.4)"
+    ),
+)
+"""What decides which pairs are made."""
+
+ASK = (
+    Option(name="vlm", help=f"vision-language model: URL of an OpenAI-compatible server, or {LOCAL}"),
+    Option(name="vlm_model", help="its name there; its key is read from OPENAI_API_KEY alone"),
+    Option(name="prompts", help="folder of prompts to use in the place of the packaged ones"),
+    Option(name="vlm_concurrency", type=at_least_one, default=16, help="requests at the same time (default: 16)"),
+    Option(
+        name="vlm_rate", type=_positive, default=0.0, help="requests a second at the most (default: as many as fit)"
+    ),
+    Option(name="vlm_timeout", type=_positive, default=300.0, help="seconds to wait for an answer (default: 300)"),
+    Option(name="price_in", type=float, help="what a million tokens in cost"),
+    Option(name="price_out", type=float, help="what a million tokens out cost"),
+)
+"""Which vision-language model is asked, and how."""
+
+WHERE = (
+    Option(name="out", default="data", help="folder or URL that gets a folder for each task (default: data)"),
+    Option(name="cpus", type=at_least_one, help="of the Ray that is started on this machine (default: all)"),
+    Option(name="wait", type=bool, default=False, help="if another run writes to the same dataset: wait for its end"),
+)
+"""Where and how fast it is made. None of these changes a byte."""
+
+RUN = (*SHAPE, *ASK, *WHERE)
 
 
-def prices_of(options: argparse.Namespace) -> Prices | None:
-    """The prices that the options give. Raises ValueError if one of the two is missing."""
-    if options.price_in is None and options.price_out is None:
-        return None
-    if options.price_in is None or options.price_out is None:
-        raise ValueError("a cost needs both prices: --price-in and --price-out")
-    return Prices(per_million_in=options.price_in, per_million_out=options.price_out)
+def defaults(given: Mapping[str, Any], declared: tuple[Option, ...] = RUN) -> dict[str, Any]:
+    """The values of a run's own options: those given, and the defaults of the others."""
+    values = {}
+    for one in declared:
+        values[one.name] = one.default
+        if given.get(one.name) is not None:
+            one.check(given[one.name])
+            values[one.name] = given[one.name]
+    return values

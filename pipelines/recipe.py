@@ -1,19 +1,35 @@
-"""The paper's training data as a recipe: Tab. 6 and Tab. 7, entry by entry."""
+"""Recipes: which datasets are made together. The paper's Tab. 6 and Tab. 7, entry by entry, and files of users.
+
+A recipe file is TOML, with a table for each dataset:
+
+    [[datasets]]
+    task = "derain"                   # one of ours or of an installed package
+    pairs = 13_000                    # optional, with factor: the examples that it stands for in the mixture
+    factor = 4
+
+    [[datasets]]
+    task = "tasks/dehaze.py:DEHAZE"   # or file.py:NAME, beside the recipe file, or module:NAME
+    data = "photos/outdoor"           # the folder below the data root (default: those of the task's sources)
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of Tab. 6 or Tab. 7."""
+    """One dataset of a recipe, such as a line of Tab. 6 or Tab. 7."""
 
     task: str
-    source: str
-    pairs: int
-    """Original pairs, as printed."""
-    factor: int
+    source: str = ""
+    data: str = ""
+    """Its folder below the data root; "" for the folders of the task's sources."""
+    pairs: int = 0
+    """Original pairs, as printed; 0 if the recipe does not count them."""
+    factor: int = 1
     """Examples a pair: 4 = {generate, describe} x {forward, reverse}, 2 = {generate, describe}, 1 in Tab. 7."""
 
     @property
@@ -54,3 +70,24 @@ FULL_8M = TAB_6 + TAB_7
 
 PAPER_PAIRS, PAPER_EXAMPLES = 5_000_000, 8_000_000
 """What section 4 says ("about 5 million pairs, about 8 million after augmentation"); its tables add up to less."""
+
+
+def read_recipe(path: str) -> tuple[Entry, ...]:
+    """The entries of a recipe file. Raises ValueError, one line that names the file, for what is none."""
+    try:
+        tables = tomllib.loads(Path(path).read_text("utf-8"))["datasets"]
+        known = {field.name for field in fields(Entry)}
+        if wrong := sorted({name for table in tables for name in table} - known):
+            raise ValueError(f"a dataset has no {', '.join(wrong)}; it has {', '.join(sorted(known))}")
+        entries = tuple(Entry(**{**table, "task": _beside(path, table["task"])}) for table in tables)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is no recipe: {error}") from error
+    if not entries:
+        raise ValueError(f"{path} is no recipe: it has no [[datasets]]")
+    return entries
+
+
+def _beside(path: str, task: str) -> str:
+    """The name of a task; a file of it lies beside the recipe file."""
+    file, colon, name = task.rpartition(":")
+    return f"{Path(path).parent / file}:{name}" if colon and file.endswith(".py") else task

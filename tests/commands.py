@@ -1,4 +1,4 @@
-"""Runs `python -m pipelines` as a user does, in a process of its own."""
+"""Runs the command `xprompt` as a user does, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE_S = 240.0
 
 def shards_command(data: Path | None, out: Path, *options: str) -> list[str]:
     data_option = ["--data", str(data)] if data else []
-    return [sys.executable, "-m", "pipelines", "shards", "derain", *data_option, "--out", str(out), *options]
+    return [sys.executable, "-m", "infra.command", "shards", "derain", *data_option, "--out", str(out), *options]
 
 
 def run(command: list[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

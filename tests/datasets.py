@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from manifests.dataset import Dataset
 from manifests.write.finish import finish
 from operators.base import Reader
-from pipelines.run.plan import Job, find_reader, make_job, versions
+from pipelines.run.plan import Job, find_source, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import DERAIN, Task
+from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.task import Task
 
 Row = dict[str, Any]
 
@@ -30,8 +31,13 @@ def make_dataset(out: Path, data: Path | None, *, task: Task = DERAIN, reader: R
 
 
 def plan_job(out: Path, data: Path | None, *, task: Task = DERAIN, reader: Reader | None = None) -> Job:
-    reader = reader or find_reader(task, str(data) if data else None)
+    reader = reader or reader_of(task, data)
     return make_job(task, reader, str(out / task.name), 0)
+
+
+def reader_of(task: Task, data: Path | str | None) -> Reader:
+    """The reader of what a folder holds, or of the bundled input."""
+    return find_source(task, str(data) if data else None).reader
 
 
 def finish_job(job: Job) -> None:

@@ -27,7 +27,7 @@ from scipy.io import savemat
 
 from manifests.images.pixels import Pixels
 from pipelines.sources import datasets as sources
-from pipelines.sources.datasets import Source
+from pipelines.sources.source import Source
 from tests.sources import HEIGHT_PX, WIDTH_PX, encode, encode_image, jpeg, photo, rainy_jpeg, write_files, write_rain13k
 
 

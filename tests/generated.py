@@ -10,7 +10,7 @@ from operators.base import Reader
 from pipelines.run.plan import make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import Task
+from pipelines.tasks.task import Task
 
 
 def generate(task: Task, reader: Reader, models: str, folder: Path) -> Path:

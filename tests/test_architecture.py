@@ -21,13 +21,14 @@ MAY_IMPORT: dict[str, set[str]] = {
 ROOMS: dict[str, set[str]] = {
     "operators.shared": {"manifests.schema", "manifests.images"},
     "operators.read": {
+        "operators.option",
         "manifests",
         "operators.shared",
         "operators.arrange.dense",
         "operators.base",
         "operators.word.instruct",
     },
-    "operators.models": {"manifests", "operators.shared", "operators.base", "operators.batching"},
+    "operators.models": {"manifests", "operators.shared", "operators.base", "operators.batching", "operators.option"},
     "operators.vlm": {"manifests", "operators.shared", "operators.base", "operators.batching", "operators.models"},
     "manifests.images": {"manifests.schema", "manifests.storage", "manifests.dataset"},
     "manifests.write": {"manifests.images", "manifests.schema", "manifests.storage", "manifests.dataset"},

@@ -39,8 +39,8 @@ from infra.bench.naive import copy_pairs, synthesise_folder
 from infra.bench.plain import Encode, add_rain, cv2_png, decode, our_png, pass_through, synthesise, write_shard
 from manifests.write.finish import finish
 from pipelines.run import engine
-from pipelines.run.plan import find_reader, make_job, versions
-from pipelines.tasks.catalogue import DERAIN
+from pipelines.run.plan import find_source, make_job, versions
+from pipelines.tasks.low_level import DERAIN
 
 Arm = Callable[[Path, Path], float | None]
 """Reads the first folder, writes below the second. Returns CPU seconds if it measures itself."""
@@ -112,7 +112,7 @@ def _arms(mode: str, pool: ProcessPoolExecutor) -> Mapping[str, Arm]:
 
 def ours(folder: Path, out: Path) -> None:
     """What `make shards` does, less its progress line."""
-    reader = find_reader(DERAIN, str(folder))
+    reader = find_source(DERAIN, str(folder)).reader
     job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
     engine.run(job, lambda made: None)
     totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})

@@ -21,7 +21,8 @@ from manifests.schema import Item, Pair
 from operators.read.files import SourceFile
 from pipelines.recipe import FULL_8M
 from pipelines.run.plan import make_job
-from pipelines.tasks.catalogue import DERAIN, TASKS
+from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.low_level import DERAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def main() -> int:
         for entry in FULL_8M:
             began_s = time.perf_counter()
             reader = Listed(source=entry.source, count=entry.pairs)
-            job = make_job(TASKS.get(entry.task, DERAIN), reader, f"{folder}/{entry.task}", seed=0, scale=scale)
+            job = make_job(OUR_TASKS.get(entry.task, DERAIN), reader, f"{folder}/{entry.task}", seed=0, scale=scale)
             size_bytes = (Path(folder) / entry.task / "plan.parquet").stat().st_size
             _print_row(
                 entry.task,

@@ -12,7 +12,7 @@ from manifests.images.pixels import encode_lossless
 from manifests.schema import Item, Pair, pair_key
 from operators.read.files import SourceFile
 from operators.word.instruct import Instruct
-from pipelines.tasks.catalogue import Task
+from pipelines.tasks.task import Task
 
 _PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 _INPUT, _TARGET = encode_lossless("input", _PIXELS), encode_lossless("target", 255 - _PIXELS)
@@ -57,7 +57,7 @@ TINY = Task(
     name="tiny",
     prototype_task="low-level",
     sources=(),
-    instruct=Instruct(forward=("Go.",)),
+    chain=(Instruct(forward=("Go.",)),),
     examples=(("forward", "generate"),),
     pairs_per_shard=1,
 )

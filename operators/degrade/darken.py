@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from manifests.schema import Pair
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 
 _GAMMA = 2.2  # close to sRGB's curve
 
 
 @dataclass(frozen=True, kw_only=True)
-class Darken:
+class Darken(OnlyUnpaired):
     """Gives a pair that has only a target its dark input: exposure lowered in linear light, then noise.
 
     LOL's dark images have a mean of about 15 levels of 255, its bright ones about 110: some 6 stops of linear light.

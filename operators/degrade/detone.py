@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from manifests.schema import Pair
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detone:
+class Detone(OnlyUnpaired):
     """Gives a pair that has only a target (taken as the retouched image) an input as a camera might have left it."""
 
     name: ClassVar[str] = "detone"

@@ -13,6 +13,7 @@ import numpy as np
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Pair, Reject
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
@@ -26,7 +27,7 @@ _MAX_SIDE_PX = 1_024  # of the shorter side: HED takes gigabytes beyond; a large
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edges:
+class Edges(OnlyUnpaired):
     """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges.
 
     HED and MLSD need weights: `bound` ties the operator to the folder that holds them; what identifies them, not their

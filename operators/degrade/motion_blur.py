@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from manifests.schema import Pair
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionBlur:
+class MotionBlur(OnlyUnpaired):
     """Gives a pair that has only a target its blurred input. Averaged in linear light, as a sensor does."""
 
     name: ClassVar[str] = "motion_blur"

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from manifests.schema import Pair
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
+class Noise(OnlyUnpaired):
     """Gives a pair that has only a target its noisy input.
 
     The default range of sigma is that of blind colour denoising on DFWB, in levels of 255:

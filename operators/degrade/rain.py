@@ -18,6 +18,7 @@ import numpy as np
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Pair
+from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 
 BANK_LAYERS = 32
@@ -44,7 +45,7 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rain:
+class Rain(OnlyUnpaired):
     """Gives a pair that has only a target its rainy input."""
 
     name: ClassVar[str] = "rain"

@@ -36,6 +36,11 @@ class DropExamples:
     novel_task: str
     examples: tuple[tuple[Direction, Kind], ...]
 
+    @property
+    def drops(self) -> tuple[tuple[Direction, Kind], ...]:
+        """The examples that no pair is to have."""
+        return self.examples
+
     def __call__(self, pair: Pair, seed: int) -> Pair:
         kept = tuple(example for example in pair.examples if (example.direction, example.kind) not in self.examples)
         dropped = ", ".join(f"{direction} {kind}" for direction, kind in self.examples)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import cv2
 import numpy as np
@@ -17,17 +17,11 @@ from manifests.schema import Reject, Step
 from operators.batching import PAIRS, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
+from operators.option import option
 from operators.shared.texts import need
 
 Family = Literal["sd15", "flux"]
 """Stable Diffusion 1.5 or FLUX.1."""
-
-
-@runtime_checkable
-class Painter(Protocol):
-    """An operator that can use models of either family."""
-
-    def of_family(self, family: Family) -> Self: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +117,12 @@ class FamilyPainter:
     gpus: ClassVar[float] = 1.0
     roles: ClassVar[Mapping[Family, tuple[str, ...]]]
     """The checkpoints of each family."""
-    family: Family = "sd15"
+    family: Family = option("sd15", "which models make the pictures", name="generator", choices=get_args(Family))
     at_once: int = 0
     """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of each checkpoint."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
-
-    def of_family(self, family: Family) -> Self:
-        return replace(self, family=family)
 
     @property
     def gpu_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from operators.models.diffusion import (
     resized,
     steps_of,
 )
+from operators.option import option
 from operators.paint.compose import SD15_WEIGHTS
 
 _ROLES: Mapping[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
@@ -53,7 +54,9 @@ class Complete:
     name: ClassVar[str] = "complete"
     version: ClassVar[int] = 2
     batch_size: ClassVar[int] = PAIRS
-    family: Family | None = None
+    family: Family | None = option(
+        None, "which models fill the holes (default: none, the photo stays)", name="generator", choices=get_args(Family)
+    )
     at_once: int = 0
     """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
@@ -66,9 +69,6 @@ class Complete:
     @property
     def gpu_s(self) -> float:
         return PICTURE_GPU_S[self.family] if self.family else 0.0
-
-    def of_family(self, family: Family) -> Self:
-        return replace(self, family=family)
 
     def bound(self, models: str | None) -> Self:
         if self.family is None:

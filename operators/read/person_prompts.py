@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manifests.schema import Item, Pair, Step, pair_key, seed_for
+from operators.option import at_least_one, option
 from operators.read.persons import ACTIONS, PERSONS
 from operators.read.prompt_recipe import PromptRecipe
 from operators.word.instruct import pick
@@ -20,7 +21,7 @@ class PersonPrompts(PromptRecipe):
         "made by models, under their licences: CreativeML OpenRAIL-M or FLUX.1 [dev] non-commercial"
     )
     roles: ClassVar[tuple[str, ...]] = ("input", "pose", "target")
-    count: int = len(PERSONS) * len(ACTIONS)
+    count: int = option(len(PERSONS) * len(ACTIONS), "how many pairs to begin with", type=at_least_one)
 
     def read(self, item: Item, task: str) -> Pair:
         seed = seed_for(0, "person prompts", item.ref)

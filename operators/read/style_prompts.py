@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from manifests.schema import Item, Pair, Step, pair_key, seed_for
+from operators.option import at_least_one, option
 from operators.read.prompt_recipe import PromptRecipe
 
 STYLES = (
@@ -47,7 +48,7 @@ class StylePrompts(PromptRecipe):
     source: ClassVar[str] = "FLUX.1 and RB-Modulation on Stable Cascade, from style prompts"
     licence: ClassVar[str] = "made by FLUX.1 [dev] and Stable Cascade, under their non-commercial licences"
     roles: ClassVar[tuple[str, ...]] = ("style", "input", "target")
-    count: int = len(STYLES) * BLOCK
+    count: int = option(len(STYLES) * BLOCK, "how many pairs to begin with", type=at_least_one)
 
     def read(self, item: Item, task: str) -> Pair:
         block, place = divmod(item.index, BLOCK)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, pair_key
+from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file
 from operators.read.photos import upright
 
@@ -35,7 +36,7 @@ class VitonHd:
     root: str = ""
     agnostic: tuple[str, ...] = ("agnostic-v3.2", "agnostic")
     """Names that releases have for the folder of persons without garment; the first that is there is read."""
-    count: int | None = None
+    count: int | None = option(None, "how many pairs to make (default: one for each photo)", type=at_least_one)
     nested: tuple[str, ...] = ("", "VITON-HD", "zalando-hd-resized")
 
     def listing(self) -> Sequence[SourceFile]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
-from manifests.schema import Pair, Reject, Step, canonical_json
+from manifests.schema import Direction, Kind, Pair, Reject, Step, canonical_json
 from operators.base import BatchOperator, StopRun
 from operators.batching import each_pair
 from operators.models import checkpoints
@@ -179,6 +179,15 @@ class Asks(Protocol):
 
     def requests(self, pair: Pair, seed: int) -> Sequence[Request]:
         """The most that it may ask about a pair: the plan counts them. Raises Reject."""
+        ...
+
+
+@runtime_checkable
+class Promising(Asks, Protocol):
+    """An operator whose answers become examples: a plan tells how many."""
+
+    def promised(self, pair: Pair) -> Collection[tuple[Direction, Kind]]:
+        """The examples that it adds to a pair, if the model answers."""
         ...
 
 

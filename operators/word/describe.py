@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from manifests.schema import Direction, Example, Pair, Step
-from operators.base import Operator
+from manifests.schema import Direction, Example, Kind, Pair, Step
+from operators.base import OnlyUnpaired, Operator
 from operators.word.instruct import pick
 
 # The paper's C.1 asks for the differences of an "input image" and an "output image"; the phrasings are ours.
@@ -30,11 +30,12 @@ class Degradation(Operator, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describe:
+class Describe(OnlyUnpaired):
     """Adds the two describe examples of a pair whose input was synthesised. The text says only what is recorded."""
 
     name: ClassVar[str] = "describe"
     version: ClassVar[int] = 1
+    makes: ClassVar[tuple[tuple[Direction, Kind], ...]] = (("forward", "describe"), ("reverse", "describe"))
     degrade: Degradation
     forward: tuple[str, ...]
     """Templates for undoing the degradation, with {what} in the place of its words."""

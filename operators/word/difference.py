@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from manifests.schema import Direction, Example, Kind, Pair, Reject
+from operators.base import Setting
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request
@@ -53,8 +54,14 @@ class Difference:
     def asking(self, vlm: Vlm, prompts: str | None) -> Self:
         return replace(self, vlm=vlm, prompt=_prompt(prompts))
 
+    def fitted(self, setting: Setting) -> Self | None:
+        """Told which examples pairs are to have; not needed where another operator describes both directions."""
+        others = {example for link in setting.chain for example in getattr(link, "makes", ())}
+        described = not setting.paired and {("forward", "describe"), ("reverse", "describe")} <= others
+        return None if described else replace(self, examples=setting.examples)
+
     def requests(self, pair: Pair, seed: int) -> tuple[Request, ...]:
-        if not self._lacking(pair):
+        if not self.promised(pair):
             return ()
         instruction = next(example.instruction for example in pair.examples if example.kind == "generate")
         images = shown(pair, "input"), shown(pair, "target")
@@ -70,7 +77,7 @@ class Difference:
         (answer,) = answers
         said = read_json(answer, _KEYS)
         subtask = one_of(said["subtask"], SUBTASKS, answer)
-        lacking = self._lacking(pair)
+        lacking = self.promised(pair)
         made = (
             Example(
                 direction="reverse",
@@ -87,7 +94,8 @@ class Difference:
         added = tuple(example for example in made if (example.direction, example.kind) in lacking)
         return replace(pair, examples=(*pair.examples, *added), steps=(*pair.steps, step))
 
-    def _lacking(self, pair: Pair) -> set[tuple[Direction, Kind]]:
+    def promised(self, pair: Pair) -> set[tuple[Direction, Kind]]:
+        """The examples that it adds to a pair, if the model answers."""
         has = {(example.direction, example.kind) for example in pair.examples}
         return set(self.examples) - has - {("forward", "generate")}
 

@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from manifests.schema import Direction, Item, Kind, Pair, Reject, seed_for
-from operators.base import ModelOperator, Reader
-from operators.read.img2dataset import Img2Dataset
-from operators.vlm.client import Asks
+from operators.base import ModelOperator, Reader, Selective
+from operators.vlm.client import Asks, Promising
 from operators.vlm.request import Request
 from operators.vlm.showing import tokens_in
-from operators.word.difference import Difference
-from pipelines.report.progress import Prices, console
+from pipelines.report.prices import Prices
 from pipelines.run.chain import make_pairs
 from pipelines.run.plan import cut_units, list_items
 from pipelines.run.spent import Spent
 from pipelines.run.unit import WAITS
-from pipelines.tasks.catalogue import Task
+from pipelines.tasks.task import Task
 
 SAMPLE_ITEMS = 16
 """Items made to estimate bytes and time from. The first few pay for caches, so more are better."""
@@ -89,7 +89,8 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     pairs = [pair for pair in made if isinstance(pair, Pair)]
     requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
     missing = Counter(example for pair in pairs for example in task.missing(pair))
-    completed = missing if any(isinstance(link, Difference) for link in asking) else Counter()
+    promises = [link.promised for link in chain if isinstance(link, Promising)]
+    completed = Counter(example for pair in pairs for promised in promises for example in promised(pair))
     sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
         items=sum(len(unit) for unit in units),
@@ -104,7 +105,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         calls=len(requests),
         tokens_in=sum(tokens_in(request) for request in requests),
         tokens_out=sum(request.max_tokens for request in requests),
-        left_out=reader.left_out(reader.listing()) if isinstance(reader, Img2Dataset) else {},
+        left_out=reader.left_out(reader.listing()) if isinstance(reader, Selective) else {},
     )
 
 
@@ -135,9 +136,11 @@ def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
         return ()
 
 
-def print_estimate(task: Task, reader: Reader, estimated: Estimate, prices: Prices | None = None) -> None:
-    """The plan as a user reads it."""
-    console.print(f"{task.name} from {reader.source} ({reader.licence})", soft_wrap=True, highlight=False)
+def print_estimate(
+    task: Task, reader: Reader, estimated: Estimate, taken_as: str, console: Console, prices: Prices | None = None
+) -> None:
+    """The plan as a user reads it. `taken_as` says what DATA was taken for."""
+    console.print(f"{task.name}: {reader.source} ({taken_as}; {reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
         **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 
 from operators.base import Reader
 from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
 from pipelines.report.estimate import Estimate
-from pipelines.report.progress import Prices, console
+from pipelines.report.prices import Prices
 
 VLM_S_PER_CALL = 1.5
 """An assumption, not a measurement: one 512 px pair described by Qwen2-VL-7B on an A100, batched."""
@@ -52,7 +53,9 @@ class Forecast:
         return (operators_s + VLM_S_PER_CALL * self.model_calls) / 3600
 
 
-def print_forecast(lines: Sequence[Forecast], sources: Mapping[str, str], prices: Prices | None = None) -> None:
+def print_forecast(
+    lines: Sequence[Forecast], sources: Mapping[str, str], console: Console, prices: Prices | None = None
+) -> None:
     """The state of each source, the table, its sums, and why they are not the paper's 8 million."""
     for source, state in sources.items():
         console.print(f"{source:<20}{state}", highlight=False, soft_wrap=True)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +20,8 @@ from rich.table import Table
 
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
+from pipelines.report.hints import as_typed
+from pipelines.report.prices import Prices
 from pipelines.run.engine import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -29,24 +30,17 @@ _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
 # A log file has no width of its own; tables need one in which they can be read. What is in brackets in a path or a
 # licence is no markup.
-console = Console(markup=False, width=None if sys.stdout.isatty() else 140)
+TERMINAL = Console(markup=False, width=None if sys.stdout.isatty() else 140)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """What a model costs, in the currency that the user thinks in."""
-
-    per_million_in: float
-    per_million_out: float
-
-    def cost(self, tokens_in: float, tokens_out: float) -> float:
-        return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / 1e6
+SILENT = Console(quiet=True)
+"""Prints nothing: for datasets that are made from Python."""
 
 
 class RunProgress:
     """Counts what a run has made and keeps the live line up to date."""
 
-    def __init__(self, progress: Progress, shards: int) -> None:
+    def __init__(self, progress: Progress, shards: int, console: Console) -> None:
+        self._console = console
         self.totals = Totals()
         self.usage = Usage()
         self.spent = Spent()
@@ -65,18 +59,18 @@ class RunProgress:
         pairs, rejects = self.totals.pairs, self.totals.rejects.total()
         rate = (pairs + rejects) / self.seconds
         self._progress.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
-        if not console.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
+        if not self._console.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
             self._printed_s = time.monotonic()
             left = self._progress.tasks[self._task].remaining or 0
             eta_s = self.seconds / self.totals.units * left
-            console.print(
+            self._console.print(
                 f"{self.totals.units} shards made, {left:.0f} left, {pairs:,} pairs, {rate:.1f} pairs/s, "
                 f"{rejects:,} rejects, ETA {eta_s:.0f} s"
             )
 
 
 @contextmanager
-def live(shards: int) -> Iterator[RunProgress]:
+def live(shards: int, console: Console) -> Iterator[RunProgress]:
     """The live line: shards, pairs, pairs/s, rejects, time left."""
     columns = (
         BarColumn(),
@@ -88,10 +82,10 @@ def live(shards: int) -> Iterator[RunProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield RunProgress(progress, shards)
+        yield RunProgress(progress, shards, console)
 
 
-def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | None = None) -> None:
+def print_report(job: Job, totals: Totals, made: RunProgress, console: Console, prices: Prices | None = None) -> None:
     """The run report: what the dataset holds, what was left out and why, and how fast it went."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("pairs", f"{totals.pairs:,}")
@@ -121,7 +115,10 @@ def print_report(job: Job, totals: Totals, made: RunProgress, prices: Prices | N
         cost = f", cost {prices.cost(asked.tokens_in, asked.tokens_out):,.2f}" if prices else ""
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     console.print(table)
-    console.print(f"Look at it: make browse OUT={job.out}", highlight=False, soft_wrap=True)
+    console.print(f"next: {as_typed('browse', job.out)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"      {as_typed('tokens', job.task.name, out=job.out.rpartition('/')[0])}", highlight=False, soft_wrap=True
+    )
 
 
 def step_lines(spent: Spent) -> Iterator[str]:

@@ -1,66 +1,67 @@
-"""Makes one dataset from start to end: plan, run, finish, report. `make shards` and recipes both go this way."""
+"""Makes one dataset from start to end: run what is not committed, finish, report. Commands and recipes go this way."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+from rich.console import Console
 
 from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
-from pipelines.report.progress import Prices, console, live, print_report
+from pipelines.report.prices import Prices
+from pipelines.report.progress import live, print_report
 from pipelines.run import engine
 from pipelines.run.plan import Job, versions
 
-STOPPED = 130
-"""Exit status after Ctrl-C or SIGTERM, as shells give it."""
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM while a dataset was made. The message says what is kept, and how to go on."""
 
 
 def make_dataset(
     job: Job,
     session: Callable[[], AbstractContextManager[None]],
+    *,
     models: str | None,
-    prices: Prices | None = None,
-) -> int:
-    """Run what is not committed, finish, report; returns the exit status. `session` gives a Ray, if one is needed.
+    taken_as: str,
+    prices: Prices | None,
+    console: Console,
+) -> None:
+    """Run what is not committed, finish, report to the console. `session` gives a Ray, if one is needed.
 
-    `models` is the folder of weights, where a CLIP for retrieval may be (operators/retrieve/raie.py). Ctrl-C and
-    SIGTERM leave what is committed, and say how to go on. Raises engine.UnitFailed, and StopRun or ConnectionError,
-    before anything is started, for a server that refuses the key or is not there.
+    `models` is the folder of weights, where a CLIP for retrieval may be; `taken_as`
+    what DATA was taken for, in words. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
+    ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
     done = len(job.dataset.committed())
     console.print(
-        f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} -> {job.plan.units:,} shards in {job.out}"
-        + (f", {done:,} of them there already" if done else ""),
+        f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({taken_as}) -> {job.plan.units:,} shards "
+        f"in {job.out}" + (f", {done:,} of them there already" if done else ""),
         highlight=False,
         soft_wrap=True,
     )
     if job.task.vlm and done < job.plan.units:
         job.task.vlm.check()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `ray job stop` and schedulers send
     try:
-        with live(job.plan.units - done) as progress:
+        with live(job.plan.units - done, console) as progress:
             if done < job.plan.units:
                 with session():
                     engine.run(job, progress.add)
-        totals = _finish(job, progress.totals.units, models)
+        totals = _finish(job, progress.totals.units, models, console)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())
-        console.print(
+        raise Stopped(
             f"Stopped: {done:,} of {job.plan.units:,} shards are finished and kept. "
-            "The same command goes on from there.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return STOPPED
-    print_report(job, totals, progress, prices)
-    return 0
+            "The same command goes on from there."
+        ) from None
+    print_report(job, totals, progress, console, prices)
 
 
-def _finish(job: Job, made: int, models: str | None) -> Totals:
+def _finish(job: Job, made: int, models: str | None, console: Console) -> Totals:
     """Write what a finished dataset says of itself, unless it has been said and nothing was made since."""
     finished = job.dataset.store.exists("dataset.json")
     if not made and finished:

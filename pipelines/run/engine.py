@@ -12,7 +12,7 @@ import os
 import signal
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,7 +59,9 @@ class UnitFailed(Exception):
 
 
 @contextmanager
-def ray_session(cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE_BYTES) -> Iterator[None]:
+def ray_session(
+    cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE_BYTES, py_modules: Sequence[str] = ()
+) -> Iterator[None]:
     """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
 
     `cpus` and `object_store_bytes` bound our own Ray; a cluster has its size.

@@ -16,10 +16,9 @@ from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
 from operators.read.files import list_files
-from operators.read.prompt_recipe import PromptRecipe
-from operators.read.viton_hd import VitonHd
 from pipelines.sources.locate import locate
-from pipelines.tasks.catalogue import Task
+from pipelines.sources.source import Source
+from pipelines.tasks.task import Task
 
 MIN_SHARDS = 8
 """Small datasets are cut finer than `pairs_per_shard` so that the cores of a workstation all get work ..."""
@@ -57,34 +56,26 @@ class Job:
         return Dataset(self.out)
 
 
-def find_reader(task: Task, data: str | None) -> Reader:
-    """The reader of DATA, or of the bundled input without it, bound to where it reads.
+def find_source(task: Task, data: str | None, *, counted: bool = False) -> Source:
+    """The source that DATA holds, its reader bound to it; without DATA the bundled input, or with a count the prompts.
 
     Raises ValueError with the way out if there is nothing there that the task can read.
     """
     if data is None:
+        if counted and task.prompted:
+            return task.prompted
         if task.bundled is None:
             wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in task.sources)
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
-        return task.bundled.reader
+        return task.bundled
     root = data if "://" in data else str(Path(data).resolve())
     listing = list_files(root)
     if not listing:
         raise ValueError(f"DATA: {data} is empty")
-    reader = locate(task.sources, root, listing)
-    if reader:
-        return reader
+    if source := locate(task.sources, root, listing):
+        return source
     wanted = "; or ".join(source.layout for source in task.sources)
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
-
-
-def counted(reader: Reader, count: int) -> Reader:
-    """The reader with that many items. Raises ValueError if it is not a recipe of prompts, whose number is free."""
-    if not isinstance(reader, PromptRecipe | VitonHd):
-        raise ValueError(f"COUNT is for tasks that are made from prompts, not from {reader.source}")
-    if count < 1:
-        raise ValueError(f"COUNT={count} is less than 1")
-    return replace(reader, count=count)
 
 
 def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0) -> Job:
@@ -98,6 +89,9 @@ def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0
     items = list_items(reader)
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     suffixes = dict(reader.suffixes(items))
+    for link in task.chain:
+        if stored := getattr(link, "stores", None):  # every image that the reader brings has this ending then
+            suffixes = dict.fromkeys(suffixes, stored)
     config = _config(task, reader, seed, suffixes, units)
     fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
     dataset = Dataset(out)

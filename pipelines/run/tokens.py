@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -11,19 +10,20 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from rich.console import Console
 
 from manifests.dataset import Dataset, Plan
 from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer
 from operators import tokenize
-from pipelines.report.progress import console
+from pipelines.report.hints import as_typed
 from pipelines.run import engine
-from pipelines.run.dataset import STOPPED
+from pipelines.run.dataset import Stopped
 
 _LINE_EVERY_S = 10.0
 
 
-def make_tokens(out: str, models: str, session: Callable[[], AbstractContextManager[None]]) -> int:
-    """Tokenize what is not tokenized yet; returns the exit status. `out` is the dataset's URL.
+def make_tokens(out: str, models: str, session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
+    """Tokenize what is not tokenized yet. `out` is the dataset's URL.
 
     `session` gives a Ray, if one is needed. Raises DatasetError if the dataset is unfinished or holds tokens of another
     tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized.
@@ -40,23 +40,24 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
     pending = sorted(set(range(plan.units)) - done)
     side = f"{record.resolution_px} px, {record.codes:,} codes"
     _say(
+        console,
         f"{plan.task}: tokens of {plan.units:,} shards by {folder} ({side})"
-        + (f", {len(done):,} of them there already" if done else "")
+        + (f", {len(done):,} of them there already" if done else ""),
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if pending:
             with session():
-                _run(out, plan, folder, record, pending)
+                _run(out, plan, folder, record, pending, console)
     except KeyboardInterrupt:
         done = committed_tokens(dataset, plan)
-        _say(f"Stopped: {len(done):,} of {plan.units:,} are finished and kept. The same command goes on from there.")
-        return STOPPED
+        raise Stopped(
+            f"Stopped: {len(done):,} of {plan.units:,} are finished and kept. The same command goes on from there."
+        ) from None
     dataset.store.remove_temporary(FOLDER)
-    return 0
+    _say(console, f"next: {as_typed('train')}, or {as_typed('verify', out)}")
 
 
-def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int]) -> None:
+def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int], console: Console) -> None:
     started_s = printed_s = time.monotonic()
     pairs = size = made = 0
 
@@ -69,12 +70,13 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
             if time.monotonic() - printed_s > _LINE_EVERY_S:
                 printed_s = time.monotonic()
                 eta_s = (printed_s - started_s) / made * (len(pending) - made)
-                _say(f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
+                _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
     for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan)):
         _try_alone(out, plan, unit, folder, record)
     seconds = time.monotonic() - started_s
     _say(
-        f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s"
+        console,
+        f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",
     )
 
 
@@ -97,5 +99,5 @@ def _tokenize(out: str, unit: int, folder: Path, record: TokenizerRecord) -> dic
     return vars(tokenize.tokenize_unit(dataset, dataset.plan(), unit, tokenizer))
 
 
-def _say(text: str) -> None:
+def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)

@@ -7,9 +7,8 @@ scripts make are layouts here too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from operators.base import Reader
 from operators.read.bundled import BundledPhotos
 from operators.read.bundled_stereo import BundledStereo
 from operators.read.hub_parquet import HubParquet
@@ -18,22 +17,7 @@ from operators.read.nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read.paired_folders import PairedFolders
 from operators.read.photos import PhotoFolder
 from operators.read.viton_hd import VitonHd
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A dataset as published: the reader of its layout, and what a user needs to know to get it."""
-
-    reader: Reader
-    layout: str
-    """The folders that the reader expects below DATA, for messages and the README."""
-    size: str
-    obtain: str
-    folder: str = ""
-    """Its folder below a data root that holds several datasets; "" if it is not one of those."""
-    pairs: int | None = None
-    """As many as its files are when complete, where that can be counted by listing them."""
-
+from pipelines.sources.source import Source
 
 RAIN13K = Source(
     # Layout: the "Deraining" folder of https://github.com/swz30/Restormer, which publishes the collection. Pairs: one
@@ -317,6 +301,9 @@ NYU_LABELED = Source(
     obtain="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
     folder="NYU-v2",
 )
+
+NYU = (NYU_SYNC, NYU_FRAMES, NYU_LABELED)
+"""Its layouts."""
 
 ADE20K = Source(
     # https://github.com/CSAILVision/sceneparsing

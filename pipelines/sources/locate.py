@@ -1,4 +1,4 @@
-"""Finds datasets below a data root: the reader of what DATA holds, and one line on each source of what is missing."""
+"""Finds datasets below a data root: the source that DATA holds, and one line on each source of what is missing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from manifests.storage import Store
-from operators.base import Reader
 from operators.read.files import SourceFile, list_files
 from operators.read.hub_parquet import HubParquet
-from pipelines.sources.datasets import DATASETS, Source
+from pipelines.sources.datasets import DATASETS
+from pipelines.sources.source import Source
 
 
-def locate(sources: Iterable[Source], root: str, listing: Sequence[SourceFile]) -> Reader | None:
-    """The reader of the first source that a folder holds, bound to it, else None.
+def locate(sources: Iterable[Source], root: str, listing: Sequence[SourceFile]) -> Source | None:
+    """The first source that a folder holds, its reader bound to the folder, else None.
 
     Records of one source are alternative layouts, and one may look like a part of another: FiveK's `input/` lies
     beside `target/` or `expertC/`. So a part is an error, a ValueError that names what is missing, only if no layout
@@ -27,7 +27,7 @@ def locate(sources: Iterable[Source], root: str, listing: Sequence[SourceFile]) 
         for layout in layouts:
             try:
                 if reader := layout.reader.located(root, listing):
-                    return reader
+                    return replace(layout, reader=reader)
             except ValueError as error:
                 in_part = in_part or error
         if in_part:

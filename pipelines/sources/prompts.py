@@ -8,7 +8,7 @@ from operators.read.person_prompts import PersonPrompts
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.photos import PhotoFolder
 from operators.read.style_prompts import StylePrompts
-from pipelines.sources.datasets import Source
+from pipelines.sources.source import Source
 
 STYLE_PROMPTS = Source(
     # Tab. 7: 10K pairs are kept

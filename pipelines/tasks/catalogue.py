@@ -1,316 +1,36 @@
-"""The tasks: one declarative record each. Factors are those of the paper's Tab. 6."""
+"""All tasks that a user can name: ours, those of installed packages, and those of a file or module of the user's own.
+
+derain                         one of ours
+dehaze                         of an installed package, whose entry point in the group `xprompt.tasks` has this name
+my/tasks.py:DEHAZE             of a Python file
+my_package.tasks:DEHAZE        of a module that Python finds
+"""
 
 from __future__ import annotations
 
-from operators.arrange.colour_dense import ColourDense
-from operators.arrange.holes import Imitate
-from operators.arrange.swap import Swap
-from operators.degrade.darken import Darken
-from operators.degrade.detone import Detone
-from operators.degrade.edges import Edges
-from operators.degrade.motion_blur import MotionBlur
-from operators.degrade.noise import Noise
-from operators.degrade.rain import Rain
-from operators.judge.check_pose import CheckPose
-from operators.judge.gate import Gate
-from operators.judge.scores import Bound, Scores
-from operators.judge.vlm_filter import VlmFilter
-from operators.paint.best_edit import BestEdit
-from operators.paint.compose import Compose
-from operators.paint.estimate_pose import EstimatePose
-from operators.paint.flux import Flux
-from operators.paint.inpaint import Complete
-from operators.paint.make_person import MakePerson
-from operators.paint.pose_control import PoseControl
-from operators.paint.rb_modulation import RbModulation
-from operators.paint.try_on import TryOn
-from operators.word.describe import Degradation, Describe
-from operators.word.difference import Difference
-from operators.word.instruct import Instruct
-from operators.word.instruct_source import Caption, EditInstruction
-from operators.word.propose_edit import ProposeEdit
-from operators.word.recaption import Recaption
-from operators.word.relation import Relation
-from pipelines.sources import datasets as sources
-from pipelines.sources import prompts as prompt_sources
-from pipelines.sources.datasets import Source
-from pipelines.tasks import phrasings
-from pipelines.tasks.task import FOUR as FOUR
-from pipelines.tasks.task import ONE as ONE
-from pipelines.tasks.task import TWO as TWO
-from pipelines.tasks.task import Task as Task
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
 
+from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IMG, SEG2IMG
+from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
+from pipelines.tasks.editing import EDITING, MAGICBRUSH, ULTRAEDIT
+from pipelines.tasks.low_level import DEBLUR, DENOISE, DERAIN, LOWLIGHT, RETOUCH
+from pipelines.tasks.personalisation import COMPOSITION, MIMICBRUSH, POSE, STYLE, TRY_ON
+from pipelines.tasks.task import Task
+from pipelines.tasks.text_to_image import TEXT2IMG
 
-def _restoration(
-    name: str,
-    degrade: Degradation,
-    pools: tuple[tuple[str, ...], tuple[str, ...]],
-    read: tuple[Source, ...],
-    texts: tuple[tuple[str, ...], tuple[str, ...]] = (phrasings.DESCRIBE_UNDO, phrasings.DESCRIBE_DO),
-) -> Task:
-    """A low-level task: undo a degradation, or apply it."""
-    return Task(
-        name=name,
-        prototype_task="low-level",
-        sources=(*read, sources.PHOTOS),
-        bundled=sources.BUNDLED,
-        degrade=degrade,
-        gate=Gate(),
-        instruct=Instruct(forward=pools[0], reverse=pools[1]),
-        describe=Describe(degrade=degrade, forward=texts[0], reverse=texts[1]),
-        complete=Difference(),
-    )
+GROUP = "xprompt.tasks"
+"""The entry points by which a package offers its tasks."""
 
-
-DENOISE = _restoration("denoise", Noise(), (phrasings.DENOISE, phrasings.ADD_NOISE), (sources.DFWB_CROPS, sources.DFWB))
-DEBLUR = _restoration(
-    "deblur",
-    MotionBlur(),
-    (phrasings.DEBLUR, phrasings.ADD_BLUR),
-    (sources.GOPRO_CROPS, sources.GOPRO, sources.GOPRO_GAMMA, sources.GOPRO_FLAT),
-)
-DERAIN = _restoration(
-    "derain",
-    Rain(),
-    (phrasings.DERAIN, phrasings.ADD_RAIN),
-    (sources.RAIN13K,),
-    (phrasings.DESCRIBE_DERAIN, phrasings.DESCRIBE_ADD_RAIN),
-)
-RETOUCH = _restoration(
-    "retouch",
-    Detone(),
-    (phrasings.RETOUCH, phrasings.UNRETOUCH),
-    (sources.FIVEK_480P, sources.FIVEK_EXPERT_C, sources.FIVEK_RETINEXFORMER),
-)
-LOWLIGHT = _restoration(
-    "lowlight",
-    Darken(),
-    (phrasings.LIGHTEN, phrasings.DARKEN),
-    (sources.LOL_V1, sources.LOL_V1_RETINEXFORMER, sources.LOL_V2_REAL, sources.LOL_V2_SYNTHETIC),
-)
-
-_NYU = (sources.NYU_SYNC, sources.NYU_FRAMES, sources.NYU_LABELED)
-
-DEPTH = Task(
-    name="depth",
-    prototype_task="dense prediction",
-    sources=_NYU,
-    bundled=sources.BUNDLED_STEREO,
-    prepare=(ColourDense(),),
-    instruct=Instruct(forward=phrasings.TO_DEPTH, reverse=phrasings.FROM_DEPTH),
-    complete=Difference(),
-)
-SEGMENTATION = Task(
-    name="segmentation",
-    prototype_task="dense prediction",
-    sources=(sources.ADE20K,),
-    prepare=(ColourDense(),),
-    instruct=Instruct(forward=phrasings.TO_LABELS, reverse=phrasings.FROM_LABELS),
-    complete=Difference(),
-)
-NORMAL = Task(
-    name="normal",
-    prototype_task="dense prediction",
-    sources=(sources.SCANNET,),
-    prepare=(ColourDense(),),
-    instruct=Instruct(forward=phrasings.TO_NORMALS, reverse=phrasings.FROM_NORMALS),
-    complete=Difference(),
-)
-DEPTH2IMG = Task(
-    name="depth2img",
-    prototype_task="controllable generation",
-    sources=_NYU,
-    bundled=sources.BUNDLED_STEREO,
-    prepare=(ColourDense(), Swap()),
-    instruct=Instruct(forward=phrasings.FROM_DEPTH, reverse=phrasings.TO_DEPTH),
-    complete=Difference(),
-)
-SEG2IMG = Task(
-    name="seg2img",
-    prototype_task="controllable generation",
-    sources=(sources.ADE20K,),
-    prepare=(ColourDense(), Swap()),
-    instruct=Instruct(forward=phrasings.FROM_LABELS, reverse=phrasings.TO_LABELS),
-    complete=Difference(),
-)
-NORMAL2IMG = Task(
-    name="normal2img",
-    prototype_task="controllable generation",
-    sources=(sources.SCANNET,),
-    prepare=(ColourDense(), Swap()),
-    instruct=Instruct(forward=phrasings.FROM_NORMALS, reverse=phrasings.TO_NORMALS),
-    complete=Difference(),
-)
-HED2IMG = Task(
-    name="hed2img",
-    prototype_task="controllable generation",
-    sources=(sources.LAION_AESTHETICS, sources.PHOTOS),
-    bundled=sources.BUNDLED,
-    degrade=Edges(detector="hed"),
-    instruct=Instruct(forward=phrasings.FROM_EDGES, reverse=phrasings.TO_EDGES, with_caption=True),
-    complete=Difference(),
-)
-MLSD2IMG = Task(
-    name="mlsd2img",
-    prototype_task="controllable generation",
-    sources=(sources.LAION_AESTHETICS, sources.PHOTOS),
-    bundled=sources.BUNDLED,
-    degrade=Edges(detector="mlsd"),
-    instruct=Instruct(forward=phrasings.FROM_LINES, reverse=phrasings.TO_LINES, with_caption=True),
-    complete=Difference(),
-)
-TEXT2IMG = Task(
-    name="text2img",
-    prototype_task="text-to-image",
-    sources=(sources.LAION_AESTHETICS,),
-    rewrite=Recaption(),
-    instruct=Caption(),
-    examples=TWO,
-)
-ULTRAEDIT = Task(
-    name="ultraedit",
-    prototype_task="editing",
-    sources=(sources.ULTRAEDIT,),
-    gate=Gate(),
-    instruct=EditInstruction(),
-    complete=Difference(),
-    context="raie",
-)
-MAGICBRUSH = Task(
-    name="magicbrush",
-    prototype_task="editing",
-    sources=(sources.MAGICBRUSH,),
-    gate=Gate(),
-    instruct=EditInstruction(),
-    complete=Difference(),
-    context="raie",
-)
-
-STYLE = Task(
-    name="style",
-    prototype_task="personalisation",
-    sources=(),
-    bundled=prompt_sources.STYLE_PROMPTS,
-    prepare=(
-        Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt"))),
-        RbModulation(),
-        Scores(
-            measures=("style", "style_gain", "clip_image", "dino", "ssim", "sharpness"),
-            # Ours. The style must have come nearer, and the picture must be neither the base nor unrelated to it:
-            # CLIP ViT-B/32's cosine of two unrelated photos is about 0.5.
-            bounds=(
-                Bound(score="style_gain", low=0.0, high=2.0),
-                Bound(score="clip_image", low=0.4, high=0.98),
-            ),
-        ),
-    ),
-    gate=Gate(),
-    judge=VlmFilter(exemplar="style"),
-    instruct=Instruct(forward=phrasings.STYLISE),
-    examples=ONE,
-    pairs_per_shard=64,
-)
-
-POSE = Task(
-    name="pose",
-    prototype_task="personalisation",
-    sources=(prompt_sources.PEOPLE,),
-    bundled=prompt_sources.BUNDLED_PERSON,
-    prompted=prompt_sources.PERSON_PROMPTS,
-    # A photo comes as the target of what is to be made from it; here it is where one starts.
-    prepare=(Swap(), MakePerson(), EstimatePose(), PoseControl(instructions=phrasings.POSE)),
-    gate=CheckPose(),
-    instruct=EditInstruction(),
-    examples=ONE,
-    pairs_per_shard=64,
-)
-
-TRY_ON = Task(
-    name="tryon",
-    prototype_task="personalisation",
-    sources=(sources.VITON_HD,),
-    bundled=prompt_sources.BUNDLED_TRY_ON,
-    prepare=(
-        TryOn(),
-        # Ours: something is worn, and what it is worn by is still there.
-        Scores(
-            before="person",
-            measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
-            bounds=(Bound(score="changed_area", low=0.01, high=0.95),),
-        ),
-    ),
-    instruct=Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
-    examples=ONE,
-)
-
-COMPOSITION = Task(
-    name="composition",
-    prototype_task="personalisation",
-    sources=(prompt_sources.PHOTO_PAIRS,),
-    bundled=prompt_sources.BUNDLED_PAIRS,
-    prepare=(
-        Compose(),
-        # Ours: DINO sees the layout of image 1, CLIP the semantics of image 2. A copy of either is no composite.
-        Scores(before="input1", measures=("dino", "ssim"), bounds=(Bound(score="dino", low=0.2, high=0.98),)),
-        Scores(
-            before="input2",
-            measures=("clip_image", "sharpness"),
-            bounds=(Bound(score="clip_image", low=0.5, high=0.98), Bound(score="sharpness", low=5.0, high=1e6)),
-        ),
-    ),
-    judge=Relation(),
-    instruct=Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2"), with_caption=True, caption="relation"),
-    examples=ONE,
-    pairs_per_shard=64,
-)
-
-MIMICBRUSH = Task(
-    name="mimicbrush",
-    prototype_task="personalisation",
-    sources=(prompt_sources.FRAMES, sources.PHOTOS),
-    bundled=sources.BUNDLED,
-    prepare=(
-        Imitate(),
-        Complete(),
-        # Ours: something was filled in, and something was there to go by; what was filled in is no plain surface.
-        Scores(
-            measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
-            bounds=(Bound(score="changed_area", low=0.02, high=0.95), Bound(score="sharpness", low=5.0, high=1e6)),
-        ),
-    ),
-    gate=Gate(),
-    instruct=Instruct(forward=phrasings.IMITATE, inputs=("input", "reference")),
-    examples=ONE,
-)
-
-EDITING = Task(
-    # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
-    name="editing",
-    prototype_task="editing",
-    sources=(sources.PHOTOS,),
-    bundled=sources.BUNDLED,
-    prepare=(
-        Swap(),
-        ProposeEdit(),
-        BestEdit(
-            scores=Scores(
-                measures=("clip_direction", "clip_text", "clip_image", "dino", "ssim", "changed_area"),
-                bounds=(
-                    Bound(score="clip_direction", low=0.2, high=1.0),
-                    Bound(score="clip_image", low=0.7, high=0.99),
-                    Bound(score="dino", low=0.3, high=0.99),
-                    Bound(score="ssim", low=0.1, high=0.97),
-                ),
-            ),
-        ),
-    ),
-    gate=Gate(),
-    instruct=EditInstruction(),
-    complete=Difference(),
-    context="raie",
-)
-
-TASKS = {
+OUR_TASKS = {
     task.name: task
     for task in (
         DENOISE,
@@ -337,3 +57,103 @@ TASKS = {
         EDITING,
     )
 }
+"""The paper's, in the order of its tables, and `editing`."""
+
+_OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra"}
+
+
+def find_task(name: str) -> Task:
+    """The task that a name stands for (see above).
+
+    Raises ValueError, one line, that names what is nearest if there is no such task, or says why it cannot be loaded.
+    """
+    if name in OUR_TASKS:
+        return OUR_TASKS[name]
+    place, colon, attribute = name.rpartition(":")
+    if colon:
+        module = _of_file(place) if place.endswith(".py") else _of_module(place)
+        return _task(getattr(module, attribute, None), name, module)
+    if name in (offered := offered_tasks()):
+        entry = offered[name]
+        try:
+            return _task(entry.load(), name, sys.modules[entry.module])
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"the task {name} of the entry point {entry.value} cannot be loaded: {error}") from error
+    near = difflib.get_close_matches(name.lower(), [*OUR_TASKS, *offered], n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(f"there is no task {name!r}: {guess}`xprompt tasks` lists them all")
+
+
+@cache
+def offered_tasks() -> dict[str, EntryPoint]:
+    """The entry points of installed packages, by the name of their task."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def modules_of(task: Task) -> list[str]:
+    """The files and package folders that a worker needs to know a task: where its operators and readers are defined.
+
+    Ours are left out, and so is what is defined in a notebook, which Ray sends by value.
+    """
+    found = set()
+    for record in _records((*task.chain, *task.readers())):
+        root = type(record).__module__.partition(".")[0]
+        module = sys.modules.get(root)
+        if module is None or root in _OURS or root in sys.stdlib_module_names or root == "__main__":
+            continue
+        if file := getattr(module, "__file__", None):
+            found.add(str(Path(file).parent if Path(file).name == "__init__.py" else Path(file)))
+        else:  # a package without __init__.py
+            found.update(getattr(module, "__path__", ()))
+    return sorted(found)
+
+
+def _records(values: Any) -> Iterator[Any]:
+    """All dataclasses among some values, and in their fields."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _records(value)
+        elif is_dataclass(value):
+            yield value
+            yield from _records(getattr(value, one.name) for one in fields(value))
+
+
+def _of_file(path: str) -> Any:
+    """The module of a Python file, imported under the file's name, by which workers find it too."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ValueError(f"there is no file {path}")
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) == str(file):
+        return known
+    if known is not None or importlib.util.find_spec(file.stem) is not None:
+        raise ValueError(f"{path} has the name of another Python module, {file.stem}: rename the file")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec and spec.loader, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # dataclasses look for their module there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[file.stem]
+        if isinstance(error, Exception):
+            raise ValueError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise
+    return module
+
+
+def _of_module(name: str) -> Any:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script's folder is on the path, and the user's is not
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ValueError(f"the module {name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _task(found: Any, name: str, module: Any) -> Task:
+    if isinstance(found, Task):
+        return found
+    there = [key for key, value in vars(module).items() if isinstance(value, Task)]
+    has = f"it has {', '.join(there)}" if there else "there is none in it"
+    raise ValueError(f"{name} is not a task: {has}")

@@ -1,24 +1,17 @@
-"""What a task is: a declarative record of what it reads and of the operators that its pairs go through."""
+"""What a task is: what it reads, and the chain of operators that each pair goes through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from manifests.schema import Direction, Kind, Pair
-from operators.base import Judge, Link, ModelOperator, Reader
-from operators.judge.hold_out import DropExamples
-from operators.judge.vlm_filter import VlmFilter
-from operators.models.diffusion import Family, Painter
-from operators.models.pose.estimators import EstimatorName, PoseOperator
+from operators.base import Fitted, Judge, Link, ModelOperator, Reader, Setting
+from operators.option import Option, options_of, with_options
 from operators.vlm.client import Asks, Vlm
-from operators.word.difference import Difference
-from operators.word.recaption import Recaption
-from operators.word.relation import Relation
-from pipelines.sources.datasets import Source
-
-Bindable = TypeVar("Bindable")
+from pipelines.sources.source import Source
 
 FOUR: tuple[tuple[Direction, Kind], ...] = (
     ("forward", "generate"),
@@ -34,106 +27,123 @@ TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", 
 ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
 """Tab. 7: without augmentation."""
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the engine needs to know of a task: what it reads, and the operators that each pair goes through.
+    """A kind of transformation: its sources, its chain, its examples and its way to contexts.
 
-    Chain: `degrade` (only where the source brings no input), `prepare`, `gate`, `judge`, `rewrite`, `instruct`,
-    `describe` (only of what `degrade` made), `hold_out`, `complete`. `judge`, `rewrite` and `complete` are left out
-    without a vision-language model.
+    An operator says itself in which runs it is needed: one that makes the input is left out where the source brings
+    inputs (operators.base.Fitted), one that asks a vision-language model where there is none, if it is optional. An
+    operator or reader also says itself what a user may set of it (operators/option.py).
     """
 
     name: str
-    prototype_task: str
-    sources: tuple[Source, ...]
+    """Lower case letters, digits, - and _: the dataset's folder and its shards are called after it."""
+    prototype_task: str = "custom"
+    """The family of tasks that it belongs to: one of the paper's, or your own."""
+    sources: tuple[Source, ...] = ()
     """Layouts that DATA may have, tried in this order."""
     bundled: Source | None = None
     """What is read without DATA."""
     prompted: Source | None = None
-    """What is read with COUNT, if that is something else: prompts, from which models make all images."""
-    degrade: Link | None = None
-    """Makes the input from the target: a degradation, an annotation."""
-    prepare: tuple[Link, ...] = ()
-    gate: Link | None = None
-    judge: VlmFilter | Relation | None = None
-    rewrite: Recaption | None = None
-    instruct: Link
-    describe: Link | None = None
+    """What is read with COUNT and without DATA: prompts, from which models make all images."""
+    chain: tuple[Link, ...]
+    """The operators, in the order in which a pair goes through them."""
     examples: tuple[tuple[Direction, Kind], ...] = FOUR
     """The examples that Tab. 6's factor counts for each pair. One that is not made waits for a model."""
-    hold_out: tuple[Link, ...] = ()
-    """What a recipe removes at the end of the chain (operators/judge/hold_out.py)."""
-    complete: Difference | None = None
-    """What makes the examples of a pair that are still missing."""
     context: Literal["seeded", "raie"] = "seeded"
     """How in-context examples are chosen: at random, or by the nearest instruction (paper section 3.3)."""
     pairs_per_shard: int = 512
     """A shard of some 100 to 200 MB at 512 px, WebDataset's advice for shards on disk or in a bucket."""
 
-    def missing(self, pair: Pair) -> list[tuple[Direction, Kind]]:
-        """The examples that the task counts for each pair and this one does not have, unless they are held out."""
-        made = {(example.direction, example.kind) for example in pair.examples}
-        return [example for example in self._wanted if example not in made]
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a task's name is of lower case letters, digits, - and _, not {self.name!r}")
+
+    def operators(self, reader: Reader) -> tuple[Link, ...]:
+        """The chain that each pair of a reader goes through.
+
+        Raises ValueError, one line, if an operator needs a vision-language model and has none.
+        """
+        setting = Setting(paired=reader.paired, examples=self.wanted, chain=self.chain)
+        fitted = []
+        for link in self.chain:
+            if isinstance(link, Asks) and link.vlm is None:
+                if not link.optional:
+                    raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
+                continue
+            here = link.fitted(setting) if isinstance(link, Fitted) else link
+            if here is not None:
+                fitted.append(here)
+        return tuple(fitted)
 
     @property
-    def _wanted(self) -> tuple[tuple[Direction, Kind], ...]:
-        """The examples of each pair, less those held out."""
-        drops = (operator for operator in self.hold_out if isinstance(operator, DropExamples))
-        held_out = {example for operator in drops for example in operator.examples}
-        return tuple(example for example in self.examples if example not in held_out)
+    def wanted(self) -> tuple[tuple[Direction, Kind], ...]:
+        """The examples that each pair is to have: the task's, less those that an operator drops (hold-outs)."""
+        dropped = {example for link in self.chain for example in getattr(link, "drops", ())}
+        return tuple(example for example in self.examples if example not in dropped)
+
+    def missing(self, pair: Pair) -> list[tuple[Direction, Kind]]:
+        """The examples that a pair is to have and does not have."""
+        made = {(example.direction, example.kind) for example in pair.examples}
+        return [example for example in self.wanted if example not in made]
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """What a user may set, by name: the options of its operators and of the readers of its sources.
+
+        Operators that declare an option of the same name are set together.
+        """
+        found = [declared for record in (*self.chain, *self.readers()) for _, declared in options_of(record)]
+        return {declared.name: declared for declared in reversed(found)}  # the first of a name says its default
+
+    def with_options(self, values: Mapping[str, Any]) -> Task:
+        """The task with options of its operators set; those of readers are set in `pipelines.prepare`."""
+        return self.changed(lambda link: with_options(link, values))
 
     @property
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""
-        models = [link.gpus for link in self._links() if isinstance(link, ModelOperator) and link.gpus]
+        models = [link.gpus for link in self.chain if isinstance(link, ModelOperator) and link.gpus]
         if self.vlm and self.vlm.gpus:
             models.append(self.vlm.gpus)
         return min(1.0, sum(models)) if models else None
 
     @property
+    def runs_models(self) -> bool:
+        """Whether it needs the packages of the extra `models`: for its operators, or for retrieval."""
+        return any(isinstance(link, ModelOperator) for link in self.chain) or self.context == "raie"
+
+    @property
     def vlm(self) -> Vlm | None:
         """The vision-language model that its operators ask."""
-        return next((link.vlm for link in self._links() if isinstance(link, Asks) and link.vlm), None)
+        return next((link.vlm for link in self.chain if isinstance(link, Asks) and link.vlm), None)
 
-    def painted_by(self, family: Family) -> Task:
-        """The task with another family of generators. Raises ValueError if none of its operators has a choice."""
-        if not any(isinstance(link, Painter) for link in self._links()):
-            raise ValueError(f"GENERATOR={family}: {self.name} has no choice of generators")
-
-        def choose(link: Bindable) -> Bindable:
-            return link.of_family(family) if isinstance(link, Painter) else link
-
-        return replace(self, prepare=tuple(map(choose, self.prepare)))
-
-    def posed_by(self, name: EstimatorName) -> Task:
-        """The task with another pose estimator. Raises ValueError if none of its operators looks for a pose."""
-        if not any(isinstance(link, PoseOperator) for link in self._links()):
-            raise ValueError(f"ESTIMATOR={name}: {self.name} estimates no pose")
-        return self._changed(lambda link: link.of_estimator(name) if isinstance(link, PoseOperator) else link)
+    @property
+    def needs_vlm(self) -> bool:
+        """Whether it cannot be made without a vision-language model."""
+        return any(isinstance(link, Asks) and not link.optional for link in self.chain)
 
     @property
     def judges(self) -> bool:
         """Whether it has gates that reject pairs by their scores."""
-        return any(isinstance(link, Judge) for link in self._links())
+        return any(isinstance(link, Judge) for link in self.chain)
 
     def keeping_all(self) -> Task:
         """The task whose gates store scores and reject nothing for them. Raises ValueError if it has none."""
         if not self.judges:
             raise ValueError(f"KEEP=all: {self.name} has no gate that judges by scores")
-        return self._changed(lambda link: link.lenient() if isinstance(link, Judge) else link)
+        return self.changed(lambda link: link.lenient() if isinstance(link, Judge) else link)
 
     def bound(self, models: str | None) -> Task:
         """The task with the checkpoints of its models found. Raises ValueError, one line, naming what is missing.
 
         With MODELS=tiny its gates keep all: what random weights score means nothing.
         """
-
-        def bind(link: Bindable) -> Bindable:
-            return link.bound(models) if isinstance(link, ModelOperator) else link
-
         task = self.keeping_all() if models == "tiny" and self.judges else self
-        return task._changed(bind)
+        return task.changed(lambda link: link.bound(models) if isinstance(link, ModelOperator) else link)
 
     def asking(self, vlm: Vlm | None, prompts: str | None = None) -> Task:
         """The task with a vision-language model, and the user's prompts, in the operators that ask one.
@@ -141,50 +151,23 @@ class Task:
         Raises ValueError, one line, for a task that cannot be made without, or a prompt that cannot be used.
         """
         if vlm is None:
-            if any(isinstance(link, Asks) and not link.optional for link in self._links()):
+            if self.needs_vlm:
                 raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
             return self
-        return self._changed(lambda link: link.asking(vlm, prompts) if isinstance(link, Asks) else link)
+        return self.changed(lambda link: link.asking(vlm, prompts) if isinstance(link, Asks) else link)
 
     def with_vlm(self, change: Callable[[Vlm], Vlm]) -> Task:
         """The task with another way to its model: where answers are kept, how fast it may be asked."""
 
-        def changed(link: Bindable) -> Bindable:
-            if isinstance(link, Asks) and link.vlm:
-                return replace(link, vlm=change(link.vlm))  # type: ignore[type-var]  # operators are dataclasses
-            return link
+        def changed(link: Any) -> Any:
+            return replace(link, vlm=change(link.vlm)) if isinstance(link, Asks) and link.vlm else link  # type: ignore[type-var]
 
-        return self._changed(changed)
+        return self.changed(changed)
 
-    def _changed(self, change: Callable[[Any], Any]) -> Task:
+    def changed(self, change: Callable[[Any], Any]) -> Task:
         """The task with each operator replaced by what `change` makes of it."""
-        return replace(
-            self,
-            degrade=change(self.degrade),
-            prepare=tuple(map(change, self.prepare)),
-            gate=change(self.gate),
-            judge=change(self.judge),
-            rewrite=change(self.rewrite),
-            complete=change(self.complete),
-        )
+        return replace(self, chain=tuple(map(change, self.chain)))
 
-    def _links(self) -> Iterator[Link]:
-        links = (self.degrade, *self.prepare, self.gate, self.judge, self.rewrite, self.complete)
-        yield from (link for link in links if link is not None)
-
-    def operators(self, reader: Reader) -> tuple[Link, ...]:
-        """The chain that each pair of a reader goes through."""
-        made = not reader.paired and self.degrade is not None
-        described = made and self.describe is not None
-        chain = (
-            self.degrade if made else None,
-            *self.prepare,
-            self.gate,
-            self.judge if self.vlm else None,
-            self.rewrite if self.vlm else None,
-            self.instruct,
-            self.describe if made else None,
-            *self.hold_out,
-            replace(self.complete, examples=self._wanted) if self.complete and self.vlm and not described else None,
-        )
-        return tuple(operator for operator in chain if operator is not None)
+    def readers(self) -> Iterator[Reader]:
+        """The readers of all its sources."""
+        yield from (source.reader for source in (*self.sources, self.bundled, self.prompted) if source)

@@ -124,3 +124,12 @@ def test_a_url_may_end_in_a_slash(tmp_path: Path) -> None:
     Store(f"{tmp_path}/").write_bytes("a", b"1")
     assert (tmp_path / "a").read_bytes() == b"1"
     assert Store(f"file://{tmp_path}").read("a") == b"1"
+
+
+def test_a_file_is_created_where_there_is_none(store: Store) -> None:
+    assert store.create("a", b"first")
+    assert not store.create("a", b"second")
+    assert store.read("a") == b"first"
+    store.remove("a")
+    assert store.create("a", b"third")
+    assert store.read("a") == b"third"

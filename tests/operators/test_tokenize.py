@@ -24,6 +24,7 @@ from manifests.schema import canonical_json
 from manifests.tokens import token_commit
 from manifests.verify.dataset import verify
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
+from pipelines.report.progress import SILENT
 from pipelines.run.tokens import make_tokens
 from tests.commands import ROOT, Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
@@ -110,9 +111,9 @@ def test_workers_write_the_bytes_that_one_process_writes(tokenized: Dataset, mod
     copy = tmp_path / "copy/derain"
     shutil.copytree(tokenized.url, copy)
     shutil.rmtree(copy / "tokens")
-    assert make_tokens(str(copy), str(models), _this_ray) == 0
+    make_tokens(str(copy), str(models), _this_ray, SILENT)
     assert sha256_by_file(copy) == expected
-    assert make_tokens(str(copy), str(models), _no_ray) == 0
+    make_tokens(str(copy), str(models), _no_ray, SILENT)
     assert sha256_by_file(copy) == expected
 
 
@@ -120,7 +121,7 @@ def test_a_killed_run_goes_on(tokenized: Dataset, models: Path, tmp_path: Path) 
     """The command as a user gives it; killed with its workers when the first shard is committed."""
     expected = sha256_by_file(Path(tokenized.url))
     shutil.rmtree(Path(tokenized.url) / "tokens")
-    command = [sys.executable, "-m", "pipelines", "tokens", "derain", "--cpus", "1"]
+    command = [sys.executable, "-m", "infra.command", "tokens", "derain", "--cpus", "1"]
     command += ["--out", str(tmp_path), "--models", str(models)]
     with Running(command) as running:
         running.until(lambda: any(Path(tokenized.url, "tokens").glob("*.parquet")))
@@ -139,7 +140,7 @@ def test_another_tokenizer_is_refused(tokenized: Dataset, models: Path, tmp_path
     text.write_text(text.read_text() + "\n")
     before = sha256_by_file(Path(tokenized.url))
     with pytest.raises(DatasetError, match="tokens of another tokenizer") as error:
-        make_tokens(tokenized.url, str(tmp_path / "models"), _no_ray)
+        make_tokens(tokenized.url, str(tmp_path / "models"), _no_ray, SILENT)
     message = str(error.value)
     assert message.startswith(f"{tokenized.url}/tokens holds tokens of another tokenizer (text_sha256 ")
     assert message.endswith("remove that folder to tokenize anew") and "\n" not in message
@@ -150,13 +151,13 @@ def test_what_cannot_be_tokenized_is_said_in_one_line(models: Path, tmp_path: Pa
     unfinished = Dataset(str(tmp_path / "derain"))
     write_unit(unfinished, make_plan(unfinished, units=2), 0)
     with pytest.raises(DatasetError, match="is unfinished: run the same command again"):
-        make_tokens(unfinished.url, str(models), _no_ray)
+        make_tokens(unfinished.url, str(models), _no_ray, SILENT)
     finished = make_dataset(str(tmp_path / "other"), units=1, pairs=1)
     with pytest.raises(ValueError, match=r"^MODELS=/nowhere has no chameleon/: .* make tiny-models$"):
-        make_tokens(finished.url, "/nowhere", _no_ray)
+        make_tokens(finished.url, "/nowhere", _no_ray, SILENT)
     (tmp_path / "chameleon").mkdir()
     with pytest.raises(ValueError, match=r"chameleon has no tokenizer\.json"):
-        make_tokens(finished.url, str(tmp_path), _no_ray)
+        make_tokens(finished.url, str(tmp_path), _no_ray, SILENT)
 
 
 def test_a_damaged_image_stops_its_unit(dataset: Dataset, models: Path) -> None:

@@ -13,7 +13,7 @@ from operators.read.bundled import BundledPhotos
 from operators.read.photo_pairs import PhotoPairs
 from operators.word.instruct import Instruct
 from operators.word.relation import Relation
-from pipelines.tasks.catalogue import COMPOSITION
+from pipelines.tasks.personalisation import COMPOSITION
 from tests.generated import generate
 from tests.operators.paint.test_compose import ROLES
 from tests.sources import pair_of
@@ -28,7 +28,7 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
     reader = PhotoPairs(
         photos=BundledPhotos(photos=("skimage/data/coffee.png", "skimage/data/chelsea.png"), crops_per_photo=1)
     )
-    task = COMPOSITION.painted_by(family).keeping_all()
+    task = COMPOSITION.with_options({"generator": family}).keeping_all()
     out = generate(task, reader, tiny_models(*ROLES[family], *_SCORES), tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert len(rows) == 2
@@ -41,8 +41,8 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_instruction_goes_on_with_the_relation() -> None:
-    assert isinstance(COMPOSITION.judge, Relation)
-    assert isinstance(COMPOSITION.instruct, Instruct)
+    relation, instruct = COMPOSITION.chain[-2:]
+    assert isinstance(relation, Relation) and isinstance(instruct, Instruct)
     pair = replace(pair_of(), texts={"relation": "The layout is image 1's."})
-    (example,) = COMPOSITION.instruct(pair, 1).examples
+    (example,) = instruct(pair, 1).examples
     assert example.instruction.endswith(" The layout is image 1's.")

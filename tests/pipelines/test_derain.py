@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from infra.command import main
 from manifests.dataset import Dataset
 from manifests.verify.dataset import verify
 from operators.degrade.rain import Rain
 from operators.read.bundled import PHOTOS
-from pipelines.__main__ import main
-from pipelines.tasks.catalogue import DERAIN, TASKS
+from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.low_level import DERAIN
 from tests.datasets import examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
 from tests.pipelines.hazards import Raises
 from tests.sources import write_photos, write_rain13k
@@ -119,7 +119,7 @@ def test_the_plan_says_what_is_not_made_and_writes_nothing(
     rain13k: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(rain13k[0])])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "derain", "--data", str(rain13k[0])])
     assert main() == 0
     lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
     assert lines > {
@@ -155,7 +155,7 @@ def test_a_single_pair_has_no_context_and_that_is_counted(tmp_path: Path) -> Non
 
 
 def test_an_exception_in_an_operator_rejects_its_pair_alone(tmp_path: Path) -> None:
-    task = replace(DERAIN, degrade=Raises(ref="0003.jpg"))
+    task = DERAIN.changed(lambda link: Raises(ref="0003.jpg") if isinstance(link, Rain) else link)
     dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 6), task=task)
     assert reasons(dataset) == {"0003.jpg": "error"}
     (row,) = rejects(dataset)
@@ -166,8 +166,10 @@ def test_an_exception_in_an_operator_rejects_its_pair_alone(tmp_path: Path) -> N
 def test_the_plan_counts_such_a_pair_as_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(TASKS, "derain", replace(DERAIN, degrade=Raises(ref="0003.jpg")))
+    monkeypatch.setitem(
+        OUR_TASKS, "derain", DERAIN.changed(lambda link: Raises(ref="0003.jpg") if isinstance(link, Rain) else link)
+    )
     data = write_photos(tmp_path / "photos", 6)
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(data)])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "derain", "--data", str(data)])
     assert main() == 0
     assert "about 5 (5 of 6 sampled items were kept)" in capsys.readouterr().out

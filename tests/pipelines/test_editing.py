@@ -12,7 +12,8 @@ from operators.models.checkpoints import identity
 from operators.models.diffusion import Sampling
 from operators.paint.best_edit import BestEdit
 from operators.vlm.client import Vlm
-from pipelines.tasks.catalogue import EDITING
+from operators.word.difference import Difference
+from pipelines.tasks.editing import EDITING
 from tests.datasets import examples, make_dataset, rejects
 from tests.sources import write_photos
 from tests.vlm import KEY, running
@@ -32,13 +33,14 @@ def test_photos_become_edit_pairs_with_their_instruction(
         replace(link, candidates=2, kontext=once, fill=once, scores=replace(link.scores, bounds=()))
         if isinstance(link, BestEdit)
         else link
-        for link in bound.prepare
+        for link in bound.chain
+        if not isinstance(link, Difference)
     )
     with running() as server:
         said = "Instruction: Add a hat.\nBefore: A cat.\nAfter: A cat with a hat.\nWhere: 250, 0, 750, 500"
         server.answer = lambda text: said
         vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
-        task = replace(bound, prepare=quick, complete=None, context="seeded").asking(vlm)
+        task = replace(bound, chain=quick, context="seeded").asking(vlm)
         dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 3, 64, 64), task=task)
     assert [finding.message for finding in verify(dataset.url)] == []
     assert rejects(dataset) == []

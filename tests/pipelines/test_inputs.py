@@ -16,10 +16,11 @@ from PIL import Image as PILImage
 from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
 from manifests.verify.dataset import verify
+from pipelines.report.progress import SILENT
 from pipelines.run.dataset import make_dataset as run_job
-from pipelines.run.plan import find_reader, make_job
-from pipelines.tasks.catalogue import DERAIN
-from tests.datasets import Row, examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
+from pipelines.run.plan import make_job
+from pipelines.tasks.low_level import DERAIN
+from tests.datasets import Row, examples, image, make_dataset, params, reader_of, reasons, rejects, stored_bytes, totals
 from tests.sources import (
     bomb,
     encode,
@@ -93,8 +94,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> tuple[Pa
     files |= {"input/smaller.jpg": encode(photo(0, 40, 40), "JPEG"), "target/smaller.jpg": jpeg(0)}
     files |= {"input/same.png": encode(photo(0)), "target/same.png": encode(photo(0), compress_level=1)}
     data = write_files(folder / "data", files)
-    job = make_job(DERAIN, find_reader(DERAIN, str(data)), str(folder / "out" / "derain"), 0)
-    assert run_job(job, nullcontext, None) == 0
+    job = make_job(DERAIN, reader_of(DERAIN, str(data)), str(folder / "out" / "derain"), 0)
+    run_job(job, nullcontext, models=None, taken_as="pairs", prices=None, console=SILENT)
     return data, Dataset(str(folder / "out/derain"))
 
 

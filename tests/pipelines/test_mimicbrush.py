@@ -11,8 +11,8 @@ import pytest
 import skimage.data
 
 from operators.read.bundled import BundledPhotos
-from pipelines.run.plan import find_reader
-from pipelines.tasks.catalogue import MIMICBRUSH
+from pipelines.tasks.personalisation import MIMICBRUSH
+from tests.datasets import reader_of
 from tests.generated import generate
 from tests.sources import encode, write_files
 from tests.tiny import few_steps, tiny_models
@@ -37,14 +37,14 @@ def test_frames_of_clips(tmp_path: Path) -> None:
     moving = {f"frames/moving/{at:03}.png": encode(photo[at : at + 200, at : at + 200]) for at in (100, 108, 118)}
     still = {f"frames/still/{index}.png": encode(photo[:200, :200]) for index in range(2)}
     write_files(tmp_path / "data", moving | still)
-    out = generate(MIMICBRUSH, find_reader(MIMICBRUSH, str(tmp_path / "data")), "/nowhere", tmp_path)
+    out = generate(MIMICBRUSH, reader_of(MIMICBRUSH, str(tmp_path / "data")), "/nowhere", tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert {row["source_group"] for row in rows} == {"frames/moving"}
     assert len(rows) == 3
     rejects = pq.read_table(out / "rejects").to_pylist()
     assert [row["reason"] for row in rejects] == ["too_alike"] * 2
     assert all(dict(row["scores"])["frame_ssim"] == pytest.approx(1) for row in rejects)
-    reader = find_reader(MIMICBRUSH, str(tmp_path / "data"))
+    reader = reader_of(MIMICBRUSH, str(tmp_path / "data"))
     all_kept = pq.read_table(generate(MIMICBRUSH.keeping_all(), reader, "/nowhere", tmp_path / "all") / "manifest")
     groups = all_kept["source_group"].to_pylist()
     assert sorted(groups) == ["frames/moving"] * 3 + ["frames/still"] * 2
@@ -55,7 +55,7 @@ def test_frames_of_clips(tmp_path: Path) -> None:
 
 def test_a_model_fills_the_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few_steps(monkeypatch)
-    task = MIMICBRUSH.painted_by("sd15")
+    task = MIMICBRUSH.with_options({"generator": "sd15"})
     out = generate(task, _crops(2), tiny_models("sd15-inpaint", "sd15-ip-adapter"), tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert len(rows) == 2
@@ -65,6 +65,6 @@ def test_a_model_fills_the_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _crops(count: int) -> BundledPhotos:
-    reader = find_reader(MIMICBRUSH, None)
+    reader = reader_of(MIMICBRUSH, None)
     assert isinstance(reader, BundledPhotos)
     return replace(reader, photos=("skimage/data/astronaut.png",), crops_per_photo=count)

@@ -15,8 +15,9 @@ from operators.judge.check_pose import CheckPose
 from operators.models import checkpoints
 from operators.read.bundled import BundledPhotos
 from operators.read.person_prompts import PersonPrompts
-from pipelines.run.plan import find_reader
-from pipelines.tasks.catalogue import POSE, Task
+from pipelines.tasks.personalisation import POSE
+from pipelines.tasks.task import Task
+from tests.datasets import reader_of
 from tests.generated import generate
 from tests.tiny import few_steps, tiny_models
 
@@ -59,7 +60,7 @@ def test_by_dwpose_both_poses_are_found(tmp_path: Path, monkeypatch: pytest.Monk
     """Its tiny detector takes what is colourful for a person, also what random generators draw."""
     few_steps(monkeypatch)
     models = tiny_models("dwpose", "sd15", "sd15-controlnet-openpose")
-    out = generate(POSE.posed_by("dwpose").keeping_all(), _crops(), models, tmp_path)
+    out = generate(POSE.with_options({"estimator": "dwpose"}).keeping_all(), _crops(), models, tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert len(rows) == 2
     for row in rows:
@@ -79,13 +80,14 @@ def test_from_prompts_nobody_is_found_in_what_a_random_model_draws(
 def test_only_what_random_weights_score_is_kept_whatever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_models("blazepose", "sd15", "sd15-controlnet-openpose")
     monkeypatch.setattr(checkpoints, "TINY", Path(folder))
-    kept, judged = POSE.bound("tiny").gate, POSE.bound(folder).gate
-    assert isinstance(kept, CheckPose) and isinstance(judged, CheckPose)
+    kept, judged = (
+        next(link for link in POSE.bound(models).chain if isinstance(link, CheckPose)) for models in ("tiny", folder)
+    )
     assert kept.min_oks == 0 < judged.min_oks
 
 
 def _crops() -> Reader:
-    reader = find_reader(POSE, None)
+    reader = reader_of(POSE, None)
     assert isinstance(reader, BundledPhotos)
     return replace(reader, crops_per_photo=2)
 

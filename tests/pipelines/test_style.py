@@ -14,15 +14,16 @@ from manifests.verify.dataset import verify
 from operators.base import Link
 from operators.judge.scores import Bound, Scores
 from operators.models.rb.parameters import Sampling
+from operators.option import with_options
 from operators.paint.flux import Flux
 from operators.paint.rb_modulation import RbModulation
-from operators.read.bundled import BundledPhotos
 from operators.read.style_prompts import STYLES, StylePrompts
 from operators.vlm.client import Vlm
+from pipelines.prepare import prepare
 from pipelines.run.chain import make_pairs
-from pipelines.run.plan import counted
 from pipelines.run.spent import Spent
-from pipelines.tasks.catalogue import STYLE, Task
+from pipelines.tasks.personalisation import STYLE
+from pipelines.tasks.task import Task
 from tests.datasets import Row, examples, make_dataset, rejects
 from tests.vlm import KEY, running
 
@@ -33,15 +34,12 @@ CHECKPOINTS = {"flux", "stable-cascade-prior", "stable-cascade", "csd", "clip", 
 @pytest.fixture(scope="module")
 def task(tiny: str) -> Task:
     """The task with few steps, in blocks that small datasets hold whole."""
-    return replace(STYLE, prepare=tuple(map(_quick, STYLE.prepare))).bound(tiny)
+    return STYLE.changed(_quick).bound(tiny)
 
 
 def test_pairs_come_with_contexts_of_their_style_and_all_provenance(task: Task, tmp_path: Path) -> None:
     everything = (Bound(score="clip_image", low=-1, high=1),)
-    open_task = replace(
-        task,
-        prepare=tuple(replace(link, bounds=everything) if isinstance(link, Scores) else link for link in task.prepare),
-    )
+    open_task = task.changed(lambda link: replace(link, bounds=everything) if isinstance(link, Scores) else link)
     dataset = make_dataset(tmp_path, None, task=open_task, reader=StylePrompts(count=10))
     assert [finding.message for finding in verify(dataset.url)] == []
     rows = examples(dataset)
@@ -92,7 +90,7 @@ def test_where_a_model_is_configured_both_of_its_answers_must_be_yes(
 def test_a_pair_has_the_same_bytes_whatever_is_made_before_and_beside_it(task: Task) -> None:
     reader = StylePrompts(count=3)
     items = list(reader.items(()))
-    chain = [link for link in task.prepare if isinstance(link, Flux | RbModulation)]
+    chain = [link for link in task.chain if isinstance(link, Flux | RbModulation)]
     together = make_pairs(reader, "style", 0, items, chain, Spent())
     alone = [make_pairs(reader, "style", 0, [item], chain, Spent())[0] for item in reversed(items)][::-1]
     assert together == alone
@@ -100,17 +98,18 @@ def test_a_pair_has_the_same_bytes_whatever_is_made_before_and_beside_it(task: T
 
 
 def test_only_a_recipe_of_prompts_has_a_count() -> None:
-    assert counted(StylePrompts(), 5) == StylePrompts(count=5)
-    with pytest.raises(ValueError, match=r"COUNT=0 is less than 1"):
-        counted(StylePrompts(), 0)
-    with pytest.raises(ValueError, match=r"COUNT is for tasks that are made from prompts"):
-        counted(BundledPhotos(), 5)
+    assert with_options(StylePrompts(), {"count": 5}) == StylePrompts(count=5)
+    with pytest.raises(ValueError, match="--count: 0 is less than 1"):
+        STYLE.options["count"].parsed("0")
+    with pytest.raises(ValueError, match="derain has no option count"):
+        prepare("derain", {"count": 5})
+    with pytest.raises(ValueError, match="--count is not for scikit-image photos"):
+        prepare("tryon", {"count": 5})
 
 
 def _bounded(task: Task, bound: Bound) -> Task:
     """The task with one bound in place of its own."""
-    links = (replace(link, bounds=(bound,)) if isinstance(link, Scores) else link for link in task.prepare)
-    return replace(task, prepare=tuple(links))
+    return task.changed(lambda link: replace(link, bounds=(bound,)) if isinstance(link, Scores) else link)
 
 
 def _quick(link: Link) -> Link:

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from operators.option import with_options
 from operators.paint.try_on import TryOn
 from operators.read.bundled_person import BundledPerson
-from pipelines.run.plan import counted, find_reader
-from pipelines.tasks.catalogue import TRY_ON
+from pipelines.tasks.personalisation import TRY_ON
+from tests.datasets import reader_of
 from tests.fixtures import write_viton_hd
 from tests.generated import generate
 from tests.tiny import tiny_models
 
-FAST = replace(TRY_ON, prepare=(TryOn(steps=2), *TRY_ON.prepare[1:])).keeping_all()
+FAST = replace(TRY_ON, chain=(TryOn(steps=2), *TRY_ON.chain[1:])).keeping_all()
 
 
 def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
     write_viton_hd(tmp_path / "source")
-    out = generate(TRY_ON, find_reader(TRY_ON, str(tmp_path / "source")), "/nowhere", tmp_path)
+    out = generate(TRY_ON, reader_of(TRY_ON, str(tmp_path / "source")), "/nowhere", tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     assert len(rows) == 4
     for row in rows:
@@ -32,7 +33,7 @@ def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
 
 def test_missing_ones_are_made(tmp_path: Path) -> None:
     write_viton_hd(tmp_path / "source")
-    reader = counted(find_reader(FAST, str(tmp_path / "source")), 7)
+    reader = with_options(reader_of(FAST, tmp_path / "source"), {"count": 7})
     out = generate(FAST, reader, tiny_models("sd15-inpaint", "sd15-tryon"), tmp_path)
     rows = pq.read_table(out / "manifest").to_pylist()
     made = [row for row in rows if "+" in row["source_ref"]]
@@ -44,7 +45,7 @@ def test_missing_ones_are_made(tmp_path: Path) -> None:
 
 
 def test_the_bundled_input(tmp_path: Path) -> None:
-    reader = find_reader(FAST, None)
+    reader = reader_of(FAST, None)
     assert isinstance(reader, BundledPerson)
     out = generate(FAST, replace(reader, crops_per_photo=1), tiny_models("sd15-inpaint", "sd15-tryon"), tmp_path)
     assert len(pq.read_table(out / "manifest").to_pylist()) == 4

@@ -10,24 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from infra.command import main
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.dataset import DatasetError
 from manifests.schema import Direction, Kind
 from manifests.verify.dataset import verify
 from manifests.write.finish import Totals, finish
 from operators.base import StopRun
-from operators.judge.hold_out import hold_outs
 from operators.vlm import openai as vlm_openai
 from operators.vlm.client import Vlm, take_usage
 from operators.vlm.request import Usage
-from pipelines.__main__ import main
+from pipelines.prepare import prepare
 from pipelines.run import engine
-from pipelines.run.plan import Job, find_reader, make_job, versions
+from pipelines.run.plan import Job, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import DERAIN, TASKS
+from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.low_level import DERAIN
 from tests.commands import Running, run, shards_command
-from tests.datasets import examples, plan_job, sha256_by_file
+from tests.datasets import examples, plan_job, reader_of, sha256_by_file
 from tests.fixtures import FIXTURES
 from tests.sources import write_files, write_photos, write_rain13k
 from tests.vlm import HARMFUL, KEY, Fault, Server, running
@@ -150,8 +151,8 @@ def test_nothing_waits_any_more(name: str, layout: str, tmp_path: Path) -> None:
     written = FIXTURES[layout][1](tmp_path / "source")
     with running() as server:
         server.answer = _answer
-        task = replace(TASKS[name], pairs_per_shard=4).asking(Vlm.of(server.url, "m", None))
-        reader = find_reader(task, str(tmp_path / "source"))
+        task = replace(OUR_TASKS[name], pairs_per_shard=4).asking(Vlm.of(server.url, "m", None))
+        reader = reader_of(task, str(tmp_path / "source"))
         totals = _make(make_job(task, reader, str(tmp_path / "out" / name), 0))
         assert totals.pairs == written.pairs and totals.rejects == written.rejects
         assert not totals.missing
@@ -165,8 +166,10 @@ def test_synthesised_pairs_cost_nothing_and_what_is_held_out_is_not_asked_for(tm
     job = plan_job(tmp_path / "out", photos, task=DERAIN.asking(vlm))
     assert not _make(job).missing
     held: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
-    task = replace(DERAIN, hold_out=hold_outs("derain", ["derain"])).asking(vlm)
-    chain = task.operators(find_reader(task, str(write_rain13k(tmp_path / "pairs", 2))))
+    data = str(write_rain13k(tmp_path / "pairs", 2))
+    prepared = prepare(DERAIN, {"data": data, "hold_out": ["derain"], "vlm": "http://127.0.0.1:9/v1", "vlm_model": "m"})
+    chain, task = prepared.task.operators(prepared.reader), DERAIN
+    assert [link.name for link in chain[-2:]] == ["hold_out", "difference"]
     assert set(chain[-1].examples) == set(task.examples) - set(held)  # type: ignore[union-attr]
 
 
@@ -187,7 +190,7 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_rain13k(tmp_path / "data", 20)
-    command = ["pipelines", "plan", "derain", "--data", str(data), "--vlm", "http://127.0.0.1:9/v1", "--vlm-model", "m"]
+    command = ["xprompt", "plan", "derain", "--data", str(data), "--vlm", "http://127.0.0.1:9/v1", "--vlm-model", "m"]
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
     printed = capsys.readouterr().out
@@ -205,7 +208,7 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
 
 def test_a_task_that_needs_a_model_says_so() -> None:
     with pytest.raises(ValueError, match="editing needs a vision-language model: set VLM and VLM_MODEL"):
-        TASKS["editing"].asking(None)
+        OUR_TASKS["editing"].asking(None)
     assert DERAIN.asking(None) is DERAIN
 
 

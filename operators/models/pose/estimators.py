@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
 from operators.models.pose import blazepose, dwpose
 from operators.models.pose.keypoints import OPENPOSE, Keypoints
+from operators.option import option
 
 EstimatorName = Literal["blazepose", "openpose", "dwpose"]
 """Also the role of its checkpoint (operators/models/checkpoints.py). BlazePose is small and finds one person; the
@@ -31,13 +32,10 @@ class PoseOperator:
 
     gpus: ClassVar[float] = 0.1
     gpu_s: ClassVar[float] = 0.05
-    estimator: EstimatorName = "blazepose"
+    estimator: EstimatorName = option("blazepose", "which model finds poses", choices=get_args(EstimatorName))
     model: str = ""
     model_revision: str = ""
     folder: str = field(default="", metadata={"location": True})
-
-    def of_estimator(self, name: EstimatorName) -> Self:
-        return replace(self, estimator=name)
 
     def bound(self, models: str | None) -> Self:
         folder, model, revision = checkpoint(self.estimator, models)

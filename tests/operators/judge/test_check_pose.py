@@ -43,9 +43,9 @@ def test_another_pose_and_nobody_are_rejected_with_their_score(before: Pair) -> 
 
 def test_by_another_estimator() -> None:
     models, photo = tiny_models("dwpose"), skimage.data.astronaut()
-    before = EstimatePose().of_estimator("dwpose").bound(models)(pair_of(lossless("input", photo)), 1)
+    before = EstimatePose(estimator="dwpose").bound(models)(pair_of(lossless("input", photo)), 1)
     after = replace(before, images=(*before.images, lossless("target", photo)))
-    pair = CheckPose().of_estimator("dwpose").bound(models)(after, 1)
+    pair = CheckPose(estimator="dwpose").bound(models)(after, 1)
     assert pair.scores["oks"] == 1
     for step in pair.steps:
         assert (step.params["estimator"], step.model) == ("dwpose", "dwpose")

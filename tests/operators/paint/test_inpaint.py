@@ -47,7 +47,7 @@ def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytes
 def test_without_a_family_the_photo_stays_and_no_model_is_needed() -> None:
     pair = _pair(photo(1, 96, 80))
     assert run_one(Complete().bound(None), pair, 1) is pair
-    assert (Complete().gpus, Complete().of_family("flux").gpus) == (0, 1)
+    assert (Complete().gpus, Complete(family="flux").gpus) == (0, 1)
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])

@@ -15,8 +15,9 @@ import pytest
 from manifests.images.pixels import read_header
 from manifests.schema import canonical_json
 from operators.read.files import list_files
-from pipelines.sources.datasets import DATASETS, DFWB, GOPRO, MAGICBRUSH, PHOTOS, RAIN13K, VITON_HD, Source
+from pipelines.sources.datasets import DATASETS, DFWB, GOPRO, MAGICBRUSH, PHOTOS, RAIN13K, VITON_HD
 from pipelines.sources.locate import check, locate
+from pipelines.sources.source import Source
 from tests.fixtures import FIXTURES, write_gopro_flat, write_magicbrush
 from tests.readers import located, read_all
 from tests.sources import jpeg, write_files, write_rain13k
@@ -117,7 +118,7 @@ def test_whichever_layout_of_a_source_is_there_is_located(name: str, tmp_path: P
     reader, _ = located(name, tmp_path)
     found = locate(DATASETS_BY_SOURCE[reader.source], str(tmp_path), list_files(str(tmp_path)))
     assert found
-    assert (found.source, found.root) == (reader.source, reader.root)
+    assert (found.reader.source, found.reader.root) == (reader.source, reader.root)
 
 
 def test_half_a_dataset_is_not_taken_for_a_folder_of_photos(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from operators.word.instruct import Instruct
 from operators.word.propose_edit import ProposeEdit
 from operators.word.recaption import Recaption
 from operators.word.relation import Relation
-from pipelines.tasks.catalogue import FOUR
+from pipelines.tasks.task import FOUR
 from tests.datasets import sha256_by_file
 from tests.operators.asking import pair_with
 from tests.sources import jpeg

@@ -10,7 +10,7 @@ from operators.base import BatchOperator
 from operators.vlm.client import Asks
 from operators.word.difference import SUBTASKS, Difference
 from operators.word.instruct import Instruct
-from pipelines.tasks.catalogue import FOUR
+from pipelines.tasks.task import FOUR
 from tests.operators.asking import Asked, pair_with
 
 SAID = {

@@ -7,7 +7,7 @@ import pytest
 
 from manifests.schema import Example
 from operators.word.instruct import Instruct, pick
-from pipelines.tasks.catalogue import DERAIN
+from pipelines.tasks.low_level import DERAIN
 from tests.sources import pair_of
 
 POOL = tuple("abcdefgh")
@@ -56,8 +56,7 @@ def test_a_caption_completes_the_forward_instruction_alone(texts: dict[str, str]
 
 
 def test_every_phrasing_of_derain_is_used_and_none_is_there_twice() -> None:
-    instruct = DERAIN.instruct
-    assert isinstance(instruct, Instruct)
+    (instruct,) = (link for link in DERAIN.chain if isinstance(link, Instruct))
     phrasings = (*instruct.forward, *instruct.reverse)
     assert len(set(phrasings)) == len(phrasings) == 20
     pairs = [instruct(pair_of(), seed) for seed in range(300)]

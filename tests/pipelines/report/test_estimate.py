@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from manifests.schema import Pair
+from operators.degrade.edges import Edges
 from operators.paint.flux import Flux
 from operators.paint.rb_modulation import RbModulation
 from operators.read.style_prompts import StylePrompts
 from operators.vlm.client import Vlm
 from pipelines.report.estimate import Estimate, estimate, print_estimate
-from pipelines.tasks.catalogue import DERAIN, EDITING, HED2IMG, POSE, STYLE, Task
+from pipelines.tasks.controllable import HED2IMG
+from pipelines.tasks.editing import EDITING
+from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.personalisation import POSE, STYLE
+from pipelines.tasks.task import Task
 
 _VLM = Vlm(model="m", url_or_folder="http://127.0.0.1:9/v1")
 
@@ -42,15 +48,19 @@ def test_a_painted_task_is_bounded_from_above() -> None:
 
 
 def test_gpu_time_is_the_sum_of_what_the_operators_assume(capsys: pytest.CaptureFixture[str]) -> None:
-    sd15, flux = _estimate(POSE), _estimate(POSE.painted_by("flux"))
+    sd15, flux = _estimate(POSE), _estimate(POSE.with_options({"generator": "flux"}))
     assert 0 < sd15.gpu_s_per_pair < flux.gpu_s_per_pair
     print_estimate(
-        STYLE, replace(StylePrompts(), count=3_600), replace(_estimate(STYLE), items=3_600, gpu_s_per_pair=2.0)
+        STYLE,
+        replace(StylePrompts(), count=3_600),
+        replace(_estimate(STYLE), items=3_600, gpu_s_per_pair=2.0),
+        "none: prompts",
+        Console(width=300, markup=False),
     )
     printed = capsys.readouterr().out
     assert "2.0 of an A100, at 2 s a pair (assumed, not measured)" in printed
     assert printed.startswith(
-        "style from FLUX.1 and RB-Modulation on Stable Cascade, from style prompts (made by FLUX.1 [dev]"
+        "style: FLUX.1 and RB-Modulation on Stable Cascade, from style prompts (none: prompts; made by FLUX.1 [dev]"
     )
     assert "at most 3,600: what is kept is not known" in printed
 
@@ -58,4 +68,4 @@ def test_gpu_time_is_the_sum_of_what_the_operators_assume(capsys: pytest.Capture
 def test_without_painters_a_sample_is_made() -> None:
     derain = _estimate(DERAIN)
     assert derain.tried and derain.gpu_s_per_pair == 0
-    assert HED2IMG.degrade and 0 < HED2IMG.degrade.gpu_s < 1  # type: ignore[union-attr]
+    assert isinstance(HED2IMG.chain[0], Edges) and 0 < HED2IMG.chain[0].gpu_s < 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,8 @@ from pipelines.run.chain import batch_size
 from pipelines.run.plan import make_job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import DERAIN, Task
+from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.task import Task
 from tests.datasets import examples, finish_job, make_dataset, plan_job, reasons, rejects, sha256_by_file
 from tests.sources import write_photos
 
@@ -57,7 +58,7 @@ def _forget_batches() -> None:
 
 
 def _raining(operator: Rains) -> Task:
-    return replace(DERAIN, degrade=operator)
+    return DERAIN.changed(lambda link: operator if isinstance(link, Rain) else link)
 
 
 def test_the_type_is_recognised_and_the_size_is_that_of_the_largest() -> None:

@@ -5,24 +5,26 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
+from infra.command import main
 from manifests.dataset import Commit
 from manifests.schema import Item
 from manifests.verify.dataset import verify
 from operators.base import Operator
+from operators.degrade.rain import Rain
 from operators.vlm.request import Usage
-from pipelines.__main__ import main
 from pipelines.run import engine
 from pipelines.run.engine import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import DERAIN, TASKS, Task
+from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.task import Task
 from tests.datasets import examples, finish_job, make_dataset, plan_job, rejects, sha256_by_file, totals
 from tests.pipelines.hazards import DiskIsFull, KillsWorker
 from tests.sources import write_photos
@@ -39,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _in_local_ray(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the command line use the session's Ray."""
-    monkeypatch.setattr(engine, "ray_session", lambda cpus: nullcontext())
+    monkeypatch.setattr(engine, "ray_session", lambda cpus, py_modules=(): nullcontext())
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -93,9 +95,9 @@ def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     full = tmp_path / "full"
     full.touch()
     task = _raining(DiskIsFull(ref=_unit(photos, tmp_path, 0)[5].ref, full=str(full)))
-    monkeypatch.setitem(TASKS, "derain", task)
+    monkeypatch.setitem(OUR_TASKS, "derain", task)
     out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", "--data", str(photos), "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "shards", "derain", "--data", str(photos), "--out", str(out)])
     assert main() == 1
     errors = capsys.readouterr().err
     assert "shard derain-000000: [Errno 28] No space left on device" in errors
@@ -171,7 +173,7 @@ def _dies(*arguments: object) -> None:
 
 
 def _raining(operator: Operator) -> Task:
-    return replace(DERAIN, degrade=operator)
+    return DERAIN.changed(lambda link: operator if isinstance(link, Rain) else link)
 
 
 def _unit(photos: Path, tmp_path: Path, unit: int) -> tuple[Item, ...]:

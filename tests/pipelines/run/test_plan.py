@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,14 @@ from operators.degrade.rain import Rain
 from operators.judge.gate import Gate
 from operators.word.instruct import Instruct
 from pipelines.run import plan
-from pipelines.run.plan import Job, cut_units, find_reader, make_job, versions
+from pipelines.run.plan import Job, cut_units, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import DERAIN, POSE, ULTRAEDIT, Task
-from tests.datasets import finish_job, plan_job
+from pipelines.tasks.editing import ULTRAEDIT
+from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.personalisation import POSE
+from pipelines.tasks.task import Task
+from tests.datasets import finish_job, plan_job, reader_of
 from tests.sources import write_photos, write_rain13k
 
 
@@ -39,6 +43,11 @@ def test_units_are_of_one_size_fine_for_few_items_and_full_for_many(items: int, 
     assert sorted((item for unit in units for item in unit), key=lambda item: item.index) == _items(items)
 
 
+def _with(operator: Any) -> Task:
+    """The task with another operator in the place of its own of that class."""
+    return DERAIN.changed(lambda link: operator if type(link) is type(operator) else link)
+
+
 def test_units_are_shuffled_by_the_seed() -> None:
     first, again, other = (list(cut_units(_items(100), seed, 512)) for seed in (0, 0, 1))
     assert first == again != other
@@ -49,8 +58,8 @@ def test_units_are_shuffled_by_the_seed() -> None:
     "change",
     [
         replace(DERAIN, pairs_per_shard=16),
-        replace(DERAIN, gate=Gate(max_mean_abs_diff=0.5)),
-        replace(DERAIN, instruct=Instruct(forward=("Dry it.",), reverse=("Wet it.",))),
+        _with(Gate(max_mean_abs_diff=0.5)),
+        _with(Instruct(forward=("Dry it.",), reverse=("Wet it.",))),
     ],
 )
 def test_another_configuration_is_refused(tmp_path: Path, change: Task) -> None:
@@ -124,7 +133,7 @@ def test_a_plan_depends_on_nothing_but_its_input(tmp_path: Path) -> None:
 
 def test_without_bundled_input_the_layouts_are_named() -> None:
     with pytest.raises(ValueError, match="point DATA at one of") as caught:
-        find_reader(replace(DERAIN, bundled=None), None)
+        reader_of(replace(DERAIN, bundled=None), None)
     assert all(source.layout in str(caught.value) and source.obtain in str(caught.value) for source in DERAIN.sources)
 
 
@@ -148,4 +157,4 @@ def _items(count: int) -> list[Item]:
 
 
 def _job(out: Path, data: Path) -> Job:
-    return make_job(DERAIN, find_reader(DERAIN, str(data)), str(out / "derain"), 0)
+    return make_job(DERAIN, reader_of(DERAIN, str(data)), str(out / "derain"), 0)

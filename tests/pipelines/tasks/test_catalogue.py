@@ -18,19 +18,22 @@ from manifests.storage import Store
 from manifests.verify.dataset import verify
 from manifests.write.finish import Totals, finish
 from operators.shared.palettes import decode_depth, decode_labels, decode_normals
+from operators.word.describe import Describe
 from pipelines.recipe import FULL_8M, TAB_6
 from pipelines.report.estimate import estimate
-from pipelines.run.plan import find_reader, make_job, versions
+from pipelines.run.plan import make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from pipelines.tasks.catalogue import TASKS, Task
+from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.task import Task
+from tests.datasets import reader_of
 from tests.fixtures import FIXTURES
 
 PAPERS = {entry.task for entry in TAB_6}
 """Tasks that read pairs or make them without a model. Those that models make have tests of their own."""
 LAYOUTS = [
     (task.name, layout)
-    for task in TASKS.values()
+    for task in OUR_TASKS.values()
     if task.name in PAPERS
     for layout, (source, _) in FIXTURES.items()
     # A folder with several layouts is read by the first that fits.
@@ -40,10 +43,10 @@ FACTORS = {entry.task: entry.factor for entry in FULL_8M}
 
 
 def test_there_is_a_task_for_each_line_of_tab_6() -> None:
-    assert set(TASKS) >= PAPERS
+    assert set(OUR_TASKS) >= PAPERS
     assert {name for name, _ in LAYOUTS} == PAPERS
     for name, factor in FACTORS.items():
-        assert name not in TASKS or len(TASKS[name].examples) == factor
+        assert name not in OUR_TASKS or len(OUR_TASKS[name].examples) == factor
 
 
 @pytest.fixture(scope="session")
@@ -56,23 +59,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(("name", "layout"), LAYOUTS)
 def test_a_task_runs_on_a_layout(name: str, layout: str, tmp_path: Path, models: str) -> None:
     written = FIXTURES[layout][1](tmp_path / "source")
-    rows, totals = run(TASKS[name], str(tmp_path / "source"), tmp_path, models)
+    rows, totals = run(OUR_TASKS[name], str(tmp_path / "source"), tmp_path, models)
     assert totals.pairs == written.pairs
     assert totals.rejects == written.rejects
     # What Tab. 6 counts is made or waits for a model, and nothing else.
     assert totals.examples.total() + totals.missing.total() == FACTORS[name] * totals.pairs
     assert len(rows) == totals.examples.total()
-    expected = {f"{direction} {kind}" for direction, kind in TASKS[name].examples}
+    expected = {f"{direction} {kind}" for direction, kind in OUR_TASKS[name].examples}
     assert {*totals.examples} | {missing.split(" (")[0] for missing in totals.missing} == expected
 
 
-@pytest.mark.parametrize("name", [task.name for task in TASKS.values() if task.bundled and task.name in PAPERS])
+@pytest.mark.parametrize("name", [task.name for task in OUR_TASKS.values() if task.bundled and task.name in PAPERS])
 def test_a_task_runs_on_its_bundled_input(name: str, tmp_path: Path, models: str) -> None:
-    rows, totals = run(TASKS[name], None, tmp_path, models)
+    rows, totals = run(OUR_TASKS[name], None, tmp_path, models)
     assert totals.pairs > 0
     assert totals.examples.total() + totals.missing.total() == FACTORS[name] * totals.pairs
     described = "reverse describe" in totals.examples
-    assert described == (TASKS[name].describe is not None)
+    assert described == any(isinstance(link, Describe) for link in OUR_TASKS[name].chain)
     assert all(row["context_pair"] for row in rows)
 
 
@@ -80,7 +83,7 @@ def test_depth_reads_back_in_metres_labels_as_classes_normals_in_degrees(tmp_pat
     for name, layout in (("depth", "nyu_sync"), ("segmentation", "ade20k"), ("normal", "scannet")):
         source = tmp_path / name / "source"
         FIXTURES[layout][1](source)
-        rows, _ = run(TASKS[name], str(source), tmp_path / name, models)
+        rows, _ = run(OUR_TASKS[name], str(source), tmp_path / name, models)
         row = rows[0]
         pixels = decode_rgb(image(tmp_path / name / "out" / name, row, "target"))
         raw = raw_target(source, row)
@@ -101,14 +104,14 @@ def test_depth_reads_back_in_metres_labels_as_classes_normals_in_degrees(tmp_pat
 def test_swapped_tasks_store_the_photo_as_the_target(tmp_path: Path, models: str) -> None:
     source = tmp_path / "source"
     FIXTURES["nyu_sync"][1](source)
-    rows, _ = run(TASKS["depth2img"], str(source), tmp_path, models)
+    rows, _ = run(OUR_TASKS["depth2img"], str(source), tmp_path, models)
     assert image(tmp_path / "out" / "depth2img", rows[0], "target") == located(source, rows[0]).read_bytes()
 
 
 def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list[dict[str, Any]], Totals]:
     """Make a dataset in this process; its rows and totals. What `verify` finds fails the test."""
     task = replace(task.bound(models), pairs_per_shard=4 if data else task.pairs_per_shard)
-    reader = find_reader(task, data)
+    reader = reader_of(task, data)
     out = tmp_path / "out" / task.name
     job = make_job(task, reader, str(out), seed=0, scale=1.0 if data else 0.05)
     for unit in range(job.plan.units):
@@ -146,6 +149,6 @@ def raw_target(source: Path, row: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def test_the_plan_says_what_the_source_itself_leaves_out(tmp_path: Path) -> None:
     FIXTURES["laion"][1](tmp_path)
-    task = TASKS["text2img"]
-    estimated = estimate(task, find_reader(task, str(tmp_path)), seed=0)
+    task = OUR_TASKS["text2img"]
+    estimated = estimate(task, reader_of(task, str(tmp_path)), seed=0)
     assert estimated.left_out == {"not downloaded": 2, "score not above 6": 3, "unfinished tars": 1}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.__main__ import main
+from infra.command import main
 from tests.commands import Running, committed, run, shards_command
 from tests.conftest import Undisturbed
 from tests.datasets import make_dataset, sha256_by_file
@@ -44,19 +44,18 @@ def test_data_that_cannot_be_read_is_one_line_and_nothing_is_written(
 def test_a_process_says_it_on_stderr_and_exits_2(tmp_path: Path) -> None:
     done = run(shards_command(tmp_path / "absent", tmp_path / "out"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"DATA: there is no folder {tmp_path}/absent\n"
+    assert done.stderr == f"xprompt: DATA: there is no folder {tmp_path}/absent\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_task_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "unrain", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    errors = capsys.readouterr().err
-    assert "'unrain'" in errors and "derain" in errors
+    monkeypatch.setattr(sys, "argv", ["xprompt", "shards", "unrain", "--out", str(tmp_path)])
+    assert main() == 2
+    assert capsys.readouterr().err == (
+        "xprompt shards: there is no task 'unrain': did you mean derain? `xprompt tasks` lists them all\n"
+    )
 
 
 def test_another_seed_or_source_in_the_same_out_is_refused_and_nothing_changes(
@@ -127,15 +126,15 @@ def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
 def test_keep_all_is_for_tasks_whose_gates_judge_by_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, errors = _main(monkeypatch, capsys, "--keep-all", "--out", str(tmp_path / "out"))
-    assert (status, errors) == (2, "KEEP=all: derain has no gate that judges by scores\n")
+    status, errors = _main(monkeypatch, capsys, "--keep", "all", "--out", str(tmp_path / "out"))
+    assert (status, errors) == (2, "xprompt: KEEP=all: derain has no gate that judges by scores\n")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--estimator", "dwpose", "ESTIMATOR=dwpose: derain estimates no pose\n"),
-        ("--generator", "flux", "GENERATOR=flux: derain has no choice of generators\n"),
+        ("--estimator", "dwpose", "xprompt shards: there is no option --estimator (xprompt shards --help)\n"),
+        ("--generator", "flux", "xprompt shards: there is no option --generator (xprompt shards --help)\n"),
     ],
 )
 def test_a_choice_that_a_task_does_not_have_is_one_line(
@@ -154,31 +153,31 @@ def test_the_estimator_that_is_chosen_is_the_one_that_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_files(tmp_path, {"sd15/weights": b"1", "blazepose/weights": b"1"})
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "pose", "--estimator", "dwpose", "--models", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "pose", "--estimator", "dwpose", "--models", str(tmp_path)])
     assert main() == 2
     errors = capsys.readouterr().err
     assert "dwpose (yzd-v/DWPose, licence: Apache-2.0) is not in MODELS=" in errors and errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
+@pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much", "1%"])
 def test_a_share_is_above_0_and_up_to_1(
     share: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        _main(monkeypatch, capsys, "--scale", share)
-    assert caught.value.code == 2 and "--scale" in capsys.readouterr().err
+    status, errors = _main(monkeypatch, capsys, f"--scale={share}")
+    said = f"--scale: {share} is not a share above 0 and up to 1, such as 0.01 (xprompt shards --help)"
+    assert (status, errors) == (2, f"xprompt shards: {said}\n")
 
 
 def test_a_trial_is_a_share_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_rain13k(tmp_path, 20)
-    monkeypatch.setattr(sys, "argv", ["pipelines", "plan", "derain", "--data", str(data), "--scale", "0.25"])
+    monkeypatch.setattr(sys, "argv", ["xprompt", "plan", "derain", "--data", str(data), "--scale", "0.25"])
     assert main() == 0
     assert ["items", "5"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def _main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
-    """Exit status and standard error of `python -m pipelines shards derain`, in this process."""
-    monkeypatch.setattr(sys, "argv", ["pipelines", "shards", "derain", *options])
+    """Exit status and standard error of `xprompt shards derain`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["xprompt", "shards", "derain", *options])
     return main(), capsys.readouterr().err

@@ -1,0 +1,166 @@
+"""The command `xprompt`: all that a user does, under one name.
+
+    xprompt tasks                                   what there is
+    xprompt shards derain --data PHOTOS --out OUT   make a dataset
+    xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
+    xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
+
+The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
+`xprompt shards derain --out data`, and a variable that a command does not have is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+PROGRAMS = {
+    "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
+    "evaluate": ("train.evaluate.__main__", "score predictions against a dataset"),
+    "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
+    "icl": ("train.icl.__main__", "the paper's Tab. 4 in miniature, on a CPU"),
+    "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
+    "tiny-models": ("infra.tiny.models", "write small random checkpoints to try model operators with"),
+    "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),
+}
+"""Commands that are programs of their own, with a parser of their own: module, and what it does."""
+
+_VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
+
+_PLACES = {"OUT": "path"}
+"""Variables of make that some commands take as an argument and not as an option."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest name."""
+
+    def error(self, message: str) -> NoReturn:
+        if unknown := re.search(r"unrecognized arguments: (\S+)", message):
+            flag = unknown[1].partition("=")[0]
+            message = f"there is no option {flag}{self._nearest(flag)}"
+        invalid = re.search(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
+        if invalid:
+            choices = invalid[3].replace("'", "").split(", ")
+            near = difflib.get_close_matches(invalid[2], choices, n=1)
+            what = "command" if invalid[1] == "COMMAND" else invalid[1]
+            message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
+        message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)\n")
+
+    def _nearest(self, flag: str) -> str:
+        known = [known for action in self._actions for known in action.option_strings]
+        near = difflib.get_close_matches(flag, known, n=1)
+        return f": did you mean {near[0]}?" if near else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
+    arguments = arguments[1:] if asked else arguments
+    command = arguments[0] if arguments else ""
+    try:
+        if command in PROGRAMS:
+            return _program(command, arguments[1:])
+        parser = _parser(arguments)
+        options, unknown = parser.parse_known_args(_typed(parser, arguments))
+        if unknown:
+            _subparser(parser, command).error(f"unrecognized arguments: {' '.join(unknown)}")
+        if asked:
+            from pipelines.commands import extras
+
+            print(*extras(command, options))
+            return 0
+        return int(options.run(options))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"xprompt{f' {command}' if command else ''}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except SystemExit as end:  # of a parser: it has said why
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _program(command: str, arguments: Sequence[str]) -> int:
+    sys.argv[0] = f"xprompt {command}"  # what its usage and errors are headed by
+    return int(import_module(PROGRAMS[command][0]).main([*arguments]))
+
+
+def _parser(arguments: Sequence[str]) -> Parser:
+    from manifests.__main__ import add_commands as add_looking
+
+    parser = Parser(prog="xprompt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    add_looking(commands)
+    if not arguments or arguments[0] not in commands.choices:  # Ray is imported for the commands that may start one
+        from pipelines.commands import add_commands as add_making
+
+        add_making(commands, _with_task(arguments))
+        for name, (_, text) in PROGRAMS.items():
+            commands.add_parser(name, help=text)
+    return parser
+
+
+def _with_task(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the task in its place, where it was typed as a variable."""
+    if len(arguments) < 2:
+        return [*arguments]
+    named = [match[2] for one in arguments[1:] if (match := _VARIABLE.fullmatch(one)) and match[1] == "TASK"]
+    return [arguments[0], *named, *arguments[1:]]
+
+
+def _typed(parser: Parser, arguments: Sequence[str]) -> list[str]:
+    """Arguments with variables in the way of make, NAME=value, turned into options and arguments.
+
+    Raises ValueError for a variable that the command does not have, with the nearest name.
+    """
+    if not arguments or not any(_VARIABLE.fullmatch(one) for one in arguments):
+        return [*arguments]
+    chosen = _subparser(parser, arguments[0])
+    places: dict[str, str] = {}
+    options: list[str] = []
+    for one in arguments[1:]:
+        match = _VARIABLE.fullmatch(one)
+        if not match:
+            options.append(one)
+            continue
+        name, value = match.groups()
+        action = _action(chosen, name)
+        if action is None:
+            known = _variables(chosen)
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+            raise ValueError(f"there is no variable {name}: {guess}")
+        if value and action.option_strings:
+            many = action.nargs == "*"
+            options += [action.option_strings[0], *value.split()] if many else [f"{action.option_strings[0]}={value}"]
+        elif value:
+            places[action.dest] = value
+    return [arguments[0], *places.values(), *options]
+
+
+def _subparser(parser: Parser, command: str) -> Any:
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    if command not in commands.choices:
+        parser.parse_args([command])  # says what is nearest, and ends
+    return commands.choices[command]
+
+
+def _action(parser: Any, variable: str) -> Any:
+    names = {variable.lower(), _PLACES.get(variable, variable.lower())}
+    return next((action for action in parser._actions if action.dest in names), None)
+
+
+def _variables(parser: Any) -> list[str]:
+    back = {place: name for name, place in _PLACES.items()}
+    return [back.get(action.dest, action.dest.upper()) for action in parser._actions if action.dest != "help"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The engine from Python: `make` makes a dataset, `plan` says what that would make and cost.
+
+    from pipelines import make
+
+    dataset = make("derain", data="/photos", out="data", seed=1)
+
+The command line goes the same way: `xprompt shards` calls `make`, `xprompt plan` calls `plan`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from manifests.dataset import Dataset
+from pipelines.prepare import Prepared, prepare
+from pipelines.report.estimate import Estimate, estimate
+from pipelines.report.progress import SILENT
+from pipelines.run import engine
+from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.lock import only_run
+from pipelines.run.plan import make_job
+from pipelines.tasks.catalogue import modules_of
+from pipelines.tasks.task import Task
+
+
+def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Dataset:
+    """Make a dataset, or go on with one that is unfinished, and return it finished.
+
+    `task` is a Task or a name as on the command line. `options` are those of `pipelines.options.RUN` (data, out, seed,
+    scale, ...) and those that the task's own operators and readers declare. Nothing is printed unless a `console` is
+    given, no signal handler is installed, and any thread will do. A Ray that runs in this process already is used.
+
+    Raises ValueError for what cannot be made as asked, manifests.dataset.DatasetError (a ValueError) if OUT holds
+    something else, engine.UnitFailed for a unit that cannot be made, StopRun or ConnectionError for a server that
+    refuses or is not there. What is finished is kept: the same call goes on.
+    """
+    prepared = prepare(task, options)
+    values, task = prepared.values, prepared.task
+    if values["models"] == "tiny" and task.judges:
+        console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
+    out = anchored(str(values["out"]))
+    folder = f"{out}/{task.name}"
+    with only_run(folder, lambda text: console.print(text, highlight=False, soft_wrap=True), wait=values["wait"]):
+        job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
+        make_dataset(
+            job,
+            lambda: engine.ray_session(values["cpus"], py_modules=modules_of(task)),
+            models=values["models"],
+            taken_as=prepared.taken_as,
+            prices=prepared.prices,
+            console=console,
+        )
+    return job.dataset
+
+
+def plan(task: Task | str, **options: Any) -> tuple[Prepared, Estimate]:
+    """What `make` with the same options would make and cost. Nothing is written and no Ray is started."""
+    prepared = prepare(task, options)
+    values = prepared.values
+    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"])

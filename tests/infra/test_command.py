@@ -1,0 +1,84 @@
+"""The command as a user types it: what is wrong is one line, with the nearest name, before anything is started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.command import main
+from tests.commands import ROOT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("shards derian", "xprompt shards: there is no task 'derian': did you mean derain? `xprompt tasks` lists"),
+        ("shards Derain", "xprompt shards: there is no task 'Derain': did you mean derain? `xprompt tasks` lists"),
+        ("shards", "xprompt shards: missing: task"),
+        ("shards derain --sed 1", "xprompt shards: there is no option --sed: did you mean --seed?"),
+        ("shards derain --seed abc", "xprompt shards: --seed: abc is not a whole number"),
+        ("shards derain --scale 1%", "xprompt shards: --scale: 1% is not a share above 0 and up to 1, such as 0.01"),
+        ("shards derain --keep som", "xprompt shards: --keep: som is none of judged, all"),
+        ("shards TASK=derain DTAA=x", "xprompt shards: there is no variable DTAA: did you mean DATA?"),
+        ("shards TASK=derain SCALE=1%", "xprompt shards: --scale: 1% is not a share above 0 and up to 1"),
+        ("shards TASK=derain ESTIMATOR=dwpose", "xprompt shards: there is no variable ESTIMATOR:"),
+        ("shrads derain", "xprompt: there is no command shrads: did you mean shards?"),
+        (
+            "tokens derain --out /nowhere",
+            "xprompt tokens: /nowhere/derain is not a dataset directory: it has no",
+        ),
+        (
+            "shards editing --models tiny",
+            "xprompt shards: editing needs a vision-language model: set VLM and",
+        ),
+        ("shards nosuch.py:TASK", "xprompt shards: there is no file nosuch.py"),
+        ("shards no_such_module:TASK", "xprompt shards: the module no_such_module cannot be loaded: ModuleNotFound"),
+        (
+            "shards pipelines.tasks.editing:EDTING",
+            "xprompt shards: pipelines.tasks.editing:EDTING is not a task: it has",
+        ),
+        ("plan derain --generator flux", "xprompt plan: there is no option --generator"),
+        ("verify OUTT=data", "xprompt verify: there is no variable OUTT: did you mean OUT?"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith(line) and printed.err.count("\n") == 1
+
+
+def test_a_typo_starts_neither_ray_nor_torch() -> None:
+    script = (
+        "import sys; from infra.command import main; status = main(['shards', 'derain', '--seed', 'abc'])\n"
+        "sys.exit(0 if status == 2 and not {'ray', 'torch'} & set(sys.modules) else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tasks_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines.tasks.catalogue import OUR_TASKS
+
+    assert main(["tasks"]) == 0
+    words = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert words >= set(OUR_TASKS)
+
+
+def test_the_help_of_a_task_has_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shards", "pose", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "what pose itself lets you set" in printed and "--estimator" in printed and "--generator" in printed
+    assert main(["shards", "derain", "--help"]) == 0
+    assert "--estimator" not in capsys.readouterr().out
+
+
+def test_variables_are_what_options_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "derain", "--scale", "0.1"]) == 0
+    by_options = capsys.readouterr().out
+    assert main(["plan", "SCALE=0.1", "TASK=derain", "VLM="]) == 0
+    by_variables = capsys.readouterr().out
+    for line in ("items               32", "pairs               about 32"):
+        assert line in by_options and line in by_variables
