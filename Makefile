@@ -3,14 +3,19 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-BIN := .venv/bin
-# Installs into .venv six times faster than pip, and compiles, so that Ray's workers start faster too.
-UV := uv==0.13.9
-INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable
-# Stamps: what is installed, as of which pyproject.toml.
-CORE := .venv/.core
-MODELS_INSTALLED := .venv/.models
-DEV := .venv/.dev
+# Where packages are installed, elsewhere if this folder cannot be written to: make VENV=/elsewhere shards OUT=...
+VENV := .venv
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# uv installs six times faster than pip, and compiles, so that Ray's workers start faster too. The lock file decides
+# the versions but does not list what to install: the CPU build of torch does not bring the GPU's libraries.
+INSTALL = $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable
+locked = $(foreach name,$(1),$(shell sed -n 's/^\($(name)==[^ ]*\).*/\1/p' requirements.lock 2>/dev/null))
+# Stamps are named by all that decides what is installed: the times of files say nothing about that.
+STATE := $(firstword $(shell { cat pyproject.toml requirements.lock; echo '$(CURDIR)'; } 2>/dev/null | cksum))
+CORE := $(VENV)/.core-$(STATE)
+MODELS_INSTALLED := $(VENV)/.models-$(STATE)
+DEV := $(VENV)/.dev-$(STATE)
 OUT ?= data
 TINY := models/tiny
 
@@ -26,24 +31,35 @@ checked = $(eval NEEDS := $(shell $(BIN)/xprompt needs $(1) 2>&1))$(if $(findstr
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(CORE): pyproject.toml
-	@echo "Installing the core into .venv (once, about a minute) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
+define WITH_UV
+@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+@$(PYTHON) -m venv "$(VENV)"
+@$(PIP) $(or $(call locked,uv),uv)
+endef
+
+$(CORE):
+	@echo "Installing the core into $(VENV) (once, about a minute) ..."
+	$(WITH_UV)
+	@rm -f $(VENV)/.core* $(VENV)/.models* $(VENV)/.dev*
 	@$(INSTALL) .
 	@touch $@
 
-$(MODELS_INSTALLED): $(CORE)
-	@echo "Installing torch and the models' libraries into .venv (once, some minutes) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+# torch by pip, which may be configured to take it from elsewhere, as a build for CPUs or for another CUDA.
+$(MODELS_INSTALLED): | $(CORE)
+	@echo "Installing torch and the models' libraries into $(VENV) (once, some minutes) ..."
+	@$(PIP) $(call locked,torch torchvision)
 	@$(INSTALL) '.[models,train]'
 	@touch $@
 
-$(DEV): $(MODELS_INSTALLED)
-	@echo "Installing what tests and checks need into .venv (once) ..."
+$(DEV): | $(MODELS_INSTALLED)
+	@echo "Installing what tests and checks need into $(VENV) (once) ..."
 	@$(INSTALL) '.[models,train,dev]'
 	@touch $@
+
+.PHONY: lock
+lock: ## fit requirements.lock to pyproject.toml; remove it before to take the newest releases
+	$(WITH_UV)
+	@$(BIN)/python -m uv pip compile --quiet pyproject.toml --universal --all-extras --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
 .PHONY: shards
 shards: $(CORE) ## make a task's dataset: TASK=derain [DATA=folder] [OUT=data] ...; all variables: make shards-help TASK=derain
@@ -135,4 +151,4 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,7 +34,7 @@ def test_the_table_is_complete_and_says_what_a_user_must_know() -> None:
 
 def test_the_server_of_qwen2_vl_serves_the_revision_of_the_table() -> None:
     script = (Path(__file__).parents[3] / "infra/vlm/serve.sh").read_text()
-    served = dict(re.findall(r"^(MODEL|REVISION)=(\S+)(?: # as in operators/model_table\.py)?$", script, re.MULTILINE))
+    served = dict(re.findall(r"^(MODEL|REVISION)=(\S+)(?: # as in operators/models/table\.py)?$", script, re.MULTILINE))
     table = CHECKPOINTS["qwen2-vl"]
     assert served == {"MODEL": table.hub_id, "REVISION": table.revision}
 
