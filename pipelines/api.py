@@ -42,11 +42,15 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
         console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
     out = anchored(str(values["out"]))
     folder = f"{out}/{task.name}"
-    with only_run(folder, lambda text: console.print(text, highlight=False, soft_wrap=True), wait=values["wait"]):
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    with only_run(folder, say, wait=values["wait"]):
         job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
         make_dataset(
             job,
-            lambda: engine.ray_session(values["cpus"], py_modules=modules_of(task)),
+            lambda: engine.ray_session(values["cpus"], py_modules=modules_of(task), say=say),
             models=values["models"],
             taken_as=prepared.taken_as,
             prices=prepared.prices,

@@ -165,6 +165,6 @@ def _tokens(options: argparse.Namespace) -> int:
 
     def run() -> None:
         out = anchored(_tokenized(options).url)
-        make_tokens(out, options.models, lambda: engine.ray_session(options.cpus), TERMINAL)
+        make_tokens(out, options.models, lambda: engine.ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
 
     return ended(run)

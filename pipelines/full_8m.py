@@ -123,7 +123,7 @@ def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[For
 def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> None:
     """Make each dataset in turn, on one Ray; then the recipe manifest."""
     modules = sorted({module for one in ready for module in modules_of(one.prepared.task)})
-    with engine.ray_session(cpus, py_modules=modules):
+    with engine.ray_session(cpus, py_modules=modules, say=TERMINAL.print):
         for one in ready:
             prepared, values = one.prepared, one.prepared.values
             folder = f"{out}/{prepared.task.name}"

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from operators.vlm.client import take_usage
 from operators.vlm.request import Usage
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
+from pipelines.run.start import connect, source_root, start
 from pipelines.run.unit import make_unit
 
 UNIT_RETRIES = 2
@@ -37,9 +36,6 @@ UNIT_RETRIES = 2
 
 ITEM_DEATHS = 2
 """Deaths at one item, with the item known, after which it is rejected."""
-
-START_ATTEMPTS = 3
-"""How often a Ray on this machine is started before it is given up."""
 
 _OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
 
@@ -60,54 +56,45 @@ class UnitFailed(Exception):
 
 @contextmanager
 def ray_session(
-    cpus: int | None = None, object_store_bytes: int = _OBJECT_STORE_BYTES, py_modules: Sequence[str] = ()
+    cpus: int | None = None,
+    object_store_bytes: int = _OBJECT_STORE_BYTES,
+    *,
+    py_modules: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
 
-    `cpus` and `object_store_bytes` bound our own Ray; a cluster has its size.
+    A Ray that this process has initialised already, as in a notebook, is used as it is and stays. Otherwise `cpus` and
+    `object_store_bytes` bound our own Ray; a cluster has its size. `py_modules` are paths of Python files and package
+    folders of the user's that workers import: a cluster is sent them, and our clone if our packages run from one.
+    `say` is told what is waited for. Raises RayUnavailable, one line.
     """
-    logging.getLogger("ray").setLevel(logging.WARNING)
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    if os.environ.get("RAY_ADDRESS"):
-        # Inside a submitted job the working directory is set already and must not be set again.
-        runtime_env = {} if in_ray_job() else {"working_dir": str(Path(__file__).parents[2]), "excludes": [".git"]}
-        ray.init(runtime_env=runtime_env, **quiet)
-    else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # A record of each task for a dashboard, which is not there: 2 KiB a unit in the driver.
-        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
-        start = partial(
-            ray.init,
-            address="local",  # never a stale cluster that happens to run on this machine
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=object_store_bytes,
-            **quiet,
+    if ray.is_initialized():
+        yield
+        return
+    say = say or (lambda text: None)
+    modules = [str(Path(module).resolve()) for module in py_modules]
+    address = os.environ.get("RAY_ADDRESS", "local")
+    root = source_root()
+    if address == "local":
+        say("Starting Ray on this machine ...")
+        start(
+            cpus,
+            object_store_bytes,
+            [*(str(Path(module).parent) for module in modules), *([str(root)] if root else [])],
         )
-        _start_patiently(start)
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which ends the process with a stack dump
+    else:
+        say(f"Connecting to the Ray of RAY_ADDRESS={address} ...")
+        runtime_env: dict[str, Any] = {"py_modules": modules} if modules else {}
+        # Inside a submitted job the working directory is set already and must not be set again.
+        if root and not in_ray_job():
+            # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too.
+            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv"]}
+        connect(address, runtime_env)
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _start_patiently(start: Callable[[], Any]) -> None:
-    """Start a Ray, again if it gives up: it allows its processes 30 s, which nothing sets and a busy machine exceeds.
-
-    Raises UnitFailed, one line, after START_ATTEMPTS.
-    """
-    for left in reversed(range(START_ATTEMPTS)):
-        try:
-            start()
-            return
-        except Exception as error:  # Ray raises no narrower one
-            ray.shutdown()
-            if "timed out during startup" not in str(error):
-                raise
-            if not left:
-                raise UnitFailed("Ray could not start within 30 s, three times: is this machine overloaded?") from None
 
 
 def in_ray_job() -> bool:

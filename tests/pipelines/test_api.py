@@ -21,7 +21,7 @@ from tests.sources import write_photos, write_rain13k
 
 @pytest.fixture
 def this_ray(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ray_session", lambda cpus, py_modules=(): nullcontext())
+    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
 
 
 @pytest.mark.usefixtures("this_ray")

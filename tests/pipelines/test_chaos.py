@@ -28,7 +28,7 @@ ROUNDS = 10
 MAX_WORKER_KILLS = 4
 """In one run. Five aimed at one pair would be taken for the pair's fault, as they should."""
 
-_RAY_GAVE_UP = "The current node timed out during startup"
+_RAY_GAVE_UP = "Ray does not start on this machine: The current node timed out during startup"
 """Ray's own limit of 30 s, which nothing sets."""
 
 

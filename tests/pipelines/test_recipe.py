@@ -55,7 +55,7 @@ def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
 
     from pipelines.run import engine
 
-    monkeypatch.setattr(engine, "ray_session", lambda cpus, py_modules=(): nullcontext())
+    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
     write_rain13k(tmp_path / "root/Rain13K", 4)
     write_photos(tmp_path / "root/outdoor", 4)
     recipe = tmp_path / "mine.toml"
