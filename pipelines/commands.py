@@ -153,7 +153,12 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _tokenized(options: argparse.Namespace) -> Dataset:
-    return Dataset(f"{options.out or 'data'}/{find_task(options.task).name}")
+    """The dataset of a task, which may be of a task that is not ours: then its name is enough, or file.py:NAME."""
+    name = find_task(options.task).name if ":" in options.task else options.task
+    dataset = Dataset(f"{options.out or 'data'}/{name}")
+    if not dataset.store.exists("plan.parquet"):
+        find_task(options.task)  # a name that is mistyped is said first
+    return dataset
 
 
 def _tokens(options: argparse.Namespace) -> int:
