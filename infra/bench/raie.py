@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from infra.bench.instructions import ULTRAEDIT_INSTRUCTIONS, instructions
+from operators.retrieve.distance import Distance, Ints
 from operators.retrieve.nearest import EXACT_UP_TO, Members, choose, collapse, ranks, search
-from operators.retrieve.shortlist import Ints, Rows, exact_triangle, hnsw
+from operators.retrieve.shortlist import Rows, exact, hnsw
 from operators.shared.extras import need
 from operators.shared.texts import MiniLM, Vectors, cpus
 
@@ -88,9 +89,9 @@ def _brute_force(vectors: Vectors) -> tuple[Ints, int]:
     return best, 4 * _BLOCK * len(vectors)
 
 
-def _triangle(vectors: Vectors) -> tuple[Rows, int]:
-    rows = exact_triangle(vectors, vectors, 4)
-    return rows, 2 * rows.nbytes + 4 * _BLOCK**2
+def _exact(vectors: Vectors) -> tuple[Rows, int]:
+    rows = exact(vectors, Distance.COSINE, np.arange(len(vectors)), 4)
+    return rows, rows.nbytes + vectors.nbytes + 128 * 2**20
 
 
 def _faiss(make: Callable[[Any, Vectors], Any]) -> Callable[[Vectors], tuple[Ints, int]]:
@@ -124,12 +125,12 @@ def _ivf(probes: int) -> Callable[[Any, Vectors], Any]:
 
 def _hnsw(vectors: Vectors) -> tuple[Rows, int]:
     links = 2 * 32 + 2  # faiss' M, both ways, on the ground floor, which has nearly all
-    return hnsw(vectors, 4), len(vectors) * 4 * (vectors.shape[1] + links)
+    return hnsw(vectors, Distance.COSINE, 4), len(vectors) * 4 * (vectors.shape[1] + links)
 
 
 WAYS = (
     Way(name="brute force, numpy", find=_brute_force),
-    Way(name="ours: upper triangle, numpy", find=_triangle),
+    Way(name="ours: exact, torch", find=_exact),
     Way(name="faiss flat", find=_faiss(_flat)),
     Way(name="ours: HNSW, 32 links, ef 128", find=_hnsw),
     Way(name="faiss IVF, 16 probes", find=_faiss(_ivf(16))),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,6 +88,7 @@ def row_groups(data: bytes, schema: pa.Schema, columns: list[str]) -> Iterator[p
 def _problems(
     dataset: Dataset, plan: Plan, unit: int, commit: Commit, refs: Sequence[str], examples_of: ExamplesOf
 ) -> Iterator[Problem]:
+    """All that is wrong with a unit whose commit can be read: its manifest, then its shard, rejects and items."""
     name = plan.name(unit)
     manifest, rejects = f"manifest/{name}.parquet", f"rejects/{name}.parquet"
     try:
@@ -97,21 +99,13 @@ def _problems(
     if commit.unit != unit:
         yield manifest, f"is the manifest of unit {commit.unit} under another name"
         return
-    if commit.fingerprint != plan.fingerprint:
-        yield manifest, f"is of another plan: fingerprint {commit.fingerprint}, plan.parquet has {plan.fingerprint}"
     pairs: dict[str, list[Row]] = {}
     for row in rows:
         pairs.setdefault(row["pair"], []).append(row)
-    kinds = dict(Counter(f"{row['direction']} {row['kind']}" for row in rows))
-    if (commit.pairs, commit.examples) != (len(pairs), kinds):
-        yield manifest, f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
-    if commit.without_context != (without := sum(bool(row["inputs"]) and row["context_pair"] is None for row in rows)):
-        yield manifest, f"records {commit.without_context} examples without an in-context one; its rows have {without}"
-    for row in rows:
-        for message in _row_problems(row, pairs[row["pair"]][0], plan, name):
-            yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
-        for message in _context_problems(row, plan, examples_of):
-            yield manifest, f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
+    for message in itertools.chain(
+        _commit_problems(commit, plan, rows, pairs), _example_problems(rows, pairs, plan, name, examples_of)
+    ):
+        yield manifest, message
     yield from _shard_problems(dataset, name, commit, pairs)
     try:
         data = dataset.store.read(rejects)
@@ -124,18 +118,51 @@ def _problems(
     except ValueError as error:
         yield rejects, str(error)
         return
+    for message in itertools.chain(
+        _reject_problems(commit, rejected, rejects), _item_problems(refs, pairs, rejected, rejects)
+    ):
+        yield manifest, message
+
+
+def _commit_problems(commit: Commit, plan: Plan, rows: Sequence[Row], pairs: Mapping[str, list[Row]]) -> Iterator[str]:
+    """The fingerprint and counts that the manifest records, against the plan and the manifest's own rows."""
+    if commit.fingerprint != plan.fingerprint:
+        yield f"is of another plan: fingerprint {commit.fingerprint}, plan.parquet has {plan.fingerprint}"
+    kinds = dict(Counter(f"{row['direction']} {row['kind']}" for row in rows))
+    if (commit.pairs, commit.examples) != (len(pairs), kinds):
+        yield f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
+    without = sum(bool(row["inputs"]) and row["context_pair"] is None for row in rows)
+    if commit.without_context != without:
+        yield f"records {commit.without_context} examples without an in-context one; its rows have {without}"
+
+
+def _example_problems(
+    rows: Sequence[Row], pairs: Mapping[str, list[Row]], plan: Plan, name: str, examples_of: ExamplesOf
+) -> Iterator[str]:
+    """Each row of the manifest, which is an example, by itself and with its in-context example."""
+    for row in rows:
+        by_itself = _row_problems(row, pairs[row["pair"]][0], plan, name)
+        for message in itertools.chain(by_itself, _context_problems(row, plan, examples_of)):
+            yield f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
+
+
+def _reject_problems(commit: Commit, rejected: Sequence[Row], rejects: str) -> Iterator[str]:
+    """The counts of rejects by reason that the manifest records, against the rows of the file `rejects`."""
     reasons = dict(Counter(row["reason"] for row in rejected))
     if commit.rejects != reasons:
-        yield manifest, f"records the rejects {commit.rejects}, {rejects} has {reasons}"
+        yield f"records the rejects {commit.rejects}, {rejects} has {reasons}"
+
+
+def _item_problems(
+    refs: Sequence[str], pairs: Mapping[str, list[Row]], rejected: Sequence[Row], rejects: str
+) -> Iterator[str]:
+    """The planned items, each of which must have become exactly one pair or one reject."""
     found = Counter(row["source_ref"] for row in (*(rows[0] for rows in pairs.values()), *rejected))
     planned = Counter(refs)
     for ref in planned - found:
-        yield manifest, f"item {ref!r} of the plan is lost: it is neither among its pairs nor in {rejects}"
+        yield f"item {ref!r} of the plan is lost: it is neither among its pairs nor in {rejects}"
     for ref in found - planned:
-        yield (
-            manifest,
-            f"item {ref!r} is in its pairs and {rejects} {found[ref]} times, {planned[ref]} times in the plan",
-        )
+        yield f"item {ref!r} is in its pairs and {rejects} {found[ref]} times, {planned[ref]} times in the plan"
 
 
 def _rows(data: bytes, schema: pa.Schema, columns: list[str]) -> list[Row]:

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import Contexts, finish_rewriting, read_columns, write_contexts
+from operators.retrieve.distance import Distance, Ints
 from operators.retrieve.embeddings import embed
 from operators.retrieve.nearest import (
     EXACT_UP_TO,
     Choice,
-    Distance,
     Members,
     Search,
     choose,
@@ -42,7 +42,6 @@ from operators.retrieve.nearest import (
     search,
     without_shortlist,
 )
-from operators.retrieve.shortlist import Ints
 from operators.shared.texts import ClipText, Embedder, MiniLM
 
 _KIND = {kind: place for place, kind in enumerate(EXAMPLES)}
@@ -239,16 +238,12 @@ def _choose(found: Search, pairs: _Pairs, others: _Pairs, queries: Members, data
                 break
         else:
             asking, offered = np.flatnonzero(pairs.needs[kind]), np.flatnonzero(others.has[kind])
-            choice = choose(found, _some(queries, asking), _some(database, offered))
+            choice = choose(found, queries.at(asking), database.at(offered))
             there = choice.item >= 0
             item[kind, asking[there]] = offered[choice.item[there]]
             score[kind, asking] = choice.score
             fallbacks += choice.fallbacks
     return Choice(item=item, score=score, fallbacks=fallbacks)
-
-
-def _some(members: Members, which: Ints) -> Members:
-    return Members(vector=members.vector[which], key=members.key[which], group=members.group[which])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -89,31 +89,18 @@ class Corpus:
         with the way out, for datasets without tokens, of two tokenizers, or with nothing to train on.
         """
         weighted = _recipe(recipe) if recipe else [(url, None) for url in urls]
-        datasets = [Dataset(url) for url, _ in weighted]
-        pairs = [_pairs(dataset) for dataset in datasets]
-        if len({known.task for known in pairs}) < len(pairs):
-            raise ValueError(f"a task is there twice: {', '.join(known.task for known in pairs)}")
-        columns = [_columns(dataset, known) for dataset, known in zip(datasets, pairs, strict=True)]
-        for dataset, table in zip(datasets, list(columns), strict=True):
-            for task in pc.unique(table["context_dataset"].drop_null()).to_pylist():
-                if task not in (known.task for known in pairs):
-                    beside = dataset.url.rpartition("/")[0] or "."
-                    pairs.append(_pairs(Dataset(f"{beside}/{task}")))
-        for known in pairs[1:]:
-            if known.tokenizer != pairs[0].tokenizer:
-                raise ValueError(
-                    f"{known.task} and {pairs[0].task} have tokens of two tokenizers: make one of them again"
-                )
+        trained = [_pairs(Dataset(url)) for url, _ in weighted]
+        if len({known.task for known in trained}) < len(trained):
+            raise ValueError(f"a task is there twice: {', '.join(known.task for known in trained)}")
+        columns = [_columns(known) for known in trained]
+        pairs = [*trained, *_context_only(trained, columns)]
+        _check_one_tokenizer(pairs)
         examples = tuple(_examples(table, index, pairs) for index, table in enumerate(columns))
-        rates = tuple(_rates(pairs[index].task, sampling) for index in range(len(datasets)))
-        counts = [float(rate[found.code].sum()) for rate, found in zip(rates, examples, strict=True)]
-        weights = [counts[index] if weight is None else weight for index, (_, weight) in enumerate(weighted)]
-        if not all(counts) or not all(weight > 0 for weight in weights):
-            raise ValueError("a dataset has no examples, or a weight or all its rates are 0: leave it out")
+        rates = tuple(_rates(known.task, sampling) for known in trained)
         return cls(
             pairs=tuple(pairs),
             examples=examples,
-            weights=tuple(weight / sum(weights) for weight in weights),
+            weights=_weights([weight for _, weight in weighted], rates, examples),
             rates=rates,
             tokenizer=pairs[0].tokenizer,
         )
@@ -171,8 +158,38 @@ def _pairs(dataset: Dataset) -> Pairs:
     )
 
 
-def _columns(dataset: Dataset, pairs: Pairs) -> pa.Table:
-    return pa.concat_tables(read_columns(dataset, name, _COLUMNS) for name in pairs.shards)
+def _columns(pairs: Pairs) -> pa.Table:
+    """The manifests' rows of a dataset, in order: an example each, with its context."""
+    return pa.concat_tables(read_columns(pairs.dataset, name, _COLUMNS) for name in pairs.shards)
+
+
+def _context_only(trained: Sequence[Pairs], columns: Sequence[pa.Table]) -> list[Pairs]:
+    """The datasets that are not trained on, but that contexts come from: each beside the dataset that names it."""
+    known, further = {pairs.task for pairs in trained}, list[Pairs]()
+    for pairs, table in zip(trained, columns, strict=True):
+        for task in pc.unique(table["context_dataset"].drop_null()).to_pylist():
+            if task not in known:
+                beside = pairs.dataset.url.rpartition("/")[0] or "."
+                further.append(_pairs(Dataset(f"{beside}/{task}")))
+                known.add(further[-1].task)
+    return further
+
+
+def _check_one_tokenizer(pairs: Sequence[Pairs]) -> None:
+    for known in pairs[1:]:
+        if known.tokenizer != pairs[0].tokenizer:
+            raise ValueError(f"{known.task} and {pairs[0].task} have tokens of two tokenizers: make one of them again")
+
+
+def _weights(
+    given: Sequence[float | None], rates: Sequence[NDArray[np.float64]], examples: Sequence[Examples]
+) -> tuple[float, ...]:
+    """The share of each dataset trained on: by the weights given, else by how many examples an epoch of it has."""
+    counts = [float(rate[found.code].sum()) for rate, found in zip(rates, examples, strict=True)]
+    weights = [count if weight is None else weight for count, weight in zip(counts, given, strict=True)]
+    if not all(counts) or not all(weight > 0 for weight in weights):
+        raise ValueError("a dataset has no examples, or a weight or all its rates are 0: leave it out")
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _examples(table: pa.Table, index: int, pairs: Sequence[Pairs]) -> Examples:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.retrieve import nearest, shortlist
-from operators.retrieve.nearest import DECIMALS, EXACT_UP_TO, Choice, Distance, Members, choose, collapse, ranks, search
+from operators.retrieve.distance import DECIMALS, Distance
+from operators.retrieve.nearest import EXACT_UP_TO, Choice, Members, choose, collapse, ranks, search
 from operators.shared.texts import Vectors
 
 
@@ -42,8 +43,7 @@ def same(choice: nearest.Choice, keys: list[str], expected: list[tuple[str, floa
 @pytest.fixture(params=[3, 2_048])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks smaller than the input, and larger."""
-    monkeypatch.setattr(shortlist, "_BLOCK", request.param)
-    monkeypatch.setattr(shortlist, "_FEW", request.param)
+    monkeypatch.setattr(shortlist, "_SCORES_AT_ONCE", request.param * 50)
     monkeypatch.setattr(nearest, "_FALLBACK_BLOCK", request.param)
     monkeypatch.setattr(nearest, "_CHOICE_BLOCK", request.param)
 
@@ -127,9 +127,7 @@ def test_queries_and_database_may_be_different_items() -> None:
     queries = Members(vector=np.arange(6), key=np.arange(6), group=np.arange(6))
     database = Members(vector=np.arange(6, 12), key=np.arange(6), group=np.arange(100, 106))
     choice = choose(search(vectors), queries, database)
-    np.testing.assert_array_equal(
-        choice.item, Distance.COSINE.sides(vectors[:6])[0].dot(vectors[6:].T / norms(vectors[6:])).argmax(1)
-    )
+    np.testing.assert_array_equal(choice.item, vectors[:6].dot(vectors[6:].T / norms(vectors[6:])).argmax(1))
     nothing = Members(vector=np.empty(0, np.int64), key=np.empty(0, np.int64), group=np.empty(0, np.int64))
     assert (choose(search(vectors), queries, nothing).item == -1).all()
 

@@ -19,8 +19,8 @@ from manifests.verify.dataset import verify
 from manifests.write.finish import finish
 from manifests.write.writer import Context, UnitWriter
 from operators.retrieve import raie
+from operators.retrieve.distance import Distance
 from operators.retrieve.embeddings import embed
-from operators.retrieve.nearest import Distance
 from operators.retrieve.raie import assign_contexts, main
 from operators.shared.texts import Vectors
 from tests.datasets import examples, sha256_by_file
