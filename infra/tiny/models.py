@@ -7,7 +7,9 @@ have one architecture each, so these are full-sized, with random weights.
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import diffusers
@@ -28,6 +30,7 @@ from infra.tiny.openpose import write_openpose
 from infra.tiny.qwen2_vl import write_qwen2_vl
 from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.degrade.edges import WEIGHTS
+from operators.models.checkpoints import TINY
 
 _MLSD_REACH_PX = 10.0
 """Standard deviation of a line's ends about its middle, in MLSD's map of half the image's size."""
@@ -89,10 +92,11 @@ def _output(model: nn.Module, layer: nn.Module, picture: torch.Tensor) -> torch.
     return outputs[0]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write all of them into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("folder", type=Path, nargs="?", default=TINY, help=f"where to (default: {TINY}, MODELS=tiny)")
+    folder: Path = parser.parse_args(arguments).folder
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     write_annotators(folder)
@@ -122,7 +126,8 @@ def main() -> None:
     write_qwen2_vl(folder / "qwen2-vl")
     write_chameleon(folder)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

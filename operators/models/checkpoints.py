@@ -15,8 +15,8 @@ from pathlib import Path
 from manifests.schema import canonical_json
 from operators.models.table import CHECKPOINTS, Checkpoint
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
-"""What MODELS=tiny stands for."""
+TINY = Path("models/tiny")
+"""What MODELS=tiny stands for, below the current folder: installed packages are no place for checkpoints."""
 
 
 def folder(models: str | None, role: str) -> str:
