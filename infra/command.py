@@ -77,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(*extras(command, options))
             return 0
+        if getattr(options, "models", None) == "tiny" and command in ("shards", "plan", "tokens"):
+            _with_tiny_models(command, options)
         return int(options.run(options))
     except (ValueError, OSError, ImportError) as error:
         print(f"xprompt{f' {command}' if command else ''}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -90,6 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _program(command: str, arguments: Sequence[str]) -> int:
     sys.argv[0] = f"xprompt {command}"  # what its usage and errors are headed by
     return int(import_module(PROGRAMS[command][0]).main([*arguments]))
+
+
+def _with_tiny_models(command: str, options: argparse.Namespace) -> None:
+    """Write the small random checkpoints of MODELS=tiny, the first time, for a command that can be run."""
+    from operators.models.checkpoints import TINY
+    from pipelines.commands import extras
+
+    if extras(command, options):  # after the checks of the command itself
+        if not (TINY / ".made").exists():
+            print(f"Writing small random checkpoints into {TINY} (once, about a minute) ...", flush=True)
+        import_module("infra.tiny.models").ensure_tiny(TINY)
 
 
 def _parser(arguments: Sequence[str]) -> Parser:

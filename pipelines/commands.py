@@ -163,6 +163,7 @@ def _tokenized(options: argparse.Namespace) -> Dataset:
 
 def _tokens(options: argparse.Namespace) -> int:
     _tokenized(options).plan()  # says if there is none
+    from operators.models.checkpoints import TINY
     from pipelines.report.progress import TERMINAL
     from pipelines.run import engine
     from pipelines.run.dataset import anchored
@@ -170,6 +171,7 @@ def _tokens(options: argparse.Namespace) -> int:
 
     def run() -> None:
         out = anchored(_tokenized(options).url)
-        make_tokens(out, options.models, lambda: engine.ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
+        models = str(TINY) if options.models == "tiny" else options.models
+        make_tokens(out, models, lambda: engine.ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
 
     return ended(run)

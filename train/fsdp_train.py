@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,12 +20,18 @@ if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is
     sys.path.insert(0, str(ROOT))
 
 from train.run.config import parse
-from train.run.trainer import train
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Train as the arguments say; `prog` is the command as the user typed it, if not that of sys.argv.
+
+    Returns the exit status: 0, or 2 with one line if it cannot do what was asked.
+    """
     try:
-        train(parse(description=__doc__))
+        config = parse(arguments, description=__doc__, prog=prog)
+        from train.run.trainer import train  # torch takes seconds to import: --help need not wait for it
+
+        train(config)
     except ValueError as error:
         rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
         print(rank + " ".join(str(error).split()), file=sys.stderr, flush=True)

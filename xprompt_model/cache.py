@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,10 +10,18 @@ from torch import Tensor
 
 
 class KeyValues:
-    """Of all layers, [1, heads, n, head_dim] each. transformers' layers call `update`, of all a cache can do."""
+    """The keys and values of all layers, [batch, heads, n, head_dim] each.
+
+    transformers' layers call `update`, of all a cache can do.
+    """
 
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def layers(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """The keys and the values of each layer, from the first to the last."""
+        return self._layers
 
     def __len__(self) -> int:
         """Tokens held."""

@@ -112,7 +112,7 @@ class XPromptChameleon(nn.Module):
 
     @property
     def xp_tokens(self) -> int:
-        """S."""
+        """S, the number of X-Prompt embeddings."""
         return len(self.xp)
 
     @torch.no_grad()
@@ -168,20 +168,21 @@ class XPromptChameleon(nn.Module):
     def advance(
         self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: KeyValues | None = None
     ) -> Tensor:
-        """Last hidden states, [n, hidden], of n tokens, [n] each, behind those whose keys and values `cache` holds.
+        """Last hidden states, [n, hidden], of n tokens, behind those whose keys and values `cache` holds.
 
-        `mask` is [1, 1, n, cached + n]. None is for one token that sees all of the cache, or n without a cache that are
-        causal. `cache` gets the keys and values of the n.
+        `segment` and `position` are [n]. `ids` is [n] too, or [batch, n] for sequences that share the other two: then
+        the hidden states are [batch, n, hidden]. `mask` is [1, 1, n, cached + n]. None is for one token that sees all
+        of the cache, or n without a cache that are causal. `cache` gets the keys and values of the n.
         """
         is_xp = segment == XP
         hidden = self.embed_tokens(torch.where(is_xp, 0, ids))
         xp = functional.embedding(torch.where(is_xp, ids, 0), self.xp)
-        hidden = torch.where(is_xp[:, None], xp, hidden)[None]
+        hidden = torch.where(is_xp[:, None], xp, hidden).view(-1, len(segment), self.config.hidden_size)
         rotation = self._rotation(position, hidden.dtype)
         for block in self.blocks:
             (hidden,) = block(hidden, attention_mask=mask, cache=cache, position_embeddings=rotation)
-        normed: Tensor = self.model["norm"](hidden)[0]
-        return normed
+        normed: Tensor = self.model["norm"](hidden)
+        return normed.view(*ids.shape, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits, [n, vocabulary], of hidden states, [n, hidden]; those of image tokens as they are."""

@@ -7,6 +7,7 @@ have one architecture each, so these are full-sized, with random weights.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
 import warnings
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ from infra.tiny.qwen2_vl import write_qwen2_vl
 from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.degrade.edges import WEIGHTS
 from operators.models.checkpoints import TINY
+
+FINISHED = ".made"
+"""The file that says that all checkpoints of a folder are written; the Makefile knows its name."""
 
 _MLSD_REACH_PX = 10.0
 """Standard deviation of a line's ends about its middle, in MLSD's map of half the image's size."""
@@ -92,11 +96,8 @@ def _output(model: nn.Module, layer: nn.Module, picture: torch.Tensor) -> torch.
     return outputs[0]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write all of them into a folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=TINY, help=f"where to (default: {TINY}, MODELS=tiny)")
-    folder: Path = parser.parse_args(arguments).folder
+def write_tiny(folder: Path) -> None:
+    """Write the checkpoints of all roles into a folder, over what is there."""
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     write_annotators(folder)
@@ -125,7 +126,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")
     write_chameleon(folder)
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+def ensure_tiny(folder: Path) -> None:
+    """Write the checkpoints into a folder once: a file in it says that all are there.
+
+    Of several processes one writes, and the others wait for it. What one that was killed left is written over.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / FINISHED).exists():
+        return
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it when the process ends, however it does
+        if not (folder / FINISHED).exists():
+            write_tiny(folder)
+            (folder / FINISHED).touch()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write all of them into a folder, and say which."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=TINY, help=f"where to (default: {TINY}, MODELS=tiny)")
+    folder: Path = parser.parse_args(arguments).folder
+    write_tiny(folder)
+    (folder / FINISHED).touch()
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir() if path.is_dir()))}")
     return 0
 
 

@@ -8,15 +8,30 @@ operators' code is the same for all three.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from manifests.schema import canonical_json
 from operators.models.table import CHECKPOINTS, Checkpoint
 
-TINY = Path("models/tiny")
-"""What MODELS=tiny stands for, below the current folder: installed packages are no place for checkpoints."""
+
+def tiny_folder(root: Path, environment: Mapping[str, str]) -> Path:
+    """The folder that MODELS=tiny stands for, given the folder that holds our packages.
+
+    In a clone of the repository it is models/tiny there. An installed wheel must not write beside its packages: its
+    folder is in the user's cache, $XDG_CACHE_HOME or ~/.cache (XDG Base Directory Specification).
+    """
+    if (root / "pyproject.toml").is_file():
+        return root / "models" / "tiny"
+    cache = Path(environment.get("XDG_CACHE_HOME", ""))
+    # The specification says to ignore a relative path.
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "xprompt" / "tiny"
+
+
+TINY = tiny_folder(Path(__file__).parents[2], os.environ)
+"""What MODELS=tiny stands for."""
 
 
 def folder(models: str | None, role: str) -> str:

@@ -98,9 +98,12 @@ def test_the_example_comes_from_a_dataset(
         (["--out", "d.png", "--contexts-from", "nowhere"], "nowhere is not a dataset directory"),
     ],
 )
-def test_what_a_user_can_put_right_is_said_in_one_line(arguments: list[str], message: str, checkpoint: Path) -> None:
-    with pytest.raises(SystemExit, match=f"^error: .*{message}.*$"):
-        main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments])
+def test_what_a_user_can_put_right_is_said_in_one_line(
+    arguments: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(f"error: .*{message}.*\n", said)
 
 
 def test_a_package_that_is_not_installed_is_said_in_one_line(

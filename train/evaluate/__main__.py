@@ -141,16 +141,20 @@ def _print_problems(report: Report) -> None:
         print(f"... and {len(problems) - _NAMED:,} more", file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, 1 if a prediction is missing or malformed, 2 if it cannot do what was asked."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m train.evaluate") -> int:
+    """Score as the arguments say; `prog` is the command as the user typed it.
+
+    Returns the exit status: 0, 1 if a prediction is missing or malformed, 2 with one line if it cannot do what was
+    asked.
+    """
+    options = _parser(prog).parse_args(arguments)
     try:
         complete, values = _geneval(options) if options.geneval else _datasets(options)
+        if options.json:
+            options.json.write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
     except (ValueError, OSError, MissingExtra) as error:
-        print(f"train.evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    if options.json:
-        options.json.write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
     return 0 if complete else 1
 
 
@@ -190,8 +194,8 @@ def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _
     return cache(partial(kind, folder, options.device)) if options.models and folder.is_dir() else None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description="Score predictions.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Score predictions.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="a dataset directory, or a folder of them")
     what.add_argument("--geneval", type=Path, help="GenEval's evaluation_metadata.jsonl")

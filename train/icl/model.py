@@ -20,12 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from transformers import ChameleonConfig, DynamicCache
-from transformers.cache_utils import DynamicLayer
-from transformers.models.chameleon.modeling_chameleon import ChameleonRotaryEmbedding
+from transformers import ChameleonConfig
 
 from train.icl.tasks import CELLS, COLOURS, SIDE, Batch, Codes
 from xprompt_model.batch import collate
+from xprompt_model.cache import KeyValues
 from xprompt_model.layout import IE, XP, Document, Turn, build_document
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
@@ -79,7 +78,6 @@ class IclModel:
         self.arm: Arm = arm
         torch.manual_seed(seed)
         self.model = XPromptChameleon(config(), xp_tokens=XP_TOKENS)
-        self._rotary = ChameleonRotaryEmbedding(config())
         self._codes = torch.from_numpy(self.model.vocabulary.image_ids)
         self._layout = self._make_layout()
 
@@ -130,40 +128,28 @@ class IclModel:
         return np.searchsorted(self.model.vocabulary.image_ids, ids[:, cells].numpy())
 
     def _hidden(self, ids: Tensor) -> Tensor:
-        """Last hidden states, [n, length, hidden]."""
-        model, segment, mask = self.model, torch.from_numpy(self._layout.template.segment), self._layout.mask
-        is_xp = segment == XP
-        hidden = model.embed_tokens(torch.where(is_xp, 0, ids))
-        if is_xp.any():
-            hidden = hidden.masked_scatter(is_xp[:, None], model.xp.expand(len(ids), -1, -1))
-        position = torch.arange(ids.shape[1])[None]
+        """Last hidden states, [n, length, hidden], of n sequences: those of `XPromptChameleon.advance`."""
+        segment, mask, length = torch.from_numpy(self._layout.template.segment), self._layout.mask, ids.shape[1]
+        position = torch.arange(length)
         if self.arm != "pooled":
-            return self._blocks(hidden, position, mask, None)
+            return self.model.advance(ids, segment, position, mask)
         # Positions leave the room that X-Prompt tokens would take, so that the arms differ in nothing else.
-        example, length = int((segment == IE).sum()), ids.shape[1]
-        cache = DynamicCache()
-        before = self._blocks(hidden[:, :example], position[:, :example], mask[..., :example, :example], cache)
+        position[segment != IE] += XP_TOKENS
+        example = int((segment == IE).sum())
+        cache = KeyValues()
+        before = self.model.advance(
+            ids[:, :example], segment[:example], position[:example], mask[..., :example, :example], cache
+        )
         todo = mask[..., example:, example:]
         seen = torch.cat([todo.new_ones(1, 1, length - example, XP_TOKENS), todo], -1)
-        after = self._blocks(hidden[:, example:], position[:, example:] + XP_TOKENS, seen, _pooled(cache))
+        after = self.model.advance(ids[:, example:], segment[example:], position[example:], seen, _pooled(cache))
         return torch.cat([before, after], 1)
 
-    def _blocks(self, hidden: Tensor, position: Tensor, mask: Tensor, cache: DynamicCache | None) -> Tensor:
-        rotation = self._rotary(hidden, position)
-        for block in self.model.blocks:
-            (hidden,) = block(hidden, attention_mask=mask, cache=cache, position_embeddings=rotation)
-        normed: Tensor = self.model.model["norm"](hidden)
-        return normed
 
-
-def _pooled(cache: DynamicCache) -> DynamicCache:
+def _pooled(cache: KeyValues) -> KeyValues:
     """XP_TOKENS averages of neighbouring keys and values of each layer."""
-    pooled = DynamicCache()
-    for index, layer in enumerate(cache.layers):
-        assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-        keys, values = (
-            functional.adaptive_avg_pool2d(states, (XP_TOKENS, states.shape[-1]))
-            for states in (layer.keys, layer.values)
-        )
-        pooled.update(keys, values, index)
+    pooled = KeyValues()
+    for index, (keys, values) in enumerate(cache.layers):
+        size = (XP_TOKENS, keys.shape[-1])
+        pooled.update(functional.adaptive_avg_pool2d(keys, size), functional.adaptive_avg_pool2d(values, size), index)
     return pooled

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from operators.models import checkpoints
-from operators.models.checkpoints import folder, has, identity
+from operators.models.checkpoints import folder, has, identity, tiny_folder
 from operators.models.table import CHECKPOINTS
 from tests.sources import write_files
 
@@ -35,6 +35,15 @@ def test_a_role_is_a_folder_below_models_and_tiny_is_one_of_them(
     assert folder("tiny", "dino") == folder(str(tmp_path), "dino")
     monkeypatch.chdir(tmp_path)
     assert Path(folder(".", "dino")).is_absolute()
+
+
+def test_tiny_is_in_the_clone_or_else_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone, installed = write_files(tmp_path / "clone", {"pyproject.toml": b""}), tmp_path / "site-packages"
+    assert tiny_folder(clone, {"XDG_CACHE_HOME": "/cache"}) == clone / "models" / "tiny"
+    assert tiny_folder(installed, {"XDG_CACHE_HOME": "/cache"}) == Path("/cache/xprompt/tiny")
+    monkeypatch.setenv("HOME", "/home/someone")
+    for environment in ({}, {"XDG_CACHE_HOME": ""}, {"XDG_CACHE_HOME": "relative"}):
+        assert tiny_folder(installed, environment) == Path("/home/someone/.cache/xprompt/tiny")
 
 
 def test_a_local_checkpoint_is_known_by_what_is_in_it(tmp_path: Path) -> None:

@@ -133,14 +133,30 @@ def test_an_answer_with_the_key_in_it_is_stored_without(server: Server) -> None:
     assert isinstance(answer, Answer) and answer.text == "your key is [key]"
 
 
-def test_the_pacer_spaces_requests_and_holds_them_back() -> None:
-    pacer, started_s = Pacer(50.0), time.monotonic()
-    for _ in range(6):
+class _Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_the_pacer_spaces_requests_and_holds_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(vlm_openai, "time", clock)
+    pacer, turns_s = Pacer(4.0), []
+    for _ in range(3):
         pacer.wait()
-    assert time.monotonic() - started_s >= 0.1
-    pacer.hold(0.2)
+        turns_s.append(clock.now_s)
+    assert turns_s == [1_000.0, 1_000.25, 1_000.5]
+    pacer.hold(7.0)
     pacer.wait()
-    assert time.monotonic() - started_s >= 0.3
+    assert clock.now_s == 1_007.5
 
 
 def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
@@ -152,9 +168,15 @@ def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
 def test_who_waits_for_another_attempt_is_stopped_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vlm_openai, "BACKOFF_S", 60.0)
     server.plan = lambda request, attempt: "500"
-    endpoint, stop = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0), threading.Event()
-    threading.Timer(0.3, stop.set).start()
-    started_s = time.monotonic()
+    endpoint, waits_s = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0), []
+
+    class StoppedMeanwhile(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits_s.append(timeout)
+            self.set()
+            return super().wait(timeout)
+
     with pytest.raises(ConnectionError):
-        complete(endpoint, "m", "0f" * 32, REQUEST, stop, lambda: None)
-    assert time.monotonic() - started_s < 20 and len(server.requests) == 1
+        complete(endpoint, "m", "0f" * 32, REQUEST, StoppedMeanwhile(), lambda: None)
+    assert waits_s == [vlm_openai.backoff_s("0f" * 32, 0)] and waits_s[0] >= 30
+    assert len(server.requests) == 1

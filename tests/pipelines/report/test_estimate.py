@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from manifests.schema import Pair
 from operators.degrade.edges import Edges
+from operators.paint.best_edit import BestEdit
 from operators.paint.flux import Flux
+from operators.paint.pose_control import PoseControl
 from operators.paint.rb_modulation import RbModulation
 from operators.read.style_prompts import StylePrompts
 from operators.vlm.client import Vlm
@@ -25,11 +26,14 @@ _VLM = Vlm(model="m", url_or_folder="http://127.0.0.1:9/v1")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object, pair: Pair, seed: int) -> Pair:
-        raise AssertionError("the plan painted a picture")
+    """Whatever an operator that paints does first ends the test: no `except Exception` on the way stops that."""
 
-    monkeypatch.setattr(Flux, "__call__", refuse)
-    monkeypatch.setattr(RbModulation, "__call__", refuse)
+    def refuse(*args: object, **options: object) -> None:
+        pytest.fail("the plan painted a picture")
+
+    for kind, name in ((Flux, "many"), (RbModulation, "__call__"), (PoseControl, "many"), (BestEdit, "__call__")):
+        assert callable(getattr(kind, name))
+        monkeypatch.setattr(kind, name, refuse)
 
 
 def _estimate(task: Task) -> Estimate:

@@ -139,7 +139,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     arguments = ["--dataset", str(tmp_path / dataset_path), "--predictions", str(tmp_path / predictions)]
     assert main(arguments) == 2
-    assert capsys.readouterr().err == f"train.evaluate: {message.format(tmp_path)}\n"
+    assert capsys.readouterr().err == f"error: {message.format(tmp_path)}\n"
 
 
 def test_an_unfinished_dataset_without_a_unit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
