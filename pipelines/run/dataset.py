@@ -42,10 +42,10 @@ def make_dataset(
         job.task.vlm.check()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `ray job stop` and schedulers send
     try:
-        with live(job.plan.units - done) as progress:
+        with live(job, job.plan.units - done) as progress:
             if done < job.plan.units:
                 with session():
-                    engine.run(job, progress.add)
+                    engine.run(job, progress.add, progress.begin)
         totals = _finish(job, progress.totals.units, models)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())
