@@ -13,18 +13,26 @@ from pipelines.report.estimate import estimate, print_estimate
 from pipelines.report.progress import console
 from pipelines.run import engine
 from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.lock import only_run
 from pipelines.run.plan import counted, find_reader, make_job
+from pipelines.run.signals import stopping_on_signals
 from pipelines.run.tokens import make_tokens
 from pipelines.tasks.catalogue import TASKS
 
 
 def main() -> int:
+    with stopping_on_signals():
+        return _main()
+
+
+def _main() -> int:
     arguments = _parser().parse_args()
     task = TASKS[arguments.task]
     try:
         if arguments.command == "tokens":
             out = f"{anchored(arguments.out)}/{task.name}"
-            return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus))
+            with only_run(out, console.print):
+                return make_tokens(out, arguments.models, lambda: engine.ray_session(arguments.cpus, say=console.print))
         reader = find_reader(task, arguments.data)
         if arguments.count is not None:
             prompted = None if arguments.data else task.prompted
@@ -42,8 +50,12 @@ def main() -> int:
         if arguments.command == "plan":
             print_estimate(task, reader, estimate(task, reader, arguments.seed, arguments.scale), prices)
             return 0
-        job = make_job(task, reader, f"{anchored(arguments.out)}/{task.name}", arguments.seed, arguments.scale)
-        return make_dataset(job, lambda: engine.ray_session(arguments.cpus), arguments.models, prices)
+        out = f"{anchored(arguments.out)}/{task.name}"
+        with only_run(out, console.print):
+            job = make_job(task, reader, out, arguments.seed, arguments.scale)
+            return make_dataset(
+                job, lambda: engine.ray_session(arguments.cpus, say=console.print), arguments.models, prices
+            )
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -38,12 +38,19 @@ from pipelines.report.forecast import Forecast, print_forecast
 from pipelines.report.progress import console
 from pipelines.run import engine
 from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.lock import only_run
 from pipelines.run.plan import counted, make_job
+from pipelines.run.signals import stopping_on_signals
 from pipelines.sources.locate import check, locate
 from pipelines.tasks.catalogue import TASKS, Task
 
 
 def main() -> int:
+    with stopping_on_signals():
+        return _main()
+
+
+def _main() -> int:
     options = _parser().parse_args()
     try:
         out = anchored(options.out)
@@ -111,11 +118,12 @@ def _forecasts(ready: list[tuple[Entry, Task, Reader]], options: argparse.Namesp
 
 def _run(ready: list[tuple[Entry, Task, Reader]], out: str, options: argparse.Namespace) -> int:
     """Make each dataset in turn, on one Ray; then the recipe manifest."""
-    with engine.ray_session(options.cpus):
+    with engine.ray_session(options.cpus, say=console.print):
         for _, task, reader in ready:
-            job = make_job(task, reader, f"{out}/{task.name}", options.seed, options.scale)
-            if status := make_dataset(job, nullcontext, options.models, prices_of(options)):
-                return status
+            with only_run(f"{out}/{task.name}", console.print):
+                job = make_job(task, reader, f"{out}/{task.name}", options.seed, options.scale)
+                if status := make_dataset(job, nullcontext, options.models, prices_of(options)):
+                    return status
     _write_recipe(out, [entry for entry, _, _ in ready])
     console.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,8 +26,8 @@ def make_dataset(
 ) -> int:
     """Run what is not committed, finish, report; returns the exit status. `session` gives a Ray, if one is needed.
 
-    `models` is the folder of weights, where a CLIP for retrieval may be (operators/retrieve/raie.py). Ctrl-C and
-    SIGTERM leave what is committed, and say how to go on. Raises engine.UnitFailed, and StopRun or ConnectionError,
+    `models` is the folder of weights, where a CLIP for retrieval may be (operators/retrieve/raie.py). KeyboardInterrupt
+    leaves what is committed, and say how to go on. Raises engine.UnitFailed, and StopRun or ConnectionError,
     before anything is started, for a server that refuses the key or is not there.
     """
     done = len(job.dataset.committed())
@@ -40,7 +39,6 @@ def make_dataset(
     )
     if job.task.vlm and done < job.plan.units:
         job.task.vlm.check()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `ray job stop` and schedulers send
     try:
         with live(job, job.plan.units - done) as progress:
             if done < job.plan.units:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -43,7 +42,6 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
         f"{plan.task}: tokens of {plan.units:,} shards by {folder} ({side})"
         + (f", {len(done):,} of them there already" if done else "")
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if pending:
             with session():

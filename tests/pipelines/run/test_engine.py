@@ -39,7 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _in_local_ray(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the command line use the session's Ray."""
-    monkeypatch.setattr(engine, "ray_session", lambda cpus: nullcontext())
+    monkeypatch.setattr(engine, "ray_session", lambda cpus, say: nullcontext())
 
 
 @pytest.mark.usefixtures("local_ray")
