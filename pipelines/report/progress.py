@@ -1,4 +1,4 @@
-"""What a run shows: a live line while it works, a report at its end, and the plan before it."""
+"""What a run shows: a live line while it works and a report at its end. Whoever wants neither gives SILENT."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
+from pipelines.report.eta import Eta
 from pipelines.report.hints import as_typed
 from pipelines.report.prices import Prices
 from pipelines.run.engine import Made
@@ -37,55 +41,90 @@ SILENT = Console(quiet=True)
 
 
 class RunProgress:
-    """Counts what a run has made and keeps the live line up to date."""
+    """Counts what a run has made and, on a console, keeps the live line up to date."""
 
-    def __init__(self, progress: Progress, shards: int, console: Console) -> None:
-        self._console = console
+    def __init__(self, shards: int, items: int, to: Console) -> None:
+        """Of a run that makes so many shards out of so many items."""
         self.totals = Totals()
         self.usage = Usage()
         self.spent = Spent()
-        self._progress = progress
-        self._task = progress.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
+        self._shards = shards
+        self._items = items
+        self._to = to
+        self._eta: Eta | None = None
         self._started_s = self._printed_s = time.monotonic()
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("shards  {task.fields[pairs]:,} pairs  {task.fields[rate]:.1f} pairs/s"),
+            TextColumn("{task.fields[rejects]:,} rejects"),
+            TimeElapsedColumn(),
+            _Left(self),
+        )
+        self.line = Progress(*columns, console=to, disable=to.quiet or not to.is_terminal)
+        self._task = self.line.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._started_s
 
+    @property
+    def left(self) -> str:
+        """The time left, in words."""
+        left_s = self._eta.left_s(time.monotonic()) if self._eta else None
+        return "estimating the time left" if left_s is None else f"{timedelta(seconds=round(left_s))} left"
+
+    def begin(self, workers: int) -> None:
+        """Ray is there, and so many workers begin."""
+        self._eta = Eta(self._items, self._shards, workers)
+        self.say(f"{_counted(self._shards, 'shard')} on {_counted(workers, 'worker')} ...")
+
+    def say(self, text: str) -> None:
+        """A line above the live line."""
+        self._to.print(text, highlight=False, soft_wrap=True)
+
     def add(self, made: Made) -> None:
         self.totals.add(made.commit)
         self.usage.add(made.usage)
         self.spent.add(made.spent)
+        if self._eta:
+            items = made.commit.pairs + sum(made.commit.rejects.values())
+            self._eta.add(time.monotonic(), items, made.spent.units_s)
         pairs, rejects = self.totals.pairs, self.totals.rejects.total()
         rate = (pairs + rejects) / self.seconds
-        self._progress.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
-        if not self._console.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
+        self.line.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
+        if not self._to.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
             self._printed_s = time.monotonic()
-            left = self._progress.tasks[self._task].remaining or 0
-            eta_s = self.seconds / self.totals.units * left
-            self._console.print(
-                f"{self.totals.units} shards made, {left:.0f} left, {pairs:,} pairs, {rate:.1f} pairs/s, "
-                f"{rejects:,} rejects, ETA {eta_s:.0f} s"
+            self.say(
+                f"{self.totals.units} of {_counted(self._shards, 'shard')} made, {pairs:,} pairs, {rate:.1f} pairs/s, "
+                f"{rejects:,} rejects, {self.left}"
             )
 
 
+class _Left(ProgressColumn):
+    """The time left, which goes down between two shards too."""
+
+    def __init__(self, run: RunProgress) -> None:
+        super().__init__()
+        self._run = run
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.finished else self._run.left)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
+
+
 @contextmanager
-def live(shards: int, console: Console) -> Iterator[RunProgress]:
-    """The live line: shards, pairs, pairs/s, rejects, time left."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("shards  {task.fields[pairs]:,} pairs  {task.fields[rate]:.1f} pairs/s"),
-        TextColumn("{task.fields[rejects]:,} rejects"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield RunProgress(progress, shards, console)
+def live(job: Job, shards: int, to: Console) -> Iterator[RunProgress]:
+    """The live line of a run that makes so many shards of the job: shards, pairs, pairs/s, rejects, time left."""
+    run = RunProgress(shards, round(job.plan.items * shards / job.plan.units), to)
+    with run.line:
+        yield run
 
 
-def print_report(job: Job, totals: Totals, made: RunProgress, console: Console, prices: Prices | None = None) -> None:
+def print_report(job: Job, totals: Totals, made: RunProgress, to: Console, prices: Prices | None = None) -> None:
     """The run report: what the dataset holds, what was left out and why, and how fast it went."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("pairs", f"{totals.pairs:,}")
@@ -103,7 +142,7 @@ def print_report(job: Job, totals: Totals, made: RunProgress, console: Console, 
         rate = (made.totals.pairs + made.totals.rejects.total()) / made.seconds
         table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
         at_work = made.spent.units_s / made.seconds  # of this time the start of Ray takes some seconds
-        table.add_row("workers", f"{at_work:.1f} at work on average, of whose time")
+        table.add_row("workers", f"{at_work:.1f} of them were busy on average; their time went to")
         for line in step_lines(made.spent):
             table.add_row("", line)
     else:
@@ -114,20 +153,18 @@ def print_report(job: Job, totals: Totals, made: RunProgress, console: Console, 
         table.add_row("", f"{asked.replayed:,} more answered from {job.out}/responses")
         cost = f", cost {prices.cost(asked.tokens_in, asked.tokens_out):,.2f}" if prices else ""
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
-    console.print(table)
-    console.print(f"next: {as_typed('browse', job.out)}", highlight=False, soft_wrap=True)
-    console.print(
-        f"      {as_typed('tokens', job.task.name, out=job.out.rpartition('/')[0])}", highlight=False, soft_wrap=True
-    )
+    to.print(table)
+    for command in (as_typed("browse", job.out), as_typed("tokens", job.task.name, out=job.out.rpartition("/")[0])):
+        to.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 
 def step_lines(spent: Spent) -> Iterator[str]:
-    """A line a step: its share of the workers' time, how many items a second a worker takes through it, in batches."""
+    """A line a step: its share of the workers' time, how fast one worker is at it, how full its batches are."""
     if not spent.units_s:  # all units were committed by workers that died before they could report
         return
     for step, seconds in spent.seconds.items():
         items, batches = spent.items[step], spent.batches[step]
-        together = f", {items / batches:.1f} at a time" if items > batches else ""
-        full = f", its models' batches {spent.own[step] / spent.places[step]:.0%} full" if spent.places[step] else ""
-        yield f"{seconds / spent.units_s:4.0%} {step}: {items / seconds:,.1f}/s a worker{together}{full}"
-    yield f"{1 - sum(spent.seconds.values()) / spent.units_s:4.0%} to hash, to choose contexts and to write"
+        together = f", {items / batches:.1f} in a batch" if items > batches else ""
+        full = f", batches of its models {spent.own[step] / spent.places[step]:.0%} full" if spent.places[step] else ""
+        yield f"{seconds / spent.units_s:4.0%} {step}: one worker does {items / seconds:,.1f} a second{together}{full}"
+    yield f"{1 - sum(spent.seconds.values()) / spent.units_s:4.0%} choosing contexts, hashing and writing"

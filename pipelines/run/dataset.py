@@ -47,10 +47,10 @@ def make_dataset(
     if job.task.vlm and done < job.plan.units:
         job.task.vlm.check()
     try:
-        with live(job.plan.units - done, console) as progress:
+        with live(job, job.plan.units - done, console) as progress:
             if done < job.plan.units:
                 with session():
-                    engine.run(job, progress.add)
+                    engine.run(job, progress.add, progress.begin)
         totals = _finish(job, progress.totals.units, models, console)
     except KeyboardInterrupt:
         done = len(job.dataset.committed())

@@ -102,8 +102,10 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def run(job: Job, on_made: Callable[[Made], None]) -> None:
+def run(job: Job, on_made: Callable[[Made], None], on_start: Callable[[int], None] | None = None) -> None:
     """Make every unit that is not committed. `on_made` is told of each as it arrives, in any order.
+
+    `on_start` is told how many workers make them, before the first.
 
     Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
     no other unit can fare better.
@@ -111,6 +113,8 @@ def run(job: Job, on_made: Callable[[Made], None]) -> None:
     pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
     if not pending:
         return
+    if on_start:
+        on_start(_workers(job, len(pending)))
     reported = set()
     # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
     with closing(_run_units(job, pending)) as rows:
@@ -126,9 +130,7 @@ def run(job: Job, on_made: Callable[[Made], None]) -> None:
 
 
 def _run_units(job: Job, units: list[int]) -> Generator[Made]:
-    workers = min(_most_workers(job.task.gpus), len(units))
-    if job.task.vlm and not job.task.vlm.is_local:
-        workers = min(workers, job.task.vlm.concurrency)
+    workers = _workers(job, len(units))
     job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
 
     def make(unit: int) -> dict[str, Any]:
@@ -142,6 +144,14 @@ def _run_units(job: Job, units: list[int]) -> Generator[Made]:
         if "stop" in row:
             raise StopRun(row["stop"])
         yield Made(commit=Commit(**row["commit"]), usage=Usage(**row["usage"]), spent=Spent(**row["spent"]))
+
+
+def _workers(job: Job, units: int) -> int:
+    """How many units are made at once."""
+    workers = min(_most_workers(job.task.gpus), units)
+    if job.task.vlm and not job.task.vlm.is_local:
+        workers = min(workers, job.task.vlm.concurrency)
+    return workers
 
 
 def _made(job: Job, unit: int, **options: Any) -> Made:

@@ -161,6 +161,6 @@ def test_the_report_says_where_the_workers_time_went() -> None:
         part.places["paint"], part.own["paint"] = 8, 6
     spent.add(other)
     assert list(step_lines(spent)) == [
-        " 75% paint: 2.0/s a worker, 3.0 at a time, its models' batches 75% full",
-        " 25% to hash, to choose contexts and to write",
+        " 75% paint: one worker does 2.0 a second, 3.0 in a batch, batches of its models 75% full",
+        " 25% choosing contexts, hashing and writing",
     ]

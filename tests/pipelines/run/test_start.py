@@ -116,7 +116,7 @@ def test_auto_without_a_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     def none_found(address: str) -> str:
         raise ConnectionError("Could not find any running Ray instance.\nPlease ...")
 
-    monkeypatch.setattr(start.services, "canonicalize_bootstrap_address_or_die", none_found)
+    monkeypatch.setattr("ray._private.services.canonicalize_bootstrap_address_or_die", none_found)
     with pytest.raises(RayUnavailable, match=r"^RAY_ADDRESS=auto: no cluster runs on this machine; start one .*$"):
         start.connect("auto", {})
 

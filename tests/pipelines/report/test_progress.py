@@ -1,0 +1,98 @@
+"""What is said while a run works: to a log file, to a terminal, to nobody."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from manifests.dataset import Commit
+from operators.vlm.request import Usage
+from pipelines.report.progress import SILENT, live, print_report
+from pipelines.run.engine import Made
+from pipelines.run.plan import Job
+from pipelines.run.spent import Spent
+from tests.datasets import plan_job
+from tests.sources import write_photos
+
+ITEMS = 40  # two shards of 20
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return plan_job(tmp_path / "out", write_photos(tmp_path / "photos", ITEMS))
+
+
+@pytest.fixture
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes on by 7 seconds whenever it is read."""
+    seconds = iter(range(0, 7_000, 7))
+    monkeypatch.setattr("pipelines.report.progress.time.monotonic", lambda: float(next(seconds)))
+
+
+@pytest.mark.usefixtures("_clock")
+def test_a_log_file_hears_of_workers_of_shards_and_of_the_time_left(job: Job) -> None:
+    heard = io.StringIO()
+    with live(job, 2, Console(file=heard, width=140)) as run:
+        run.begin(1)
+        run.add(_made(0))
+        run.add(_made(1))
+    said = heard.getvalue().splitlines()
+    assert said[0] == "2 shards on 1 worker ..."
+    assert said[1].startswith("1 of 2 shards made, 18 pairs, ")
+    assert said[1].endswith("2 rejects, estimating the time left")
+    assert said[-1].startswith("2 of 2 shards made, 36 pairs, ") and said[-1].endswith("4 rejects, 0:00:00 left")
+
+
+def test_a_terminal_has_a_line_that_says_when(job: Job) -> None:
+    heard = io.StringIO()
+    with live(job, 2, Console(file=heard, width=140, force_terminal=True)) as run:
+        run.begin(1)
+        run.line.refresh()
+        assert "estimating the time left" in heard.getvalue()
+        run.add(_made(0))
+        run.add(_made(1))
+    assert "shards  36 pairs" in heard.getvalue()
+
+
+def test_silent_nothing_is_said_and_all_is_counted(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    with live(job, 2, SILENT) as run:
+        run.begin(1)
+        run.say("anything")
+        run.add(_made(0))
+    assert (run.totals.units, run.totals.pairs, run.totals.rejects.total()) == (1, 18, 2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_report_goes_where_it_is_asked_to(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    heard = io.StringIO()
+    with live(job, 1, SILENT) as run:
+        run.add(_made(0))
+    print_report(job, run.totals, run, to=Console(file=heard, width=140))
+    lines = [" ".join(line.split()) for line in heard.getvalue().splitlines()]
+    assert "pairs 18" in lines and "rejected 2 items" in lines
+    assert "50% rain: one worker does 10.0 a second" in lines
+    assert "50% choosing contexts, hashing and writing" in lines
+    assert capfd.readouterr() == ("", "")
+
+
+def _made(unit: int) -> Made:
+    """A shard of 20 items, of which 18 were kept, made in 4 s, 2 of them of rain."""
+    spent = Spent(units_s=4.0)
+    spent.items["rain"], spent.batches["rain"], spent.seconds["rain"] = 20, 20, 2.0
+    commit = Commit(
+        unit=unit,
+        fingerprint="",
+        shard_bytes=2**20,
+        shard_sha256="",
+        members=36,
+        rejects_sha256="",
+        pairs=18,
+        examples={"forward generate": 18},
+        without_context=0,
+        rejects={"too_small": 2},
+        missing={},
+    )
+    return Made(commit=commit, usage=Usage(), spent=spent)
