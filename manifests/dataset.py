@@ -17,6 +17,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +43,8 @@ METADATA = b"xprompt"
 _Record = TypeVar("_Record", "Plan", "Commit")
 
 _ROW_GROUP_ITEMS = 16_384
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_OTHER_CONTENT = ": what was hashed has changed"
 _MAX_SHOWN_CHARS = 80  # of one configuration value in an error
 
 
@@ -172,8 +176,8 @@ class Dataset(Reader):
             there = self.plan()
             if there.fingerprint != fingerprint:
                 raise DatasetError(
-                    f"{self.url} holds data of another configuration ({_difference(there.config, config)}). "
-                    "Choose another OUT, or remove the directory if you no longer need it."
+                    f"{_difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
+                    "configuration. Choose another OUT, or remove the directory if you no longer need it."
                 )
             return there
         for name, commit in self.commits():
@@ -306,8 +310,10 @@ def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The config entries that differ, in one line."""
-    return "; ".join(sorted(_changes(dict(old), dict(new), "")))
+    """The config entries that differ, in one line; hashes, which tell people nothing, only if nothing else differs."""
+    changes = sorted(_changes(dict(old), dict(new), ""))
+    told = [change for change in changes if not change.endswith(_OTHER_CONTENT)] or changes
+    return "; ".join(told)
 
 
 def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
@@ -318,6 +324,8 @@ def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             named = before.get("name") if isinstance(before, dict) else None
             yield from _changes(before, after, f"{name}.{named}" if named else f"{name}[{index}]")
+    elif old != new and all(isinstance(value, str) and _SHA256.fullmatch(value) for value in (old, new)):
+        yield f"{name}{_OTHER_CONTENT}"
     elif old != new:
         yield f"{name}: {_short(old)} there, {_short(new)} now"
 

@@ -31,7 +31,7 @@ class Store:
 
     @property
     def fs(self) -> Any:
-        """The fsspec file system. A forked process gets its own: connections to an object store do not survive a fork."""
+        """The fsspec file system. A forked process gets its own: connections do not survive a fork."""
         if self._process != os.getpid() and not self.is_local:
             self._fs, _ = fsspec.core.url_to_fs(self._url)
             self._process = os.getpid()
