@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from manifests.images.near import MAX_DISTANCE
 from manifests.read.duplicates import find_duplicates
 from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, select
 from manifests.verify.dataset import verify
+
+_SHOWN_KEYS = 4  # of those that begin as the user has typed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_commands(commands: Any) -> None:
-    """Add the commands to a parser's subparsers; each sets `run`, a function of the options to an exit status."""
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the subparsers of a command line, which may have others.
+
+    Each sets `run`, a function of the parsed options that returns the exit status. It raises ValueError, OSError or
+    ImportError, whose message is for the user, if it cannot do what was asked.
+    """
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -56,7 +63,7 @@ def add_commands(commands: Any) -> None:
     add_path(command("ls", _ls, "list datasets: pairs, examples, rejects, bytes, and whether they are finished"))
 
     show = command("show", _show, "print all that is known of one pair")
-    show.add_argument("pair", help="its key, 32 hex digits")
+    show.add_argument("pair", help="its key, 32 hex digits, or the first few of them")
     add_path(show)
 
     sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs and rejects")
@@ -107,10 +114,7 @@ def _ls(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    rows = select(connect(options.path), "SELECT * FROM pairs WHERE pair = ?", [options.pair])
-    if not rows:
-        raise DatasetError(f"no pair {options.pair} at {options.path}")
-    (pair,) = rows
+    pair = _pair(options.pair, options.path)
     table = Table(show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -130,6 +134,21 @@ def _show(options: argparse.Namespace) -> int:
         table.add_row(name, Text("\n".join(known)))
     _console().print(table)
     return 0
+
+
+def _pair(prefix: str, path: str) -> dict[str, Any]:
+    """The row of the view `pairs` whose key begins so. Raises DatasetError if there is none, or more than one."""
+    connection = connect(path)
+    sql = f"SELECT DISTINCT pair, task FROM examples WHERE starts_with(pair, ?) ORDER BY ALL LIMIT {_SHOWN_KEYS + 1}"
+    found = select(connection, sql, [prefix.lower()])
+    if not found:
+        raise DatasetError(f"There is no pair {prefix} at {shlex.quote(path)}.")
+    if len(found) > 1:
+        shown = ", ".join(f"{row['pair']} ({row['task']})" for row in found[:_SHOWN_KEYS])
+        more = " and more" if len(found) > _SHOWN_KEYS else ""
+        raise DatasetError(f"Several pairs at {shlex.quote(path)} begin with {prefix!r}: {shown}{more}.")
+    (row,) = select(connection, "SELECT * FROM pairs WHERE pair = ? AND task = ?", list(found[0].values()))
+    return row
 
 
 def _sql(options: argparse.Namespace) -> int:

@@ -18,17 +18,24 @@ import io
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.read.notebook import card
+from manifests.read.reader import Reader
 from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
+from manifests.schema import DatasetError as DatasetError
 from manifests.storage import Store
+
+if TYPE_CHECKING:
+    from manifests.read.torch_datasets import Examples, StreamedExamples, Transform
 
 METADATA = b"xprompt"
 """Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
@@ -36,12 +43,9 @@ METADATA = b"xprompt"
 _Record = TypeVar("_Record", "Plan", "Commit")
 
 _ROW_GROUP_ITEMS = 16_384
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_OTHER_CONTENT = ": what was hashed has changed"
 _MAX_SHOWN_CHARS = 80  # of one configuration value in an error
-_MANIFEST_NAME = re.compile(r"(?P<name>.+-(?P<unit>\d{6,}))\.parquet")
-
-
-class DatasetError(ValueError):
-    """A dataset directory that cannot be used as asked. The message names it and the way out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +83,81 @@ class Commit:
     """Examples that wait for a later operator, by what they wait for; absent rather than invented."""
 
 
-class Dataset:
-    """One task's directory below OUT."""
+class Dataset(Reader):
+    """One task's directory below OUT, local or at any fsspec URL: what it is planned to hold, and what it holds.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self.store = Store(self.url)
+        dataset = Dataset("data/derain")
+        for pair in dataset.pairs():
+            pair.example("forward", "generate").instruction, pair.image("input"), pair.image("target")
+
+    A directory may still be empty; what reads it raises DatasetError as long as it has no plan.
+    """
+
+    def __len__(self) -> int:
+        """The number of committed pairs. Raises DatasetError if this is no dataset directory."""
+        return self.counts()["pairs"]
+
+    def counts(self) -> dict[str, int]:
+        """How many pairs, examples and rejects are committed. Raises DatasetError if this is no dataset directory."""
+        self._require_plan()
+        if self.store.exists("dataset.json"):
+            totals = self.description()["totals"]
+            return {name: totals[name] for name in ("pairs", "examples", "rejects")}
+        counts = {"pairs": 0, "examples": 0, "rejects": 0}
+        for _, commit in self.commits():
+            counts["pairs"] += commit.pairs
+            counts["examples"] += sum(commit.examples.values())
+            counts["rejects"] += sum(commit.rejects.values())
+        return counts
+
+    @overload
+    def to_torch(self, *, iterable: Literal[False] = False, transform: Transform | None = None) -> Examples: ...
+
+    @overload
+    def to_torch(
+        self,
+        *,
+        iterable: Literal[True],
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        transform: Transform | None = None,
+    ) -> StreamedExamples: ...
+
+    def to_torch(
+        self,
+        *,
+        iterable: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        transform: Transform | None = None,
+    ) -> Examples | StreamedExamples:
+        """The examples as a PyTorch dataset, map-style or, if asked for, iterable; see `read.torch_datasets`.
+
+        The options from `shuffle` to `world_size` are those of the iterable one: a map-style dataset is shuffled and
+        sharded by the DataLoader's sampler. `transform` is called with each example's dictionary.
+        """
+        from manifests.read.torch_datasets import Examples, StreamedExamples
+
+        if not iterable:
+            if shuffle or seed or rank is not None or world_size is not None:
+                raise ValueError("shuffle, seed, rank and world_size are options of to_torch(iterable=True)")
+            return Examples(self, transform)
+        return StreamedExamples(self, transform, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: name, counts, state, and some pairs as small pictures."""
+        plan, counts = self.plan(), self.counts()
+        pairs, examples, rejects = (f"{counts[name]:,} {name}" for name in ("pairs", "examples", "rejects"))
+        units = f"{len(self.committed()):,} of {plan.units:,} units"
+        state = "finished" if self.store.exists("dataset.json") else f"unfinished, {units}"
+        return card(f"{plan.task} ({self.url})", f"{pairs}, {examples}, {rejects}; {state}", self.pairs())
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.url!r})"
 
     def write_plan(self, task: str, config: Mapping[str, Any], fingerprint: str, table: pa.Table) -> Plan:
         """Write plan.parquet, or accept the one that is there if its fingerprint is the same.
@@ -103,8 +176,8 @@ class Dataset:
             there = self.plan()
             if there.fingerprint != fingerprint:
                 raise DatasetError(
-                    f"{self.url} holds data of another configuration ({_difference(there.config, config)}). "
-                    "Choose another OUT, or remove the directory if you no longer need it."
+                    f"{_difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
+                    "configuration. Choose another OUT, or remove the directory if you no longer need it."
                 )
             return there
         for name, commit in self.commits():
@@ -118,8 +191,7 @@ class Dataset:
 
     def plan(self) -> Plan:
         """The plan's metadata. Raises DatasetError if there is none or it has another schema version."""
-        if not self.store.exists("plan.parquet"):
-            raise DatasetError(f"{self.url} is not a dataset directory: it has no plan.parquet")
+        self._require_plan()
         return _record(Plan, self, "plan.parquet")
 
     def unit(self, plan: Plan, index: int) -> Unit:
@@ -148,12 +220,6 @@ class Dataset:
         """Name and record of each committed unit, in order."""
         for _, name in self._manifests():
             yield name, self.commit(name)
-
-    def _manifests(self) -> Iterator[tuple[int, str]]:
-        """Unit and name of each manifest; what else lies in the folder (.DS_Store, a copy) is not ours."""
-        for file in self.store.names("manifest"):
-            if match := _MANIFEST_NAME.fullmatch(file):
-                yield int(match["unit"]), match["name"]
 
     def description(self) -> dict[str, Any]:
         """dataset.json. Raises DatasetError while the dataset is unfinished."""
@@ -244,8 +310,10 @@ def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The config entries that differ, in one line."""
-    return "; ".join(sorted(_changes(dict(old), dict(new), "")))
+    """The config entries that differ, in one line; hashes, which tell people nothing, only if nothing else differs."""
+    changes = sorted(_changes(dict(old), dict(new), ""))
+    told = [change for change in changes if not change.endswith(_OTHER_CONTENT)] or changes
+    return "; ".join(told)
 
 
 def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
@@ -256,6 +324,8 @@ def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             named = before.get("name") if isinstance(before, dict) else None
             yield from _changes(before, after, f"{name}.{named}" if named else f"{name}[{index}]")
+    elif old != new and all(isinstance(value, str) and _SHA256.fullmatch(value) for value in (old, new)):
+        yield f"{name}{_OTHER_CONTENT}"
     elif old != new:
         yield f"{name}: {_short(old)} there, {_short(new)} now"
 

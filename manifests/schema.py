@@ -128,6 +128,10 @@ class Reject(Exception):
         self.scores = dict(scores or {})
 
 
+class DatasetError(ValueError):
+    """A dataset directory that cannot be used as asked. The message is one line that names it and the way out."""
+
+
 def canonical_json(value: Any) -> str:
     """The one spelling of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken over it."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -23,9 +23,19 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.fs, root = fsspec.core.url_to_fs(url)
+        self._url = url
+        self._fs, root = fsspec.core.url_to_fs(url)
+        self._process = os.getpid()
         self.root = root.rstrip("/")
-        self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.is_local = isinstance(self._fs, LocalFileSystem)
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec file system. A forked process gets its own: connections do not survive a fork."""
+        if self._process != os.getpid() and not self.is_local:
+            self._fs, _ = fsspec.core.url_to_fs(self._url)
+            self._process = os.getpid()
+        return self._fs
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"

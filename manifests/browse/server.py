@@ -17,6 +17,7 @@ image by pair and role; where its bytes are is looked up in the manifest. A page
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
@@ -54,7 +55,10 @@ _HTML = Path(__file__).with_name("browse.html").read_text()
 
 
 def serve(url: str, port: int) -> None:
-    """Serve the page until interrupted. Raises DatasetError if there is no dataset at the URL."""
+    """Serve the page until interrupted.
+
+    Raises DatasetError if there is no dataset at the URL, OSError if the port is in use.
+    """
     with make_server(url, port) as server:
         print(f"{url}: http://{HOST}:{server.server_port}/ (Ctrl-C ends)", flush=True)
         try:
@@ -178,8 +182,19 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, url: str, port: int) -> None:
         self._url = url
-        self.snapshot = _Snapshot(url)
-        super().__init__((HOST, port), _Handler)
+        try:  # before the manifests are looked into, which takes a while
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise OSError(
+                f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
+            ) from None
+        try:
+            self.snapshot = _Snapshot(url)
+        except BaseException:
+            self.server_close()
+            raise
 
     def renew(self) -> None:
         """Show what has been committed since; called when the page is loaded."""

@@ -9,6 +9,7 @@ object stores are the same.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import math
 import re
 import threading
@@ -54,6 +55,7 @@ FROM examples GROUP BY pair, task
 # What may stand before the statement that is explained. Neither quotes nor comments: they could hide another one.
 _EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE)?(\s*\([\w\s,]*\))?\s", re.IGNORECASE)
 _RAISED = re.compile(r"\w+: ")
+_QUOTED = re.compile(r"LINE \d+:")  # the statement and a caret below it follow
 _SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript and many JSON readers round
 
 
@@ -207,10 +209,12 @@ def _check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    """What DuckDB says, with its suggestions ("Did you mean"), less the quoted statement at its end."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Traceback"):  # raised in our file system, between its places
         return next((line for line in reversed(lines) if _RAISED.match(line)), lines[0])
-    return lines[0]
+    message = itertools.takewhile(lambda line: not _QUOTED.match(line), lines)
+    return " ".join(line.strip() for line in message) or lines[0]
 
 
 class _CommittedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types

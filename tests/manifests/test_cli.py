@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from manifests.__main__ import main
+from manifests.__main__ import add_commands, main
 from manifests.dataset import Dataset
 from manifests.read.query import connect, select
 from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
@@ -41,6 +43,37 @@ def test_show(out: Path, capsys: Capture) -> None:
     text = capsys.readouterr().out
     for known in (row["pair"], LICENCE, "Let it rain.", "The rain is gone.", "angle_deg", row["images"][0]["sha256"]):
         assert known in text
+
+
+def test_show_takes_a_beginning_that_one_pair_has(out: Path, capsys: Capture) -> None:
+    keys = [row["pair"] for row in select(connect(str(out)), "SELECT pair FROM pairs")]
+    unique = next(
+        (key[:length], key)
+        for length in range(1, 33)
+        for key in keys
+        if sum(other.startswith(key[:length]) for other in keys) == 1
+    )
+    assert main(["show", unique[0].upper(), str(out)]) == 0
+    assert unique[1] in capsys.readouterr().out
+    assert main(["show", "", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "Several pairs" in said and sum(key in said for key in keys) == 4
+
+
+def test_a_port_in_use_is_named_with_the_way_out(out: Path, capsys: Capture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["browse", str(out), "--port", str(port)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"Port {port} " in line and "--port N" in line and "0 takes a free one" in line
+
+
+def test_another_command_line_can_have_the_commands(out: Path, capsys: Capture) -> None:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    options = parser.parse_args(["ls", str(out)])
+    assert options.run(options) == 0
+    assert "lowlight" in capsys.readouterr().out
 
 
 def test_sql_as_table_csv_and_json(out: Path, capsys: Capture) -> None:

@@ -102,8 +102,19 @@ def test_another_config_is_refused(tmp_path: Path) -> None:
     for difference in ("seed: 0 there, 7 now", "density: 0.1 there, None now", "angle: None there, 3 now"):
         assert difference in message
     assert "task:" not in message  # which is the same
+    assert message.startswith("angle: None there")
     assert "Choose another OUT, or remove the directory" in message
     assert (tmp_path / "plan.parquet").read_bytes() == before
+
+
+def test_hashes_are_named_only_where_nothing_else_differs(tmp_path: Path) -> None:
+    dataset, table = Dataset(f"{tmp_path}/a b"), plan_table(cut([1]))
+    dataset.write_plan("derain", {"seed": 0, "items_sha256": "a" * 64}, "a" * 64, table)
+    with pytest.raises(DatasetError) as caught:
+        dataset.write_plan("derain", {"seed": 1, "items_sha256": "b" * 64}, "b" * 64, table)
+    assert str(caught.value).startswith(f"seed: 0 there, 1 now. '{tmp_path}/a b' holds data of another configuration.")
+    with pytest.raises(DatasetError, match=r"^items_sha256: what was hashed has changed\. "):
+        dataset.write_plan("derain", {"seed": 0, "items_sha256": "b" * 64}, "c" * 64, table)
 
 
 def test_units_of_a_plan_that_is_gone_are_not_mixed_in(tmp_path: Path) -> None:

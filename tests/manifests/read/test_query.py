@@ -186,6 +186,17 @@ def test_a_thread_does_not_move_the_position_of_another(out: Path) -> None:
     assert (read, file.read(8), file.tell()) == ([b"PAR1"], whole[100:108], 108)
 
 
+def test_a_suggestion_of_duckdb_is_kept(connection: duckdb.DuckDBPyConnection) -> None:
+    for sql, suggestion in (
+        ("SELECT task FROM exampels", 'Did you mean "examples"?'),
+        ("SELECT pairr FROM pairs", 'Candidate bindings: "pair", '),
+        ("SELECT lenght(task) FROM pairs", 'Did you mean "length"?'),
+    ):
+        with pytest.raises(SqlError) as refusal:
+            run_sql(connection, sql)
+        assert suggestion in str(refusal.value) and "LINE" not in str(refusal.value)
+
+
 def test_read_image_refuses_what_a_forged_manifest_names(out: Path) -> None:
     dataset = Dataset(f"{out}/derain")
     place = {"offset": 512, "bytes": 8}
