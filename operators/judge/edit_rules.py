@@ -1,7 +1,7 @@
 """Classifies edit instructions by rules: no model, no network. The default of the "object_edits" hold-out.
 
-The paper asks Llama-3-8B-Instruct (4.4; `operators.judge.edit_llm`). See `operators.judge.edit_classifier` for the
-classes.
+The paper asks Llama-3-8B-Instruct (4.4; `HoldOutEdits` can ask a model too). See `operators.judge.edit_classifier` for
+the classes.
 
 Measured on tests/data/edit_instructions.jsonl, 319 instructions labelled before the rules were written, on the half
 that the rules were not tuned on (161): accuracy 0.963; precision / recall: addition 0.980 / 0.980, removal
@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from operators.judge import edit_words as words
 from operators.judge.edit_classifier import EditLabel
@@ -97,8 +96,6 @@ _REMOVE_WITH_PARTICLE = re.compile(rf"^{_verbs(words.REMOVE_WITH_PARTICLE)}\s+(?
 class RuleClassifier:
     """Looks, clause by clause, for a verb that adds or removes and a noun that is no attribute."""
 
-    model: ClassVar[str | None] = None
-    prompt: ClassVar[str | None] = None
     rules: int = 1
     """Version of the rules. A field, so that it is in the fingerprint: raised whenever a verdict changes."""
 

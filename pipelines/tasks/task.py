@@ -165,11 +165,12 @@ class Task:
             gate=change(self.gate),
             judge=change(self.judge),
             rewrite=change(self.rewrite),
+            hold_out=tuple(map(change, self.hold_out)),
             complete=change(self.complete),
         )
 
     def _links(self) -> Iterator[Link]:
-        links = (self.degrade, *self.prepare, self.gate, self.judge, self.rewrite, self.complete)
+        links = (self.degrade, *self.prepare, self.gate, self.judge, self.rewrite, *self.hold_out, self.complete)
         yield from (link for link in links if link is not None)
 
     def operators(self, reader: Reader) -> tuple[Link, ...]:
