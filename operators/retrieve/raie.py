@@ -222,7 +222,7 @@ def _examples(dataset: Dataset, name: str) -> pa.Table:
 
 def _numbered(values: pa.ChunkedArray) -> Ints:
     """Each value's number among the distinct ones, which are counted in order of appearance."""
-    return pc.index_in(values, values.unique()).to_numpy().astype(np.int64)
+    return np.asarray(pc.index_in(values, values.unique()).to_numpy(), np.int64)
 
 
 def _searched_by(pair: Ints, kind: Ints, pairs: int) -> Ints:
@@ -230,7 +230,8 @@ def _searched_by(pair: Ints, kind: Ints, pairs: int) -> Ints:
     row_of = np.full((len(_KIND), pairs), -1, np.int64)
     row_of[kind, pair] = np.arange(len(pair))
     by_preference = row_of[_SEARCHED_BY]
-    return by_preference[(by_preference >= 0).argmax(0), np.arange(pairs)]
+    chosen: Ints = by_preference[(by_preference >= 0).argmax(0), np.arange(pairs)]
+    return chosen
 
 
 def _members(pairs: _Pairs, others: _Pairs, vector_of: Ints, not_same_source: bool) -> tuple[Members, Members]:
