@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from operators.arrange.resize import Mode
-from operators.judge.hold_out import NOVEL_TASKS
+from operators.judge.hold_out import NOVEL_TASKS, EditJudge
 from operators.option import Option, at_least_one
 from operators.vlm.client import LOCAL
 
@@ -47,6 +47,7 @@ SHAPE = (
     Option(
         name="hold_out", many=True, choices=tuple(NOVEL_TASKS), default=(), help="novel tasks to leave out (paper 4.4)"
     ),
+    Option(name="hold_out_by", choices=get_args(EditJudge), default="rules", help="who says which edits are left out"),
 )
 """What decides which pairs are made."""
 

@@ -75,6 +75,8 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     _prices(values := defaults(options))
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing
+    if values["hold_out"] and values["hold_out_by"] == "vlm" and not values["vlm"]:
+        raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
     return task
 
 
@@ -94,7 +96,7 @@ def _with_added(task: Task, reader: Reader, values: Mapping[str, Any]) -> Task:
         first = next((place for place, link in enumerate(chain) if not isinstance(link, OnlyUnpaired)), len(chain))
         chain.insert(first, Guard.of(str(values["guard"])))
     names = values["hold_out"]
-    if held_out := hold_outs(task.name, [names] if isinstance(names, str) else names):
+    if held_out := hold_outs(task.name, [names] if isinstance(names, str) else names, values["hold_out_by"]):
         asks = next((place for place, link in enumerate(chain) if isinstance(link, Promising)), len(chain))
         chain[asks:asks] = held_out
     if values["size"] is not None:

@@ -31,7 +31,8 @@ class Edges(OnlyUnpaired):
     """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges.
 
     HED and MLSD need weights: `bound` ties the operator to the folder that holds them; what identifies them, not their
-    place, goes into the fingerprint.
+    place, goes into the fingerprint. Canny needs none; no task of ours takes it, a user's task may:
+    `degrade=Edges(detector="canny")`.
     """
 
     name: ClassVar[str] = "edges"

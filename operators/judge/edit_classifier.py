@@ -10,25 +10,7 @@ Of an instruction with several clauses the first that adds or removes an object 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 EditLabel = Literal["object_addition", "object_removal", "other"]
 LABELS: tuple[EditLabel, ...] = get_args(EditLabel)
-
-
-class EditClassifier(Protocol):
-    """Implementations are frozen dataclasses: their fields go into the fingerprint of a dataset."""
-
-    @property
-    def model(self) -> str | None:
-        """The model that is asked, for provenance; None for rules."""
-        ...
-
-    @property
-    def prompt(self) -> str | None:
-        """The id of the prompt that it is asked with."""
-        ...
-
-    def __call__(self, instruction: str) -> EditLabel:
-        """The class of an instruction. Raises ValueError, with the raw answer, if there is no telling."""
-        ...

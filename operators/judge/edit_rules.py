@@ -1,7 +1,7 @@
 """Classifies edit instructions by rules: no model, no network. The default of the "object_edits" hold-out.
 
-The paper asks Llama-3-8B-Instruct (4.4; `operators.judge.edit_llm`). See `operators.judge.edit_classifier` for the
-classes.
+The paper asks Llama-3-8B-Instruct (4.4; `HoldOutEdits` can ask a model too). See `operators.judge.edit_classifier` for
+the classes.
 
 Measured on tests/data/edit_instructions.jsonl, 319 instructions labelled before the rules were written, on the half
 that the rules were not tuned on (161): accuracy 0.963; precision / recall: addition 0.980 / 0.980, removal
@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from operators.judge import edit_words as words
 from operators.judge.edit_classifier import EditLabel
@@ -93,12 +92,13 @@ _REMOVE_DEFINITE = re.compile(rf"^(?:.*\bshould )?{_verbs(words.REMOVE_DEFINITE)
 _REMOVE_WITH_PARTICLE = re.compile(rf"^{_verbs(words.REMOVE_WITH_PARTICLE)}\s+(?P<object>.*)")
 
 
+_END = "."  # no word: it stands for the end of a phrase
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleClassifier:
     """Looks, clause by clause, for a verb that adds or removes and a noun that is no attribute."""
 
-    model: ClassVar[str | None] = None
-    prompt: ClassVar[str | None] = None
     rules: int = 1
     """Version of the rules. A field, so that it is in the fingerprint: raised whenever a verdict changes."""
 
@@ -123,22 +123,34 @@ def _classify(clause: str) -> EditLabel:
 
 
 def _removes(clause: str) -> bool:
-    if match := _REMOVE.search(clause):
-        return _names_object(match["object"])
-    if match := _WITHOUT.search(clause) or _NOT.search(clause):
+    """Whether something is gone afterwards. The first pattern that fits decides, except for the last two."""
+    if match := _REMOVE.search(clause) or _WITHOUT.search(clause) or _NOT.search(clause):
         return _names_object(match["object"])
     if _NOBODY.search(clause) or (_ONLY.search(clause) and not _ADD.search(clause)):
         return True
     if _GONE.search(clause) or _BARE.search(clause):
-        subject = re.sub(rf"^{_CAUSE} ", "", clause)
-        return _names_object(subject) and not _is_new(subject)
-    if match := _REMOVE_WITH_PARTICLE.search(clause):
-        rest = match["object"]
-        if _PARTICLE.search(rest) and not _IMAGE.search(rest):
-            return _names_object(_PARTICLE.sub("", rest, count=1) if _PARTICLE.match(rest) else rest)
-    if match := _REMOVE_DEFINITE.search(clause):
-        return _names_object(match["object"]) and not _is_new(match["object"])
-    return False
+        return _names_known_object(re.sub(rf"^{_CAUSE} ", "", clause))
+    return _takes_away(clause) or _removes_known(clause)
+
+
+def _takes_away(clause: str) -> bool:
+    """Whether something is taken off, out, away, down or from something, the image itself aside."""
+    match = _REMOVE_WITH_PARTICLE.search(clause)
+    rest = match["object"] if match else ""
+    if not _PARTICLE.search(rest) or _IMAGE.search(rest):
+        return False
+    leading = _PARTICLE.match(rest)  # "off the hat" in "take off the hat"
+    return _names_object(rest[leading.end() :] if leading else rest)
+
+
+def _removes_known(clause: str) -> bool:
+    """Whether a verb removes something known, as in "drop the second chair"."""
+    match = _REMOVE_DEFINITE.search(clause)
+    return match is not None and _names_known_object(match["object"])
+
+
+def _names_known_object(phrase: str) -> bool:
+    return _names_object(phrase) and not _is_new(phrase)
 
 
 def _adds(clause: str) -> bool:
@@ -181,21 +193,26 @@ def _is_object(head: str) -> bool:
 
 
 def _heads(phrase: str) -> Iterator[str]:
-    """The head nouns of a noun phrase: the last word before a preposition, after "of" if the head says little."""
-    run: list[str] = []
-    for word in [*re.findall(r'"[^"]*"|[\w\'-]+', phrase), "."]:
-        ends = word == "." or (word in words.STOPS and (bool(run) or word not in words.DETERMINERS))
-        if word.endswith("ing") and word not in words.NOUNS_IN_ING and any(w not in words.QUANTIFIERS for w in run):
-            ends = True
-        if not ends:
+    """The head nouns of a noun phrase: the last word before a preposition, after "of" if the head says little.
+
+    Nouns joined by "and" or "or" are each a head; whatever else ends the first noun phrase ends the search.
+    """
+    nouns: list[str] = []  # words of the noun phrase so far, articles and numbers aside; the last is its head
+    for word in [*re.findall(r'"[^"]*"|[\w\'-]+', phrase), _END]:
+        if not _ends_noun_phrase(word, nouns):
             if word not in words.DETERMINERS | words.QUANTIFIERS:
-                run.append(word)
+                nouns.append(word)
             continue
-        if word == "of" and (not run or run[-1] in words.PARTITIVES):
-            run = []
-            continue
-        if run:
-            yield run[-1]
-        run = []
-        if word not in ("and", "or"):
+        says_little = not nouns or nouns[-1] in words.PARTITIVES
+        if nouns and not (word == "of" and says_little):
+            yield nouns[-1]
+        if word not in ("and", "or") and not (word == "of" and says_little):
             return
+        nouns = []
+
+
+def _ends_noun_phrase(word: str, nouns: list[str]) -> bool:
+    """Whether a word is no part of the noun phrase that began with `nouns`: a preposition, a verb, a participle."""
+    if word.endswith("ing") and word not in words.NOUNS_IN_ING and any(n not in words.QUANTIFIERS for n in nouns):
+        return True
+    return word == _END or (word in words.STOPS and (bool(nouns) or word not in words.DETERMINERS))

@@ -4,8 +4,7 @@
     lowlight        generating the enhanced image, from LOL (lowlight) and MIT-Adobe FiveK (retouch)
     object_edits    UltraEdit and MagicBrush pairs whose instruction adds or removes an object, whole
     depth_palette   nothing: the test draws depth in the palette "unseen" of operators.shared.palettes, which no
-    training
-                    example uses
+                    training example uses
 
 The paper removes "generating" those images and says that the reverse stays: so the reverse generate example and both
 describe examples are kept. An edit is removed with its describe examples, since "removed from UltraEdit and MagicBrush"
@@ -14,14 +13,23 @@ names no part of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 from manifests.schema import Direction, Kind, Pair, Reject, Step
-from operators.base import Operator
-from operators.judge.edit_classifier import EditClassifier
+from operators.base import Link
+from operators.batching import each_pair
+from operators.judge.edit_classifier import LABELS
 from operators.judge.edit_rules import RuleClassifier
+from operators.vlm.client import Vlm
+from operators.vlm.prompting import Prompt, load_prompt
+from operators.vlm.request import Request
+from operators.vlm.responses import Answer
+from operators.vlm.showing import one_of
+
+EditJudge = Literal["rules", "vlm"]
+"""Who says whether an instruction adds or removes an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +39,8 @@ class DropExamples:
     Rejects: held_out, a pair that has no other example.
     """
 
-    name: ClassVar[str] = "hold_out"
-    version: ClassVar[int] = 1
+    name: ClassVar[str] = "hold_out_examples"
+    version: ClassVar[int] = 2
     novel_task: str
     examples: tuple[tuple[Direction, Kind], ...]
 
@@ -52,35 +60,66 @@ class DropExamples:
         return replace(pair, examples=kept, steps=(*pair.steps, step))
 
 
+def _prompt(folder: str | None) -> Prompt:
+    return load_prompt("edit_class", folder, images=0, values=["instruction"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class HoldOutEdits:
-    """Rejects pairs whose instruction adds or removes an object; what to call it is the classifier's verdict.
+    """Rejects pairs whose instruction adds or removes an object, as rules or a vision-language model judge it.
 
     It reads the source's text "instruction", else that of the forward generate example, and may stand anywhere in the
-    chain, best at its start: what is rejected needs no other work. Rejects: held_out; unparsed, where the classifier
-    cannot tell, with its raw answer; no_instruction.
+    chain, best at its start: what is rejected needs no other work. The model is shown the instruction alone, as the
+    paper's Llama-3 was. Rejects: held_out; no_instruction; and by a model: unparsed, and those of `Vlm.ask`.
     """
 
-    name: ClassVar[str] = "hold_out"
-    version: ClassVar[int] = 1
+    name: ClassVar[str] = "hold_out_edits"
+    version: ClassVar[int] = 2
+    batch_size: ClassVar[int] = 64
     novel_task: str = "object_edits"
-    classifier: EditClassifier = field(default_factory=RuleClassifier)
+    by: EditJudge = "rules"
+    rules: RuleClassifier = field(default_factory=RuleClassifier)
+    vlm: Vlm | None = None
+    """The model that is asked; None for rules."""
+    prompt: Prompt = field(default_factory=lambda: _prompt(None))
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
-        try:
-            verdict = self.classifier(_instruction(pair))
-        except ValueError as error:
-            raise Reject("unparsed", str(error)) from None
+    @property
+    def calls(self) -> int:
+        return 1 if self.by == "vlm" else 0
+
+    @property
+    def optional(self) -> bool:
+        return self.by == "rules"
+
+    def asking(self, vlm: Vlm, prompts: str | None) -> Self:
+        """The operator with a model to ask; itself where rules judge, so that a model is no part of its fingerprint."""
+        return replace(self, vlm=vlm, prompt=_prompt(prompts)) if self.by == "vlm" else self
+
+    def requests(self, pair: Pair, seed: int) -> tuple[Request, ...]:
+        instruction = _instruction(pair)
+        return (Request.of(self.prompt, (), instruction=instruction),) if self.by == "vlm" else ()
+
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        if self.by == "rules":
+            return each_pair(pairs, seeds, self.requests, lambda requests: [], self._judged_by_rules)
+        assert self.vlm, "hold_out_edits by vlm needs a model"
+        return self.vlm.ask_each(pairs, seeds, self.requests, self._judged_by_model)
+
+    def _judged_by_rules(self, pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
+        verdict = self.rules(_instruction(pair))
+        return self._judged(pair, verdict, Step(operator=self.name, version=self.version))
+
+    def _judged_by_model(self, pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
+        assert self.vlm
+        (answer,) = answers
+        verdict = one_of(answer.text.strip(), LABELS, answer)
+        return self._judged(pair, verdict, self.vlm.step(self, self.prompt, answer, None, {}))
+
+    def _judged(self, pair: Pair, verdict: str, step: Step) -> Pair:
         if verdict != "other":
             raise Reject("held_out", verdict)
-        step = Step(
-            operator=self.name,
-            version=self.version,
-            params={"novel_task": self.novel_task, "verdict": verdict, "classifier": type(self.classifier).__name__},
-            model=self.classifier.model,
-            prompt=self.classifier.prompt,
-        )
-        return replace(pair, steps=(*pair.steps, step))
+        params = {"novel_task": self.novel_task, "verdict": verdict, "by": self.by}
+        return replace(pair, steps=(*pair.steps, replace(step, params=params)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +128,7 @@ class NovelTask:
 
     name: str
     tasks: frozenset[str]
-    operator: Operator | None
+    operator: Link | None
     evaluation: str
     """What the paper tests it on."""
 
@@ -119,20 +158,16 @@ NOVEL_TASKS = {
 }
 
 
-def hold_outs(task: str, names: Collection[str], classifier: EditClassifier | None = None) -> tuple[Operator, ...]:
+def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tuple[Link, ...]:
     """The operators to append to a task's chain so that the named novel tasks are held out.
 
-    `classifier` replaces the rules of "object_edits". Raises ValueError for a name that is no novel task.
+    `by` says who judges the edits of "object_edits". Raises ValueError for a name that is no novel task.
     """
     if unknown := sorted(set(names) - set(NOVEL_TASKS)):
         raise ValueError(f"no such novel task: {', '.join(unknown)}; there are {', '.join(NOVEL_TASKS)}")
-    operators: list[Operator] = []
-    for name in sorted(set(names)):
-        operator = NOVEL_TASKS[name].operator
-        if operator and task in NOVEL_TASKS[name].tasks:
-            is_edits = classifier and isinstance(operator, HoldOutEdits)
-            operators.append(replace(operator, classifier=classifier) if is_edits else operator)  # type: ignore[type-var]
-    return tuple(operators)
+    novel_tasks = [NOVEL_TASKS[name] for name in sorted(set(names)) if task in NOVEL_TASKS[name].tasks]
+    operators = [novel_task.operator for novel_task in novel_tasks if novel_task.operator]
+    return tuple(replace(operator, by=by) if isinstance(operator, HoldOutEdits) else operator for operator in operators)
 
 
 def _instruction(pair: Pair) -> str:

@@ -65,7 +65,7 @@ MEASURES: Mapping[str, Measure] = {
 """By score. Of pixels: operators/shared/pixels.py and metrics.py; two images are brought to one size. clip_text is the
 cosine with what the target should show; clip_direction that of what changes in the images with what changes in the
 captions (arXiv 2108.00946); style the cosine of the target's style with that of the image "style"; style_gain how much
-nearer it is than that of the image before.
+nearer it is than that of the image before. No task of ours measures "lpips" or "aesthetic": they are for tasks of users.
 """
 
 _DECIMALS = 6

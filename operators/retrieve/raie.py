@@ -178,41 +178,60 @@ class _Pairs:
 
     @classmethod
     def of(cls, dataset: Dataset, plan: Plan) -> _Pairs:
+        """The pairs of a dataset. Raises DatasetError if one of its units is not committed."""
         if len(dataset.committed()) < plan.units:
             raise DatasetError(f"{dataset.url} is unfinished: run the command that makes it again, then this one")
-        number: dict[str, int] = {}
-        groups: list[str] = []
-        instructions: list[dict[int, str]] = []
-        parts = []
-        for name in map(plan.name, range(plan.units)):
-            table = read_columns(dataset, name, _COLUMNS)
-            needs = pc.greater(pc.list_value_length(table["inputs"]), 0).to_numpy()
-            rows = table.drop_columns(["inputs"]).to_pydict()
-            kinds = [_KIND[kind] for kind in zip(rows["direction"], rows["kind"], strict=True)]
-            for pair, kind, text, group in zip(
-                rows["pair"], kinds, rows["instruction"], rows["source_group"], strict=True
-            ):
-                if number.setdefault(pair, len(number)) == len(groups):
-                    groups.append(group)
-                    instructions.append({})
-                instructions[number[pair]][kind] = text
-            of = np.array([number[pair] for pair in rows["pair"]], np.int64)
-            parts.append(_Part(name=name, pair=of, kind=np.array(kinds, np.int64), needs=needs))
-        has, needed = np.zeros((2, len(_KIND), len(number)), bool)
-        for part in parts:
-            has[part.kind, part.pair] = True
-            needed[part.kind, part.pair] = part.needs
-        chosen = [next(texts[kind] for kind in _SEARCHED_BY if kind in texts) for texts in instructions]
-        distinct = {text: place for place, text in enumerate(dict.fromkeys(chosen))}
+        tables = {name: _examples(dataset, name) for name in map(plan.name, range(plan.units))}
+        rows = pa.concat_tables(tables.values())
+        pair = _numbered(rows["pair"])
+        _, first = np.unique(pair, return_index=True)  # the first row of each pair
+        has, needs = np.zeros((2, len(_KIND), len(first)), bool)
+        kind = rows["place"].to_numpy()
+        has[kind, pair] = True
+        needs[kind, pair] = rows["needs"].to_numpy()
+        instruction = rows["instruction"].take(pa.array(_searched_by(pair, kind, len(first))))
+        text = _numbered(instruction)
+        ends = np.cumsum([table.num_rows for table in tables.values()])[:-1]
+        parts = zip(tables.items(), np.split(pair, ends), strict=True)
         return cls(
-            keys=list(number),
-            groups=groups,
-            texts=list(distinct),
-            text=np.array([distinct[text] for text in chosen], np.int64),
+            keys=rows["pair"].take(pa.array(first)).to_pylist(),
+            groups=rows["source_group"].take(pa.array(first)).to_pylist(),
+            texts=instruction.unique().to_pylist(),
+            text=text,
             has=has,
-            needs=needed,
-            parts=parts,
+            needs=needs,
+            parts=[
+                _Part(name=name, pair=of, kind=table["place"].to_numpy(), needs=table["needs"].to_numpy())
+                for (name, table), of in parts
+            ],
         )
+
+
+def _examples(dataset: Dataset, name: str) -> pa.Table:
+    """The rows of a unit's manifest: examples, with their `place` in _KIND and whether each `needs` a context."""
+    table = read_columns(dataset, name, _COLUMNS)
+    kinds = zip(table["direction"].to_pylist(), table["kind"].to_pylist(), strict=True)
+    place = pa.array([_KIND[kind] for kind in kinds], pa.int64())
+    needs = pc.greater(pc.list_value_length(table["inputs"]), 0)
+    return (
+        table.select(["pair", "instruction", "source_group"])
+        .append_column("place", place)
+        .append_column("needs", needs)
+    )
+
+
+def _numbered(values: pa.ChunkedArray) -> Ints:
+    """Each value's number among the distinct ones, which are counted in order of appearance."""
+    return np.asarray(pc.index_in(values, values.unique()).to_numpy(), np.int64)
+
+
+def _searched_by(pair: Ints, kind: Ints, pairs: int) -> Ints:
+    """For each pair the row whose instruction it is searched by."""
+    row_of = np.full((len(_KIND), pairs), -1, np.int64)
+    row_of[kind, pair] = np.arange(len(pair))
+    by_preference = row_of[_SEARCHED_BY]
+    chosen: Ints = by_preference[(by_preference >= 0).argmax(0), np.arange(pairs)]
+    return chosen
 
 
 def _members(pairs: _Pairs, others: _Pairs, vector_of: Ints, not_same_source: bool) -> tuple[Members, Members]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeGuard, runtime_checkable
 from urllib.parse import urlsplit
 
 from manifests.schema import Direction, Kind, Pair, Reject, Step, canonical_json
@@ -180,6 +180,11 @@ class Asks(Protocol):
     def requests(self, pair: Pair, seed: int) -> Sequence[Request]:
         """The most that it may ask about a pair: the plan counts them. Raises Reject."""
         ...
+
+
+def asks(operator: object) -> TypeGuard[Asks]:
+    """Whether an operator asks a model as it is set up: one that may also judge by rules then makes no calls."""
+    return isinstance(operator, Asks) and operator.calls > 0
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ SUBTASKS = (
     "Season/Time Change",
     "OTHER_SUBTASK",
 )
-"""C.1's."""
+"""The sub-tasks of the paper's appendix C.1."""
 
 _KEYS = ("differences", "reverse_differences", "subtask", "reverse_prompt")
 

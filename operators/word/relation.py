@@ -17,7 +17,7 @@ from operators.vlm.responses import Answer
 from operators.vlm.showing import one_of, read_json, shown
 
 ATTRIBUTES = ("layout", "semantics", "texture", "details")
-"""C.3's."""
+"""The attributes of the paper's appendix C.3."""
 
 FROM = ("image 1", "image 2", "both", "neither")
 

@@ -79,13 +79,13 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
     sample = units[0][:SAMPLE_ITEMS]
     chain = task.operators(reader)
-    asking = [link for link in chain if isinstance(link, Asks)]
+    asking = [link for link in chain if isinstance(link, Asks) and link.vlm]
     gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
     if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
         calls = len(sample) * sum(link.calls for link in asking)
         return _untried(task, reader, units, len(sample), sum(gpu_s), calls)
     started_s = time.process_time()
-    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if not isinstance(link, Asks)], Spent())
+    made = make_pairs(reader, task.name, seed, sample, [link for link in chain if link not in asking], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
     requests = [request for pair in pairs for link in asking for request in _requests(link, pair, seed)]
     missing = Counter(example for pair in pairs for example in task.missing(pair))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from manifests.schema import Direction, Kind, Pair
 from operators.base import Fitted, Judge, Link, ModelOperator, Reader, Setting
 from operators.option import Option, options_of, with_options
-from operators.vlm.client import Asks, Vlm
+from operators.vlm.client import Asks, Vlm, asks
 from pipelines.sources.source import Source
 
 FOUR: tuple[tuple[Direction, Kind], ...] = (
@@ -70,7 +70,7 @@ class Task:
         setting = Setting(paired=reader.paired, examples=self.wanted, chain=self.chain)
         fitted = []
         for link in self.chain:
-            if isinstance(link, Asks) and link.vlm is None:
+            if asks(link) and link.vlm is None:
                 if not link.optional:
                     raise ValueError(f"{self.name} needs a vision-language model: set VLM and VLM_MODEL")
                 continue
@@ -124,7 +124,7 @@ class Task:
     @property
     def needs_vlm(self) -> bool:
         """Whether it cannot be made without a vision-language model."""
-        return any(isinstance(link, Asks) and not link.optional for link in self.chain)
+        return any(asks(link) and not link.optional for link in self.chain)
 
     @property
     def judges(self) -> bool:

@@ -169,7 +169,7 @@ def test_synthesised_pairs_cost_nothing_and_what_is_held_out_is_not_asked_for(tm
     data = str(write_rain13k(tmp_path / "pairs", 2))
     prepared = prepare(DERAIN, {"data": data, "hold_out": ["derain"], "vlm": "http://127.0.0.1:9/v1", "vlm_model": "m"})
     chain, task = prepared.task.operators(prepared.reader), DERAIN
-    assert [link.name for link in chain[-2:]] == ["hold_out", "difference"]
+    assert [link.name for link in chain[-2:]] == ["hold_out_examples", "difference"]
     assert set(chain[-1].examples) == set(task.examples) - set(held)  # type: ignore[union-attr]
 
 

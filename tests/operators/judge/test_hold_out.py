@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from manifests.schema import Direction, Example, Kind, Pair, Reject
-from operators.judge.edit_classifier import EditLabel
-from operators.judge.edit_llm import LlmClassifier
+from operators.base import BatchOperator
 from operators.judge.hold_out import NOVEL_TASKS, DropExamples, HoldOutEdits, hold_outs
+from operators.vlm.client import Asks
+from pipelines.tasks.catalogue import TASKS
+from tests.operators.asking import Asked
 from tests.sources import pair_of
 
 ALL: tuple[tuple[Direction, Kind], ...] = (
@@ -22,10 +24,11 @@ ALL: tuple[tuple[Direction, Kind], ...] = (
 @pytest.mark.parametrize("task", ["derain", "lowlight", "retouch"])
 def test_exactly_the_forward_generate_example_goes(task: str) -> None:
     (operator,) = hold_outs(task, ["derain", "lowlight", "depth_palette"])
+    assert isinstance(operator, DropExamples)
     kept = operator(_pair(ALL), 0)
     assert [(example.direction, example.kind) for example in kept.examples] == list(ALL[1:])
     (step,) = kept.steps
-    assert (step.operator, step.params["dropped"]) == ("hold_out", "forward generate")
+    assert (step.operator, step.params["dropped"]) == ("hold_out_examples", "forward generate")
     assert step.params["novel_task"] == ("derain" if task == "derain" else "lowlight")
 
 
@@ -62,51 +65,61 @@ def test_an_unknown_novel_task_is_refused() -> None:
     ("instruction", "verdict"), [("add a hat", "object_addition"), ("remove the hat", "object_removal")]
 )
 def test_object_edits_are_rejected_with_the_verdict(instruction: str, verdict: str) -> None:
-    for pair in (_said(instruction), _pair(ALL, instruction)):
-        with pytest.raises(Reject) as caught:
-            HoldOutEdits()(pair, 0)
-        assert (caught.value.reason, caught.value.message) == ("held_out", verdict)
+    pairs = [_said(instruction), _pair(ALL, instruction)]
+    for reject in HoldOutEdits().many(pairs, [0, 0]):
+        assert isinstance(reject, Reject)
+        assert (reject.reason, reject.message) == ("held_out", verdict)
 
 
 def test_other_edits_stay_whole_and_say_who_judged() -> None:
     pair = replace(_pair(ALL), texts={"instruction": "make it night"})
-    kept = HoldOutEdits()(pair, 0)
-    assert kept.examples == pair.examples
+    (kept,) = HoldOutEdits().many([pair], [0])
+    assert isinstance(kept, Pair) and kept.examples == pair.examples
     (step,) = kept.steps
-    assert step.params == {"novel_task": "object_edits", "verdict": "other", "classifier": "RuleClassifier"}
-    (step,) = HoldOutEdits(classifier=_Fixed(answer="other"))(pair, 0).steps
-    assert (step.model, step.prompt) == ("fixed", "p1")
+    assert (step.operator, step.model, step.prompt) == ("hold_out_edits", None, None)
+    assert step.params == {"novel_task": "object_edits", "verdict": "other", "by": "rules"}
 
 
-def test_an_answer_that_cannot_be_parsed_is_a_reject_with_the_raw_text() -> None:
-    with pytest.raises(Reject) as caught:
-        HoldOutEdits(classifier=_Fixed(answer="I think so"))(_said("add a hat"), 0)
-    assert (caught.value.reason, caught.value.message) == ("unparsed", "I think so")
+def test_a_model_is_shown_the_instruction_alone_and_its_answer_is_the_verdict(asked: Asked) -> None:
+    answers = {"add a hat": "object_addition", "make it {night}": " other\n", "hide it": "It is other"}
+    asked.server.answer = lambda text: next(said for name, said in answers.items() if f"Instruction: {name}" in text)
+    operator = HoldOutEdits(by="vlm").asking(asked.vlm, None)
+    pairs = [_said("add a\nhat"), _said("make it {night}"), _said("hide it"), _said(" ")]
+    rejected, kept, unparsed, silent = operator.many(pairs, [1, 2, 3, 4])
+    assert isinstance(rejected, Reject) and (rejected.reason, rejected.message) == ("held_out", "object_addition")
+    assert isinstance(unparsed, Reject) and (unparsed.reason, unparsed.message) == ("unparsed", "It is other")
+    assert isinstance(silent, Reject) and silent.reason == "no_instruction"
+    assert isinstance(kept, Pair)
+    (step,) = kept.steps
+    assert step.params == {"novel_task": "object_edits", "verdict": "other", "by": "vlm"}
+    assert step.model and (step.prompt or "").startswith("edit-class-1@")
+    assert asked.server.paid.total() == 3
+    operator.many(pairs, [1, 2, 3, 4])
+    assert asked.server.paid.total() == 3  # the stored answers are replayed
+
+
+def test_rules_ask_nobody_and_a_model_is_a_must_where_it_is_to_judge(asked: Asked) -> None:
+    rules, model = HoldOutEdits(), HoldOutEdits(by="vlm")
+    assert isinstance(model, Asks) and isinstance(model, BatchOperator)
+    assert (rules.optional, rules.calls, rules.requests(_said("add a hat"), 0)) == (True, 0, ())
+    assert (model.optional, model.calls, len(model.requests(_said("add a hat"), 0))) == (False, 1, 1)
+    assert rules.asking(asked.vlm, None) == rules
+    task = replace(TASKS["magicbrush"], hold_out=hold_outs("magicbrush", ["object_edits"], "vlm"))
+    with pytest.raises(ValueError, match="magicbrush needs a vision-language model"):
+        task.asking(None)
+    assert next(link.vlm for link in task.asking(asked.vlm).hold_out if isinstance(link, HoldOutEdits)) == asked.vlm
 
 
 def test_without_an_instruction_a_pair_is_rejected() -> None:
-    with pytest.raises(Reject) as caught:
-        HoldOutEdits()(_said(" "), 0)
-    assert caught.value.reason == "no_instruction"
+    (reject,) = HoldOutEdits().many([_said(" ")], [0])
+    assert isinstance(reject, Reject) and reject.reason == "no_instruction"
 
 
-def test_the_classifier_can_be_chosen_and_is_in_the_fingerprint() -> None:
+def test_who_judges_can_be_chosen_and_is_in_the_fingerprint() -> None:
     (rules,) = hold_outs("ultraedit", ["object_edits"])
-    (llm,) = hold_outs("ultraedit", ["object_edits"], LlmClassifier(model="m"))
-    assert asdict(rules)["classifier"] == {"rules": 1}  # type: ignore[call-overload]
-    assert asdict(llm)["classifier"] == {"model": "m", "prompt": "edit-class-1"}  # type: ignore[call-overload]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fixed:
-    answer: str
-    model: str | None = "fixed"
-    prompt: str | None = "p1"
-
-    def __call__(self, instruction: str) -> EditLabel:
-        if self.answer != "other":
-            raise ValueError(self.answer)
-        return "other"
+    (model,) = hold_outs("ultraedit", ["object_edits"], "vlm")
+    assert isinstance(rules, HoldOutEdits) and isinstance(model, HoldOutEdits)
+    assert (asdict(rules)["by"], asdict(rules)["rules"], asdict(model)["by"]) == ("rules", {"rules": 1}, "vlm")
 
 
 def _said(instruction: str) -> Pair:

@@ -18,6 +18,7 @@ PACKAGED = Path(__file__).parents[3] / "operators" / "vlm" / "prompts"
         ("same_style", 2, []),
         ("relation", 3, []),
         ("recaption", 1, ["caption"]),
+        ("edit_class", 0, ["instruction"]),
     ],
 )
 def test_packaged_prompts_are_complete_and_say_whose_wording_it_is(file: str, images: int, values: list[str]) -> None:
@@ -31,7 +32,7 @@ def test_packaged_prompts_are_complete_and_say_whose_wording_it_is(file: str, im
 
 def test_every_packaged_file_is_one_of_those() -> None:
     names = {path.stem for path in PACKAGED.iterdir()}
-    assert names == {"difference", "same_content", "same_style", "relation", "recaption", "propose_edit"}
+    assert names == {"difference", "same_content", "same_style", "relation", "recaption", "propose_edit", "edit_class"}
 
 
 def test_a_file_of_the_users_replaces_the_packaged_one_and_has_another_name(tmp_path: Path) -> None:
