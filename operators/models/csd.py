@@ -81,7 +81,7 @@ def _normalised(resized: torch.Tensor, side_px: int) -> torch.Tensor:
 
 
 def _resized(images: torch.Tensor, side_px: int) -> torch.Tensor:
-    """As v2.functional.resize does it, the shorter side to `side_px`."""
+    """The images with their shorter side resized to `side_px`, as v2.functional.resize does it."""
     height_px, width_px = images.shape[-2:]
     shorter_px = min(height_px, width_px)
     rows, columns = (_weights(side, side_px * side // shorter_px).to(images) for side in (height_px, width_px))

@@ -38,7 +38,9 @@ class Embedder(Protocol):
         """An image as the network sees it, whatever its size: 3 x H x W of one size."""
         ...
 
-    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]: ...
+    def embed(self, seen: Sequence[torch.Tensor]) -> list[Vector]:
+        """One vector for each image."""
+        ...
 
 
 class Clip:
@@ -102,18 +104,18 @@ class Lpips(nn.Module):
             self.heads.append(heads[f"lin{number}.model.1.weight"])
 
     def distance(self, first: Pixels, second: Pixels) -> float:
-        """Of two images of one size."""
+        """The distance of two images of one size, H x W x 3."""
         device = str(self.heads[0].device)
         return float(self(tensor(first, device), tensor(second, device)))
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Of two images, 1 x 3 x H x W in [0, 1]: a scalar."""
+        """The distance of two images, 1 x 3 x H x W in [0, 1]: a scalar."""
         pairs = zip(self._features(first), self._features(second), self.heads, strict=True)
         distances = [functional.conv2d((a - b) ** 2, head).mean() for a, b, head in pairs]
         return torch.stack(distances).sum()
 
     def _features(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Of each layer, each pixel's channels scaled to length 1."""
+        """The output of each layer, each pixel's channels scaled to length 1."""
         values = v2.functional.normalize(2 * image - 1, list(_LPIPS_SHIFT), list(_LPIPS_SCALE))
         features = []
         for number, layer in enumerate(self.layers):
@@ -175,7 +177,7 @@ def load(kind: str, folder: str, device: str) -> Any:
 
 
 def tensor(image: Pixels, device: str) -> torch.Tensor:
-    """1 x 3 x H x W in [0, 1]."""
+    """The picture as a tensor, 1 x 3 x H x W in [0, 1]."""
     return (torch.tensor(image).permute(2, 0, 1).float() / 255)[None].to(device)
 
 

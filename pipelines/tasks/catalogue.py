@@ -19,7 +19,7 @@ from operators.paint.best_edit import BestEdit
 from operators.paint.compose import Compose
 from operators.paint.estimate_pose import EstimatePose
 from operators.paint.flux import Flux
-from operators.paint.inpaint import Complete
+from operators.paint.inpaint import Inpaint
 from operators.paint.make_person import MakePerson
 from operators.paint.pose_control import PoseControl
 from operators.paint.rb_modulation import RbModulation
@@ -271,7 +271,7 @@ MIMICBRUSH = Task(
     bundled=sources.BUNDLED,
     prepare=(
         Imitate(),
-        Complete(),
+        Inpaint(),
         # Ours: something was filled in, and something was there to go by; what was filled in is no plain surface.
         Scores(
             measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),
