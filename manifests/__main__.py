@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of a command line, which may have others.
 
     Each sets `run`, a function of the parsed options that returns the exit status. It raises ValueError, OSError or

@@ -13,7 +13,7 @@ import pytest
 
 from manifests.schema import Pair, Reject
 from operators.base import BatchOperator
-from operators.models.diffusion import AT_ONCE, SAMPLING, Family, Sampling
+from operators.models.diffusion import AT_ONCE, DENOISING, Denoising, Family
 
 _HOLDER = tempfile.TemporaryDirectory(prefix="tiny-")
 
@@ -79,6 +79,6 @@ def together_as_alone(operator: BatchOperator, pairs: Sequence[Pair]) -> bool:
 
 def few_steps(monkeypatch: pytest.MonkeyPatch, steps: int = 3, at_once: int = 2) -> None:
     """Let both families sample in a few steps, in small batches: the same code, in a fraction of the time."""
-    for family, sampling in SAMPLING.items():
-        monkeypatch.setitem(cast(dict[Family, Sampling], SAMPLING), family, replace(sampling, steps=steps))
+    for family, sampling in DENOISING.items():
+        monkeypatch.setitem(cast(dict[Family, Denoising], DENOISING), family, replace(sampling, steps=steps))
         monkeypatch.setitem(cast(dict[Family, int], AT_ONCE), family, at_once)

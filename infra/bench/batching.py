@@ -18,7 +18,7 @@ import skimage.data
 from operators.batching import in_batches
 from operators.models.checkpoints import folder
 from operators.models.device import prepared_device
-from operators.models.diffusion import SAMPLING, Family, Order, pictures, pipeline, side_px
+from operators.models.diffusion import DENOISING, Family, Order, painted, pipeline, side_px
 from operators.models.embedders import load
 
 SIZES = (1, 2, 4, 8, 16)
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--roles", nargs="+", default=["sd15", "flux", "clip", "dino"])
     options = parser.parse_args()
     for role in options.roles:
-        make = _painting(role, options) if role in SAMPLING else _embedding(role, options)
+        make = _painting(role, options) if role in DENOISING else _embedding(role, options)
         make(1)  # loads the model
         seconds = [[_timed(make, size) for size in SIZES] for _ in range(options.rounds)]
         print(f"{role}, {options.count} on {prepared_device()}")
@@ -49,9 +49,9 @@ def main() -> int:
 def _painting(role: str, options: argparse.Namespace) -> Callable[[int], object]:
     family: Family = "flux" if role == "flux" else "sd15"
     pipe = pipeline({"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}[family], folder(options.models, role))
-    side, sampling = side_px(pipe), SAMPLING[family]
+    side, sampling = side_px(pipe), DENOISING[family]
     orders = [Order(prompt=f"photo {seed} of a cat", seed=seed, size_px=(side, side)) for seed in range(options.count)]
-    return lambda size: pictures(pipe, orders, size, sampling)
+    return lambda size: painted(pipe, orders, size, sampling)
 
 
 def _embedding(role: str, options: argparse.Namespace) -> Callable[[int], object]:

@@ -33,7 +33,7 @@ _COSINES = np.rint(np.cos(np.pi / _SIDE_PX * (_COLUMNS + 0.5) * _ROWS) * 2**14).
 def phash(data: bytes) -> str | None:
     """16 hex digits, or None for a flat image. Raises Reject as `manifests.images.pixels.decode_rgb` does.
 
-    Costs little where the gate has looked at the same bytes: the reduced image is shared.
+    Costs little where `manifests.images.pixels.remembering` is open and the gate has looked at the same bytes.
     """
     small = reduced(data)
     if small.box and min(small.image.size) >= _SIDE_PX:

@@ -1,6 +1,9 @@
 """What the bytes of a stored image mean: header, upright RGB pixels, and the lossless encoding of new images.
 
 A header is read before anything is decoded, so that a decompression bomb costs nothing.
+
+While `remembering` is open, `decode_rgb`, `encode_lossless` and `reduced` put each image at 1/8 scale into its memory,
+and `reduced` takes it from there. Outside of it nothing is kept from one call to the next.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +48,8 @@ _TURNS = {
 }
 _SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
-_KEPT = 4  # the images of a pair, between its gate and its perceptual hashes
-_recent: dict[int, tuple[bytes, Reduced]] = {}  # by the object's id, which the object beside it keeps valid
-_remembering = False
+_memory: ContextVar[Memory | None] = ContextVar("memory", default=None)
+"""The memory of `remembering`; None where that is not open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,20 @@ class Reduced:
     box: tuple[float, float, float, float] | None
     """Left, top, right and bottom of the original in it: where a side is no multiple of 8, the last pixel stands for
     less than 8 px. None if EXIF has turned the image, by which that pixel may be the first."""
+
+
+class Memory:
+    """Images at 1/8 scale, each by the bytes object that it was made from: to hash the bytes would take too long."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[bytes, Reduced]] = {}  # an id stays valid while the object beside it lives
+
+    def get(self, data: bytes) -> Reduced | None:
+        entry = self._entries.get(id(data))
+        return entry[1] if entry else None
+
+    def put(self, data: bytes, small: Reduced) -> None:
+        self._entries[id(data)] = (data, small)
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -111,7 +128,7 @@ def decode_rgb(data: bytes) -> Pixels:
     with _open(data, MAX_PIXELS) as image:
         size, turned = image.size, _turn(image) is not None
         rgb = _upright_rgb(image)
-    _keep(data, rgb.reduce(_THUMBNAIL_SCALE), None if turned else size)  # the gate asks for it next
+    _remember(data, rgb, None if turned else size)
     return np.asarray(rgb)
 
 
@@ -119,16 +136,17 @@ def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
     """The upright image at 1/8 scale, H/8 x W/8 x 3 in [0, 1], by a full pass over its bytes. Raises as `decode_rgb`.
 
     A cut-off file is found, at half the cost of decoding for a JPEG: its entropy code is read to the end, only the
-    inverse transform is skipped. Of an image just decoded or encoded, its pixels are reduced instead, which is within
-    JPEG's rounding of the same and costs next to nothing.
+    inverse transform is skipped. For an image that was decoded or encoded while `remembering` was open, its pixels were
+    reduced instead, which is within JPEG's rounding of the same and costs next to nothing.
     """
     return np.asarray(reduced(data).image, np.float32) / np.float32(255)
 
 
 def reduced(data: bytes) -> Reduced:
-    """`thumbnail` as an RGB image. It is not to be changed: the last few are kept for who asks next."""
-    if id(data) in _recent:  # the same object: neither hashed nor compared
-        return _recent[id(data)][1]
+    """`thumbnail` as an RGB image, which is not to be changed: the memory that is open has the same one."""
+    memory = _memory.get()
+    if memory and (remembered := memory.get(data)):
+        return remembered
     with _open(data, MAX_PIXELS) as image:
         width, height = image.size
         if min(width, height) >= _THUMBNAIL_SCALE:
@@ -137,42 +155,43 @@ def reduced(data: bytes) -> Reduced:
         rgb = _upright_rgb(image)
         small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
         upright_size = None if _turn(image) else (width, height)
-    return _keep(data, small, upright_size)
+    result = Reduced(image=small, box=_box(upright_size))
+    if memory:
+        memory.put(data, result)
+    return result
 
 
 @contextmanager
 def remembering() -> Iterator[None]:
-    """Keep all that is reduced until the block ends, not the last few only.
+    """Keep what is reduced until the block ends: a gate and a perceptual hash want it after an image was made or read.
 
-    An image that was decoded and one that was not are reduced in two ways, which differ by JPEG's rounding: where
-    pairs are made many at a time, what is derived from it must not depend on how many came between.
+    An image that was decoded and one that was not are reduced in two ways, which differ by JPEG's rounding. So all are
+    kept that long, however many pairs come between, and a new thread, which sees no memory, changes none.
     """
-    global _remembering
-    _remembering = True
+    token = _memory.set(Memory())
     try:
         yield
     finally:
-        _remembering = False
-        _recent.clear()
+        _memory.reset(token)
 
 
-def _keep(data: bytes, small: PILImage.Image, size: tuple[int, int] | None) -> Reduced:
-    """Remember a reduced image. `size` is that of the original, if it was not turned."""
-    box = (0.0, 0.0, size[0] / _THUMBNAIL_SCALE, size[1] / _THUMBNAIL_SCALE) if size else None
-    found = Reduced(image=small, box=box)
-    _recent.pop(id(data), None)
-    _recent[id(data)] = (data, found)
-    while len(_recent) > _KEPT and not _remembering:
-        _recent.pop(next(iter(_recent)))
-    return found
+def _remember(data: bytes, image: PILImage.Image, size: tuple[int, int] | None) -> None:
+    """Reduce an upright RGB image into the open memory. `size` is that of the original, if it was not turned."""
+    memory = _memory.get()
+    if memory:
+        memory.put(data, Reduced(image=image.reduce(_THUMBNAIL_SCALE), box=_box(size)))
+
+
+def _box(size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
+    """`Reduced.box` for the size of an image that was not turned."""
+    return (0.0, 0.0, size[0] / _THUMBNAIL_SCALE, size[1] / _THUMBNAIL_SCALE) if size else None
 
 
 def encode_lossless(role: str, pixels: Pixels) -> Image:
     """A new image, H x W x 3 uint8, encoded without loss."""
     height, width, _ = pixels.shape
     data = encode_png(pixels)
-    # `reduced` would have to decode what was just encoded.
-    _keep(data, PILImage.fromarray(pixels).reduce(_THUMBNAIL_SCALE), (width, height))
+    _remember(data, PILImage.fromarray(pixels), (width, height))  # `reduced` would have to decode it
     return Image(role=role, data=data, format=NEW_IMAGE_FORMAT, width_px=width, height_px=height, mode="RGB")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, ClassVar, Self
 
 from manifests.images.pixels import Pixels, decode_rgb
@@ -19,54 +20,121 @@ from operators.shared.metrics import ssim_luma
 from operators.shared.pixels import changed_area, mean_abs_diff, same_size, sharpness
 from operators.shared.vectors import Vector, cosine
 
+_BOTH = ("before", "target")
+"""What most measures compare. "before" is whatever image the pair's target is compared with: `Scores.before`."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """How a score is computed: from pixels, by LPIPS too, or from vectors of a checkpoint."""
+class OfPixels:
+    """A measure of the pixels of images; two images are brought to one size before."""
 
-    checkpoint: str = ""
-    """Its role in the table of models, if it takes one."""
-    images: tuple[str, ...]
-    """Roles of the images that `of` is given; "before" is whatever the pair's target is compared with."""
+    images: tuple[str, ...] = _BOTH
+    """Roles of the images, one or two, whose pixels `of` is given."""
+    of: Callable[..., float]
+
+    def score(self, seen: Seen) -> float:
+        return float(self.of(*seen.same_size(self.images)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfVectors:
+    """A measure of the vectors that a network makes of images and texts."""
+
+    role: str
+    """The role of the network's checkpoint in the table of models."""
+    images: tuple[str, ...] = _BOTH
+    """Roles of the images whose vectors `of` is given."""
     texts: tuple[str, ...] = ()
-    """Names of the texts whose vectors it is given after those of the images."""
+    """Names of the texts whose vectors `of` is given after those of the images."""
     of: Callable[..., float]
 
     @property
-    def of_vectors(self) -> bool:
-        return self.checkpoint not in ("", "lpips")
+    def wanted(self) -> list[Wanted]:
+        """The vectors, in the order in which `of` is given them."""
+        images = [Wanted(role=self.role, name=name, is_text=False) for name in self.images]
+        return [*images, *(Wanted(role=self.role, name=name, is_text=True) for name in self.texts)]
+
+    def score(self, seen: Seen) -> float:
+        return float(self.of(*(seen.vectors[wanted] for wanted in self.wanted)))
 
 
-_BOTH = ("before", "target")
+@dataclass(frozen=True, kw_only=True)
+class OfNetwork:
+    """A measure by a network that compares two images, which are brought to one size before."""
 
-MEASURES: Mapping[str, Measure] = {
-    "mean_abs_diff": Measure(images=_BOTH, of=mean_abs_diff),
-    "ssim": Measure(images=_BOTH, of=ssim_luma),
-    "changed_area": Measure(images=_BOTH, of=changed_area),
-    "sharpness": Measure(images=("target",), of=sharpness),
-    "clip_image": Measure(checkpoint="clip", images=_BOTH, of=cosine),
-    "clip_text": Measure(checkpoint="clip", images=("target",), texts=("target_caption",), of=cosine),
-    "clip_direction": Measure(
-        checkpoint="clip",
-        images=_BOTH,
+    role: str
+    """The role of the network's checkpoint in the table of models."""
+    images: tuple[str, str] = _BOTH
+
+    def score(self, seen: Seen) -> float:
+        return float(seen.model(self.role).distance(*seen.same_size(self.images)))
+
+
+MEASURES: Mapping[str, OfPixels | OfVectors | OfNetwork] = {
+    "mean_abs_diff": OfPixels(of=mean_abs_diff),
+    "ssim": OfPixels(of=ssim_luma),
+    "changed_area": OfPixels(of=changed_area),
+    "sharpness": OfPixels(images=("target",), of=sharpness),
+    "clip_image": OfVectors(role="clip", of=cosine),
+    "clip_text": OfVectors(role="clip", images=("target",), texts=("target_caption",), of=cosine),
+    "clip_direction": OfVectors(
+        role="clip",
         texts=("source_caption", "target_caption"),
         of=lambda before, target, source, wanted: cosine(target - before, wanted - source),
     ),
-    "dino": Measure(checkpoint="dino", images=_BOTH, of=cosine),
-    "lpips": Measure(checkpoint="lpips", images=_BOTH, of=lambda lpips, before, target: lpips.distance(before, target)),
-    "aesthetic": Measure(checkpoint="aesthetic", images=("target",), of=lambda rating: float(rating[0])),
-    "style": Measure(checkpoint="csd", images=("target", "style"), of=cosine),
-    "style_gain": Measure(
-        checkpoint="csd",
+    "dino": OfVectors(role="dino", of=cosine),
+    "lpips": OfNetwork(role="lpips"),
+    "aesthetic": OfVectors(role="aesthetic", images=("target",), of=lambda rating: rating[0]),
+    "style": OfVectors(role="csd", images=("target", "style"), of=cosine),
+    "style_gain": OfVectors(
+        role="csd",
         images=("before", "target", "style"),
         of=lambda before, target, style: cosine(target, style) - cosine(before, style),
     ),
 }
-"""By score. Of pixels: operators/shared/pixels.py and metrics.py; two images are brought to one size. clip_text is the
-cosine with what the target should show; clip_direction that of what changes in the images with what changes in the
-captions (arXiv 2108.00946); style the cosine of the target's style with that of the image "style"; style_gain how much
-nearer it is than that of the image before. No task of ours measures "lpips" or "aesthetic": they are for tasks of users.
+"""Name of a score -> how it is measured (of pixels: operators/shared/pixels.py and metrics.py).
+
+clip_text is the cosine with what the target should show; clip_direction that of what changes in the images with what
+changes in the captions (arXiv 2108.00946); style the cosine of the target's style with that of the image "style";
+style_gain how much nearer it is than that of the image before.
+No task of ours measures "lpips" or "aesthetic": they are for tasks of users.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A vector that a measure needs: by the network of which role, of the image or the text of which name."""
+
+    role: str
+    name: str
+    is_text: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Something that the network of a role is to embed."""
+
+    role: str
+    is_text: bool
+    given: Any
+    """A text, or an image as the network sees it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What measures see of one pair."""
+
+    pixels: Callable[[str], Pixels]
+    """Role of an image, or "before" -> its pixels."""
+    vectors: Mapping[Wanted, Vector]
+    model: Callable[[str], Any]
+    """Role of a checkpoint -> the network."""
+
+    def same_size(self, images: Sequence[str]) -> Sequence[Pixels]:
+        """The pixels of one or two images; those of two are brought to one size."""
+        pixels = [self.pixels(image) for image in images]
+        return same_size(*pixels) if len(pixels) == 2 else pixels
+
 
 _DECIMALS = 6
 
@@ -110,47 +178,60 @@ class Scores:
         return 0.1 if self._roles else 0.0
 
     @property
+    def _measures(self) -> list[OfPixels | OfVectors | OfNetwork]:
+        return [MEASURES[measure] for measure in self.measures]
+
+    @property
     def _roles(self) -> list[str]:
-        return sorted({role for measure in self.measures if (role := MEASURES[measure].checkpoint)})
+        """The roles of the checkpoints that the measures need."""
+        return sorted({measure.role for measure in self._measures if not isinstance(measure, OfPixels)})
 
     def bound(self, models: str | None) -> Self:
         folders = tuple((role, folder(models, role)) for role in self._roles)
-        return replace(self, folders=folders, models=tuple((role, *identity(found, role)) for role, found in folders))
+        return replace(self, folders=folders, models=tuple((role, *identity(path, role)) for role, path in folders))
 
     def lenient(self) -> Self:
         return replace(self, bounds=())
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._looks, self._embedded, self._scored)
+        return each_pair(pairs, seeds, self.looks, self.embed, self.finished)
 
     @property
-    def _wanted(self) -> list[tuple[str, str, bool]]:
-        """What has to be embedded: checkpoint, name of an image or text, whether it is a text."""
-        measures = [one for one in map(MEASURES.__getitem__, self.measures) if one.of_vectors]
-        names = [(one.checkpoint, name, False) for one in measures for name in one.images]
-        names += [(one.checkpoint, name, True) for one in measures for name in one.texts]
-        return [*dict.fromkeys(names)]
+    def _wanted(self) -> list[Wanted]:
+        """The vectors that the measures need of a pair, each once: first those of images, then those of texts."""
+        wanted = [one for measure in self._measures if isinstance(measure, OfVectors) for one in measure.wanted]
+        return sorted(dict.fromkeys(wanted), key=lambda one: one.is_text)
 
-    def _looks(self, pair: Pair, seed: int) -> Sequence[_Look]:
+    def looks(self, pair: Pair, seed: int) -> Sequence[Look]:
+        """What is to be embedded of a pair, in the order of `_wanted`."""
         return [
-            _Look(role, pair.texts[name] if is_text else self._model(role).seen(self._pixels(pair, name)))
-            for role, name, is_text in self._wanted
+            Look(
+                role=one.role,
+                is_text=one.is_text,
+                given=pair.texts[one.name] if one.is_text else self._model(one.role).seen(self._pixels(pair, one.name)),
+            )
+            for one in self._wanted
         ]
 
-    def _embedded(self, looks: Sequence[_Look]) -> Sequence[Vector | Reject]:
-        def embed(batch: Sequence[_Look]) -> Sequence[Vector]:
+    def embed(self, looks: Sequence[Look]) -> Sequence[Vector | Reject]:
+        """The vector of each look; those of one network that are of one kind share batches."""
+
+        def run(batch: Sequence[Look]) -> Sequence[Vector]:
             model, given = self._model(batch[0].role), [look.given for look in batch]
             vectors: Sequence[Vector] = model.embed_texts(given) if batch[0].is_text else model.embed(given)
             return vectors
 
-        return in_batches(embed, looks, self.at_once, alike=lambda look: (look.role, look.is_text))
+        return in_batches(run, looks, self.at_once, alike=lambda look: (look.role, look.is_text))
 
-    def _scored(self, pair: Pair, seed: int, vectors: Sequence[Vector]) -> Pair:
-        by_name = dict(zip(self._wanted, vectors, strict=True))
-        of_pixels = [MEASURES[name] for name in self.measures if not MEASURES[name].of_vectors]
-        pixels = {role: self._pixels(pair, role) for role in {role for one in of_pixels for role in one.images}}
-        found = {name: round(self._score(MEASURES[name], pixels, by_name), _DECIMALS) for name in self.measures}
-        scores = {**pair.scores, **found}
+    def finished(self, pair: Pair, seed: int, vectors: Sequence[Vector]) -> Pair:
+        """The pair with its scores. Raises Reject, with the scores too, where one is out of its bounds."""
+        seen = Seen(
+            pixels=cache(partial(self._pixels, pair)),
+            vectors=dict(zip(self._wanted, vectors, strict=True)),
+            model=self._model,
+        )
+        own = {name: round(MEASURES[name].score(seen), _DECIMALS) for name in self.measures}
+        scores = {**pair.scores, **own}
         for limit in self.bounds:
             value = scores[limit.score]
             if not limit.low <= value <= limit.high:  # NaN is out of all bounds
@@ -166,18 +247,6 @@ class Scores:
         ]
         return replace(pair, scores=scores, steps=(*pair.steps, *(steps or [plain])))
 
-    def _score(
-        self, measure: Measure, pixels: Mapping[str, Pixels], vectors: Mapping[tuple[str, str, bool], Vector]
-    ) -> float:
-        role = measure.checkpoint
-        if measure.of_vectors:
-            images = [vectors[role, name, False] for name in measure.images]
-            return float(measure.of(*images, *(vectors[role, name, True] for name in measure.texts)))
-        shown = [pixels[name] for name in measure.images]
-        if len(shown) == 2:
-            shown = [*same_size(*shown)]
-        return float(measure.of(self._model(role), *shown) if role else measure.of(*shown))
-
     def _pixels(self, pair: Pair, name: str) -> Pixels:
         role = self.before if name == "before" else name
         image = pair.image(role)
@@ -188,15 +257,3 @@ class Scores:
         from operators.models.embedders import load
 
         return load(role, dict(self.folders)[role], prepared_device())
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Something to be embedded by the checkpoint of a role: a text, or an image as its network sees it."""
-
-    role: str
-    given: Any
-
-    @property
-    def is_text(self) -> bool:
-        return isinstance(self.given, str)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,6 +71,14 @@ def identity(folder: str, role: str) -> tuple[str, str]:
         with open(file, "rb") as opened:
             hashes.append([file.relative_to(path).as_posix(), hashlib.file_digest(opened, "sha256").hexdigest()])
     return role, hashlib.sha256(canonical_json(hashes).encode()).hexdigest()[:12]
+
+
+def folders_and_identities(
+    models: str | None, roles: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The folders of the checkpoints of several roles, and name and revision of each. Raises ValueError as `folder`."""
+    folders = tuple(folder(models, role) for role in roles)
+    return folders, tuple(map(identity, folders, roles))
 
 
 def _place(models: str | None, role: str) -> Path:

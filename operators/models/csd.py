@@ -68,7 +68,7 @@ class Csd(nn.Module):
 
 
 def _resized(images: torch.Tensor, side_px: int) -> torch.Tensor:
-    """Images whose shorter side is scaled to `side_px`, as v2.functional.resize does it."""
+    """The images with their shorter side resized to `side_px`, as v2.functional.resize does it."""
     height_px, width_px = images.shape[-2:]
     shorter_px = min(height_px, width_px)
     rows, columns = (_weights(side, side_px * side // shorter_px).to(images) for side in (height_px, width_px))

@@ -18,8 +18,11 @@ Model = TypeVar("Model")
 
 
 def prepared_device() -> str:
-    """ "cuda" if there is a GPU, else "cpu", on which one thread is used: a worker is given one core, and sums that are
-    split over threads have other last bits. On a GPU, sums are taken in one order wherever there is a kernel for it."""
+    """Set torch up so that results repeat, and name where models run: "cuda" if there is a GPU, else "cpu".
+
+    On a CPU one thread is used: a worker is given one core, and sums that are split over threads have other last bits.
+    On a GPU, sums are taken in one order wherever there is a kernel for it.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts: one order for cuBLAS too
     import torch
 
@@ -31,10 +34,11 @@ def prepared_device() -> str:
 
 
 def loaded_once(most: int) -> Callable[[Callable[Given, Model]], _lru_cache_wrapper[Model]]:
-    """Decorator of what loads a model: a process keeps the last `most`.
+    """Decorate a function that loads a model, so that a process keeps the last `most` models that it has loaded.
 
-    Raises StopRun for whatever goes wrong but OSError: memory that is too small, a checkpoint of another shape or a
-    package that is missing are no pair's fault, and no other unit would fare better.
+    The decorated function returns the kept model where it is called with the same arguments again. It raises StopRun
+    for whatever goes wrong but OSError: memory that is too small, a checkpoint of another shape or a package that is
+    missing are no pair's fault, and no other unit would fare better.
     """
 
     def decorate(load: Callable[Given, Model]) -> _lru_cache_wrapper[Model]:
@@ -61,5 +65,6 @@ def gpu_failed(error: Exception) -> bool:
 
 
 def memory_ran_out(error: Exception) -> bool:
+    """Whether an exception says that the GPU's memory was too small."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.OutOfMemoryError)

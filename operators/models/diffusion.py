@@ -1,9 +1,15 @@
-"""What all operators that run a diffusers pipeline share: loading, sizes, pictures in batches."""
+"""What all operators that run a diffusers pipeline share: the operator itself, loading, sizes, pictures in batches.
+
+An operator that paints is three functions, which `PictureOperator.many` calls one after the other: `orders` says which
+pictures a pair needs, `paint` has a pipeline paint those of all pairs (most often by `painted`), and `finished` adds to
+a pair its own.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,8 +19,8 @@ import cv2
 import numpy as np
 
 from manifests.images.pixels import Pixels
-from manifests.schema import Reject, Step
-from operators.batching import PAIRS, in_batches
+from manifests.schema import Pair, Reject, Step
+from operators.batching import PAIRS, each_pair, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
 from operators.option import option
@@ -25,14 +31,22 @@ Family = Literal["sd15", "flux"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class Denoising:
+    """How a pipeline makes a picture out of noise."""
+
     steps: int
     guidance: float
+    """Weight of the prompt: of classifier-free guidance, or what FLUX.1 is told in its place."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """As `Step.params` has it."""
+        return {"steps": self.steps, "guidance": self.guidance}
 
 
-SAMPLING: Mapping[Family, Sampling] = {
-    "sd15": Sampling(steps=50, guidance=7.5),
-    "flux": Sampling(steps=28, guidance=3.5),
+DENOISING: Mapping[Family, Denoising] = {
+    "sd15": Denoising(steps=50, guidance=7.5),
+    "flux": Denoising(steps=28, guidance=3.5),
 }
 """Defaults of diffusers 0.42's StableDiffusionPipeline and FluxPipeline."""
 
@@ -40,6 +54,7 @@ PICTURE_GPU_S: Mapping[Family, float] = {"sd15": 2.5, "flux": 14.0}
 """Seconds of an A100 for one picture of the size and the steps that the family is used with: assumed, not measured."""
 
 TEXT_TO_IMAGE: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
+"""The class of diffusers that makes a picture from a prompt."""
 
 AT_ONCE: Mapping[Family, int] = {"sd15": 4, "flux": 1}
 """How many pictures are made together. A step of FLUX's 12B parameters on 4,608 tokens is 110 TFLOP, a third of a
@@ -52,12 +67,6 @@ _LATENTS: Mapping[Family, int] = {"sd15": 8, "flux": 2}
 """Sides of latents are multiples of it: SD 1.5's UNet halves them three times, FLUX.1 sees them in patches of 2 x 2."""
 
 
-def found(models: str | None, roles: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Folders of the checkpoints of some roles, and name and revision of each. Raises ValueError if one is missing."""
-    folders = tuple(checkpoints.folder(models, role) for role in roles)
-    return folders, tuple(map(checkpoints.identity, folders, roles))
-
-
 def steps_of(
     name: str,
     version: int,
@@ -68,7 +77,10 @@ def steps_of(
     seed: int,
     prompt: str | None = None,
 ) -> tuple[Step, ...]:
-    """One step a model, so that each is named with its revision. The first has the parameters and the prompt."""
+    """The provenance of a picture: one step for each model, so that every revision is named.
+
+    `parts` says what each of `models` (name, revision) did. The first step has the parameters and the prompt too.
+    """
     return tuple(
         Step(
             operator=name,
@@ -85,7 +97,7 @@ def steps_of(
 
 @loaded_once(2)
 def pipeline(kind: str, folder: str, parts: tuple[tuple[str, str, str], ...] = ()) -> Any:
-    """A diffusers pipeline from a folder, once a process; on a GPU in bfloat16, on a CPU in float32 on one thread.
+    """A diffusers pipeline from a folder, on a GPU in bfloat16, on a CPU in float32 on one thread.
 
     `parts` are components from folders of their own: (component, its class in diffusers, folder).
     """
@@ -110,30 +122,6 @@ def with_controlnet(kind: str, base: Any, control_kind: str, folder: str) -> Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyPainter:
-    """What the operators that make pictures by models of either family have in common."""
-
-    batch_size: ClassVar[int] = PAIRS
-    gpus: ClassVar[float] = 1.0
-    roles: ClassVar[Mapping[Family, tuple[str, ...]]]
-    """The checkpoints of each family."""
-    family: Family = option("sd15", "which models make the pictures", name="generator", choices=get_args(Family))
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    """Name and revision of each checkpoint."""
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
-
-    @property
-    def gpu_s(self) -> float:
-        return PICTURE_GPU_S[self.family]
-
-    def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, self.roles[self.family])
-        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
-
-
-@dataclass(frozen=True, kw_only=True)
 class Order:
     """One picture that a pipeline is to make."""
 
@@ -142,50 +130,95 @@ class Order:
     size_px: tuple[int, int]
     """Height and width."""
     images: Mapping[str, Pixels] = field(default_factory=dict)
-    """What it is made from, by the pipeline's names."""
+    """The pictures that it is made from, by the names of the pipeline's arguments."""
     image_prompt: Pixels | None = None
-    """For an IP-Adapter."""
+    """The picture that an IP-Adapter is shown."""
 
 
-def pictures(
-    pipe: Any, orders: Sequence[Order], at_once: int, sampling: Sampling, **given: Any
+@dataclass(frozen=True, kw_only=True)
+class PictureOperator(ABC):
+    """What the operators that order pictures of diffusers' pipelines have in common."""
+
+    batch_size: ClassVar[int] = PAIRS
+    at_once: int = 0
+    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
+    models: tuple[tuple[str, str], ...] = ()
+    """Name and revision of each checkpoint."""
+    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+    """The folder of each checkpoint."""
+
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        """Each pair with its pictures: those that all pairs order are painted together."""
+        return each_pair(pairs, seeds, self.orders, self.paint, self.finished)
+
+    @abstractmethod
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
+        """The pictures that a pair needs, none if it can do without. Raises Reject."""
+
+    @abstractmethod
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        """One picture for each order, H x W x 3, in order."""
+
+    @abstractmethod
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        """The pair with the pictures of its own orders, and with steps that say how they were made. Raises Reject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyPainter(PictureOperator):
+    """What those have in common that can use models of either family, and always use some."""
+
+    gpus: ClassVar[float] = 1.0
+    roles: ClassVar[Mapping[Family, tuple[str, ...]]]
+    """The checkpoints of each family."""
+    family: Family = option("sd15", "which models make the pictures", name="generator", choices=get_args(Family))
+
+    @property
+    def gpu_s(self) -> float:
+        return PICTURE_GPU_S[self.family]
+
+    def bound(self, models: str | None) -> Self:
+        folders, identities = checkpoints.folders_and_identities(models, self.roles[self.family])
+        return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
+
+
+def painted(
+    pipe: Any, orders: Sequence[Order], at_once: int, denoising: Denoising, **given: Any
 ) -> list[Pixels | Reject]:
     """What a pipeline makes of each order, H x W x 3, `at_once` together; `given` are arguments that all share.
 
     Each picture's noise is its own seed's, drawn on the CPU, so that every device begins with the same. Rejects:
     out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture.
     """
-    given = {"num_inference_steps": sampling.steps, "guidance_scale": sampling.guidance, **given}
-    if _family(pipe) == "flux":
-        given = {"max_sequence_length": pipe.tokenizer_2.model_max_length, **given}
-    sized = "height" in inspect.signature(pipe.__call__).parameters  # SD 1.5 makes an image from one of its size
-    return in_batches(
-        lambda batch: _made(pipe, batch, sized, given), orders, at_once, alike=lambda order: order.size_px
-    )
-
-
-def _made(pipe: Any, orders: Sequence[Order], sized: bool, given: Mapping[str, Any]) -> list[Pixels | Reject]:
     import torch
     from PIL import Image as PILImage
 
-    height_px, width_px = orders[0].size_px
-    with torch.no_grad(), _image_prompts(pipe, orders) as prompted:
-        made = pipe(
-            prompt=[order.prompt for order in orders],
-            generator=[torch.Generator().manual_seed(order.seed) for order in orders],
-            output_type="np",
-            **{name: [PILImage.fromarray(order.images[name]) for order in orders] for name in orders[0].images},
-            **({"height": height_px, "width": width_px} if sized else {}),
-            **prompted,
-            **given,
-        )
-    unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(orders)
-    return [
-        Reject("unsafe", "the model's safety checker refuses what it made")
-        if refused
-        else np.asarray((image * 255).round(), np.uint8)
-        for image, refused in zip(made.images, unsafe, strict=True)
-    ]
+    given = {"num_inference_steps": denoising.steps, "guidance_scale": denoising.guidance, **given}
+    if _family(pipe) == "flux":
+        given = {"max_sequence_length": pipe.tokenizer_2.model_max_length, **given}
+    sized = "height" in inspect.signature(pipe.__call__).parameters  # SD 1.5 makes an image from one of its size
+
+    def run(batch: Sequence[Order]) -> list[Pixels | Reject]:
+        height_px, width_px = batch[0].size_px
+        with torch.no_grad(), _image_prompts(pipe, batch) as prompted:
+            output = pipe(
+                prompt=[order.prompt for order in batch],
+                generator=[torch.Generator().manual_seed(order.seed) for order in batch],
+                output_type="np",
+                **{name: [PILImage.fromarray(order.images[name]) for order in batch] for name in batch[0].images},
+                **({"height": height_px, "width": width_px} if sized else {}),
+                **prompted,
+                **given,
+            )
+        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
+        return [
+            Reject("unsafe", "the model's safety checker refuses what it made")
+            if refused
+            else np.asarray((image * 255).round(), np.uint8)
+            for image, refused in zip(output.images, unsafe, strict=True)
+        ]
+
+    return in_batches(run, orders, at_once, alike=lambda order: order.size_px)
 
 
 @contextmanager
@@ -204,8 +237,8 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
         return
     guided = [True] if _family(pipe) == "sd15" else []  # first of no image, then of the image
     prepare = pipe.prepare_ip_adapter_image_embeds
-    found = [prepare([image], None, pipe.device, 1, *guided)[0].chunk(1 + len(guided)) for image in images]
-    vectors = torch.cat([part for parts in zip(*found, strict=True) for part in parts])
+    embedded = [prepare([image], None, pipe.device, 1, *guided)[0].chunk(1 + len(guided)) for image in images]
+    vectors = torch.cat([part for parts in zip(*embedded, strict=True) for part in parts])
     pipe.prepare_ip_adapter_image_embeds = lambda *_, **__: [vectors]
     try:
         yield {"ip_adapter_image": images[:1]}
@@ -214,7 +247,7 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
 
 
 def resized(pixels: Pixels, size_px: tuple[int, ...]) -> Pixels:
-    """At a size (height, width)."""
+    """The picture at a size (height, width)."""
     if pixels.shape[:2] == size_px:
         return pixels
     smaller = size_px[0] * size_px[1] < pixels.shape[0] * pixels.shape[1]
@@ -222,20 +255,20 @@ def resized(pixels: Pixels, size_px: tuple[int, ...]) -> Pixels:
     return np.asarray(cv2.resize(pixels, size_px[::-1], interpolation=interpolation), np.uint8)
 
 
-def reduced(pixels: Pixels) -> Pixels:
+def for_encoder(pixels: Pixels) -> Pixels:
     """A picture for an image encoder, which sees 224 px of it: its shorter side is at most 512 px, so that many fit."""
     factor = _PROMPT_SIDE_PX / min(pixels.shape[:2])
     return resized(pixels, tuple(round(factor * side) for side in pixels.shape[:2])) if factor < 1 else pixels
 
 
 def side_px(pipe: Any) -> int:
-    """Of the square pictures that a pipeline was trained on: 512 for SD 1.5, 1,024 for FLUX.1."""
+    """The side of the square pictures that a pipeline was trained on: 512 for SD 1.5, 1,024 for FLUX.1."""
     if _family(pipe) == "flux":
         return int(pipe.vae.config.sample_size)
     return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
 
 
-def like(pipe: Any, width_px: int, height_px: int) -> tuple[int, int]:
+def size_like(pipe: Any, width_px: int, height_px: int) -> tuple[int, int]:
     """(height, width) of a picture with about that shape and a pipeline's own area; multiples of 64 px, or 16."""
     side, shape = side_px(pipe), math.sqrt(width_px / height_px)
     grid_px = _LATENTS[_family(pipe)] * pipe.vae_scale_factor

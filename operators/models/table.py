@@ -22,9 +22,9 @@ _FLUX_FILES = (
     "vae/*",
 )
 _SAFETENSORS_FILES = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
-"""Of a repository that holds each weight several times."""
+"""The files that are taken of a repository that holds each weight several times."""
 _BIN_FILES = ("*.json", "tokenizer/*", "*/pytorch_model.bin", "*/diffusion_pytorch_model.bin")
-"""Of one whose safetensors are all in half precision."""
+"""The files that are taken of a repository whose safetensors are all in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class Checkpoint:
     role: str
     """Also the name of its folder below MODELS."""
     hub_id: str
-    """On huggingface.co; "" for what is not there."""
+    """The repository on huggingface.co; "" for a checkpoint that is not there."""
     revision: str
     licence: str
     gated: bool = False
     """Whether the hub gives it only to who has accepted its licence."""
     classes: tuple[str, ...]
-    """What loads it."""
+    """The classes, or the module, that load the checkpoint."""
     gpu_gib: float
     """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
     obtain: str

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step, seed_for
 from operators.judge.scores import Scores
-from operators.models.diffusion import AT_ONCE, PICTURE_GPU_S, SAMPLING, Sampling, found, steps_of
+from operators.models.checkpoints import folders_and_identities
+from operators.models.diffusion import AT_ONCE, DENOISING, PICTURE_GPU_S, Denoising, steps_of
 from operators.paint.edit_pictures import by_fill, by_kontext
 from operators.word.propose_edit import EVERYWHERE
 
@@ -17,10 +18,25 @@ Editor = Literal["kontext", "fill"]
 
 _ROLES: Mapping[Editor, str] = {"kontext": "flux-kontext", "fill": "flux-fill"}
 _TEXTS: Mapping[Editor, str] = {"kontext": "instruction", "fill": "target_caption"}
-"""Name of the text that is the prompt."""
+"""Name of the text that is each editor's prompt."""
 
-_FILL = Sampling(steps=50, guidance=30.0)
-"""Of the model card: https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev."""
+_FILL = Denoising(steps=50, guidance=30.0)
+"""The model card's: https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One edit of a photo, and what the scores say of it."""
+
+    editor: Editor
+    seed: int
+    judged: Pair | Reject
+    """The pair with the edit as its target, and with scores; a Reject, with scores too, where one is out of bounds."""
+
+    def described(self) -> dict[str, Any]:
+        """As the winner's step lists it."""
+        reason = {"reason": self.judged.reason} if isinstance(self.judged, Reject) else {}
+        return {"editor": self.editor, "seed": self.seed, **reason, "scores": dict(self.judged.scores)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +55,9 @@ class BestEdit:
     scores: Scores
     rank: str = "clip_direction"
     candidates: int = 4
-    kontext: Sampling = SAMPLING["flux"]
+    kontext: Denoising = DENOISING["flux"]
     """Diffusers' defaults for Kontext too: FluxKontextPipeline.__call__."""
-    fill: Sampling = _FILL
+    fill: Denoising = _FILL
     at_once: int = 0
     """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
     models: tuple[tuple[str, str], ...] = ()
@@ -51,10 +67,10 @@ class BestEdit:
     @property
     def gpu_s(self) -> float:
         steps = self.kontext.steps + self.fill.steps
-        return self.candidates * PICTURE_GPU_S["flux"] * steps / SAMPLING["flux"].steps
+        return self.candidates * PICTURE_GPU_S["flux"] * steps / DENOISING["flux"].steps
 
     def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, tuple(_ROLES.values()))
+        folders, identities = folders_and_identities(models, tuple(_ROLES.values()))
         return replace(
             self, folders=folders, models=identities, at_once=AT_ONCE["flux"], scores=self.scores.bound(models)
         )
@@ -63,35 +79,29 @@ class BestEdit:
         return replace(self, scores=self.scores.lenient())
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
-        photo, proposal = pair.image("input"), pair.step("propose_edit")
-        assert photo and proposal, "there is a photo to edit, and a proposal how"
-        pixels, where = decode_rgb(photo.data), proposal.params["where"]
+        proposal = pair.step("propose_edit")
+        assert proposal, "there is a proposal how to edit"
+        where = proposal.params["where"]
         editors: tuple[Editor, ...] = ("kontext",) if where == EVERYWHERE else ("kontext", "fill")
-        kept: list[tuple[Pair, Editor, int]] = []
-        rejected: list[Reject] = []
-        tried: list[dict[str, Any]] = []
-        for editor in editors:
-            seeds = [seed_for(seed, editor, str(number)) for number in range(self.candidates)]
-            made = self._edits(editor, pixels, pair.texts[_TEXTS[editor]], where, seeds)
-            if rejects := [edited for edited in made if isinstance(edited, Reject)]:
-                raise rejects[0]
-            edits = [_with_target(pair, edited) for edited in made if not isinstance(edited, Reject)]
-            for own, judged in zip(seeds, self.scores.many(edits, seeds), strict=True):
-                said = {"editor": editor, "seed": own}
-                if isinstance(judged, Reject):
-                    rejected.append(judged)
-                    tried.append({**said, "reason": judged.reason, "scores": judged.scores})
-                else:
-                    kept.append((judged, editor, own))
-                    tried.append({**said, "scores": dict(judged.scores)})
-        if unscored := [reject for reject in rejected if self.rank not in reject.scores]:
-            raise unscored[0]
-        if not kept:
-            nearest = max(rejected, key=lambda reject: reject.scores[self.rank])
-            raise Reject("no_candidate", f"none of {len(tried)}; the best: {nearest.message}", nearest.scores)
-        best, winner, own = max(kept, key=lambda one: one[0].scores[self.rank])
-        steps = self._steps(pair, sorted(editors, key=lambda editor: editor != winner), own, tried)
-        return replace(best, steps=(*pair.steps, *steps, *best.steps[len(pair.steps) :]))
+        candidates = [one for editor in editors for one in self._candidates(editor, pair, where, seed)]
+        best = self._best(candidates)
+        assert isinstance(best.judged, Pair)
+        made, before = best.judged, len(pair.steps)
+        steps = self._steps(pair, sorted(editors, key=lambda editor: editor != best.editor), best.seed, candidates)
+        return replace(made, steps=(*pair.steps, *steps, *made.steps[before:]))
+
+    def _candidates(self, editor: Editor, pair: Pair, where: Any, seed: int) -> list[Candidate]:
+        """One editor's candidates, judged. Raises Reject if one of them cannot be made."""
+        photo = pair.image("input")
+        assert photo, "there is a photo to edit"
+        seeds = [seed_for(seed, editor, str(number)) for number in range(self.candidates)]
+        edited: list[Pair] = []
+        for edit in self._edits(editor, decode_rgb(photo.data), pair.texts[_TEXTS[editor]], where, seeds):
+            if isinstance(edit, Reject):
+                raise edit
+            edited.append(replace(pair, images=(*pair.images, encode_lossless("target", edit))))
+        judged = self.scores.many(edited, seeds)
+        return [Candidate(editor=editor, seed=own, judged=one) for own, one in zip(seeds, judged, strict=True)]
 
     def _edits(
         self, editor: Editor, photo: Pixels, prompt: str, where: Any, seeds: Sequence[int]
@@ -101,10 +111,23 @@ class BestEdit:
             return by_kontext(kontext, photo, prompt, self.kontext, seeds, self.at_once)
         return by_fill(fill, photo, prompt, where, self.fill, seeds, self.at_once)
 
-    def _steps(self, pair: Pair, editors: Sequence[Editor], seed: int, tried: Sequence[Any]) -> tuple[Step, ...]:
-        """Of the editors, the winner's first."""
+    def _best(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The candidate within all bounds that ranks highest. Raises Reject if there is none, or one has no rank."""
+        for one in candidates:
+            if isinstance(one.judged, Reject) and self.rank not in one.judged.scores:
+                raise one.judged
+        highest = max(candidates, key=lambda one: (isinstance(one.judged, Pair), one.judged.scores[self.rank]))
+        if isinstance(highest.judged, Reject):
+            message = f"none of {len(candidates)}; the best: {highest.judged.message}"
+            raise Reject("no_candidate", message, highest.judged.scores)
+        return highest
+
+    def _steps(
+        self, pair: Pair, editors: Sequence[Editor], seed: int, candidates: Sequence[Candidate]
+    ) -> tuple[Step, ...]:
+        """One step for each editor, the winner's first, with the winner's seed."""
         models = dict(zip(_ROLES, self.models, strict=True))
-        sampling = {"kontext": vars(self.kontext), "fill": vars(self.fill)}
+        denoising = {"kontext": self.kontext.params, "fill": self.fill.params}
         first, *others = steps_of(
             self.name,
             self.version,
@@ -112,14 +135,10 @@ class BestEdit:
             [models[editor] for editor in editors],
             params={
                 "rank": self.rank,
-                "sampling": {editor: sampling[editor] for editor in editors},
-                "candidates": tried,
+                "sampling": {editor: denoising[editor] for editor in editors},
+                "candidates": [one.described() for one in candidates],
             },
             seed=seed,
             prompt=pair.texts[_TEXTS[editors[0]]],
         )
         return first, *(replace(step, seed=None) for step in others)  # what they made has seeds in `candidates`
-
-
-def _with_target(pair: Pair, target: Pixels) -> Pair:
-    return replace(pair, images=(*pair.images, encode_lossless("target", target)))

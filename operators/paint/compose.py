@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 
 from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import each_pair
 from operators.models.diffusion import (
-    SAMPLING,
+    DENOISING,
     Family,
     FamilyPainter,
     Order,
-    like,
-    pictures,
+    for_encoder,
+    painted,
     pipeline,
-    reduced,
     resized,
+    size_like,
     steps_of,
 )
 
@@ -28,7 +27,7 @@ SD15_WEIGHTS = ("models", "ip-adapter_sd15.safetensors")
 """Folder and file in https://huggingface.co/h94/IP-Adapter; the image encoder is in models/image_encoder."""
 
 FLUX_WEIGHTS = "ip_adapter.safetensors"
-"""In https://huggingface.co/XLabs-AI/flux-ip-adapter; the image encoder is a CLIP of its own."""
+"""File in https://huggingface.co/XLabs-AI/flux-ip-adapter; the image encoder is a CLIP of its own."""
 
 PROMPT = "best quality, high quality"
 """IP-Adapter's where the image is to speak: ip_adapter/ip_adapter.py of https://github.com/tencent-ailab/IP-Adapter."""
@@ -52,37 +51,28 @@ class Compose(FamilyPainter):
     scale: float = 0.8
     """Weight of the image prompt: ours, below 1, at which the layout gives way."""
 
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
-
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         layout, semantics = pair.image("input1"), pair.image("input2")
         assert layout and semantics, "there are two images to compose"
-        size_px = like(self._pipeline(), layout.width_px, layout.height_px)
+        size_px = size_like(self._pipeline(), layout.width_px, layout.height_px)
         return [
             Order(
                 prompt=PROMPT,
                 seed=seed,
                 size_px=size_px,
                 images={"image": resized(decode_rgb(layout.data), size_px)},
-                image_prompt=reduced(decode_rgb(semantics.data)),
+                image_prompt=for_encoder(decode_rgb(semantics.data)),
             )
         ]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return pictures(self._pipeline(), orders, self.at_once, SAMPLING[self.family], strength=self.strength)
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return painted(self._pipeline(), orders, self.at_once, DENOISING[self.family], strength=self.strength)
 
-    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
-        sampling = SAMPLING[self.family]
-        params = {
-            "steps": sampling.steps,
-            "guidance": sampling.guidance,
-            "strength": self.strength,
-            "scale": self.scale,
-        }
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        params = {**DENOISING[self.family].params, "strength": self.strength, "scale": self.scale}
         parts = ("generator", "ip-adapter", "image encoder")[: len(self.models)]
         steps = steps_of(self.name, self.version, parts, self.models, params=params, seed=seed, prompt=PROMPT)
-        return replace(pair, images=(*pair.images, encode_lossless("target", made[0])), steps=(*pair.steps, *steps))
+        return replace(pair, images=(*pair.images, encode_lossless("target", pictures[0])), steps=(*pair.steps, *steps))
 
     def _pipeline(self) -> Any:
         pipe = pipeline(_CLASSES[self.family], self.folders[0])

@@ -8,51 +8,50 @@ import numpy as np
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
-from operators.models.diffusion import Order, Sampling, like, pictures, pipeline, resized
+from operators.models.diffusion import Denoising, Order, painted, pipeline, resized, size_like
 from operators.vlm.showing import Box
 
 
 def by_kontext(
-    folder: str, photo: Pixels, instruction: str, sampling: Sampling, seeds: Sequence[int], at_once: int
+    folder: str, photo: Pixels, instruction: str, denoising: Denoising, seeds: Sequence[int], at_once: int
 ) -> list[Pixels | Reject]:
-    """The photo after an instruction, once a seed, H x W x 3 as the photo.
+    """The photo edited after an instruction, once for each seed, H x W x 3 as the photo.
 
     Made at about the photo's aspect and the area that the VAE was trained at, then resized. Rejects: out_of_memory.
     """
     pipe = pipeline("FluxKontextPipeline", folder)
-    size = like(pipe, photo.shape[1], photo.shape[0])
+    size = size_like(pipe, photo.shape[1], photo.shape[0])
     images = {"image": resized(photo, size)}
-    made = pictures(
+    edits = painted(
         pipe,
         [Order(prompt=instruction, seed=seed, size_px=size, images=images) for seed in seeds],
         at_once,
-        sampling,
+        denoising,
         max_area=size[0] * size[1],
         _auto_resize=False,
     )
-    return [edited if isinstance(edited, Reject) else resized(edited, photo.shape[:2]) for edited in made]
+    return [edit if isinstance(edit, Reject) else resized(edit, photo.shape[:2]) for edit in edits]
 
 
 def by_fill(
-    folder: str, photo: Pixels, caption: str, box: Box, sampling: Sampling, seeds: Sequence[int], at_once: int
+    folder: str, photo: Pixels, caption: str, box: Box, denoising: Denoising, seeds: Sequence[int], at_once: int
 ) -> list[Pixels | Reject]:
     """The photo with a box of it painted anew, so that the caption describes the whole: as `by_kontext` otherwise.
 
     Outside of the box the photo's pixels stay.
     """
     pipe = pipeline("FluxFillPipeline", folder)
-    size = like(pipe, photo.shape[1], photo.shape[0])
+    size = size_like(pipe, photo.shape[1], photo.shape[0])
     images = {"image": resized(photo, size), "mask_image": _mask(box, size)}
-    made = pictures(
+    fillings = painted(
         pipe,
         [Order(prompt=caption, seed=seed, size_px=size, images=images) for seed in seeds],
         at_once,
-        sampling,
+        denoising,
     )
     inside = _mask(box, photo.shape[:2]) > 0
     return [
-        filled if isinstance(filled, Reject) else np.where(inside, resized(filled, photo.shape[:2]), photo)
-        for filled in made
+        one if isinstance(one, Reject) else np.where(inside, resized(one, photo.shape[:2]), photo) for one in fillings
     ]
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Pair, Reject, seed_for
-from operators.batching import PAIRS, each_pair
+from operators.models.checkpoints import folders_and_identities
 from operators.models.diffusion import (
     AT_ONCE,
     PICTURE_GPU_S,
     TEXT_TO_IMAGE,
+    Denoising,
     Order,
-    Sampling,
-    found,
-    pictures,
+    PictureOperator,
+    painted,
     pipeline,
     side_px,
     steps_of,
@@ -24,7 +24,7 @@ from operators.models.diffusion import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flux:
+class Flux(PictureOperator):
     """Adds one picture for each of `prompts`: (role of the image, name of the text that is its prompt).
 
     Square, of the side that the checkpoint's VAE was trained at (its config's sample_size; 1,024 px for FLUX.1).
@@ -33,51 +33,45 @@ class Flux:
 
     name: ClassVar[str] = "flux"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
     gpus: ClassVar[float] = 1.0
     prompts: tuple[tuple[str, str], ...]
     steps: int = 28
     guidance: float = 3.5
-    """Both are diffusers' defaults: FluxPipeline.__call__."""
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    """Name and revision of the checkpoint."""
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+    """Steps and guidance are diffusers' defaults: FluxPipeline.__call__."""
 
     @property
     def gpu_s(self) -> float:
         return len(self.prompts) * PICTURE_GPU_S["flux"]
 
     def bound(self, models: str | None) -> Self:
-        folders, identities = found(models, ["flux"])
+        folders, identities = folders_and_identities(models, ["flux"])
         return replace(self, folders=folders, models=identities, at_once=AT_ONCE["flux"])
 
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
+    @property
+    def _denoising(self) -> Denoising:
+        return Denoising(steps=self.steps, guidance=self.guidance)
 
     def _pipeline(self) -> Any:
         return pipeline(TEXT_TO_IMAGE["flux"], self.folders[0])
 
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         side = side_px(self._pipeline())
         return [
             Order(prompt=pair.texts[text], seed=seed_for(seed, role), size_px=(side, side))
             for role, text in self.prompts
         ]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        sampling = Sampling(steps=self.steps, guidance=self.guidance)
-        return pictures(self._pipeline(), orders, self.at_once, sampling)
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return painted(self._pipeline(), orders, self.at_once, self._denoising)
 
-    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
-        for (role, text), pixels in zip(self.prompts, made, strict=True):
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        for (role, text), pixels in zip(self.prompts, pictures, strict=True):
             steps = steps_of(
                 self.name,
                 self.version,
                 (role,),
                 self.models,
-                params={"steps": self.steps, "guidance": self.guidance},
+                params=self._denoising.params,
                 seed=seed_for(seed, role),
                 prompt=pair.texts[text],
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, get_args
 
 import cv2
@@ -11,20 +11,20 @@ import numpy as np
 
 from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import PAIRS, each_pair
+from operators.models.checkpoints import folders_and_identities
 from operators.models.diffusion import (
     AT_ONCE,
+    DENOISING,
     PICTURE_GPU_S,
-    SAMPLING,
+    Denoising,
     Family,
     Order,
-    Sampling,
-    found,
-    like,
-    pictures,
+    PictureOperator,
+    for_encoder,
+    painted,
     pipeline,
-    reduced,
     resized,
+    size_like,
     steps_of,
 )
 from operators.option import option
@@ -34,17 +34,18 @@ _ROLES: Mapping[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-ad
 _CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionInpaintPipeline", "flux": "FluxFillPipeline"}
 
 _FILL_GUIDANCE = 30.0
-"""Of FLUX Fill: diffusers' default, FluxFillPipeline.__call__."""
+"""FLUX Fill's guidance: diffusers' default, FluxFillPipeline.__call__."""
 
 _PROMPTS: Mapping[Family, str] = {
     "sd15": "best quality, high quality",
     "flux": "A diptych with two side-by-side images of the same scene.",
 }
-"""IP-Adapter's; after Diptych Prompting (arXiv 2411.15466), which lets FLUX Fill copy from the left to the right."""
+"""For sd15 IP-Adapter's own prompt; for flux one after Diptych Prompting (arXiv 2411.15466), which lets FLUX Fill copy
+from the left to the right."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Complete:
+class Inpaint(PictureOperator):
     """Replaces the target by the input with its holes filled after the reference. Without a family the photo stays.
 
     Stable Diffusion's inpainting is given the reference by IP-Adapter; FLUX Fill sees it in the left half of a picture
@@ -53,14 +54,9 @@ class Complete:
 
     name: ClassVar[str] = "complete"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
     family: Family | None = option(
         None, "which models fill the holes (default: none, the photo stays)", name="generator", choices=get_args(Family)
     )
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
     @property
     def gpus(self) -> float:
@@ -73,11 +69,8 @@ class Complete:
     def bound(self, models: str | None) -> Self:
         if self.family is None:
             return self
-        folders, identities = found(models, _ROLES[self.family])
+        folders, identities = folders_and_identities(models, _ROLES[self.family])
         return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
-
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
 
     def _pipeline(self) -> Any:
         assert self.family
@@ -87,12 +80,12 @@ class Complete:
             pipe.load_ip_adapter(self.folders[1], subfolder=subfolder, weight_name=name, local_files_only=True)
         return pipe
 
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         if self.family is None:
             return []
         masked, mask, reference = (self._pixels(pair, role) for role in ("input", "mask", "reference"))
-        height_px, width_px = size_px = like(self._pipeline(), masked.shape[1], masked.shape[0])
-        prompt, reference = _PROMPTS[self.family], reduced(reference)
+        height_px, width_px = size_px = size_like(self._pipeline(), masked.shape[1], masked.shape[0])
+        prompt, reference = _PROMPTS[self.family], for_encoder(reference)
         masked, mask = resized(masked, size_px), resized(mask, size_px)
         if self.family == "sd15":
             images = {"image": masked, "mask_image": mask}
@@ -101,32 +94,36 @@ class Complete:
         images = {"image": np.hstack([left, masked]), "mask_image": np.hstack([np.zeros_like(mask), mask])}
         return [Order(prompt=prompt, seed=seed, size_px=(height_px, 2 * width_px), images=images)]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return pictures(self._pipeline(), orders, self.at_once, self._sampling)
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return painted(self._pipeline(), orders, self.at_once, self._denoising)
 
-    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
         if self.family is None:
             return pair
         masked, mask = (self._pixels(pair, role) for role in ("input", "mask"))
-        (whole,) = made
+        (whole,) = pictures
         drawn = np.ascontiguousarray(whole[:, whole.shape[1] // 2 :]) if self.family == "flux" else whole
         filled = cv2.resize(drawn, (masked.shape[1], masked.shape[0]), interpolation=cv2.INTER_LANCZOS4)
         target = encode_lossless("target", np.where(mask > 127, filled, masked))
-        parts, sampling = ("generator", "ip-adapter")[: len(self.models)], self._sampling
-        params = {"steps": sampling.steps, "guidance": sampling.guidance}
         steps = steps_of(
-            self.name, self.version, parts, self.models, params=params, seed=seed, prompt=_PROMPTS[self.family]
+            self.name,
+            self.version,
+            ("generator", "ip-adapter")[: len(self.models)],
+            self.models,
+            params=self._denoising.params,
+            seed=seed,
+            prompt=_PROMPTS[self.family],
         )
         images = (image for image in pair.images if image.role != "target")
         return replace(pair, images=(*images, target), steps=(*pair.steps, *steps))
 
     @property
-    def _sampling(self) -> Sampling:
+    def _denoising(self) -> Denoising:
         assert self.family
-        sampling = SAMPLING[self.family]
-        return replace(sampling, guidance=_FILL_GUIDANCE) if self.family == "flux" else sampling
+        denoising = DENOISING[self.family]
+        return replace(denoising, guidance=_FILL_GUIDANCE) if self.family == "flux" else denoising
 
     def _pixels(self, pair: Pair, role: str) -> Pixels:
         image = pair.image(role)
-        assert image, f"completion takes a {role}"
+        assert image, f"to inpaint takes a {role}"
         return decode_rgb(image.data)

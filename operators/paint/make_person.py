@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import each_pair
 from operators.models.diffusion import (
-    SAMPLING,
+    DENOISING,
     TEXT_TO_IMAGE,
     Family,
     FamilyPainter,
     Order,
-    pictures,
+    painted,
     pipeline,
     side_px,
     steps_of,
@@ -33,32 +32,28 @@ class MakePerson(FamilyPainter):
     version: ClassVar[int] = 2
     roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {"sd15": ("sd15",), "flux": ("flux",)}
 
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
-
     def _pipeline(self) -> Any:
         return pipeline(TEXT_TO_IMAGE[self.family], self.folders[0])
 
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         if pair.image("input"):
             return []
         side = side_px(self._pipeline())
         return [Order(prompt=pair.texts["person_prompt"], seed=seed, size_px=(side, side))]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return pictures(self._pipeline(), orders, self.at_once, SAMPLING[self.family])
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return painted(self._pipeline(), orders, self.at_once, DENOISING[self.family])
 
-    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
-        if not made:
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        if not pictures:
             return pair
-        sampling = SAMPLING[self.family]
         steps = steps_of(
             self.name,
             self.version,
             ("generator",),
             self.models,
-            params={"steps": sampling.steps, "guidance": sampling.guidance},
+            params=DENOISING[self.family].params,
             seed=seed,
             prompt=pair.texts["person_prompt"],
         )
-        return replace(pair, images=(encode_lossless("input", made[0]), *pair.images), steps=(*pair.steps, *steps))
+        return replace(pair, images=(encode_lossless("input", pictures[0]), *pair.images), steps=(*pair.steps, *steps))

@@ -8,16 +8,15 @@ from typing import Any, ClassVar
 
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Pair, Reject
-from operators.batching import each_pair
 from operators.models.diffusion import (
-    SAMPLING,
+    DENOISING,
     TEXT_TO_IMAGE,
     Family,
     FamilyPainter,
     Order,
-    like,
-    pictures,
+    painted,
     pipeline,
+    size_like,
     steps_of,
     with_controlnet,
 )
@@ -35,7 +34,7 @@ _SCALE: Mapping[Family, float] = {"sd15": 1.0, "flux": 0.7}
 https://huggingface.co/Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro, as recommended for its pose-only sibling."""
 
 _POSE_MODE = 4
-"""Of a union ControlNet for FLUX: the same card."""
+"""The control mode of a union ControlNet for FLUX that stands for a pose: the same card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +54,6 @@ class PoseControl(FamilyPainter):
     instructions: tuple[str, ...]
     """Phrasings, each with {person} in it."""
 
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._made)
-
     def _pipeline(self) -> Any:
         (base, control), (kind, control_kind) = self.folders, _CLASSES[self.family]
         return with_controlnet(kind, pipeline(TEXT_TO_IMAGE[self.family], base), control_kind, control)
@@ -69,38 +65,38 @@ class PoseControl(FamilyPainter):
     def _prompt(self, pair: Pair, seed: int) -> str:
         return " ".join(f"a photo of {self._person(pair, seed)} {pair.texts.get('action', '')}".split())
 
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         pose = pair.image("pose")
         assert pose, "there is a pose to follow"
-        height_px, width_px = like(self._pipeline(), pose.width_px, pose.height_px)
+        height_px, width_px = size_like(self._pipeline(), pose.width_px, pose.height_px)
         # Drawn anew: lines are of a ControlNet's width at its own size, and gone where a photo's drawing is reduced.
         keypoints = scaled(estimated(pair), width_px / pose.width_px, height_px / pose.height_px)
         role = "control_image" if self.family == "flux" else "image"
         images = {role: draw(keypoints, height_px, width_px)}
         return [Order(prompt=self._prompt(pair, seed), seed=seed, size_px=(height_px, width_px), images=images)]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
         pipe = self._pipeline()
         union = self.family == "flux" and pipe.controlnet.union
-        return pictures(
+        return painted(
             pipe,
             orders,
             self.at_once,
-            SAMPLING[self.family],
+            DENOISING[self.family],
             controlnet_conditioning_scale=_SCALE[self.family],
             **({"control_mode": _POSE_MODE} if union else {}),
         )
 
-    def _made(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
-        person, prompt, sampling = self._person(pair, seed), self._prompt(pair, seed), SAMPLING[self.family]
-        params = {"steps": sampling.steps, "guidance": sampling.guidance, "scale": _SCALE[self.family]}
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        person, prompt = self._person(pair, seed), self._prompt(pair, seed)
+        params = {**DENOISING[self.family].params, "scale": _SCALE[self.family]}
         steps = steps_of(
             self.name, self.version, ("generator", "controlnet"), self.models, params=params, seed=seed, prompt=prompt
         )
         said = {"person": person, "instruction": pick(self.instructions, seed, "instruction").format(person=person)}
         return replace(
             pair,
-            images=(*pair.images, encode_lossless("target", made[0])),
+            images=(*pair.images, encode_lossless("target", pictures[0])),
             texts={**pair.texts, **said},
             steps=(*pair.steps, *steps),
         )

@@ -14,10 +14,10 @@ from typing import ClassVar, Self
 from manifests.images.pixels import decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
 from operators.batching import in_batches
-from operators.models.checkpoints import folder, identity
+from operators.models.checkpoints import folders_and_identities
 from operators.models.device import prepared_device
 from operators.models.diffusion import resized
-from operators.models.rb.parameters import Sampling, Weights
+from operators.models.rb.parameters import StageCSampling, Weights
 
 _GRID_PX = 128
 """Sides of pictures: stage C's latents are 3/128 of them (42.67 px each)."""
@@ -35,7 +35,7 @@ class RbModulation:
     version: ClassVar[int] = 2
     gpus: ClassVar[float] = 1.0
     gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: StageCSampling = field(default_factory=StageCSampling)
     weights: Weights = field(default_factory=Weights)
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the prior, the decoder and the style descriptor."""
@@ -43,8 +43,8 @@ class RbModulation:
 
     def bound(self, models: str | None) -> Self:
         roles = ("stable-cascade-prior", "stable-cascade", "csd")
-        folders = tuple(folder(models, role) for role in roles)
-        return replace(self, folders=folders, models=tuple(map(identity, folders, roles)))
+        folders, identities = folders_and_identities(models, roles)
+        return replace(self, folders=folders, models=identities)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         from operators.models.cascade import load_cascade
@@ -53,10 +53,10 @@ class RbModulation:
 
         style, base, prompt = pair.image("style"), pair.image("input"), pair.texts["prompt"]
         assert style, "there is a style to transfer"
-        like = base or style
+        shape = base or style
         device = prepared_device()
         prior, decoder, csd = self.folders
-        (made,) = in_batches(
+        (picture,) = in_batches(
             lambda _: [
                 stylise(
                     load_cascade(prior, decoder, device),
@@ -67,15 +67,15 @@ class RbModulation:
                     seed,
                     sampling=self.sampling,
                     weights=self.weights,
-                    size_px=(_next(like.height_px), _next(like.width_px)),
+                    size_px=(_next(shape.height_px), _next(shape.width_px)),
                 )
             ],
             [pair],
             1,
         )
-        if isinstance(made, Reject):
-            raise made
-        target = resized(made, (like.height_px, like.width_px))
+        if isinstance(picture, Reject):
+            raise picture
+        target = resized(picture, (shape.height_px, shape.width_px))
         params = {**asdict(self.sampling), "weights": asdict(self.weights)}
         steps = [
             Step(

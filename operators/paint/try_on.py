@@ -9,7 +9,7 @@ of plain inpainting the chain runs and the garment is ignored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import cv2
@@ -18,16 +18,25 @@ import numpy as np
 from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
 from operators.base import StopRun
-from operators.batching import PAIRS, each_pair, in_batches
+from operators.batching import in_batches
 from operators.models import checkpoints
-from operators.models.diffusion import AT_ONCE, PICTURE_GPU_S, Order, found, like, pipeline, resized, steps_of
+from operators.models.diffusion import (
+    AT_ONCE,
+    PICTURE_GPU_S,
+    Order,
+    PictureOperator,
+    pipeline,
+    resized,
+    size_like,
+    steps_of,
+)
 
 _ROLES = ("sd15-inpaint", "sd15-tryon")
 _PARTS = ("autoencoder and schedule", "unet")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TryOn:
+class TryOn(PictureOperator):
     """Makes the target of a pair with person, mask (white where the garment goes) and cloth; one with a target stays.
 
     The target has the person's size, and outside of the mask the person's pixels. Rejects: out_of_memory.
@@ -35,15 +44,9 @@ class TryOn:
 
     name: ClassVar[str] = "try_on"
     version: ClassVar[int] = 2
-    batch_size: ClassVar[int] = PAIRS
     steps: int = 50
     guidance: float = 2.5
-    """Both: section 4.2 of the paper, with the DDIM sampler."""
-    at_once: int = 0
-    """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
-    models: tuple[tuple[str, str], ...] = ()
-    """Name and revision of the inpainting model and of the UNet."""
-    folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+    """Steps and guidance are those of the paper's section 4.2, with the DDIM sampler."""
 
     @property
     def gpus(self) -> float:
@@ -57,31 +60,28 @@ class TryOn:
         """Where checkpoints are not there the operator stays without: pairs as published need none."""
         if not all(checkpoints.has(models, role) for role in _ROLES):
             return self
-        folders, identities = found(models, _ROLES)
+        folders, identities = checkpoints.folders_and_identities(models, _ROLES)
         return replace(self, folders=folders, models=identities, at_once=AT_ONCE["sd15"])
 
-    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        return each_pair(pairs, seeds, self._ordered, self._pictures, self._worn)
-
-    def _ordered(self, pair: Pair, seed: int) -> Sequence[Order]:
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         if pair.image("target"):
             return []
         if not self.folders:
             raise StopRun(f"a pair has no target, and MODELS has no {' or '.join(_ROLES)} to make it with")
         person, mask, cloth = (self._pixels(pair, role) for role in ("person", "mask", "cloth"))
-        size_px = like(self._pipeline(), person.shape[1], person.shape[0])
+        size_px = size_like(self._pipeline(), person.shape[1], person.shape[0])
         whole = {"masked": np.where(mask > 127, np.uint8(127), person), "mask": mask, "cloth": cloth}
         images = {role: resized(pixels, size_px) for role, pixels in whole.items()}
         return [Order(prompt="", seed=seed, size_px=size_px, images=images)]
 
-    def _pictures(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return in_batches(self._made, orders, self.at_once, alike=lambda order: order.size_px)
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return in_batches(self._run, orders, self.at_once, alike=lambda order: order.size_px)
 
-    def _worn(self, pair: Pair, seed: int, made: Sequence[Pixels]) -> Pair:
-        if not made:
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        if not pictures:
             return pair
         person, mask = self._pixels(pair, "person"), self._pixels(pair, "mask")
-        worn = cv2.resize(made[0], (person.shape[1], person.shape[0]), interpolation=cv2.INTER_LANCZOS4)
+        worn = cv2.resize(pictures[0], (person.shape[1], person.shape[0]), interpolation=cv2.INTER_LANCZOS4)
         target = np.where(mask[..., :1] > 127, worn, person)
         params = {"steps": self.steps, "guidance": self.guidance}
         steps = steps_of(self.name, self.version, _PARTS, self.models, params=params, seed=seed)
@@ -98,7 +98,7 @@ class TryOn:
         without_text(pipe.unet)
         return pipe
 
-    def _made(self, orders: Sequence[Order]) -> list[Pixels]:
+    def _run(self, orders: Sequence[Order]) -> list[Pixels]:
         """The persons of orders of one size, each in the garment."""
         import torch
         from diffusers import DDIMScheduler
@@ -132,8 +132,8 @@ class TryOn:
                 guided = torch.lerp(without, with_garment, self.guidance)
                 noisy = scheduler.step(guided, time, noisy).prev_sample
             half = noisy[..., : masked.shape[-1]] / pipe.vae.config.scaling_factor
-            made = pipe.vae.decode(half).sample.float().permute(0, 2, 3, 1)
-        pixels = ((made / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+            decoded = pipe.vae.decode(half).sample.float().permute(0, 2, 3, 1)
+        pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
         return [np.ascontiguousarray(one) for one in pixels]
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeGuard, runtime_checkable
 from urllib.parse import urlsplit
 
 from manifests.schema import Direction, Kind, Pair, Reject, Step, canonical_json
+from operators.account import Account, open_account
 from operators.base import BatchOperator, StopRun
 from operators.batching import each_pair
 from operators.models import checkpoints
@@ -35,14 +36,14 @@ class Vlm:
 
     model: str
     revision: str = ""
-    """Of a local checkpoint; a server tells with each answer what it ran."""
+    """The revision of a local checkpoint; "" for a server, which tells with each answer what it ran."""
     url_or_folder: str = field(metadata={"location": True})
     responses: str = field(default="", metadata={"location": True})
     """URL of the folder of stored answers."""
     concurrency: int = field(default=_DEFAULT_CONCURRENCY, metadata={"location": True})
-    """Requests in the air at once, of the whole run."""
+    """How many requests of the whole run may be in the air at once."""
     requests_per_s: float = field(default=0.0, metadata={"location": True})
-    """Of the whole run, at most; 0 for as many as the server takes."""
+    """How many requests the whole run may begin each second; 0 for as many as the server takes."""
     timeout_s: float = field(default=_DEFAULT_TIMEOUT_S, metadata={"location": True})
 
     @classmethod
@@ -93,16 +94,18 @@ class Vlm:
         A Reject is for a request that the model does not answer though it answers others: no_answer, refused,
         truncated_answer, out_of_memory. Raises StopRun for what no other try would cure (a refused key, a bad request)
         and OSError for what may pass (no connection, a limit, a full disk): what has been answered is kept.
+
+        What was asked is written into the account that is open (operators/account.py).
         """
         keys = [self.key(request) for request in requests]
         distinct = dict(zip(keys, requests, strict=True))
-        stop = threading.Event()
+        stop, account = threading.Event(), open_account()  # of this thread, for those that ask
 
         def one(key: str) -> Answer | Reject | None:
             if stop.is_set():
                 return None
             try:
-                return self._one(key, distinct[key], stop)
+                return self._one(key, distinct[key], stop, account)
             except BaseException:
                 stop.set()
                 raise
@@ -119,10 +122,10 @@ class Vlm:
         pairs: Sequence[Pair],
         seeds: Sequence[int],
         requests: Callable[[Pair, int], Sequence[Request]],
-        done: Callable[[Pair, int, Sequence[Answer]], Pair],
+        finished: Callable[[Pair, int, Sequence[Answer]], Pair],
     ) -> list[Pair | Reject]:
-        """What `done` makes of each pair and the answers to its requests (operators/batching.py)."""
-        return each_pair(pairs, seeds, requests, self.ask, done)
+        """Every pair, finished with the answers to its own requests, as `operators.batching.each_pair` has it."""
+        return each_pair(pairs, seeds, requests, self.ask, finished)
 
     def step(
         self, operator: BatchOperator, prompt: Prompt, answer: Answer, seed: int | None, params: Mapping[str, Any]
@@ -138,27 +141,29 @@ class Vlm:
             prompt=prompt.name,
         )
 
-    def _one(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
+    def _one(self, key: str, request: Request, stop: threading.Event, account: Account) -> Answer | Reject:
+        """The stored answer to a request, or a new one, which is stored; either is entered in the account."""
         responses = Responses(self.responses)
-        if answer := responses.get(key):
-            _count(Usage(replayed=1))
-            return _whole(answer)
-        found = self._backend(key, request, stop)
-        if isinstance(found, Reject):
-            return found
-        responses.put(key, request.described(self.model, self.revision), found)
-        _count(Usage(calls=1, tokens_in=found.tokens_in, tokens_out=found.tokens_out))
-        return _whole(found)
+        if stored := responses.get(key):
+            account.add_usage(Usage(replayed=1))
+            return _whole(stored)
+        answer = self._new(key, request, stop, account)
+        if isinstance(answer, Reject):
+            return answer
+        responses.put(key, request.described(self.model, self.revision), answer)
+        account.add_usage(Usage(calls=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out))
+        return _whole(answer)
 
-    def _backend(self, key: str, request: Request, stop: threading.Event) -> Answer | Reject:
+    def _new(self, key: str, request: Request, stop: threading.Event, account: Account) -> Answer | Reject:
+        """The model's answer, from this process or from the server."""
         if self.is_local:
             from operators.vlm.local import generate
 
             return generate(self.url_or_folder, self.model, request)
-        from operators.vlm.openai import Endpoint, complete
+        from operators.vlm.openai import Endpoint, chat
 
         endpoint = Endpoint(url=self.url_or_folder, requests_per_s=self.requests_per_s, timeout_s=self.timeout_s)
-        return complete(endpoint, self.model, key, request, stop, lambda: _count(Usage(retries=1)))
+        return chat(endpoint, self.model, key, request, stop, on_retry=lambda: account.add_usage(Usage(retries=1)))
 
 
 @runtime_checkable
@@ -196,24 +201,8 @@ class Promising(Asks, Protocol):
         ...
 
 
-def take_usage() -> Usage:
-    """What this process has asked since it was last taken."""
-    global _usage
-    with _lock:
-        taken, _usage = _usage, Usage()
-    return taken
-
-
-_usage = Usage()
-_lock = threading.Lock()
-
-
-def _count(usage: Usage) -> None:
-    with _lock:
-        _usage.add(usage)
-
-
 def _whole(answer: Answer) -> Answer | Reject:
+    """The answer, or a Reject, truncated_answer, for one that the limit of tokens has cut off."""
     if answer.finish_reason == "length":
         return Reject("truncated_answer", f"the answer was cut off at {answer.tokens_out} tokens: {answer.text}")
     return answer

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 ATTEMPTS = 10
-"""Of one request."""
+"""How often one request is tried."""
 
 BACKOFF_S = 1.0
-"""Before the second attempt, with jitter; doubled before each further one, up to MAX_BACKOFF_S: two to four minutes in
-all, in which a server can be started again."""
+"""How long to wait before the second attempt, with jitter; doubled before each further one, up to MAX_BACKOFF_S. All
+waits together are two to four minutes, in which a server can be started again."""
 
 MAX_BACKOFF_S = 60.0
 _MAX_RETRY_AFTER_S = 600.0  # what a server may ask for; beyond, the run is better started again later
@@ -53,7 +53,7 @@ class Endpoint:
     timeout_s: float
 
 
-def complete(
+def chat(
     endpoint: Endpoint,
     model: str,
     key: str,
@@ -61,7 +61,10 @@ def complete(
     stop: threading.Event,
     on_retry: Callable[[], None],
 ) -> Answer | Reject:
-    """Ask until there is an answer. `key` is the request's hash, from which the jitter is drawn; `stop` ends waiting.
+    """Ask the server's chat endpoint until there is an answer.
+
+    `key` is the request's hash, from which the jitter is drawn; `stop` ends the waiting between attempts; `on_retry` is
+    called before each attempt but the first.
 
     Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are used
     up. If the server has answered others meanwhile, it is this request that it cannot answer: a Reject, no_answer.
@@ -125,7 +128,7 @@ class Pacer:
         self.answered = 0
 
     def wait(self) -> None:
-        """Until it is this request's turn."""
+        """Sleep until it is this request's turn."""
         while True:
             with self._lock:
                 now_s = time.monotonic()
@@ -140,7 +143,7 @@ class Pacer:
         time.sleep(wait_s)
 
     def hold(self, seconds: float) -> None:
-        """No request before so many seconds from now."""
+        """Let no request begin before so many seconds from now."""
         with self._lock:
             self._next_s = max(self._next_s, time.monotonic() + seconds)
 
@@ -195,7 +198,8 @@ def _answer(completion: Any, model: str) -> Answer:
 
 
 def _refused(error: openai.APIStatusError, endpoint: Endpoint, model: str) -> Reject | None:
-    """None for what is worth another try, a Reject for a pair that the server's rules refuse; else raises StopRun."""
+    """Judge a status that is an error: a Reject where the server's rules refuse the pair, None where the request is
+    worth another try. Raises StopRun where no other try would help."""
     status, code = error.status_code, str(getattr(error, "code", "") or "")
     if status in (401, 403):
         raise StopRun(f"{endpoint.url} refuses the key in OPENAI_API_KEY (status {status})") from None

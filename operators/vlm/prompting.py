@@ -28,7 +28,7 @@ class Prompt:
     id: str
     text: str
     max_tokens: int
-    """Of the answer."""
+    """The longest that the answer may be."""
 
     @property
     def name(self) -> str:
@@ -57,15 +57,15 @@ def load_prompt(file: str, folder: str | None, *, images: int, values: Collectio
     try:
         record = tomllib.loads(path.read_text("utf-8"))
         prompt = Prompt(id=record.pop("id"), text=record.pop("text").strip(), max_tokens=record.pop("max_tokens"))
-        found = {name for _, name, _, _ in string.Formatter().parse(prompt.text) if name is not None}
+        named = {name for _, name, _, _ in string.Formatter().parse(prompt.text) if name is not None}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]} is missing; it needs id, text and max_tokens") from None
-    if record or found != set(values) or prompt.images != images:
+    if record or named != set(values) or prompt.images != images:
         raise ValueError(
             f"{path}: it must have {images} times {IMAGE}, the values {sorted(values)} in braces, and no other; "
-            f"it has {prompt.images}, {sorted(found)}, and {sorted(record)}"
+            f"it has {prompt.images}, {sorted(named)}, and {sorted(record)}"
         )
     return prompt
 

@@ -1,4 +1,4 @@
-"""What a vision-language model is asked, and the account of what was asked in a run."""
+"""A request to a vision-language model, and the counters of many requests."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Request:
     text: str
     images: tuple[bytes, ...]
     max_tokens: int
+    """The longest that the answer may be."""
 
     def __post_init__(self) -> None:
         assert self.text.count(IMAGE) == len(self.images), f"{self.prompt} and {len(self.images)} images"
@@ -41,16 +42,17 @@ class Request:
 
 @dataclass(kw_only=True)
 class Usage:
-    """What was asked in one run."""
+    """The requests of a work unit, or of a whole run."""
 
     calls: int = 0
-    """Answered by the model."""
+    """How many requests the model answered."""
     replayed: int = 0
-    """Answered from what was stored, at no cost."""
+    """How many requests were answered by stored answers, at no cost."""
     retries: int = 0
     tokens_in: int = 0
-    """Of the calls, as are tokens_out."""
+    """How many tokens the model read in `calls`."""
     tokens_out: int = 0
+    """How many tokens the model wrote in `calls`."""
 
     def add(self, other: Usage) -> None:
         for counter in fields(self):

@@ -15,7 +15,7 @@ from operators.vlm.request import Request
 from operators.vlm.responses import Answer
 
 MAX_SIDE_PX = 1_024
-"""Of what is shown: about 1,370 tokens of Qwen2-VL. A larger image is shown scaled down."""
+"""The longest side of an image that is shown: about 1,370 tokens of Qwen2-VL. A larger image is shown scaled down."""
 
 _FORMATS = ("jpeg", "png", "webp")  # what servers take
 _MODES = ("L", "RGB", "RGBA")
@@ -62,12 +62,12 @@ def read_json(answer: Answer, keys: Collection[str]) -> dict[str, str]:
     if text.startswith("```") and text.endswith("```"):
         text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
-        found: Any = json.loads(text)
+        record: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise _unparsed(answer) from None
-    if not isinstance(found, dict) or set(found) != set(keys):
+    if not isinstance(record, dict) or set(record) != set(keys):
         raise _unparsed(answer)
-    return {key: _text(value, answer) for key, value in found.items()}
+    return {key: _text(value, answer) for key, value in record.items()}
 
 
 def read_lines(answer: Answer, labels: Collection[str]) -> dict[str, str]:
@@ -75,13 +75,13 @@ def read_lines(answer: Answer, labels: Collection[str]) -> dict[str, str]:
     lines = [line.strip() for line in answer.text.strip().splitlines() if line.strip()]
     if len(lines) != len(labels):
         raise _unparsed(answer)
-    found = {}
+    texts = {}
     for label, line in zip(labels, lines, strict=True):
         said, colon, text = line.partition(":")
         if said.strip() != label or not colon:
             raise _unparsed(answer)
-        found[label] = _text(text, answer)
-    return found
+        texts[label] = _text(text, answer)
+    return texts
 
 
 def one_of(value: str, allowed: Collection[str], answer: Answer) -> str:
@@ -93,10 +93,10 @@ def one_of(value: str, allowed: Collection[str], answer: Answer) -> str:
 
 def read_box(value: str, answer: Answer) -> Box:
     """The box that a text like "120, 300, 560, 910" names. Raises Reject, unparsed, for any other and an empty box."""
-    found = _BOX.fullmatch(value)
-    if not found:
+    match = _BOX.fullmatch(value)
+    if not match:
         raise _unparsed(answer)
-    left, top, right, bottom = map(int, found.groups())
+    left, top, right, bottom = map(int, match.groups())
     if not (left < right <= 1_000 and top < bottom <= 1_000):
         raise _unparsed(answer)
     return left, top, right, bottom

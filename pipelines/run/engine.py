@@ -23,8 +23,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from manifests.dataset import Commit
+from operators.account import accounting
 from operators.base import StopRun
-from operators.vlm.client import take_usage
 from operators.vlm.request import Usage
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -135,7 +135,7 @@ def _run_units(job: Job, units: list[int]) -> Generator[Made]:
 
     def make(unit: int) -> dict[str, Any]:
         try:
-            made = _made(job, unit)
+            made = _make(job, unit)
         except StopRun as error:  # an exception would be counted as one failed unit among many
             return {"stop": str(error)}
         return {name: vars(part) for name, part in vars(made).items()}
@@ -154,10 +154,11 @@ def _workers(job: Job, units: int) -> int:
     return workers
 
 
-def _made(job: Job, unit: int, **options: Any) -> Made:
+def _make(job: Job, unit: int, **options: Any) -> Made:
     spent = Spent()
-    commit = make_unit(job, unit, spent, **options)
-    return Made(commit=commit, usage=take_usage(), spent=spent)
+    with accounting() as account:
+        commit = make_unit(job, unit, spent, **options)
+    return Made(commit=commit, usage=account.usage, spent=spent)
 
 
 def map_units(
@@ -243,7 +244,7 @@ def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> 
     def at_item(position: int) -> None:
         ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
 
-    return _made(job, unit, culprits=culprits, at_item=at_item)
+    return _make(job, unit, culprits=culprits, at_item=at_item)
 
 
 class _Breadcrumb:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from operators.batching import take_fill
+from operators.account import accounting
 
 
 @dataclass
@@ -23,21 +23,21 @@ class Spent:
     places: Counter[str] = field(default_factory=Counter)
     """In the batches that the step's models were given."""
     own: Counter[str] = field(default_factory=Counter)
-    """Places that were not filled up with a copy (operators/batching.py)."""
+    """Places in them that were not filled up with a copy (operators/batching.py)."""
 
     @contextmanager
     def on(self, step: str, items: int) -> Iterator[None]:
-        """Count a step's work on a batch of items."""
+        """Count a step's work on a batch of items, under an account of its own, until the block ends."""
         started_s = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.items[step] += items
-            self.batches[step] += 1
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started_s
-            places, own = take_fill()
-            self.places[step] += places
-            self.own[step] += own
+        with accounting() as account:
+            try:
+                yield
+            finally:
+                self.items[step] += items
+                self.batches[step] += 1
+                self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started_s
+                self.places[step] += account.places
+                self.own[step] += account.own
 
     def add(self, other: Spent) -> None:
         self.units_s += other.units_s

@@ -49,7 +49,7 @@ def make_unit(
             if at_item:
                 at_item(start)
             tried = [item for position, item in enumerate(items, start) if position not in culprits]
-            with remembering():
+            with remembering():  # what the chain decodes and encodes is hashed when it is stored
                 results = make_pairs(job.reader, job.task.name, job.seed, tried, operators, spent)
                 made = dict(zip(tried, results, strict=True))
                 for item in items:

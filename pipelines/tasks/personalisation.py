@@ -11,7 +11,7 @@ from operators.judge.vlm_filter import VlmFilter
 from operators.paint.compose import Compose
 from operators.paint.estimate_pose import EstimatePose
 from operators.paint.flux import Flux
-from operators.paint.inpaint import Complete
+from operators.paint.inpaint import Inpaint
 from operators.paint.make_person import MakePerson
 from operators.paint.pose_control import PoseControl
 from operators.paint.rb_modulation import RbModulation
@@ -113,7 +113,7 @@ MIMICBRUSH = Task(
     bundled=datasets.BUNDLED,
     chain=(
         Imitate(),
-        Complete(),
+        Inpaint(),
         # Ours: something was filled in, and something was there to go by; what was filled in is no plain surface.
         Scores(
             measures=("changed_area", "mean_abs_diff", "ssim", "sharpness"),

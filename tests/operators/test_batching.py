@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from manifests.schema import Pair, Reject
-from operators.batching import each_pair, in_batches, take_fill
+from operators.account import accounting
+from operators.batching import each_pair, in_batches
 from tests.sources import pair_of
 
 torch = pytest.importorskip("torch")
@@ -33,11 +34,11 @@ def test_every_batch_is_full_the_last_one_of_copies() -> None:
 
 
 def test_how_full_batches_were_is_counted() -> None:
-    take_fill()
-    in_batches(Gpu(memory=4), range(6), 4)
-    in_batches(Gpu(memory=4), range(1), 4)
-    assert take_fill() == (12, 7)
-    assert take_fill() == (0, 0)
+    with accounting() as account:
+        in_batches(Gpu(memory=4), range(6), 4)
+        in_batches(Gpu(memory=4), range(1), 4)
+    in_batches(Gpu(memory=4), range(3), 4)
+    assert (account.places, account.own) == (12, 7)
 
 
 def test_only_what_is_alike_shares_a_batch_and_the_order_stays() -> None:

@@ -80,18 +80,18 @@ def test_a_plan_is_made_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_notebook_makes_a_dataset_and_shows_it(tmp_path: Path) -> None:
     """In a Jupyter kernel of its own: a task of a file, and one with an operator that the notebook itself defines."""
-    import nbformat
     from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
 
     data = write_photos(tmp_path / "photos", 3)
     (tmp_path / "haze_of_mine.py").write_text((ROOT / "infra/examples/dehaze.py").read_text())
-    notebook = nbformat.v4.new_notebook()
+    notebook = new_notebook()
     notebook.cells = [
-        nbformat.v4.new_code_cell(
+        new_code_cell(
             f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pipelines import make\n"
             f"dataset = make('haze_of_mine.py:DEHAZE', data={str(data)!r}, out='out', cpus=1)\ndataset"
         ),
-        nbformat.v4.new_code_cell(
+        new_code_cell(
             "from dataclasses import dataclass, replace\nfrom typing import ClassVar\nfrom haze_of_mine import DEHAZE\n"
             "@dataclass(frozen=True, kw_only=True)\nclass Keep:\n    name: ClassVar[str] = 'keep'\n"
             "    version: ClassVar[int] = 1\n    def __call__(self, pair, seed):\n        return pair\n"

@@ -9,7 +9,7 @@ import pytest
 
 from manifests.verify.dataset import verify
 from operators.models.checkpoints import identity
-from operators.models.diffusion import Sampling
+from operators.models.diffusion import Denoising
 from operators.paint.best_edit import BestEdit
 from operators.vlm.client import Vlm
 from operators.word.difference import Difference
@@ -28,7 +28,7 @@ def test_photos_become_edit_pairs_with_their_instruction(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    bound, once = EDITING.bound(tiny), Sampling(steps=1, guidance=3.5)
+    bound, once = EDITING.bound(tiny), Denoising(steps=1, guidance=3.5)
     quick = tuple(
         replace(link, candidates=2, kontext=once, fill=once, scores=replace(link.scores, bounds=()))
         if isinstance(link, BestEdit)

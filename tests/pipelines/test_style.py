@@ -13,7 +13,7 @@ from manifests.schema import Pair
 from manifests.verify.dataset import verify
 from operators.base import Link
 from operators.judge.scores import Bound, Scores
-from operators.models.rb.parameters import Sampling
+from operators.models.rb.parameters import StageCSampling
 from operators.option import with_options
 from operators.paint.flux import Flux
 from operators.paint.rb_modulation import RbModulation
@@ -115,7 +115,7 @@ def _bounded(task: Task, bound: Bound) -> Task:
 def _quick(link: Link) -> Link:
     if isinstance(link, Flux):
         return replace(link, steps=2)
-    return replace(link, sampling=Sampling(steps=3)) if isinstance(link, RbModulation) else link
+    return replace(link, sampling=StageCSampling(steps=3)) if isinstance(link, RbModulation) else link
 
 
 def _params(row: Row) -> dict[str, str]:

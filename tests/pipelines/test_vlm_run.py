@@ -16,9 +16,10 @@ from manifests.dataset import DatasetError
 from manifests.schema import Direction, Kind
 from manifests.verify.dataset import verify
 from manifests.write.finish import Totals, finish
+from operators.account import accounting
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
-from operators.vlm.client import Vlm, take_usage
+from operators.vlm.client import Vlm
 from operators.vlm.request import Usage
 from pipelines.prepare import prepare
 from pipelines.run import engine
@@ -63,11 +64,11 @@ def through_faults(tiny_models: Path, tiny_server: int, tmp_path_factory: pytest
         patch.setenv("OPENAI_API_KEY", KEY)
         patch.setattr(vlm_openai, "BACKOFF_S", 0.05)
         server.plan = plan
-        take_usage()
         vlm = Vlm.of(server.url, model, None, concurrency=4, timeout_s=30.0)
         job = plan_job(folder / "out", data, task=DERAIN.asking(vlm))
-        _make(job)
-        yield Made(data=data, folder=folder / "out/derain", server=server, usage=take_usage(), model=model)
+        with accounting() as account:
+            _make(job)
+        yield Made(data=data, folder=folder / "out/derain", server=server, usage=account.usage, model=model)
 
 
 def test_all_answers_arrive_and_none_is_paid_twice(through_faults: Made) -> None:

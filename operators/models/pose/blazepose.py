@@ -24,7 +24,7 @@ from operators.models.pose.keypoints import Keypoints
 from operators.shared.extras import need
 
 FILES = ("pose_detection.tflite", "pose_landmark_full.tflite")
-"""In its folder below MODELS, as in the wheel of mediapipe 0.10.21."""
+"""The networks' files, in their folder below MODELS, as in the wheel of mediapipe 0.10.21."""
 
 _DETECTOR_PX, _LANDMARK_PX = 224, 256
 """Sides of what the networks see."""
@@ -33,7 +33,7 @@ _STRIDES = ((8, 2), (16, 2), (32, 6))
 """SsdAnchorsCalculator: five layers with strides 8, 16, 32, 32, 32 and two anchors a cell each."""
 
 _MIN_SCORE = 0.5
-"""Of a detection (min_score_thresh), and that a landmark network sees a person (pose presence)."""
+"""The least score of a detection (min_score_thresh), and of the landmark network seeing a person (pose presence)."""
 
 _SCORE_CLIP = 100.0
 _ROI_SCALE = 1.25

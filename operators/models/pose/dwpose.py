@@ -23,7 +23,7 @@ from operators.models.pose.keypoints import NAMES, VISIBLE, Keypoints
 from operators.shared.extras import need
 
 FILES = ("yolox_l.onnx", "dw-ll_ucoco_384.onnx")
-"""In its folder below MODELS, as in https://huggingface.co/yzd-v/DWPose."""
+"""The networks' files, in their folder below MODELS, as in https://huggingface.co/yzd-v/DWPose."""
 
 DETECTOR_PX = 640
 """Side of the square that the detector sees."""
@@ -41,11 +41,11 @@ _GREY = 114
 """What is right of and below a picture that is not square."""
 
 _MIN_SCORE = 0.3
-"""Of a box: the probability of an object there, times that of a person if there is one."""
+"""The least score of a box: the probability of an object there, times that of a person if there is one."""
 
 _PADDING = 1.25
 _MEAN, _STD = (np.array(values, np.float32) for values in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
-"""Of R, G and B."""
+"""The mean and the deviation of R, G and B by which the second network's input is normalised."""
 
 _SEEN = 0.3
 """Score from which on a keypoint is drawn. Scores are no probabilities: they may exceed 1
@@ -111,7 +111,7 @@ def _cells() -> npt.NDArray[np.float64]:
 
 
 def _batch(picture: npt.NDArray[np.generic]) -> Values:
-    """H x W x 3 as 1 x 3 x H x W."""
+    """The picture, H x W x 3, as a batch of one, 1 x 3 x H x W."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from operators.models.rb.parameters import Sampling
+from operators.models.rb.parameters import StageCSampling
 
 _S = 0.008
 """Offset of the cosine schedule: arXiv 2102.09672, section 3.2; DDPMWuerstchenScheduler's default."""
 
 _CLAMP = (0.0001, 0.9999)
-"""Of the signal's variance: DDPMWuerstchenScheduler._alpha_cumprod."""
+"""The bounds of the signal's variance: DDPMWuerstchenScheduler._alpha_cumprod."""
 
 _MIN_VARIANCE = math.cos(_S / (1 + _S) * math.pi / 2) ** 2
 
@@ -107,9 +107,9 @@ def sample(
     latents: torch.Tensor,
     predict: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
     cost: Cost,
-    sampling: Sampling,
+    sampling: StageCSampling,
 ) -> torch.Tensor:
-    """From noise to stage C's clean latents.
+    """Make stage C's clean latents out of noise.
 
     `predict` gives the noise in latents at a timestep ratio, conditional and unconditional. The result is the last
     step's z0, as the authors take it.

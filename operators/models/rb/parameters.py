@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class StageCSampling:
     """How stage C is sampled. Defaults: the authors' notebook and gdf_rbm.py; guidance, shift and steps also Stable
     Cascade's own, inference/text_to_image.ipynb of https://github.com/Stability-AI/StableCascade."""
 
@@ -25,8 +25,8 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Of the terminal cost. Defaults: lam_style and lam_txt_alignment as the authors' notebook sets them (read in
-    public copies of it), lam_content as gdf_rbm.py does."""
+    """The weights of the terminal cost's terms. Defaults: lam_style and lam_txt_alignment as the authors' notebook sets
+    them (read in public copies of it), lam_content as gdf_rbm.py does."""
 
     style: float = 1.0
     content: float = 1.0

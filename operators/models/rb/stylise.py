@@ -13,7 +13,7 @@ from operators.models.cascade import LATENT_CHANNELS, Cascade
 from operators.models.csd import Csd
 from operators.models.rb.attention import AggregatedAttention
 from operators.models.rb.control import Cost, sample
-from operators.models.rb.parameters import Sampling, Weights
+from operators.models.rb.parameters import StageCSampling, Weights
 from operators.shared.vision import clip_input
 
 
@@ -26,7 +26,7 @@ def stylise(
     content: Pixels | None,
     seed: int,
     *,
-    sampling: Sampling,
+    sampling: StageCSampling,
     weights: Weights,
     aggregate: bool = True,
     size_px: tuple[int, int],
@@ -87,7 +87,7 @@ def stylise(
 
 
 def _tensor(image: Pixels, device: torch.device) -> torch.Tensor:
-    """1 x 3 x H x W in [0, 1]."""
+    """The picture as a tensor, 1 x 3 x H x W in [0, 1]."""
     return (torch.tensor(image).permute(2, 0, 1).float() / 255)[None].to(device)
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PILImage
 
 from manifests.images import pixels as images
-from manifests.images.pixels import Pixels, decode_rgb, encode_lossless, read_header, stored, thumbnail
+from manifests.images.pixels import Pixels, decode_rgb, encode_lossless, read_header, remembering, stored, thumbnail
 from manifests.schema import Reject
 from tests.manifests.make import photo
 
@@ -259,6 +259,19 @@ def test_a_new_image_is_lossless(size_px: tuple[int, int]) -> None:
 def test_a_decoded_image_is_not_read_again_for_its_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(photo(0), "JPEG", quality=95)
     drafted = thumbnail(bytes(bytearray(data)))  # another object: read by itself
+    with remembering():
+        decode_rgb(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(images, "_open", None)
+            np.testing.assert_allclose(thumbnail(data), drafted, atol=0.02)
+
+
+def test_without_a_memory_a_thumbnail_depends_on_the_bytes_alone() -> None:
+    data = encoded(photo(0), "JPEG", quality=95)
+    drafted = thumbnail(data)
     decode_rgb(data)
-    monkeypatch.setattr(images, "_open", None)
-    np.testing.assert_allclose(thumbnail(data), drafted, atol=0.02)
+    np.testing.assert_array_equal(thumbnail(data), drafted)
+    with remembering():
+        decode_rgb(data)
+        assert (thumbnail(data) != drafted).any()  # by JPEG's rounding
+    np.testing.assert_array_equal(thumbnail(data), drafted)

@@ -9,7 +9,7 @@ from manifests.schema import Direction, Example, Kind, Pair, Reject
 from operators.base import BatchOperator
 from operators.judge.hold_out import NOVEL_TASKS, DropExamples, HoldOutEdits, hold_outs
 from operators.vlm.client import Asks
-from pipelines.tasks.catalogue import TASKS
+from pipelines.tasks.catalogue import OUR_TASKS
 from tests.operators.asking import Asked
 from tests.sources import pair_of
 
@@ -104,7 +104,7 @@ def test_rules_ask_nobody_and_a_model_is_a_must_where_it_is_to_judge(asked: Aske
     assert (rules.optional, rules.calls, rules.requests(_said("add a hat"), 0)) == (True, 0, ())
     assert (model.optional, model.calls, len(model.requests(_said("add a hat"), 0))) == (False, 1, 1)
     assert rules.asking(asked.vlm, None) == rules
-    task = replace(TASKS["magicbrush"], hold_out=hold_outs("magicbrush", ["object_edits"], "vlm"))
+    task = replace(OUR_TASKS["magicbrush"], hold_out=hold_outs("magicbrush", ["object_edits"], "vlm"))
     with pytest.raises(ValueError, match="magicbrush needs a vision-language model"):
         task.asking(None)
     assert next(link.vlm for link in task.asking(asked.vlm).hold_out if isinstance(link, HoldOutEdits)) == asked.vlm

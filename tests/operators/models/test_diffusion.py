@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 
 from manifests.schema import Reject
-from operators.models.checkpoints import identity
-from operators.models.diffusion import Order, Sampling, found, like, pictures, pipeline, side_px, steps_of
+from operators.models.checkpoints import folders_and_identities, identity
+from operators.models.diffusion import Denoising, Order, painted, pipeline, side_px, size_like, steps_of
 from tests.tiny import tiny_models
 
 
 def test_models_are_found_loaded_once_and_named() -> None:
     models = tiny_models("sd15", "flux")
-    folders, identities = found(models, ["sd15", "flux"])
+    folders, identities = folders_and_identities(models, ["sd15", "flux"])
     assert identities == (identity(folders[0], "sd15"), identity(folders[1], "flux"))
     pipe = pipeline("StableDiffusionPipeline", folders[0])
     assert pipeline("StableDiffusionPipeline", folders[0]) is pipe
     assert side_px(pipe) == 64
     assert side_px(pipeline("FluxPipeline", folders[1])) == 128
     with pytest.raises(ValueError, match=r"^openpose .*needed by"):
-        found(models, ["sd15", "openpose"])
+        folders_and_identities(models, ["sd15", "openpose"])
     steps = steps_of("x", 2, ("a", "b"), identities, params={"steps": 3}, seed=5, prompt="a cat")
     assert [(step.params, step.model, step.prompt) for step in steps] == [
         ({"part": "a", "steps": 3}, "sd15", "a cat"),
@@ -30,7 +30,7 @@ def test_models_are_found_loaded_once_and_named() -> None:
     assert [step.seed for step in steps] == [5, 5]
 
 
-FOUR_STEPS = Sampling(steps=4, guidance=3.5)
+FOUR_STEPS = Denoising(steps=4, guidance=3.5)
 SD15: Any = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
 FLUX: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_size=1024)), vae_scale_factor=8)
 
@@ -48,18 +48,18 @@ FLUX: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_si
 def test_a_picture_has_the_models_area_in_about_the_shape_asked_for(
     pipe: Any, shape: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    assert like(pipe, *shape) == expected
+    assert size_like(pipe, *shape) == expected
 
 
 @pytest.mark.parametrize(("kind", "role"), [("StableDiffusionPipeline", "sd15"), ("FluxPipeline", "flux")])
 def test_a_picture_is_the_same_wherever_it_is_in_a_batch_and_whatever_is_beside_it(kind: str, role: str) -> None:
-    folders, _ = found(tiny_models(role), [role])
+    folders, _ = folders_and_identities(tiny_models(role), [role])
     pipe = pipeline(kind, folders[0])
     side = side_px(pipe)
     orders = [Order(prompt=f"a dog in {place} metres", seed=place, size_px=(side, side)) for place in range(5)]
 
     def made(*places: int) -> list[bytes]:
-        pixels = pictures(pipe, [orders[place] for place in places], 4, FOUR_STEPS)
+        pixels = painted(pipe, [orders[place] for place in places], 4, FOUR_STEPS)
         return [one.tobytes() for one in pixels if not isinstance(one, Reject)]
 
     alone = [made(place)[0] for place in range(5)]
@@ -92,24 +92,24 @@ class Painter:
 def test_pictures_of_one_size_are_made_together() -> None:
     painter = Painter()
     orders = [Order(prompt="", seed=seed, size_px=(4, 4 + seed % 2)) for seed in range(5)]
-    made = pictures(painter, orders, 2, FOUR_STEPS)
+    made = painted(painter, orders, 2, FOUR_STEPS)
     assert painter.batches == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]
     assert [one.shape for one in made if not isinstance(one, Reject)] == [(4, 4 + seed % 2, 3) for seed in range(5)]
-    (again,) = pictures(painter, orders[3:4], 2, FOUR_STEPS)
+    (again,) = painted(painter, orders[3:4], 2, FOUR_STEPS)
     assert np.array_equal(np.asarray(again), np.asarray(made[3]))
     assert not np.array_equal(np.asarray(made[1]), np.asarray(made[3]))
 
 
 def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> None:
     orders = [Order(prompt=prompt, seed=1, size_px=(4, 4)) for prompt in ("good", "bad", "fine")]
-    made = pictures(Painter(unsafe=True), orders, 4, FOUR_STEPS)
+    made = painted(Painter(unsafe=True), orders, 4, FOUR_STEPS)
     assert [one.reason if isinstance(one, Reject) else "" for one in made] == ["", "unsafe", ""]
 
 
 def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
     orders = [Order(prompt="", seed=seed, size_px=(4, 4)) for seed in range(4)]
     small = Painter(memory=1)
-    assert all(not isinstance(one, Reject) for one in pictures(small, orders, 4, FOUR_STEPS))
+    assert all(not isinstance(one, Reject) for one in painted(small, orders, 4, FOUR_STEPS))
     assert [batch[0] for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1]
-    none = pictures(Painter(memory=0), orders, 4, FOUR_STEPS)
+    none = painted(Painter(memory=0), orders, 4, FOUR_STEPS)
     assert [one.reason for one in none if isinstance(one, Reject)] == ["out_of_memory"] * 4

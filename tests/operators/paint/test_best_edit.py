@@ -16,7 +16,7 @@ from manifests.images.pixels import Pixels, decode_rgb
 from manifests.schema import Pair, Reject, Step, seed_for
 from operators.judge.scores import Bound, Scores
 from operators.models.checkpoints import identity
-from operators.models.diffusion import Sampling
+from operators.models.diffusion import Denoising
 from operators.paint.best_edit import BestEdit
 from operators.word.propose_edit import EVERYWHERE
 from tests.sources import lossless, pair_of, photo
@@ -32,7 +32,7 @@ KNOWN: dict[str, Pixels] = {
     "smeared": np.asarray(cv2.GaussianBlur(PHOTO, (0, 0), 4), np.uint8),
 }
 BOX = [250, 500, 750, 1000]
-TWO = Sampling(steps=2, guidance=3.5)
+TWO = Denoising(steps=2, guidance=3.5)
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_kontext_is_told_the_instruction_and_fill_the_caption_and_the_box(
     operator = BestEdit(scores=SCORES).bound(tiny)
     operator(_pair(), 5)
     assert given == [
-        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Sampling(steps=28, guidance=3.5)),
-        (str(Path(tiny, "flux-fill").resolve()), "a cat with a hat", BOX, Sampling(steps=50, guidance=30.0)),
+        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Denoising(steps=28, guidance=3.5)),
+        (str(Path(tiny, "flux-fill").resolve()), "a cat with a hat", BOX, Denoising(steps=50, guidance=30.0)),
     ]
     assert operator.gpu_s == 4 * 14 * (28 + 50) / 28
 

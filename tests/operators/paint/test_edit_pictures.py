@@ -11,13 +11,13 @@ from diffusers import FluxKontextPipeline
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
-from operators.models.diffusion import Sampling
+from operators.models.diffusion import Denoising
 from operators.paint.edit_pictures import by_fill, by_kontext
 from operators.vlm.showing import Box
 from tests.sources import photo
 
 PHOTO = photo(0, 96, 64)
-TWO = Sampling(steps=2, guidance=3.5)
+TWO = Denoising(steps=2, guidance=3.5)
 BOX: Box = (250, 500, 750, 1000)
 INSIDE = (slice(32, 64), slice(24, 72))
 """Rows and columns of PHOTO in that box."""

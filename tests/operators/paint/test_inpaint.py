@@ -8,7 +8,7 @@ from manifests.schema import Pair
 from operators.arrange.holes import HOLE
 from operators.models.checkpoints import identity
 from operators.models.diffusion import Family
-from operators.paint.inpaint import Complete
+from operators.paint.inpaint import Inpaint
 from tests.sources import lossless, pair_of, photo
 from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
 
@@ -19,7 +19,7 @@ ROLES: dict[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapte
 def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     few_steps(monkeypatch, 4)
     models = tiny_models(*ROLES[family])
-    operator = Complete(family=family).bound(models)
+    operator = Inpaint(family=family).bound(models)
     pair = _pair(photo(1, 96, 80))
     made = run_one(operator, pair, 7)
     assert run_one(operator, pair, 7) == made
@@ -46,14 +46,14 @@ def test_holes_are_filled_after_the_reference(family: Family, monkeypatch: pytes
 
 def test_without_a_family_the_photo_stays_and_no_model_is_needed() -> None:
     pair = _pair(photo(1, 96, 80))
-    assert run_one(Complete().bound(None), pair, 1) is pair
-    assert (Complete().gpus, Complete(family="flux").gpus) == (0, 1)
+    assert run_one(Inpaint().bound(None), pair, 1) is pair
+    assert (Inpaint().gpus, Inpaint(family="flux").gpus) == (0, 1)
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])
 def test_holes_are_filled_together_as_each_alone(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     few_steps(monkeypatch)
-    operator = Complete(family=family).bound(tiny_models(*ROLES[family]))
+    operator = Inpaint(family=family).bound(tiny_models(*ROLES[family]))
     assert together_as_alone(operator, [_pair(photo(reference, 96, 80)) for reference in (0, 1, 3)])
 
 

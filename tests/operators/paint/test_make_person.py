@@ -6,7 +6,7 @@ import pytest
 
 from manifests.images.pixels import decode_rgb
 from operators.models.checkpoints import identity
-from operators.models.diffusion import SAMPLING, Family
+from operators.models.diffusion import DENOISING, Family
 from operators.paint.make_person import MakePerson
 from tests.sources import lossless, pair_of, photo
 from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
@@ -29,7 +29,7 @@ def test_prompt_and_seed_make_the_person(family: Family, monkeypatch: pytest.Mon
     (step,) = made.steps
     assert (step.model, step.model_revision) == identity(f"{models}/{family}", family)
     assert (step.prompt, step.seed) == (runner.texts["person_prompt"], 7)
-    assert step.params["steps"] == SAMPLING[family].steps
+    assert step.params["steps"] == DENOISING[family].steps
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])

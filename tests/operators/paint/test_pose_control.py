@@ -47,7 +47,7 @@ def test_the_pose_is_drawn_as_thick_for_a_large_photo() -> None:
     large = _with_pose(np.ascontiguousarray(photo.repeat(4, axis=0).repeat(4, axis=1)))
     lit = []
     for pair in (_with_pose(photo), large):
-        (order,) = operator._ordered(pair, 1)
+        (order,) = operator.orders(pair, 1)
         assert order.images["image"].shape == (*order.size_px, 3)
         lit.append((order.images["image"].max(axis=2) > 0).mean())
     assert lit[1] == pytest.approx(lit[0], rel=0.2)

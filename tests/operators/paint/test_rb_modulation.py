@@ -6,11 +6,11 @@ import pytest
 
 from manifests.schema import Pair
 from operators.models.checkpoints import identity
-from operators.models.rb.parameters import Sampling
+from operators.models.rb.parameters import StageCSampling
 from operators.paint.rb_modulation import RbModulation
 from tests.sources import lossless, pair_of, photo
 
-FEW = RbModulation(sampling=Sampling(steps=2))
+FEW = RbModulation(sampling=StageCSampling(steps=2))
 
 
 @pytest.mark.parametrize("with_base", [True, False])

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from manifests.schema import Pair, Reject
+from operators.account import accounting
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
-from operators.vlm.client import Vlm, take_usage
+from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, Usage
 from operators.vlm.responses import Answer
@@ -28,7 +29,6 @@ PROMPT = Prompt(id="p-1", text="<image> {number}", max_tokens=7)
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.01)
-    take_usage()
     with running() as server:
         server.answer = lambda text: f"it is {text.split()[-1]}"
         yield server
@@ -51,14 +51,16 @@ def test_answers_come_in_order_are_stored_and_replayed(server: Server, vlm: Vlm)
     expected = [f"it is {number}" for number in range(10)]
     two, answer = threading.Barrier(2, timeout=30), server.answer
     server.answer = lambda text: answer(text) if two.wait() >= 0 else ""
-    assert _texts(vlm.ask(_requests(10))) == expected
+    with accounting() as first:
+        assert _texts(vlm.ask(_requests(10))) == expected
     server.answer = answer
     assert server.paid.total() == len(server.paid) == 10
     assert 1 < server.most_at_once <= 4
-    assert take_usage() == Usage(calls=10, tokens_in=1_000, tokens_out=100)
-    assert _texts(vlm.ask(_requests(11))) == [*expected, "it is 10"]
+    assert first.usage == Usage(calls=10, tokens_in=1_000, tokens_out=100)
+    with accounting() as second:
+        assert _texts(vlm.ask(_requests(11))) == [*expected, "it is 10"]
     assert server.paid.total() == 11
-    assert take_usage() == Usage(calls=1, replayed=10, tokens_in=100, tokens_out=10)
+    assert second.usage == Usage(calls=1, replayed=10, tokens_in=100, tokens_out=10)
 
 
 def test_the_same_request_is_paid_once(server: Server, vlm: Vlm) -> None:

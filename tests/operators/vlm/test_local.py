@@ -10,10 +10,11 @@ import pytest
 from infra.tiny import qwen2_vl as tiny_qwen2_vl
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.schema import Pair
+from operators.account import accounting
 from operators.judge.vlm_filter import VlmFilter
 from operators.models.checkpoints import identity
 from operators.vlm import local as vlm_local
-from operators.vlm.client import Vlm, take_usage
+from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
@@ -59,7 +60,6 @@ def test_it_is_written_the_same_each_time(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:
-    take_usage()
     operators = (
         (replace(Difference().asking(vlm, None), examples=FOUR), ("input", "target")),
         (VlmFilter().asking(vlm, None), ("input", "target", "exemplar")),
@@ -67,13 +67,13 @@ def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:
         (Recaption().asking(vlm, None), ("target",)),
         (ProposeEdit().asking(vlm, None), ("input",)),
     )
-    for operator, roles in operators:
-        pair = Instruct(forward=("Take the rain off this photo.",))(pair_with(*roles), 1)
-        (made,) = operator.many([pair], [2])
-        assert isinstance(made, Pair), (operator.name, made.message)
-        assert made.steps[-1].model_revision == identity(vlm.url_or_folder, "qwen2-vl")[1]
-    usage = take_usage()
-    assert usage.calls == len(ANSWERS) and usage.tokens_out > 50
+    with accounting() as account:
+        for operator, roles in operators:
+            pair = Instruct(forward=("Take the rain off this photo.",))(pair_with(*roles), 1)
+            (made,) = operator.many([pair], [2])
+            assert isinstance(made, Pair), (operator.name, made.message)
+            assert made.steps[-1].model_revision == identity(vlm.url_or_folder, "qwen2-vl")[1]
+    assert account.usage.calls == len(ANSWERS) and account.usage.tokens_out > 50
 
 
 def test_it_runs_on_one_thread(tiny_models: Path) -> None:

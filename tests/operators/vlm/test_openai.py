@@ -12,7 +12,7 @@ import pytest
 from manifests.schema import Reject
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
-from operators.vlm.openai import Endpoint, Pacer, check, complete
+from operators.vlm.openai import Endpoint, Pacer, chat, check
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
@@ -33,15 +33,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def _complete(server: Server, timeout_s: float = 5.0, key: str = "0f" * 32) -> tuple[Answer | Reject, int]:
+def _chat(server: Server, timeout_s: float = 5.0, key: str = "0f" * 32) -> tuple[Answer | Reject, int]:
     retries: list[None] = []
     endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=timeout_s)
     stop = threading.Event()
-    return complete(endpoint, "m", key, REQUEST, stop, lambda: retries.append(None)), len(retries)
+    return chat(endpoint, "m", key, REQUEST, stop, lambda: retries.append(None)), len(retries)
 
 
 def test_a_request_has_texts_and_images_in_order_and_is_greedy(server: Server) -> None:
-    answer, retries = _complete(server)
+    answer, retries = _chat(server)
     assert answer == Answer(text="a word", model="m-2026-01-01", finish_reason="stop", tokens_in=100, tokens_out=10)
     assert retries == 0
     (request,) = server.requests
@@ -56,7 +56,7 @@ def test_a_request_has_texts_and_images_in_order_and_is_greedy(server: Server) -
 @pytest.mark.parametrize("fault", HARMFUL)
 def test_what_may_pass_is_tried_again(fault: Fault, server: Server) -> None:
     server.plan = lambda request, attempt: fault if attempt < 2 else None
-    answer, retries = _complete(server, timeout_s=0.5)
+    answer, retries = _chat(server, timeout_s=0.5)
     assert isinstance(answer, Answer) and answer.text == "a word"
     assert (retries, server.paid.total()) == (2, 1)
 
@@ -65,7 +65,7 @@ def test_what_may_pass_is_tried_again(fault: Fault, server: Server) -> None:
 def test_what_will_not_pass_is_tried_once_and_the_key_is_not_repeated(fault: Fault, server: Server) -> None:
     server.plan = lambda request, attempt: fault
     with pytest.raises(StopRun) as caught:
-        _complete(server)
+        _chat(server)
     assert len(server.requests) == 1
     message = str(caught.value)
     assert "\n" not in message and KEY not in message and server.url in message
@@ -74,7 +74,7 @@ def test_what_will_not_pass_is_tried_once_and_the_key_is_not_repeated(fault: Fau
 
 def test_a_pair_that_the_servers_rules_refuse_is_a_reject(server: Server) -> None:
     server.plan = lambda request, attempt: "refused"
-    answer, _ = _complete(server)
+    answer, _ = _chat(server)
     assert isinstance(answer, Reject) and answer.reason == "refused"
     assert KEY not in answer.message and "[key]" in answer.message
 
@@ -82,7 +82,7 @@ def test_a_pair_that_the_servers_rules_refuse_is_a_reject(server: Server) -> Non
 def test_attempts_are_bounded_and_the_machine_is_to_blame(server: Server) -> None:
     server.plan = lambda request, attempt: "500"
     with pytest.raises(ConnectionError, match="no answer in 10 attempts; the last failed with status 500"):
-        _complete(server)
+        _chat(server)
     assert len(server.requests) == vlm_openai.ATTEMPTS
 
 
@@ -93,7 +93,7 @@ def test_unless_it_answers_others_meanwhile(server: Server) -> None:
         return "500"
 
     server.plan = plan
-    answer, _ = _complete(server)
+    answer, _ = _chat(server)
     assert isinstance(answer, Reject) and answer.reason == "no_answer"
 
 
@@ -101,14 +101,14 @@ def test_a_server_that_is_not_there_is_an_os_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.0)
     endpoint = Endpoint(url="http://127.0.0.1:9/v1", requests_per_s=0.0, timeout_s=1.0)
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
-        complete(endpoint, "m", "0f" * 32, REQUEST, threading.Event(), lambda: None)
+        chat(endpoint, "m", "0f" * 32, REQUEST, threading.Event(), lambda: None)
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9/v1 cannot be reached"):
         check(endpoint.url, 1.0)
 
 
 def test_retry_after_is_waited_for_by_all(server: Server) -> None:
     server.plan = lambda request, attempt: "429" if attempt == 0 else None
-    _complete(server)
+    _chat(server)
     first_s, second_s = server.started_s
     assert second_s - first_s >= 1.0
     assert vlm_openai._retry_after_s({"retry-after": "1.5"}) == 1.5
@@ -129,7 +129,7 @@ def test_a_good_key_passes_the_check_and_a_bad_one_ends_the_run(
 
 def test_an_answer_with_the_key_in_it_is_stored_without(server: Server) -> None:
     server.answer = lambda text: f"your key is {KEY}"
-    answer, _ = _complete(server)
+    answer, _ = _chat(server)
     assert isinstance(answer, Answer) and answer.text == "your key is [key]"
 
 
@@ -168,15 +168,17 @@ def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
 def test_who_waits_for_another_attempt_is_stopped_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vlm_openai, "BACKOFF_S", 60.0)
     server.plan = lambda request, attempt: "500"
-    endpoint, waits_s = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0), []
+    endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0)
+    waits_s: list[float] = []
 
     class StoppedMeanwhile(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
             waits_s.append(timeout)
             self.set()
             return super().wait(timeout)
 
     with pytest.raises(ConnectionError):
-        complete(endpoint, "m", "0f" * 32, REQUEST, StoppedMeanwhile(), lambda: None)
+        chat(endpoint, "m", "0f" * 32, REQUEST, StoppedMeanwhile(), lambda: None)
     assert waits_s == [vlm_openai.backoff_s("0f" * 32, 0)] and waits_s[0] >= 30
     assert len(server.requests) == 1

@@ -18,7 +18,7 @@ from operators.models.rb.control import (
     sample,
     timestep_ratio,
 )
-from operators.models.rb.parameters import Sampling
+from operators.models.rb.parameters import StageCSampling
 
 TIMES = torch.linspace(0, 1, 21)[1:-1]  # the ends are clamped
 
@@ -89,7 +89,7 @@ def test_sampling_controls_the_first_tau_steps_at_falling_rates_and_ends_with_th
     cost, _ = _cost(True)
     torch.manual_seed(2)
     noise = torch.randn(1, 4, 2, 2)
-    sampling = Sampling(steps=5, tau=3, iterations=2, eta=0.2)
+    sampling = StageCSampling(steps=5, tau=3, iterations=2, eta=0.2)
     told: list[float] = []
 
     def predict(latents: torch.Tensor, ratio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -112,7 +112,7 @@ def test_sampling_controls_the_first_tau_steps_at_falling_rates_and_ends_with_th
 
 
 def test_the_defaults_are_the_authors() -> None:
-    assert vars(Sampling()) == {
+    assert vars(StageCSampling()) == {
         "guidance": 4.0,
         "rho": 0.7,
         "shift": 2.0,

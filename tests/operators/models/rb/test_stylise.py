@@ -13,12 +13,12 @@ from operators.models.cascade import Cascade, load_cascade
 from operators.models.csd import Csd, load_csd
 from operators.models.rb import control as rb_control
 from operators.models.rb import stylise
-from operators.models.rb.parameters import Sampling, Weights
+from operators.models.rb.parameters import StageCSampling, Weights
 from operators.shared.vision import tensor
 from tests.sources import photo
 
 STYLE, OTHER, CONTENT = (photo(index, 128, 128) for index in (0, 1, 2))
-FEW = Sampling(steps=8)
+FEW = StageCSampling(steps=8)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_control_brings_the_style_nearer_than_the_same_run_without_it(
     models: tuple[Cascade, Csd], style: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the descriptor of the final latents' preview, which is what the control minimises the distance of."""
-    without, _ = _similarity(models, style, None, Sampling(steps=8, iterations=0), monkeypatch)
+    without, _ = _similarity(models, style, None, StageCSampling(steps=8, iterations=0), monkeypatch)
     with_control, _ = _similarity(models, style, None, FEW, monkeypatch)
     assert with_control > without + 0.1
     assert with_control > 0.7
@@ -41,7 +41,7 @@ def test_control_brings_the_style_nearer_than_the_same_run_without_it(
 def test_with_a_content_reference_both_come_nearer(
     models: tuple[Cascade, Csd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = _similarity(models, STYLE, CONTENT, Sampling(steps=8, iterations=0), monkeypatch)
+    without = _similarity(models, STYLE, CONTENT, StageCSampling(steps=8, iterations=0), monkeypatch)
     with_control = _similarity(models, STYLE, CONTENT, FEW, monkeypatch)
     assert sum(with_control) > sum(without) + 0.1
 
@@ -56,7 +56,7 @@ def test_prompt_seed_style_and_content_all_show_and_nothing_else_does(models: tu
         "content": {"content": CONTENT},
         "plain attention": {"aggregate": False},
     }
-    made = {name: _make(models, sampling=Sampling(steps=4), **change) for name, change in changes.items()}
+    made = {name: _make(models, sampling=StageCSampling(steps=4), **change) for name, change in changes.items()}
     assert np.array_equal(made["first"], made.pop("again"))
     first = made.pop("first").astype(float)
     assert first.shape == (128, 128, 3) and first.std() > 10
@@ -67,7 +67,7 @@ def test_prompt_seed_style_and_content_all_show_and_nothing_else_does(models: tu
 def test_the_attention_is_put_back(models: tuple[Cascade, Csd]) -> None:
     attentions = [module for module in models[0].prior.prior.modules() if type(module).__name__ == "Attention"]
     before = [attention.processor for attention in attentions]
-    _make(models, sampling=Sampling(steps=1))
+    _make(models, sampling=StageCSampling(steps=1))
     assert [attention.processor for attention in attentions] == before
 
 
@@ -80,7 +80,7 @@ def _similarity(
     models: tuple[Cascade, Csd],
     style: Pixels,
     content: Pixels | None,
-    sampling: Sampling,
+    sampling: StageCSampling,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[float, float]:
     """Cosines of the final latents' preview: of its style with the reference's, of its content with its own's."""
