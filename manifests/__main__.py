@@ -168,7 +168,7 @@ def _sql(options: argparse.Namespace) -> int:
             table.add_row(*(_cell(value) for value in row))
         _console().print(table)
     if result.truncated:
-        print(f"manifests: only the first {options.rows:,} rows; --rows prints more", file=sys.stderr)
+        print(f"Only the first {options.rows:,} rows are printed; --rows prints more.", file=sys.stderr)
     return 0
 
 
@@ -212,7 +212,7 @@ def _dups(options: argparse.Namespace) -> int:
 def _hashes(options: argparse.Namespace) -> int:
     made = hash_folder(options.folder, options.name, options.out)
     for path, why in made.unguarded:
-        print(f"manifests: {path} is not guarded: {why}", file=sys.stderr)
+        print(f"{path} is not guarded: {why}", file=sys.stderr)
     print(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded")
     return 0
 

@@ -22,7 +22,6 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from manifests.dataset import Dataset, DatasetError, find_datasets
-from manifests.images.pixels import MAX_BYTES
 from manifests.schema import MANIFEST, REJECTS
 from manifests.storage import Store
 from manifests.write.finish import Totals
@@ -143,20 +142,11 @@ def select(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence
 
 
 def read_image(dataset: Dataset, shard: str, image: Mapping[str, Any]) -> bytes:
-    """The bytes of an image, a struct of the manifest's column `images`: one range read.
+    """The bytes of an image, a struct of the manifest's column `images`: one positioned read.
 
-    Raises DatasetError if the shard is missing or cut off, or if the place is impossible: others may have made it.
+    Raises DatasetError as `Shards.read` does.
     """
-    offset, length = image["offset"], image["bytes"]
-    if "/" in shard or "\\" in shard or offset < 0 or not 0 < length <= MAX_BYTES:
-        raise DatasetError(f"{dataset.url}: a manifest names an impossible place, {shard!r} at {offset}")
-    try:
-        data = dataset.store.read(f"shards/{shard}", offset, length)
-    except FileNotFoundError:
-        data = b""
-    if len(data) != length:
-        raise DatasetError(f"{dataset.url}/shards/{shard} is missing or cut off: `python -m manifests verify`")
-    return data
+    return dataset.shards.read(shard, image["offset"], image["bytes"])
 
 
 def plain(value: Any) -> Any:

@@ -77,7 +77,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["hashes", "set", "--name", "lol", "--out", "guard.parquet"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "guard.parquet: 1 image of lol, 1 not guarded\n"
-    assert printed.err == "manifests: black.png is not guarded: it is flat\n"
+    assert printed.err == "black.png is not guarded: it is flat\n"
     assert len(_rows(tmp_path)) == 1
     assert main(["hashes", "nothing", "--name", "lol"]) == 2
 
