@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
     """
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+        added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
         return added
 

@@ -104,10 +104,11 @@ def test_rules_ask_nobody_and_a_model_is_a_must_where_it_is_to_judge(asked: Aske
     assert (rules.optional, rules.calls, rules.requests(_said("add a hat"), 0)) == (True, 0, ())
     assert (model.optional, model.calls, len(model.requests(_said("add a hat"), 0))) == (False, 1, 1)
     assert rules.asking(asked.vlm, None) == rules
-    task = replace(OUR_TASKS["magicbrush"], hold_out=hold_outs("magicbrush", ["object_edits"], "vlm"))
+    magicbrush = OUR_TASKS["magicbrush"]
+    task = replace(magicbrush, chain=(*hold_outs("magicbrush", ["object_edits"], "vlm"), *magicbrush.chain))
     with pytest.raises(ValueError, match="magicbrush needs a vision-language model"):
         task.asking(None)
-    assert next(link.vlm for link in task.asking(asked.vlm).hold_out if isinstance(link, HoldOutEdits)) == asked.vlm
+    assert next(link.vlm for link in task.asking(asked.vlm).chain if isinstance(link, HoldOutEdits)) == asked.vlm
 
 
 def test_without_an_instruction_a_pair_is_rejected() -> None:
