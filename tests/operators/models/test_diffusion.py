@@ -20,8 +20,8 @@ def test_models_are_found_loaded_once_and_named() -> None:
     assert pipeline("StableDiffusionPipeline", folders[0]) is pipe
     assert side_px(pipe) == 64
     assert side_px(pipeline("FluxPipeline", folders[1])) == 128
-    with pytest.raises(ValueError, match=r"^openpose .*needed by"):
-        folders_and_identities(models, ["sd15", "openpose"])
+    with pytest.raises(ValueError, match=r"^stable-cascade-prior .*needed by"):
+        folders_and_identities(models, ["sd15", "stable-cascade-prior"])
     steps = steps_of("x", 2, ("a", "b"), identities, params={"steps": 3}, seed=5, prompt="a cat")
     assert [(step.params, step.model, step.prompt) for step in steps] == [
         ({"part": "a", "steps": 3}, "sd15", "a cat"),
