@@ -28,6 +28,18 @@ Pixels = NDArray[np.uint8]
 
 def answer(options: argparse.Namespace) -> None:
     """Write or print an answer for each seed. Raises ValueError, one line, for what a user can put right."""
+    # What is asked for is read before the model, which may take minutes to load.
+    example, pictures = _example(options), [_read(path) for path in options.input]
+    samplings = [
+        Sampling(
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            guidance=options.guidance,
+            seed=seed,
+        )
+        for seed in options.seed
+    ]
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=device)
     vqgan = VQGAN.load(options.model, device=device)
@@ -38,7 +50,6 @@ def answer(options: argparse.Namespace) -> None:
     def ids(text: str) -> Ids:
         return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
 
-    example = _example(options)
     context = None
     if example:
         output = example.output
@@ -54,15 +65,8 @@ def answer(options: argparse.Namespace) -> None:
             f"in-context example: {compressed.tokens:,} tokens in {compressed.seconds:.2f} s; keys and values "
             f"{compressed.bytes_before / 1e6:.2f} MB, {compressed.bytes_after / 1e6:.2f} MB kept"
         )
-    inputs = [vqgan.tokenize(_read(path)) for path in options.input]
-    for seed in options.seed:
-        sampling = Sampling(
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            guidance=options.guidance,
-            seed=seed,
-        )
+    inputs = [*map(vqgan.tokenize, pictures)]
+    for seed, sampling in zip(options.seed, samplings, strict=True):
         start = time.perf_counter()
         if options.describe:
             tokens = generator.text(

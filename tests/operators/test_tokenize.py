@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import sys
 import tarfile
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from infra.command import main
 from infra.tiny.chameleon import write_chameleon
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.pixels import decode_rgb
@@ -26,7 +26,7 @@ from manifests.verify.dataset import verify
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
 from pipelines.report.progress import SILENT
 from pipelines.run.tokens import make_tokens
-from tests.commands import ROOT, Running, run
+from tests.commands import Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
 from tests.manifests.make import make_dataset, make_plan, write_unit
 from xprompt_model.vqgan import VQGAN
@@ -233,14 +233,19 @@ def test_verify_finds_damage(tokenized: Dataset, models: Path, damage: str, file
     assert any(path == f"{tokenized.url}/{file}" and message in said for path, said in found), found
 
 
-def test_make_tokens_makes_the_tiny_models_only_where_none_are_named() -> None:
-    """What `make` would run, with everything installed."""
-    for options, tiny in (((), True), (("MODELS=/weights",), False)):
-        command = ["make", "--dry-run", "-o", ".venv/.models", "tokens", "TASK=derain", *options]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        assert f'pipelines tokens derain --out "data" --models "{"models/tiny" if tiny else "/weights"}"' in said
-        if not Path(ROOT, "models/tiny/chameleon/config.json").exists():
-            assert ("infra.tiny.models models/tiny" in said) == tiny
+def test_tiny_models_are_written_only_where_none_are_named(
+    tokenized: Dataset, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only for a dataset that is there."""
+    written = []
+    monkeypatch.setattr("infra.tiny.models.ensure_tiny", written.append)
+    monkeypatch.setattr("operators.models.checkpoints.TINY", models)
+    out = tokenized.url.rpartition("/")[0]
+    assert main(["tokens", "derain", "--out", out]) == 0
+    assert written == [models]
+    assert main(["tokens", "derain", "--out", out, "--models", str(models)]) == 0
+    assert main(["tokens", "derain", "--out", "/nowhere"]) == 2
+    assert written == [models]
 
 
 def _tokenize(dataset: Dataset, tokenizer: Tokenizer) -> None:

@@ -30,7 +30,7 @@ def test_a_role_is_a_folder_below_models_and_tiny_is_one_of_them(
 ) -> None:
     write_files(tmp_path, {"dino/model.safetensors": b"weights"})
     assert folder(str(tmp_path), "dino") == str((tmp_path / "dino").resolve())
-    assert Path("models/tiny") == checkpoints.TINY
+    assert Path(__file__).parents[3] / "models" / "tiny" == checkpoints.TINY
     monkeypatch.setattr(checkpoints, "TINY", tmp_path)
     assert folder("tiny", "dino") == folder(str(tmp_path), "dino")
     monkeypatch.chdir(tmp_path)

@@ -107,8 +107,6 @@ def test_requests_a_second_are_bounded(server: Server, vlm: Vlm) -> None:
     started_s = time.monotonic()
     replace(vlm, requests_per_s=25.0).ask(_requests(10))
     assert time.monotonic() - started_s >= 9 / 25
-    gaps_s = [later - earlier for earlier, later in zip(server.started_s, server.started_s[1:], strict=False)]
-    assert sum(gaps_s) >= 8 / 25
 
 
 def test_a_runs_limits_are_shared_among_its_workers(vlm: Vlm) -> None:
