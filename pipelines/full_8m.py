@@ -47,9 +47,12 @@ from pipelines.tasks.catalogue import find_task, modules_of
 from pipelines.tasks.task import Task
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make, or with --plan forecast, the datasets of a recipe; its exit status, as that of `xprompt shards`."""
-    return ended(lambda: _main(sys.argv[1:] if arguments is None else arguments))
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -> int:
+    """Make, or with --plan forecast, the datasets of a recipe; its exit status, as that of `xprompt shards`.
+
+    `prog` is the command as the user typed it: it heads usage and errors.
+    """
+    return ended(prog, lambda: _main(sys.argv[1:] if arguments is None else arguments, prog))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +63,12 @@ class Ready:
     prepared: Prepared
 
 
-def _main(arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str], prog: str) -> None:
     first, _ = _first_parser().parse_known_args(arguments)
     entries = read_recipe(first.recipe) if first.recipe else FULL_8M
     tasks = {entry.task: find_task(entry.task) for entry in entries}
     own = {name: one for task in tasks.values() for name, one in task.options.items()}
-    options = _parser(own).parse_args(arguments)
+    options = _parser(own, prog).parse_args(arguments)
     shared = {one.name: getattr(options, one.name) for one in RUN if one.name not in ("data", "out")}
     chosen = {name: value for name in own if (value := getattr(options, name)) is not None}
     out = anchored(options.out)
@@ -173,9 +176,12 @@ def _first_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parser(own: dict[str, Option]) -> argparse.ArgumentParser:
+def _parser(own: dict[str, Option], prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        parents=[_first_parser()], description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog,
+        parents=[_first_parser()],
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data_root = os.environ.get("DATA_ROOT", str(ROOT / "data" / "sources"))
     parser.add_argument("--data-root", default=data_root, help="of the sources (default: $DATA_ROOT, %(default)s)")

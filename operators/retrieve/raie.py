@@ -4,9 +4,8 @@ Paper section 3.3: by cosine similarity of text features, excluding the pair its
 database is another dataset, MagicBrush's training set. Run when all units of a dataset are committed, since the nearest
 pair may be in any shard:
 
-    python -m operators.retrieve.raie data/ultraedit
-    python -m operators.retrieve.raie data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint
-    ViT-B-32/
+    xprompt contexts data/ultraedit
+    xprompt contexts data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
 
 A pair is searched by the instruction of its forward generate example, or the next best that it has. All its examples
 that have an input image then get the nearest pair that has an example of the same direction and kind. Running again
@@ -265,10 +264,13 @@ def _choose(found: Search, pairs: _Pairs, others: _Pairs, queries: Members, data
     return Choice(item=item, score=score, fallbacks=fallbacks)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Assign the contexts of one dataset and print the report; its exit status: 2 if that cannot be done."""
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts") -> int:
+    """Assign the contexts of one dataset and print the report; `prog` heads usage and errors.
+
+    Returns the exit status: 0, or 2 with one line if it cannot do what was asked.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m operators.retrieve.raie",
+        prog=prog,
         description="Retrieve the in-context example of each edit of a dataset.",
     )
     parser.add_argument("dataset", help="a dataset directory with all its units, local or an fsspec URL")
@@ -294,11 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             distance=options.distance,
         )
     except (ValueError, OSError, ImportError) as error:
-        print(f"raie: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(report)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

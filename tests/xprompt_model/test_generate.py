@@ -103,7 +103,7 @@ def test_what_a_user_can_put_right_is_said_in_one_line(
 ) -> None:
     assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
     said = capsys.readouterr().err
-    assert re.fullmatch(f"error: .*{message}.*\n", said)
+    assert re.fullmatch(f"xprompt generate: .*{message}.*\n", said)
 
 
 def test_a_package_that_is_not_installed_is_said_in_one_line(

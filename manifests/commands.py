@@ -1,4 +1,7 @@
-"""`python -m manifests`: list, show, query, verify, picture and browse datasets; near-duplicates; guard files."""
+"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, dups, hashes, browse.
+
+`xprompt` (infra/command.py) has them beside those that make datasets.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +28,6 @@ from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, se
 from manifests.verify.dataset import verify
 
 _SHOWN_KEYS = 4  # of those that begin as the user has typed
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0, 1 if `verify` found something, 2 if it cannot do what was asked."""
-    options = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return run(options)
-    except (ValueError, OSError, ImportError) as error:  # ImportError: fsspec lacks the package for s3:// and others
-        print(f"manifests: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m manifests", description="Look at datasets made by the engine.")
-    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    return parser
 
 
 def add_commands(commands: Any) -> None:
@@ -237,7 +223,3 @@ def _cell(value: Any) -> Text:
 def _console() -> Console:
     """Where tables go; wide enough for nothing to be cut when the output is a file or a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=10_000)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
