@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
     add_path(command("ls", _ls, "list datasets: pairs, examples, rejects, bytes, and whether they are finished"))
 
     show = command("show", _show, "print all that is known of one pair")
-    show.add_argument("pair", help="its key, 32 hex digits, or the first few of them")
+    show.add_argument("pair", help="the pair's key: 32 hex digits, or the first few of them")
     add_path(show)
 
     sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs and rejects")
@@ -64,24 +64,30 @@ def add_commands(commands: Any) -> None:
 
     sheet = command("contact-sheet", _contact_sheet, "write a PNG of some pairs side by side")
     add_path(sheet)
-    sheet.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the file (default: %(default)s)")
-    sheet.add_argument("--pairs", type=int, default=12, help="how many (default: %(default)s)")
-    sheet.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default: %(default)s)")
+    sheet.add_argument(
+        "--out", type=Path, default=Path("contact_sheet.png"), help="the PNG file to write (default: %(default)s)"
+    )
+    sheet.add_argument("--pairs", type=int, default=12, help="how many pairs to show (default: %(default)s)")
+    sheet.add_argument("--seed", type=int, default=0, help="another seed shows other pairs (default: %(default)s)")
 
     dups = command("dups", _dups, "list groups of near-duplicate images within and across datasets")
     add_path(dups)
     text = f"bits of 64 that may differ, 0 to {MAX_DISTANCE} (default: %(default)s)"
     dups.add_argument("--distance", type=int, default=4, choices=range(MAX_DISTANCE + 1), metavar="BITS", help=text)
-    dups.add_argument("--groups", type=int, default=MAX_ROWS, help="print at most so many (default: %(default)s)")
+    dups.add_argument(
+        "--groups", type=int, default=MAX_ROWS, help="print at most so many groups (default: %(default)s)"
+    )
 
     hashes = command("hashes", _hashes, "add an evaluation set to a guard file, so that training data leaves it out")
     hashes.add_argument("folder", help="the set: a folder of images or Parquet files, local or an fsspec URL")
-    hashes.add_argument("--name", required=True, help="what to call it; another set of that name is replaced")
+    hashes.add_argument("--name", required=True, help="what to call the set; another set of that name is replaced")
     hashes.add_argument("--out", default="guard.parquet", help="the guard file (default: %(default)s)")
 
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)
-    browse.add_argument("--port", type=int, default=8008, help="0 takes a free one (default: %(default)s)")
+    browse.add_argument(
+        "--port", type=int, default=8008, help="the port to listen at; 0 takes a free one (default: %(default)s)"
+    )
 
 
 def _ls(options: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
     task = _named(arguments)
     for name, text, run in (
         ("shards", "make a task's shards and manifests", _shards),
-        ("plan", "say what that would make and cost", _plan),
+        ("plan", "say what `xprompt shards` with the same options would make and cost", _plan),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", help="a name that `xprompt tasks` lists, file.py:NAME or module:NAME")
@@ -37,7 +37,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
             add_options(group, task.options.values())
         command.set_defaults(run=run)
     tokens = commands.add_parser("tokens", help="add token shards to a task's finished dataset")
-    tokens.add_argument("task")
+    tokens.add_argument("task", help="the task whose dataset in OUT is tokenized")
     tokens.add_argument("--models", default="tiny", help="folder with the tokenizers, in chameleon/ (default: tiny)")
     add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
     tokens.set_defaults(run=_tokens)

