@@ -81,8 +81,7 @@ tasks: $(CORE) ## list the tasks
 
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
-	@$(BIN)/python -m infra.tiny.models "$(if $(MODELS),$(MODELS),$(TINY))"
-	@touch "$(if $(MODELS),$(MODELS),$(TINY))/.made"
+	@$(XPROMPT) tiny-models "$(if $(MODELS),$(MODELS),$(TINY))"
 
 BLAZEPOSE := models/blazepose
 .PHONY: blazepose
@@ -92,8 +91,7 @@ blazepose: $(MODELS_INSTALLED) ## fetch the small pose estimator's weights, 9 MB
 # Checkpoints of an older version of the code are made anew.
 $(TINY)/.made: $(wildcard infra/tiny/*.py) infra/tiny/blazepose.py | $(MODELS_INSTALLED)
 	@echo "Writing tiny random checkpoints into $(TINY) ..."
-	@$(BIN)/python -m infra.tiny.models $(TINY)
-	@touch $@
+	@$(XPROMPT) tiny-models $(TINY)
 
 .PHONY: tokens
 tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=folder] [CPUS=n]

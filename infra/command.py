@@ -22,14 +22,15 @@ from typing import Any, NoReturn
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
-    "evaluate": ("train.evaluate.__main__", "score predictions against a dataset"),
+    "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
-    "icl": ("train.icl.__main__", "the paper's Tab. 4 in miniature, on a CPU"),
+    "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
-    "tiny-models": ("infra.tiny.models", "write small random checkpoints to try model operators with"),
+    "tiny-models": ("infra.tiny.command", "write small random checkpoints to try model operators with"),
     "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),
 }
-"""Commands that are programs of their own, with a parser of their own: module, and what it does."""
+"""By command: the module of a program with a parser of its own, and what the program does. Its `main` takes the
+arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
@@ -90,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _program(command: str, arguments: Sequence[str]) -> int:
-    sys.argv[0] = f"xprompt {command}"  # what its usage and errors are headed by
-    return int(import_module(PROGRAMS[command][0]).main([*arguments]))
+    return int(import_module(PROGRAMS[command][0]).main([*arguments], prog=f"xprompt {command}"))
 
 
 def _with_tiny_models(command: str, options: argparse.Namespace) -> None:
@@ -106,7 +106,7 @@ def _with_tiny_models(command: str, options: argparse.Namespace) -> None:
 
 
 def _parser(arguments: Sequence[str]) -> Parser:
-    from manifests.__main__ import add_commands as add_looking
+    from manifests.commands import add_commands as add_looking
 
     parser = Parser(prog="xprompt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)

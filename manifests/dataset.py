@@ -74,11 +74,11 @@ class Commit:
     rejects_sha256: str
     pairs: int
     examples: Mapping[str, int]
-    """Examples by "<direction> <kind>"."""
+    """The number of examples by "<direction> <kind>"."""
     without_context: int
-    """Examples that should name an in-context example but had no other pair in their shard to name."""
+    """The number of examples that should name an in-context example but had no other pair in their shard to name."""
     rejects: Mapping[str, int]
-    """Rejected items by reason."""
+    """The number of rejected items by reason."""
     missing: Mapping[str, int]
     """Examples that wait for a later operator, by what they wait for; absent rather than invented."""
 
@@ -222,7 +222,7 @@ class Dataset(Reader):
             yield name, self.commit(name)
 
     def description(self) -> dict[str, Any]:
-        """dataset.json. Raises DatasetError while the dataset is unfinished."""
+        """The content of dataset.json. Raises DatasetError while the dataset is unfinished."""
         if not self.store.exists("dataset.json"):
             raise DatasetError(f"{self.url} is unfinished: run the same command again to go on")
         description: dict[str, Any] = json.loads(self.store.read("dataset.json"))

@@ -45,16 +45,16 @@ TOKENS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerRecord:
-    """All of a tokenizer that tokens depend on."""
+    """Everything about a tokenizer that the tokens it makes depend on."""
 
     vq_sha256: str
-    """Of the preparation of images, the encoder's weights and the codebook."""
+    """The hash of the preparation of images, the encoder's weights and the codebook."""
     text_sha256: str
-    """Of the text tokenizer's file."""
+    """The hash of the text tokenizer's file."""
     resolution_px: int
     """Side of the square that images are cropped and scaled to."""
     codes: int
-    """Entries of the codebook."""
+    """How many entries the codebook has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class PairTokens:
 
 
 def tokens_fingerprint(plan: Plan, tokenizer: TokenizerRecord) -> str:
-    """Hash of all that token shards depend on."""
+    """The hash of everything that token shards depend on."""
     return hashlib.sha256(canonical_json([plan.fingerprint, asdict(tokenizer)]).encode()).hexdigest()
 
 

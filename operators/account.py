@@ -23,9 +23,9 @@ class Account:
     usage: Usage = field(default_factory=Usage)
     """What was asked of a vision-language model."""
     places: int = 0
-    """Places in the batches, of more than one, that networks were given."""
+    """How many places there were in the batches that networks were given; batches of one place do not count."""
     own: int = 0
-    """Places that were not filled up with a copy."""
+    """How many of these places held a request of their own and not a copy that fills the batch up."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

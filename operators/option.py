@@ -21,18 +21,18 @@ class Option:
     """Something that a user may set: `--<name>` on the command line, `<NAME>=` for make, a keyword from Python."""
 
     name: str
-    """Lower case, with underscores; the command line has hyphens in their place."""
+    """The option's name in lower case, with underscores; the command line has hyphens in their place."""
     help: str
     type: Callable[[str], Any] = str
     """What makes a value of the text of a command line. Raises ValueError, one line, for what is no value."""
     choices: tuple[Any, ...] = ()
     default: Any = None
     many: bool = False
-    """Whether it takes several values."""
+    """Whether the option takes several values."""
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The option's name on the command line."""
         return f"--{self.name.replace('_', '-')}"
 
     def parsed(self, text: str) -> Any:

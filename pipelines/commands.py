@@ -27,7 +27,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
     task = _named(arguments)
     for name, text, run in (
         ("shards", "make a task's shards and manifests", _shards),
-        ("plan", "say what that would make and cost", _plan),
+        ("plan", "say what `xprompt shards` with the same options would make and cost", _plan),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", help="a name that `xprompt tasks` lists, file.py:NAME or module:NAME")
@@ -37,7 +37,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
             add_options(group, task.options.values())
         command.set_defaults(run=run)
     tokens = commands.add_parser("tokens", help="add token shards to a task's finished dataset")
-    tokens.add_argument("task")
+    tokens.add_argument("task", help="the task whose dataset in OUT is tokenized")
     tokens.add_argument("--models", default="tiny", help="folder with the tokenizers, in chameleon/ (default: tiny)")
     add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
     tokens.set_defaults(run=_tokens)
@@ -69,8 +69,11 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name not in ("task", "run") and value is not None}
 
 
-def ended(run: Callable[[], object]) -> int:
-    """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be done as asked, or STOPPED."""
+def ended(prog: str, run: Callable[[], object]) -> int:
+    """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be done as asked, or STOPPED.
+
+    `prog` is the command as the user typed it: it heads what is printed of an error.
+    """
     # Ray takes seconds to import; what is wrong with a command line has been said by now.
     from pipelines.run.dataset import Stopped
     from pipelines.run.engine import UnitFailed
@@ -84,13 +87,13 @@ def ended(run: Callable[[], object]) -> int:
         print(stopped)
         return STOPPED
     except (ValueError, ImportError) as error:
-        print(f"xprompt: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except (StopRun, ConnectionError) as error:
-        print(f"xprompt: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except UnitFailed as error:
-        print(f"xprompt: {error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
+        print(f"{prog}: {error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
         return 1
 
 
@@ -135,7 +138,7 @@ def _shards(options: argparse.Namespace) -> int:
     from pipelines.api import make
     from pipelines.report.progress import TERMINAL
 
-    return ended(lambda: make(options.task, console=TERMINAL, **given(options)))
+    return ended("xprompt shards", lambda: make(options.task, console=TERMINAL, **given(options)))
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -149,7 +152,7 @@ def _plan(options: argparse.Namespace) -> int:
         print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL, prepared.prices)
         TERMINAL.print(f"next: {as_typed('shards', options.task)} with the same options", highlight=False)
 
-    return ended(run)
+    return ended("xprompt plan", run)
 
 
 def _tokenized(options: argparse.Namespace) -> Dataset:
@@ -174,4 +177,4 @@ def _tokens(options: argparse.Namespace) -> int:
         models = str(TINY) if options.models == "tiny" else options.models
         make_tokens(out, models, lambda: engine.ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
 
-    return ended(run)
+    return ended("xprompt tokens", run)

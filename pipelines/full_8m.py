@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,6 @@ from pipelines.recipe import FULL_8M, Entry, read_recipe
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
 from pipelines.report.progress import TERMINAL
-from pipelines.run import engine
-from pipelines.run.dataset import anchored, make_dataset
 from pipelines.run.lock import only_run
 from pipelines.run.plan import make_job
 from pipelines.sources.locate import check, locate
@@ -47,9 +45,30 @@ from pipelines.tasks.catalogue import find_task, modules_of
 from pipelines.tasks.task import Task
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make, or with --plan forecast, the datasets of a recipe; its exit status, as that of `xprompt shards`."""
-    return ended(lambda: _main(sys.argv[1:] if arguments is None else arguments))
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -> int:
+    """Make, or with --plan forecast, the datasets of a recipe; its exit status, as that of `xprompt shards`.
+
+    `prog` is the command as the user typed it: it heads usage and errors.
+    """
+    try:
+        asked = _asked(sys.argv[1:] if arguments is None else arguments, prog)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return ended(prog, lambda: _make(asked))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command line asks for: the entries of a recipe, their tasks by the entries' names, and the options."""
+
+    recipe: str
+    """The name of the recipe."""
+    entries: Sequence[Entry]
+    tasks: Mapping[str, Task]
+    own: Mapping[str, Option]
+    """The options of the tasks, by name."""
+    options: argparse.Namespace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +79,20 @@ class Ready:
     prepared: Prepared
 
 
-def _main(arguments: Sequence[str]) -> None:
+def _asked(arguments: Sequence[str], prog: str) -> Asked:
     first, _ = _first_parser().parse_known_args(arguments)
     entries = read_recipe(first.recipe) if first.recipe else FULL_8M
     tasks = {entry.task: find_task(entry.task) for entry in entries}
     own = {name: one for task in tasks.values() for name, one in task.options.items()}
-    options = _parser(own).parse_args(arguments)
+    options = _parser(own, prog).parse_args(arguments)
+    recipe = Path(first.recipe).stem if first.recipe else "full_8m"
+    return Asked(recipe=recipe, entries=entries, tasks=tasks, own=own, options=options)
+
+
+def _make(asked: Asked) -> None:
+    from pipelines.run.dataset import anchored  # it imports Ray, which takes seconds: --help need not wait for it
+
+    entries, tasks, own, options = asked.entries, asked.tasks, asked.own, asked.options
     shared = {one.name: getattr(options, one.name) for one in RUN if one.name not in ("data", "out")}
     chosen = {name: value for name in own if (value := getattr(options, name)) is not None}
     out = anchored(options.out)
@@ -87,7 +114,7 @@ def _main(arguments: Sequence[str]) -> None:
     elif not ready:
         raise ValueError(f"no source of the recipe is ready below {options.data_root}: see --plan")
     else:
-        _run(ready, out, Path(first.recipe).stem if first.recipe else "full_8m", values["cpus"])
+        _run(ready, out, asked.recipe, values["cpus"])
 
 
 def _source(task: Task, entry: Entry, data_root: str) -> Source | None:
@@ -122,6 +149,9 @@ def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[For
 
 def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> None:
     """Make each dataset in turn, on one Ray; then the recipe manifest."""
+    from pipelines.run import engine
+    from pipelines.run.dataset import make_dataset
+
     modules = sorted({module for one in ready for module in modules_of(one.prepared.task)})
     with engine.ray_session(cpus, py_modules=modules, say=TERMINAL.print):
         for one in ready:
@@ -167,21 +197,28 @@ def _write_recipe(out: str, recipe: str, ready: Sequence[Ready]) -> None:
 
 
 def _first_parser() -> argparse.ArgumentParser:
-    """Finds the recipe, whose tasks say which options there are."""
+    """A parser that finds the recipe alone: its tasks say which other options there are."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--recipe", help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
     return parser
 
 
-def _parser(own: dict[str, Option]) -> argparse.ArgumentParser:
+def _parser(own: dict[str, Option], prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        parents=[_first_parser()], description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog,
+        parents=[_first_parser()],
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data_root = os.environ.get("DATA_ROOT", str(ROOT / "data" / "sources"))
-    parser.add_argument("--data-root", default=data_root, help="of the sources (default: $DATA_ROOT, %(default)s)")
+    parser.add_argument(
+        "--data-root", default=data_root, help="folder or URL of the sources (default: $DATA_ROOT, %(default)s)"
+    )
     # In a job's copy of the working directory the default stays relative, and is refused: it would be lost.
     out = "data/full_8m" if "working_dir_files" in ROOT.parts else str(ROOT / "data" / "full_8m")
-    parser.add_argument("--out", default=os.environ.get("OUT", out), help="(default: $OUT, %(default)s)")
+    parser.add_argument(
+        "--out", default=os.environ.get("OUT", out), help="folder or URL of the datasets (default: $OUT, %(default)s)"
+    )
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
     shell = {name: os.environ.get(name.upper()) for name in ("models", "vlm", "vlm_model", "prompts")}
     add_options(parser, [one for one in RUN if one.name not in ("data", "out")])

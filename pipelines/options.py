@@ -35,7 +35,7 @@ def _positive(text: str) -> float:
 
 SHAPE = (
     Option(name="data", help="folder or URL of the source (default: the task's bundled input)"),
-    Option(name="seed", type=int, default=0, help="of all that is drawn at random (default: 0)"),
+    Option(name="seed", type=int, default=0, help="the seed of all that is drawn at random (default: 0)"),
     Option(name="scale", type=share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"),
     Option(name="size", type=at_least_one, help="bring photos to this shorter side, in pixels (default: as they are)"),
     Option(name="resize", choices=get_args(Mode), default="fit", help="with --size: fit, or crop the centred square"),
@@ -49,28 +49,28 @@ SHAPE = (
     ),
     Option(name="hold_out_by", choices=get_args(EditJudge), default="rules", help="who says which edits are left out"),
 )
-"""What decides which pairs are made."""
+"""Options that decide which pairs are made."""
 
 ASK = (
     Option(name="vlm", help=f"vision-language model: URL of an OpenAI-compatible server, or {LOCAL}"),
-    Option(name="vlm_model", help="its name there; its key is read from OPENAI_API_KEY alone"),
+    Option(name="vlm_model", help="the model's name there; its key is read from OPENAI_API_KEY alone"),
     Option(name="prompts", help="folder of prompts to use in the place of the packaged ones"),
     Option(name="vlm_concurrency", type=at_least_one, default=16, help="requests at the same time (default: 16)"),
     Option(
         name="vlm_rate", type=_positive, default=0.0, help="requests a second at the most (default: as many as fit)"
     ),
     Option(name="vlm_timeout", type=_positive, default=300.0, help="seconds to wait for an answer (default: 300)"),
-    Option(name="price_in", type=float, help="what a million tokens in cost"),
-    Option(name="price_out", type=float, help="what a million tokens out cost"),
+    Option(name="price_in", type=float, help="price of a million tokens that the model is sent"),
+    Option(name="price_out", type=float, help="price of a million tokens that the model answers"),
 )
-"""Which vision-language model is asked, and how."""
+"""Options that say which vision-language model is asked, and how."""
 
 WHERE = (
     Option(name="out", default="data", help="folder or URL that gets a folder for each task (default: data)"),
-    Option(name="cpus", type=at_least_one, help="of the Ray that is started on this machine (default: all)"),
+    Option(name="cpus", type=at_least_one, help="CPUs that the Ray started on this machine has (default: all)"),
     Option(name="wait", type=bool, default=False, help="if another run writes to the same dataset: wait for its end"),
 )
-"""Where and how fast it is made. None of these changes a byte."""
+"""Where and how fast a dataset is made. None of these options changes a byte."""
 
 RUN = (*SHAPE, *ASK, *WHERE)
 

@@ -26,7 +26,7 @@ class Entry:
     task: str
     source: str = ""
     data: str = ""
-    """Its folder below the data root; "" for the folders of the task's sources."""
+    """The dataset's folder below the data root; "" for the folders of the task's sources."""
     pairs: int = 0
     """Original pairs, as printed; 0 if the recipe does not count them."""
     factor: int = 1

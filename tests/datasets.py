@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def make_dataset(out: Path, data: Path | None, *, task: Task = DERAIN, reader: Reader | None = None) -> Dataset:
-    """The finished dataset of a source, as `python -m pipelines shards` makes it."""
+    """The finished dataset of a source, as `xprompt shards` makes it."""
     job = plan_job(out, data, task=task, reader=reader)
     for unit in range(job.plan.units):
         make_unit(job, unit, Spent())

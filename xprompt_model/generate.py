@@ -1,6 +1,6 @@
 """Answers an instruction from the command line:
 
-    python -m xprompt_model.generate --model DIR --context a.png b.png --context-instruction "Remove the rain." \\
+    xprompt generate --model DIR --context a.png b.png --context-instruction "Remove the rain." \\
         --input c.png --instruction "Remove the rain." --out d.png
 
 Without --input an image is made from the text alone; --describe answers in words. In place of --context,
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m xprompt_model.generate") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt generate") -> int:
     """Answer as the arguments say; `prog` is the command as the user typed it.
 
     Returns the exit status: 0, or 2 with one line for what a user can put right.
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m xprompt_
     try:
         answer(options)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
@@ -63,7 +63,3 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if not options.describe and options.out is None:
         parser.error("--out is needed, or --describe")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

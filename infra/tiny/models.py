@@ -6,11 +6,8 @@ have one architecture each, so these are full-sized, with random weights.
 
 from __future__ import annotations
 
-import argparse
 import fcntl
-import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import diffusers
@@ -31,7 +28,6 @@ from infra.tiny.openpose import write_openpose
 from infra.tiny.qwen2_vl import write_qwen2_vl
 from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 from operators.degrade.edges import WEIGHTS
-from operators.models.checkpoints import TINY
 
 FINISHED = ".made"
 """The file that says that all checkpoints of a folder are written; the Makefile knows its name."""
@@ -141,18 +137,3 @@ def ensure_tiny(folder: Path) -> None:
         if not (folder / FINISHED).exists():
             write_tiny(folder)
             (folder / FINISHED).touch()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write all of them into a folder, and say which."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=TINY, help=f"where to (default: {TINY}, MODELS=tiny)")
-    folder: Path = parser.parse_args(arguments).folder
-    write_tiny(folder)
-    (folder / FINISHED).touch()
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir() if path.is_dir()))}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

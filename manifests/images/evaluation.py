@@ -71,9 +71,9 @@ def read_guard(data: bytes, name: str) -> list[dict[str, str]]:
     try:
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{name} is no guard file: {error}") from None
+        raise ValueError(f"{name} is not a guard file: {error}") from None
     if not table.schema.equals(GUARD):
-        raise ValueError(f"{name} is no guard file: `python -m manifests hashes` writes them")
+        raise ValueError(f"{name} is not a guard file: `xprompt hashes` writes one")
     rows: list[dict[str, str]] = table.to_pylist()
     return rows
 

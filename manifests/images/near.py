@@ -21,7 +21,8 @@ from scipy.sparse.csgraph import connected_components
 from manifests.images.phash import BITS, Hashes
 
 MAX_DISTANCE = 8
-"""Beyond it, hashes of unrelated photos begin to be found (their median distance is 32)."""
+"""The largest distance that may be asked for, in bits: beyond it, hashes of unrelated photos begin to be found (their
+median distance is 32)."""
 
 Positions = npt.NDArray[np.int64]
 _SORTED_PER_S, _COMPARED_PER_S = 5e6, 1e8  # measured with numpy on one core; they only choose k

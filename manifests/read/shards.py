@@ -58,4 +58,4 @@ class _Opened:
 
 def verify_hint(url: str) -> str:
     """How to learn what is wrong with a dataset, as the end of an error's line."""
-    return f"`python -m manifests verify {shlex.quote(url)}` lists what is damaged"
+    return f"`xprompt verify {shlex.quote(url)}` lists what is damaged"

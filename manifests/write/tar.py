@@ -65,7 +65,7 @@ class TarWriter:
         return offset
 
     def finish(self) -> None:
-        """Two empty blocks end an archive; tar pads it to whole records."""
+        """End the archive as tar does: with two empty blocks, padded to whole records."""
         end = self.bytes + 2 * tarfile.BLOCKSIZE
         self._write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
 

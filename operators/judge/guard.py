@@ -20,7 +20,7 @@ from manifests.schema import Pair, Reject, Step
 class Guard:
     """Rejects a pair if one of its images is within `max_distance` bits of an evaluation image: evaluation_image.
 
-    The guard file is written by `python -m manifests hashes`; make the operator with `Guard.of`. Its content is part
+    The guard file is written by `xprompt hashes`; make the operator with `Guard.of`. Its content is part
     of a dataset's configuration: one that changed after the plan was made is refused. It may stand anywhere in the
     chain; behind an operator that makes images, those are looked at too.
     """
@@ -36,7 +36,7 @@ class Guard:
 
     @classmethod
     def of(cls, path: str, *, max_distance: int = 4) -> Self:
-        """The guard of a file. Raises ValueError if it is no guard file, and if the distance is not 0 to 8."""
+        """The guard of a file. Raises ValueError if it is not a guard file, and if the distance is not 0 to 8."""
         if not 0 <= max_distance <= MAX_DISTANCE:
             raise ValueError(f"the guard's distance is 0 to {MAX_DISTANCE} bits, not {max_distance}")
         absolute = path if "://" in path else str(Path(path).resolve())

@@ -31,10 +31,10 @@ near 75,000 vectors of MiniLM where this was measured, and exactness is worth th
 """
 
 NEAREST = 4
-"""Distinct other vectors shortlisted for each."""
+"""How many distinct other vectors are shortlisted for each vector."""
 
 RECALL_SAMPLE = 1_000
-"""Vectors by which the recall of HNSW is measured."""
+"""How many vectors the recall of HNSW is measured by."""
 
 _WORTH_A_GPU = 16_384  # vectors: fewer take seconds on a CPU
 _FALLBACK_BLOCK = 32  # queries that are compared with all vectors together
@@ -77,7 +77,7 @@ class Choice:
     item: Ints
     score: Floats
     fallbacks: int
-    """Queries that had to be compared with everything."""
+    """How many queries had to be compared with the whole database."""
 
 
 def collapse(vectors: Vectors) -> tuple[Vectors, Ints]:

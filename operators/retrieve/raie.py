@@ -4,9 +4,8 @@ Paper section 3.3: by cosine similarity of text features, excluding the pair its
 database is another dataset, MagicBrush's training set. Run when all units of a dataset are committed, since the nearest
 pair may be in any shard:
 
-    python -m operators.retrieve.raie data/ultraedit
-    python -m operators.retrieve.raie data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint
-    ViT-B-32/
+    xprompt contexts data/ultraedit
+    xprompt contexts data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
 
 A pair is searched by the instruction of its forward generate example, or the next best that it has. All its examples
 that have an input image then get the nearest pair that has an example of the same direction and kind. Running again
@@ -53,22 +52,22 @@ _COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "source_group"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run found. `recall` and `fallbacks` are those of `operators.retrieve.nearest`."""
+    """What a run found, in numbers. `recall` and `fallbacks` are those of `operators.retrieve.nearest`."""
 
     pairs: int
     texts: int
-    """Distinct instructions of the dataset and the database."""
+    """How many distinct instructions the dataset and the database have."""
     embedded: int
-    """Those that had no stored vector."""
+    """How many of these instructions had no stored vector and were embedded."""
     method: str
     recall: float
     fallbacks: int
     examples: int
-    """Examples that now have a context."""
+    """How many examples now have a context."""
     without: int
-    """Examples with an input image for which there is no other pair."""
+    """How many examples with an input image have none, because there is no other pair for them."""
     contexts: int
-    """Distinct pairs that are a context."""
+    """How many distinct pairs are the context of an example."""
     embed_s: float
     search_s: float
     write_s: float
@@ -85,7 +84,7 @@ class Report:
 
 
 def method(embedder: Embedder) -> str:
-    """The value of context_method."""
+    """How the contexts were chosen: the value of the manifest's column `context_method`."""
     return f"raie:{embedder.name}"
 
 
@@ -265,19 +264,30 @@ def _choose(found: Search, pairs: _Pairs, others: _Pairs, queries: Members, data
     return Choice(item=item, score=score, fallbacks=fallbacks)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Assign the contexts of one dataset and print the report; its exit status: 2 if that cannot be done."""
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts") -> int:
+    """Assign the contexts of one dataset and print the report; `prog` heads usage and errors.
+
+    Returns the exit status: 0, or 2 with one line if it cannot do what was asked.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m operators.retrieve.raie",
+        prog=prog,
         description="Retrieve the in-context example of each edit of a dataset.",
     )
     parser.add_argument("dataset", help="a dataset directory with all its units, local or an fsspec URL")
     parser.add_argument("--database", help="another dataset directory, from which the examples are to come")
     parser.add_argument("--embedder", choices=["minilm", "clip"], default="minilm", help="(default: %(default)s)")
     parser.add_argument("--checkpoint", help="for clip: the folder of ViT-B/32's config and weights")
-    parser.add_argument("--device", default="cpu", help="where to embed: cpu or cuda (default: %(default)s)")
-    parser.add_argument("--distance", type=Distance, choices=list(Distance), default=Distance.COSINE, help="(cosine)")
-    parser.add_argument("--not-same-source", action="store_true", help="never an edit of the same source image")
+    parser.add_argument(
+        "--device", default="cpu", help="where instructions are embedded: cpu or cuda (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--distance",
+        type=Distance,
+        choices=list(Distance),
+        default=Distance.COSINE,
+        help="how near two instructions are (default: cosine)",
+    )
+    parser.add_argument("--not-same-source", action="store_true", help="take no edit of the same source image")
     options = parser.parse_args(arguments)
     if (options.embedder == "clip") != bool(options.checkpoint):
         parser.error("--embedder clip and --checkpoint go together")
@@ -294,11 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             distance=options.distance,
         )
     except (ValueError, OSError, ImportError) as error:
-        print(f"raie: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(report)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,7 +21,7 @@ from operators.shared.texts import Vectors
 Rows = NDArray[np.int32]
 
 HNSW_LINKS, HNSW_BUILD, HNSW_SEARCH = 32, 40, 128
-"""faiss' M, efConstruction and efSearch."""
+"""The parameters of HNSW that faiss calls M, efConstruction and efSearch."""
 
 _SCORES_AT_ONCE = 2**25  # float32 scores that are held at a time: 128 MiB
 

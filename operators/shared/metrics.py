@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from manifests.images.pixels import Pixels
 from operators.shared.extras import need
@@ -37,17 +36,23 @@ _WINDOW: dict[str, Any] = {  # the Gaussian of standard deviation 1.5 px of Wang
 
 def psnr_db(prediction: Pixels, target: Pixels) -> float:
     """Peak signal-to-noise ratio over all three channels, in dB; infinite if the images are equal."""
+    from skimage.metrics import peak_signal_noise_ratio  # it imports scipy.stats, which takes a second
+
     with np.errstate(divide="ignore"):
         return float(peak_signal_noise_ratio(target, prediction, data_range=255))
 
 
 def ssim_luma(first: Pixels, second: Pixels) -> float:
     """Structural similarity of the luma, in [-1, 1]. Raises ValueError for a side below SSIM_WINDOW_PX."""
+    from skimage.metrics import structural_similarity
+
     return float(structural_similarity(luma(first), luma(second), data_range=1.0, **_WINDOW))
 
 
 def ssim_rgb(prediction: Pixels, target: Pixels) -> float:
     """Mean structural similarity of the channels, in [-1, 1]. Raises ValueError for a side below SSIM_WINDOW_PX."""
+    from skimage.metrics import structural_similarity
+
     return float(structural_similarity(prediction, target, data_range=255, channel_axis=2, **_WINDOW))
 
 

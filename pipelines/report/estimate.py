@@ -47,19 +47,19 @@ class Estimate:
     bytes_per_pair: float
     cpu_s_per_item: float
     gpu_s_per_pair: float = 0.0
-    """Seconds of an A100, by the operators' assumptions."""
+    """How many seconds of an A100 a pair takes, as the operators assume."""
     examples: Mapping[tuple[Direction, Kind], int]
-    """Examples of the sampled pairs."""
+    """How many examples the sampled pairs have."""
     missing: Mapping[tuple[Direction, Kind], int]
-    """Examples that the sampled pairs should have and do not get in this run."""
+    """How many examples the sampled pairs should have and do not get in this run."""
     left_out: Mapping[str, int]
-    """Entries of the source that are no items by its own account, by reason."""
+    """How many entries of the source are no items by its own account, by reason."""
     calls: int = 0
-    """Of a vision-language model, at most, for the sampled pairs."""
+    """How often, at most, a vision-language model is asked for the sampled pairs."""
     tokens_in: float = 0.0
-    """Of the calls: a quarter of the characters, and image tokens as Qwen2-VL counts them."""
+    """How many tokens these calls send: a quarter of the characters, and image tokens as Qwen2-VL counts them."""
     tokens_out: int = 0
-    """Of the calls, at most."""
+    """How many tokens, at most, the model answers to these calls."""
 
     @property
     def pairs(self) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -26,9 +27,11 @@ from operators.vlm.request import Usage
 from pipelines.report.eta import Eta
 from pipelines.report.hints import as_typed
 from pipelines.report.prices import Prices
-from pipelines.run.engine import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
+
+if TYPE_CHECKING:
+    from pipelines.run.engine import Made  # it imports Ray, which takes seconds
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
@@ -44,7 +47,7 @@ class RunProgress:
     """Counts what a run has made and, on a console, keeps the live line up to date."""
 
     def __init__(self, shards: int, items: int, to: Console) -> None:
-        """Of a run that makes so many shards out of so many items."""
+        """Begin to count for a run that makes so many shards out of so many items."""
         self.totals = Totals()
         self.usage = Usage()
         self.spent = Spent()
@@ -75,12 +78,12 @@ class RunProgress:
         return "estimating the time left" if left_s is None else f"{timedelta(seconds=round(left_s))} left"
 
     def begin(self, workers: int) -> None:
-        """Ray is there, and so many workers begin."""
+        """Take note that Ray is there, and that so many workers begin."""
         self._eta = Eta(self._items, self._shards, workers)
         self.say(f"{_counted(self._shards, 'shard')} on {_counted(workers, 'worker')} ...")
 
     def say(self, text: str) -> None:
-        """A line above the live line."""
+        """Print a line above the live line."""
         self._to.print(text, highlight=False, soft_wrap=True)
 
     def add(self, made: Made) -> None:

@@ -50,14 +50,14 @@ class Owner:
     """What `.lock` says of the run that holds it."""
 
     run: str
-    """Random, another for each run."""
+    """A random name, another for each run."""
     user: str
     host: str
     pid: int
     since_s: float
     """When the run began, in seconds since 1970, by its host's clock."""
     heard_s: float
-    """When it last said that it is alive. Of use in a lease alone."""
+    """When the run last said that it is alive, by the same clock. Only a lease makes use of it."""
 
     @classmethod
     def here(cls) -> Owner:
@@ -154,7 +154,7 @@ class _OsLock:
         self._file: BinaryIO | None = None
 
     def take(self) -> bool:
-        """Whether it is ours now. Does not wait."""
+        """Try to take the lock: whether it is ours now. Does not wait."""
         while True:
             # "a": what another run wrote there stays. Python lets no process that Ray starts inherit the file.
             file = open(self._path, "ab")  # noqa: SIM115
@@ -194,7 +194,10 @@ class _Lease:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def take(self) -> bool:
-        """Whether it is ours now. Waits for a beat or two where another's lease seems to be left behind."""
+        """Try to take the lock: whether it is ours now.
+
+        Waits for a beat or two where another's lease seems to be left behind.
+        """
         if not self._store.create(LOCK, self._now()):
             left = self._read()
             if left is None or not self._is_left_behind(left):

@@ -21,10 +21,11 @@ from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
 MIN_SHARDS = 8
-"""Small datasets are cut finer than `pairs_per_shard` so that the cores of a workstation all get work ..."""
+"""A small dataset is cut finer than `pairs_per_shard`, into so many shards if it can be, so that the cores of a
+workstation all get work."""
 
 MIN_PAIRS_PER_SHARD = 32
-"""... but not below this: an in-context example is chosen among the pairs of a shard."""
+"""A dataset is not cut finer than this: an in-context example is chosen among the pairs of a shard."""
 
 _LIBRARIES = ("fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow")
 _MODEL_LIBRARIES = (

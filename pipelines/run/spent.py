@@ -16,14 +16,14 @@ class Spent:
     """Wall time in workers. Steps are named by their operator, in the order in which they first ran."""
 
     units_s: float = 0.0
-    """In whole units, seconds; what their steps leave of it is choosing contexts, hashing and writing."""
+    """Seconds in whole units. What their steps leave of it went into choosing contexts, hashing and writing."""
     items: Counter[str] = field(default_factory=Counter)
     batches: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     places: Counter[str] = field(default_factory=Counter)
-    """In the batches that the step's models were given."""
+    """By step, how many places there were in the batches that its models were given (operators/batching.py)."""
     own: Counter[str] = field(default_factory=Counter)
-    """Places in them that were not filled up with a copy (operators/batching.py)."""
+    """By step, how many of these places held a request of their own and not a copy that fills the batch up."""
 
     @contextmanager
     def on(self, step: str, items: int) -> Iterator[None]:

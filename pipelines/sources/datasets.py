@@ -303,7 +303,7 @@ NYU_LABELED = Source(
 )
 
 NYU = (NYU_SYNC, NYU_FRAMES, NYU_LABELED)
-"""Its layouts."""
+"""The layouts of NYU Depth v2."""
 
 ADE20K = Source(
     # https://github.com/CSAILVision/sceneparsing
@@ -378,4 +378,5 @@ DATASETS = (
     MAGICBRUSH, NYU_FRAMES, NYU_SYNC, NYU_LABELED, ADE20K, SCANNET, VITON_HD,
 )
 # fmt: on
-"""What has a folder below a data root, in the order of Tab. 6. Records of one source are alternative layouts of it."""
+"""The datasets that have a folder below a data root, in the order of Tab. 6. Records of one source are
+alternative layouts of it."""

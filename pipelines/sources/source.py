@@ -17,6 +17,6 @@ class Source:
     size: str
     obtain: str
     folder: str = ""
-    """Its folder below a data root that holds several datasets; "" if it is not one of those."""
+    """The dataset's folder below a data root that holds several datasets; "" if it is not one of those."""
     pairs: int | None = None
-    """As many as its files are when complete, where that can be counted by listing them."""
+    """How many pairs the complete dataset has, where listing its files counts them."""

@@ -57,7 +57,7 @@ OUR_TASKS = {
         EDITING,
     )
 }
-"""The paper's, in the order of its tables, and `editing`."""
+"""The paper's tasks by name, in the order of its tables, and `editing`."""
 
 _OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra"}
 

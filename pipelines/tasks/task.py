@@ -19,13 +19,13 @@ FOUR: tuple[tuple[Direction, Kind], ...] = (
     ("forward", "describe"),
     ("reverse", "describe"),
 )
-"""Tab. 6's x4."""
+"""The four examples of a pair that the paper's Tab. 6 counts as x4."""
 
 TWO: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("forward", "describe"))
-"""Tab. 6's x2 for text-to-image, whose swap is captioning: the describe example."""
+"""The two examples of text-to-image, x2 in Tab. 6: what swaps its input and output is captioning."""
 
 ONE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"),)
-"""Tab. 7: without augmentation."""
+"""The one example of a pair of Tab. 7, whose datasets are not augmented."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -42,13 +42,13 @@ class Task:
     name: str
     """Lower case letters, digits, - and _: the dataset's folder and its shards are called after it."""
     prototype_task: str = "custom"
-    """The family of tasks that it belongs to: one of the paper's, or your own."""
+    """The family of tasks that the task belongs to: one of the paper's, or your own."""
     sources: tuple[Source, ...] = ()
     """Layouts that DATA may have, tried in this order."""
     bundled: Source | None = None
-    """What is read without DATA."""
+    """The source that is read without DATA."""
     prompted: Source | None = None
-    """What is read with COUNT and without DATA: prompts, from which models make all images."""
+    """The source that is read with COUNT and without DATA: prompts, from which models make all images."""
     chain: tuple[Link, ...]
     """The operators, in the order in which a pair goes through them."""
     examples: tuple[tuple[Direction, Kind], ...] = FOUR
@@ -113,22 +113,22 @@ class Task:
 
     @property
     def runs_models(self) -> bool:
-        """Whether it needs the packages of the extra `models`: for its operators, or for retrieval."""
+        """Whether the task needs the packages of the extra `models`: for its operators, or for retrieval."""
         return any(isinstance(link, ModelOperator) for link in self.chain) or self.context == "raie"
 
     @property
     def vlm(self) -> Vlm | None:
-        """The vision-language model that its operators ask."""
+        """The vision-language model that the task's operators ask, if any does."""
         return next((link.vlm for link in self.chain if isinstance(link, Asks) and link.vlm), None)
 
     @property
     def needs_vlm(self) -> bool:
-        """Whether it cannot be made without a vision-language model."""
+        """Whether the task cannot be made without a vision-language model."""
         return any(asks(link) and not link.optional for link in self.chain)
 
     @property
     def judges(self) -> bool:
-        """Whether it has gates that reject pairs by their scores."""
+        """Whether the task has gates that reject pairs by their scores."""
         return any(isinstance(link, Judge) for link in self.chain)
 
     def keeping_all(self) -> Task:
@@ -169,5 +169,5 @@ class Task:
         return replace(self, chain=tuple(map(change, self.chain)))
 
     def readers(self) -> Iterator[Reader]:
-        """The readers of all its sources."""
+        """The readers of all sources that the task can read."""
         yield from (source.reader for source in (*self.sources, self.bundled, self.prompted) if source)

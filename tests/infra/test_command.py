@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.command import main
+from infra.command import PROGRAMS, main
 from tests.commands import ROOT
 
 
@@ -82,3 +82,32 @@ def test_variables_are_what_options_are(tmp_path: Path, capsys: pytest.CaptureFi
     by_variables = capsys.readouterr().out
     for line in ("items               32", "pairs               about 32"):
         assert line in by_options and line in by_variables
+
+
+@pytest.mark.parametrize("command", sorted(PROGRAMS))
+def test_the_help_of_a_program_has_the_commands_name_and_starts_neither_ray_nor_torch(command: str) -> None:
+    script = (
+        "import sys; from infra.command import main; status = main(sys.argv[1:])\n"
+        "sys.exit(3 if {'ray', 'torch'} & set(sys.modules) else status)"
+    )
+    asked = [sys.executable, "-c", script, command]
+    done = subprocess.run([*asked, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: xprompt {command} ")
+
+
+@pytest.mark.parametrize("command", sorted(PROGRAMS))
+def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    required = {
+        "contexts": ["data"],
+        "evaluate": ["--dataset", "data", "--predictions", "p"],
+        "generate": ["--model", "m", "--instruction", "i"],
+        "icl": ["--out", "o"],
+    }
+    assert main([command, *required.get(command, []), "--nosuch"]) == 2
+    printed = capsys.readouterr()
+    usage, error = printed.err.rstrip("\n").rsplit("\n", 1)
+    assert printed.out == "" and usage.startswith(f"usage: xprompt {command} ")
+    assert error == f"xprompt {command}: error: unrecognized arguments: --nosuch"

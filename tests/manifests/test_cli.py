@@ -1,4 +1,4 @@
-"""`python -m manifests`: what it prints and how it exits."""
+"""The commands that look at datasets: what they print and how they exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.__main__ import add_commands, main
+from infra.command import main
+from manifests.commands import add_commands
 from manifests.dataset import Dataset
 from manifests.read.query import connect, select
 from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
@@ -125,13 +126,13 @@ def test_errors_are_one_line(out: Path, capsys: Capture, arguments: list[str]) -
     assert main([argument.format(out=out) for argument in arguments]) == 2
     printed = capsys.readouterr()
     assert (printed.out, len(printed.err.splitlines())) == ("", 1)
-    assert printed.err.startswith("manifests: ")
+    assert printed.err.startswith(f"xprompt {arguments[0]}: ")
 
 
-def test_runs_as_a_module_and_reads_data_by_default(tmp_path: Path) -> None:
+def test_data_is_read_by_default(tmp_path: Path) -> None:
     make_dataset(f"{tmp_path}/data/derain", units=1, pairs=1)
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "manifests", "ls"]
+    command = [sys.executable, "-m", "infra.command", "ls"]
     done = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60, check=True
     )

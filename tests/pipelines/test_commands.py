@@ -44,7 +44,7 @@ def test_data_that_cannot_be_read_is_one_line_and_nothing_is_written(
 def test_a_process_says_it_on_stderr_and_exits_2(tmp_path: Path) -> None:
     done = run(shards_command(tmp_path / "absent", tmp_path / "out"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"xprompt: DATA: there is no folder {tmp_path}/absent\n"
+    assert done.stderr == f"xprompt shards: DATA: there is no folder {tmp_path}/absent\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,7 +127,7 @@ def test_keep_all_is_for_tasks_whose_gates_judge_by_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, errors = _main(monkeypatch, capsys, "--keep", "all", "--out", str(tmp_path / "out"))
-    assert (status, errors) == (2, "xprompt: KEEP=all: derain has no gate that judges by scores\n")
+    assert (status, errors) == (2, "xprompt shards: KEEP=all: derain has no gate that judges by scores\n")
 
 
 @pytest.mark.parametrize(

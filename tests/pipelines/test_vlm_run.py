@@ -126,7 +126,7 @@ def test_a_bad_key_fails_at_once_with_one_line(through_faults: Made, tmp_path: P
         done = run(command, {"OPENAI_API_KEY": "sk-wrong-key-of-this-test"})
         assert server.paid.total() == len(server.requests) == 0
     assert done.returncode == 1
-    assert done.stderr == f"xprompt: {server.url} refuses the key in OPENAI_API_KEY (status 401)\n"
+    assert done.stderr == f"xprompt shards: {server.url} refuses the key in OPENAI_API_KEY (status 401)\n"
     assert "sk-wrong" not in done.stdout + done.stderr
     assert not any(path.suffix == ".tar" for path in tmp_path.rglob("*"))
 

@@ -1,2 +1,2 @@
-"""Scoring predictions against datasets: restoration, dense prediction, editing, GenEval. `python -m train.evaluate`
+"""Scoring predictions against datasets: restoration, dense prediction, editing, GenEval. `xprompt evaluate`
 is its command."""

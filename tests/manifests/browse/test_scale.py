@@ -48,7 +48,7 @@ def _write_part(dataset: Dataset, name: str, table: pa.Table, commit: Commit) ->
 
 def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
     _make_large_dataset(f"{tmp_path}/derain")
-    command = [sys.executable, "-m", "manifests", "browse", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-m", "infra.command", "browse", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as server:
         try:
             assert server.stdout is not None

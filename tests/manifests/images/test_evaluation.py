@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.__main__ import main
+from infra.command import main
 from manifests.images.evaluation import hash_folder, read_guard
 from manifests.images.phash import phash
 from tests.sources import encode, photo, write_files
@@ -66,7 +66,7 @@ def test_a_folder_without_an_image_is_refused(tmp_path: Path, files: dict[str, b
 def test_another_parquet_file_is_not_overwritten(tmp_path: Path) -> None:
     pq.write_table(pa.table({"mine": [1]}), tmp_path / "guard.parquet")
     before = (tmp_path / "guard.parquet").read_bytes()
-    with pytest.raises(ValueError, match="is no guard file"):
+    with pytest.raises(ValueError, match="is not a guard file"):
         hash_folder(str(write_files(tmp_path / "set", {"1.png": PNG})), "x", str(tmp_path / "guard.parquet"))
     assert (tmp_path / "guard.parquet").read_bytes() == before
 
@@ -80,6 +80,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert printed.err == "black.png is not guarded: it is flat\n"
     assert len(_rows(tmp_path)) == 1
     assert main(["hashes", "nothing", "--name", "lol"]) == 2
+    assert capsys.readouterr().err.startswith("xprompt hashes: ")
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

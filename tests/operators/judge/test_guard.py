@@ -59,7 +59,7 @@ def test_a_guard_file_that_changed_after_the_plan_stops_the_unit(guard_file: str
 
 def test_what_is_no_guard_file_is_refused(tmp_path: Path) -> None:
     write_files(tmp_path, {"x.parquet": b"x"})
-    with pytest.raises(ValueError, match=r"x\.parquet is no guard file"):
+    with pytest.raises(ValueError, match=r"x\.parquet is not a guard file"):
         Guard.of(str(tmp_path / "x.parquet"))
 
 

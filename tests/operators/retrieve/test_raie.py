@@ -258,7 +258,7 @@ def test_the_command_line(edits: Dataset, monkeypatch: pytest.MonkeyPatch, capsy
     assert "30 examples have an in-context example, 0 have none" in capsys.readouterr().out
     check_contexts(edits, edits, "raie:words")
     assert main([f"{edits.url}/nothing"]) == 2
-    assert capsys.readouterr().err.startswith("raie: ")
+    assert capsys.readouterr().err.startswith("xprompt contexts: ")
     with pytest.raises(SystemExit):
         main([edits.url, "--embedder", "clip"])
 

@@ -96,7 +96,7 @@ def test_an_image_becomes_a_batch_of_one_in_unit_range() -> None:
 
 
 def test_pytorch_is_not_imported_before_it_is_needed() -> None:
-    modules = "operators.shared.vision, operators.shared.metrics, train.evaluate.__main__"
+    modules = "operators.shared.vision, operators.shared.metrics, train.evaluate.command"
     heavy = "{'torch', 'torchvision', 'transformers', 'open_clip', 'lpips'}"
     script = f"import sys, {modules}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -13,7 +13,7 @@ from manifests.images.pixels import Pixels, encode_lossless
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from tests.manifests.make import make_dataset, make_plan
-from train.evaluate.__main__ import main
+from train.evaluate.command import main
 from train.evaluate.predictions import Example, examples
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     arguments = ["--dataset", str(tmp_path / dataset_path), "--predictions", str(tmp_path / predictions)]
     assert main(arguments) == 2
-    assert capsys.readouterr().err == f"error: {message.format(tmp_path)}\n"
+    assert capsys.readouterr().err == f"xprompt evaluate: {message.format(tmp_path)}\n"
 
 
 def test_an_unfinished_dataset_without_a_unit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from manifests.images.pixels import Pixels, encode_lossless
 from operators.shared.vision import Clip
 from tests.train import tiny
-from train.evaluate.__main__ import main
+from train.evaluate.command import main
 from train.evaluate.detector import TransformersDetector
 from train.evaluate.geneval import COLOURS, ClipColours, Found, check, relations
 from train.evaluate.geneval_run import geneval

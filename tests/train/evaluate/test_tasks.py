@@ -18,7 +18,7 @@ from operators.shared.palettes import encode_depth, encode_labels, encode_normal
 from operators.shared.vision import Clip, Dino
 from tests.manifests.make import photo
 from tests.train import tiny
-from train.evaluate.__main__ import main
+from train.evaluate.command import main
 
 _DIRECTIONS: tuple[tuple[Direction, tuple[str], str], ...] = (
     ("forward", ("input",), "target"),

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from train.icl.__main__ import main, train
+from train.icl.command import main
+from train.icl.experiment import train
 from train.icl.model import ARMS, XP_TOKENS, Arm, IclModel
 from train.icl.report import write_report
 from train.icl.runs import Run, Settings

@@ -1,4 +1,7 @@
-"""`python -m manifests`: list, show, query, verify, picture and browse datasets; near-duplicates; guard files."""
+"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, dups, hashes, browse.
+
+`xprompt` (infra/command.py) has them beside those that make datasets.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +28,6 @@ from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, se
 from manifests.verify.dataset import verify
 
 _SHOWN_KEYS = 4  # of those that begin as the user has typed
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0, 1 if `verify` found something, 2 if it cannot do what was asked."""
-    options = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return run(options)
-    except (ValueError, OSError, ImportError) as error:  # ImportError: fsspec lacks the package for s3:// and others
-        print(f"manifests: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m manifests", description="Look at datasets made by the engine.")
-    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    return parser
 
 
 def add_commands(commands: Any) -> None:
@@ -63,7 +49,7 @@ def add_commands(commands: Any) -> None:
     add_path(command("ls", _ls, "list datasets: pairs, examples, rejects, bytes, and whether they are finished"))
 
     show = command("show", _show, "print all that is known of one pair")
-    show.add_argument("pair", help="its key, 32 hex digits, or the first few of them")
+    show.add_argument("pair", help="the pair's key: 32 hex digits, or the first few of them")
     add_path(show)
 
     sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs and rejects")
@@ -78,24 +64,30 @@ def add_commands(commands: Any) -> None:
 
     sheet = command("contact-sheet", _contact_sheet, "write a PNG of some pairs side by side")
     add_path(sheet)
-    sheet.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the file (default: %(default)s)")
-    sheet.add_argument("--pairs", type=int, default=12, help="how many (default: %(default)s)")
-    sheet.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default: %(default)s)")
+    sheet.add_argument(
+        "--out", type=Path, default=Path("contact_sheet.png"), help="the PNG file to write (default: %(default)s)"
+    )
+    sheet.add_argument("--pairs", type=int, default=12, help="how many pairs to show (default: %(default)s)")
+    sheet.add_argument("--seed", type=int, default=0, help="another seed shows other pairs (default: %(default)s)")
 
     dups = command("dups", _dups, "list groups of near-duplicate images within and across datasets")
     add_path(dups)
     text = f"bits of 64 that may differ, 0 to {MAX_DISTANCE} (default: %(default)s)"
     dups.add_argument("--distance", type=int, default=4, choices=range(MAX_DISTANCE + 1), metavar="BITS", help=text)
-    dups.add_argument("--groups", type=int, default=MAX_ROWS, help="print at most so many (default: %(default)s)")
+    dups.add_argument(
+        "--groups", type=int, default=MAX_ROWS, help="print at most so many groups (default: %(default)s)"
+    )
 
     hashes = command("hashes", _hashes, "add an evaluation set to a guard file, so that training data leaves it out")
     hashes.add_argument("folder", help="the set: a folder of images or Parquet files, local or an fsspec URL")
-    hashes.add_argument("--name", required=True, help="what to call it; another set of that name is replaced")
+    hashes.add_argument("--name", required=True, help="what to call the set; another set of that name is replaced")
     hashes.add_argument("--out", default="guard.parquet", help="the guard file (default: %(default)s)")
 
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)
-    browse.add_argument("--port", type=int, default=8008, help="0 takes a free one (default: %(default)s)")
+    browse.add_argument(
+        "--port", type=int, default=8008, help="the port to listen at; 0 takes a free one (default: %(default)s)"
+    )
 
 
 def _ls(options: argparse.Namespace) -> int:
@@ -237,7 +229,3 @@ def _cell(value: Any) -> Text:
 def _console() -> Console:
     """Where tables go; wide enough for nothing to be cut when the output is a file or a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=10_000)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,15 @@
 """Tab. 4 of the paper in miniature: does a model apply a task that it has never seen, from one example?
 
-`python -m train.icl --out DIR` trains a small Chameleon from scratch in four arms and three seeds (train/icl/model.py)
+`xprompt icl --out DIR` trains a small Chameleon from scratch in four arms and three seeds (train/icl/model.py)
 on a family of tasks, of which 30% are held out (train/icl/tasks.py), and writes report.md with learning curves and
 pictures. A finished run is kept in DIR/runs and not repeated: the same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import multiprocessing
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,13 +19,8 @@ import numpy as np
 import torch
 
 from train.icl.model import ARMS, Arm, IclModel
-from train.icl.report import write_report
 from train.icl.runs import Run, Settings
-from train.icl.tasks import FAMILIES, PALETTE, Codes, Family, draw, split_tasks
-
-SEEDS = 3
-STEPS: dict[Family, int] = {"stencil": 1_000, "recolour": 3_000}
-"""By family: half an hour of CPU for the stencils' twelve runs, three times as much for the permutations of colours."""
+from train.icl.tasks import PALETTE, Codes, draw, split_tasks
 
 _CURVE_EXAMPLES, _FINAL_EXAMPLES, _PICTURES = 128, 512, 6
 _EVALUATIONS = 20  # points of a learning curve
@@ -107,33 +99,3 @@ def run_all(out: Path, every: Sequence[Settings], seeds: int, workers: int) -> I
             run = finished.result()
             run.write(folder)
             yield run
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is not finished; the report is written anew after each run."""
-    options = _parser().parse_args(arguments)
-    every = [Settings(family=family, steps=options.steps or STEPS[family]) for family in options.families]
-    runs: list[Run] = []
-    for run in run_all(options.out, every, options.seeds, options.workers):
-        runs.append(run)
-        print(
-            f"{run.name}: {run.accuracy['held_out']:.3f} of held-out cells right, {run.seconds:.0f} CPU s", flush=True
-        )
-        write_report(options.out, runs)
-    print(options.out / "report.md")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train.icl", description="In-context learning in miniature.")
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--out", type=Path, required=True, help="folder for the report and the finished runs")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["stencil"], help="(default: stencil)")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--steps", type=int, help=f"of each run (default: {STEPS})")
-    parser.add_argument("--workers", type=int, default=cpus, help="runs at once (default: all CPUs)")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Scores predictions against a dataset: `python -m train.evaluate --dataset data/derain --predictions DIR`.
+"""Scores predictions against a dataset: `xprompt evaluate --dataset data/derain --predictions DIR`.
 
 A prediction is a file <pair>.<direction>.png in a folder, or the output image of the same pair in another dataset
 directory. It has the target's shape, or is a square of any size: then the target is cropped and scaled as the
@@ -141,7 +141,7 @@ def _print_problems(report: Report) -> None:
         print(f"... and {len(problems) - _NAMED:,} more", file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m train.evaluate") -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "xprompt evaluate") -> int:
     """Score as the arguments say; `prog` is the command as the user typed it.
 
     Returns the exit status: 0, 1 if a prediction is missing or malformed, 2 with one line if it cannot do what was
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m train.ev
         if options.json:
             options.json.write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
     except (ValueError, OSError, MissingExtra) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0 if complete else 1
 
@@ -208,7 +208,3 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="where models run (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write everything here, value by value")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
