@@ -237,7 +237,7 @@ def test_tiny_models_are_written_only_where_none_are_named(
     tokenized: Dataset, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And only for a dataset that is there."""
-    written = []
+    written: list[Path] = []
     monkeypatch.setattr("infra.tiny.models.ensure_tiny", written.append)
     monkeypatch.setattr("operators.models.checkpoints.TINY", models)
     out = tokenized.url.rpartition("/")[0]
