@@ -41,7 +41,7 @@ _MLSD_REACH_PX = 10.0
 
 
 def write_annotators(folder: Path) -> None:
-    """The two edge detectors: HED's map varies smoothly over a photo, MLSD finds some lines in it."""
+    """Write the two edge detectors: HED's map varies smoothly over a photo, MLSD finds some lines in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of optional detectors that are not installed
         from controlnet_aux.hed import ControlNetHED_Apache2
@@ -88,7 +88,7 @@ def _standardise(layer: nn.Conv2d, output: torch.Tensor) -> None:
 
 
 def _output(model: nn.Module, layer: nn.Module, picture: torch.Tensor) -> torch.Tensor:
-    """What a layer inside a model gives."""
+    """The output of a layer inside a model."""
     outputs: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     model(picture)
@@ -144,7 +144,7 @@ def ensure_tiny(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write all of them into a folder, and say which."""
+    """Write all tiny checkpoints into a folder, and say which they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=TINY, help=f"where to (default: {TINY}, MODELS=tiny)")
     folder: Path = parser.parse_args(arguments).folder

@@ -28,7 +28,8 @@ from train.icl.tasks import FAMILIES, PALETTE, Codes, Family, draw, split_tasks
 
 SEEDS = 3
 STEPS: dict[Family, int] = {"stencil": 1_000, "recolour": 3_000}
-"""By family: half an hour of CPU for the stencils' twelve runs, three times as much for the permutations of colours."""
+"""Training steps by family: half an hour of CPU for the stencils' twelve runs, three times as much for the
+permutations of colours."""
 
 _CURVE_EXAMPLES, _FINAL_EXAMPLES, _PICTURES = 128, 512, 6
 _EVALUATIONS = 20  # points of a learning curve
@@ -86,7 +87,7 @@ def _accuracy(found: Codes, wanted: Codes) -> float:
 
 
 def _psnr_db(found: Codes, wanted: Codes) -> float:
-    """Of the pictures, dB, by the mean squared error over all of them: a right picture alone would be infinite."""
+    """PSNR of the pictures, dB, by the mean squared error over all of them: a right picture alone would be infinite."""
     error = float(np.mean(np.square(PALETTE[found].astype(np.float64) - PALETTE[wanted])))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
