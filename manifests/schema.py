@@ -29,8 +29,9 @@ class Item:
     """What a source promises at planning time: one pair, not yet read.
 
     `ref` names it uniquely within its source ("train/input/12.png", "china.jpg#3"); `files` are the paths it is read
-    from, relative to the data root, "" where an expected file is missing; `index` counts inside a file (crop, row);
-    `bytes` is their size, by which the plan notices that a source has changed.
+    from, relative to the data root, "" where an expected file is missing; `index` counts inside a file (crop, row),
+    or, for an item made of two (operators/read/photo_pairs.py), is the offset at which the "+" between their names
+    stands in `ref`; `bytes` is the files' size, by which the plan notices that a source has changed.
     """
 
     ref: str

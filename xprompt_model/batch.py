@@ -15,11 +15,11 @@ from torch import Tensor
 from xprompt_model.layout import PADDING, Document
 
 NO_DOCUMENT = -1
-"""The document of padding."""
+"""The number in `document` that marks padding."""
 
 
 class MicroBatch:
-    """T tokens. All tensors are [T].
+    """A micro-batch of T tokens. All tensors are [T].
 
     Not a dataclass: FSDP looks into those, and casts the weights to bfloat16 on the way into the model.
     """
@@ -37,11 +37,11 @@ class MicroBatch:
         """float32: loss weight of predicting this token from those before it. 0 at a document's first."""
 
     def to(self, device: torch.device | str) -> MicroBatch:
-        """The same on a device."""
+        """The same micro-batch on a device."""
         return MicroBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
 
     def __len__(self) -> int:
-        """T."""
+        """The number of tokens, T."""
         return len(self.ids)
 
 

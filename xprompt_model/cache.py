@@ -12,7 +12,7 @@ from torch import Tensor
 class KeyValues:
     """The keys and values of all layers, [batch, heads, n, head_dim] each.
 
-    transformers' layers call `update`, of all a cache can do.
+    Of what a cache of transformers can do, the layers call only `update`.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class KeyValues:
         return self._layers
 
     def __len__(self) -> int:
-        """Tokens held."""
+        """The number of tokens held."""
         return self._layers[0][0].shape[2] if self._layers else 0
 
     @property
@@ -46,7 +46,7 @@ class KeyValues:
         self._layers = [(keys[:, :, tokens], values[:, :, tokens]) for keys, values in self._layers]
 
     def fork(self) -> KeyValues:
-        """Another that goes on from here. Nothing is copied: tensors are never written to."""
+        """Another cache that goes on from here. Nothing is copied: tensors are never written to."""
         forked = KeyValues()
         forked._layers = list(self._layers)
         return forked

@@ -26,7 +26,7 @@ MAX_DOCUMENT_TOKENS = 5_120
 """The paper's context window (section 4), beyond Chameleon's own 4,096 positions."""
 
 XP_TOKENS = 64
-"""S, which the paper does not give."""
+"""The number of X-Prompt tokens, S, which the paper does not give."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,9 +50,9 @@ class Document:
     """A sequence of n tokens. The position of a token is its index."""
 
     ids: Ids
-    """Token ids; at XP, the index of the XP embedding. [n]"""
+    """Token ids, [n]; at XP, the index of the XP embedding."""
     segment: NDArray[np.int8]
-    """[n]"""
+    """The segment (IE, XP or TD) of each token, [n]."""
     weight: NDArray[np.float32]
     """Loss weight of predicting each token, [n]."""
 

@@ -42,7 +42,7 @@ class Example:
     output: Pixels | str
     """An image, or a text if the example describes."""
     pair: str = ""
-    """Its pair, if it is from a dataset."""
+    """The key of the example's pair, if it is from a dataset."""
     score: float = 1.0
     """Cosine similarity of its instruction to the one asked for."""
 

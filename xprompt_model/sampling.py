@@ -26,11 +26,11 @@ class Sampling:
             raise ValueError(f"temperature and top-k are at least 0, top-p is above 0 and at most 1: {self}")
 
     def generator(self) -> torch.Generator:
-        """Where draws come from; on the CPU, so that a seed means the same on each device."""
+        """The source of random draws, on the CPU, so that a seed means the same on each device."""
         return torch.Generator().manual_seed(self.seed)
 
     def draw(self, logits: Tensor, generator: torch.Generator) -> int:
-        """An index into logits, [n]."""
+        """Draw an index into logits, [n]."""
         if self.temperature == 0:
             return int(logits.argmax())
         scores, order = (logits.double().cpu() / self.temperature).sort(descending=True, stable=True)

@@ -46,7 +46,7 @@ class Vocabulary:
     end_text: int
     pad: int
     image_side_tokens: int
-    """An image is so many by so many codes: 32 at 512 px."""
+    """The number of codes along each side of an image: 32 at 512 px."""
 
     @classmethod
     def from_config(cls, config: ChameleonConfig) -> Vocabulary:
@@ -80,7 +80,7 @@ class Vocabulary:
 
     @property
     def image_tokens(self) -> int:
-        """Codes of one image, 1,024 at 512 px."""
+        """The number of codes of one image: 1,024 at 512 px."""
         return self.image_side_tokens**2
 
     @cached_property

@@ -31,7 +31,7 @@ _DISCRIMINATOR = "loss."
 """What taming-transformers' training leaves in a checkpoint besides the tokenizer."""
 _DECODER = ("decoder.", "post_quant_conv.")
 _HIGHEST = 255
-"""Of 8-bit pixels."""
+"""The highest value of 8-bit pixels."""
 
 
 class VQGAN(nn.Module):
@@ -64,7 +64,7 @@ class VQGAN(nn.Module):
 
     @property
     def pixels_per_code(self) -> int:
-        """A code stands for so many by so many pixels: 16."""
+        """The side of the square of pixels that one code stands for: 16."""
         return int(2 ** (len(self.config.channel_multiplier) - 1))
 
     @cached_property

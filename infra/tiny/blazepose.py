@@ -21,7 +21,7 @@ WHEEL = "mediapipe==0.10.21"
 """Apache-2.0. The files are the same for each platform; this one is there for Python 3.11."""
 
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
-"""Of the wheel's file on PyPI."""
+"""Hash of the wheel's file on PyPI."""
 
 _PLATFORM = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--only-binary", ":all:")
 

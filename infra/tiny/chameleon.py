@@ -52,7 +52,7 @@ def special_tokens(codes: int) -> dict[str, int]:
 
 
 def tiny_config(vocabulary: dict[str, int] | None = None) -> ChameleonConfig:
-    """Two layers of width 64; images of 64 px, which are 4 x 4 codes."""
+    """The config of a model with two layers of width 64, for images of 64 px, which are 4 x 4 codes."""
     return ChameleonConfig(
         vocab_size=VOCAB_SIZE,
         hidden_size=64,

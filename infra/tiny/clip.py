@@ -29,7 +29,7 @@ _TEXTS = ("a cat", "a red house by the sea", "two dogs", "an oil painting", "mou
 
 
 def write_csd(folder: Path) -> None:
-    """In OpenAI's parameter names, as the published one."""
+    """Write CSD in OpenAI's parameter names, as the published one has them."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     tower = VisionTransformer(_SIDE_PX, _PATCH_PX, _WIDTH, 2, 1, 4.0, output_dim=_WIDTH, act_layer=QuickGELU)
@@ -45,7 +45,7 @@ def write_csd(folder: Path) -> None:
 
 
 def write_clip(folder: Path) -> None:
-    """A ViT-B-32 in open_clip's `local-dir:` layout."""
+    """Write a ViT-B-32 in open_clip's `local-dir:` layout."""
     _write_open_clip(folder, "vit_base_patch32_clip_224.openai")
 
 
@@ -71,7 +71,7 @@ def write_dino(folder: Path) -> None:
 
 
 def write_lpips(folder: Path) -> None:
-    """AlexNet's convolutions and the linear heads of LPIPS 0.1, in the two published files' names.
+    """Write AlexNet's convolutions and the linear heads of LPIPS 0.1, in the two published files' names.
 
     The library has one architecture, so they are full-sized; in bfloat16 they take half the room.
     """
@@ -91,7 +91,7 @@ def write_lpips(folder: Path) -> None:
 
 
 def write_aesthetic(folder: Path) -> None:
-    """The predictor's MLP of its published sizes, narrower, and the CLIP ViT-L/14 whose image features it rates."""
+    """Write the predictor's MLP, with narrower layers, and the CLIP ViT-L/14 whose image features it rates."""
     _write_open_clip(folder / "ViT-L-14", "vit_large_patch14_clip_224.openai")
     torch.manual_seed(0)
     sizes = {0: 32, 2: 16, 4: 8, 6: 4, 7: 1}  # index among dropouts -> outputs; the first takes _WIDTH // 2

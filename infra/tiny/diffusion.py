@@ -43,11 +43,11 @@ from infra.tiny.tokenizers import clip_tokenizer, t5_tokenizer
 from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, STAGES, previewer_blocks
 
 SIDE_PX = 128
-"""Of the pictures that the tiny FLUX makes: 8 x 8 tokens."""
+"""Side of the pictures that the tiny FLUX makes: 8 x 8 tokens."""
 
 _WIDTH = 32
 _CONSTANT = 20.0
-"""Far above an input's values, which are about 1."""
+"""The value of the constant channels: far above an input's values, which are about 1."""
 
 
 def write_flux(folder: Path, kind: Any = FluxPipeline) -> None:

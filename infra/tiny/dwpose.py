@@ -22,7 +22,7 @@ _CLASSES, _KEYPOINTS = 80, 133  # COCO's, COCO-WholeBody's
 _OPSET, _IR_VERSION = 17, 8  # pinned: the same bytes with another onnx
 
 _OBJECT_LOGITS = (-3.0, -2.0, -1.0)
-"""Of a grey cell, stride by stride: with the person's logit a score of 0.26 at the most, below what is found."""
+"""Object logits of a grey cell, by stride: with the person's logit they score 0.26 at most, too little to be found."""
 
 _WARMTH, _PERSON_LOGIT = 4 / 255, 4.0
 _BOX_CELLS = (8.0, 14.0)

@@ -11,7 +11,7 @@ from diffusers import FluxControlNetModel, FluxFillPipeline, FluxTransformer2DMo
 from infra.tiny.diffusion import write_flux
 
 MODES = 10
-"""Of a union ControlNet: num_mode of https://huggingface.co/Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro."""
+"""Modes of a union ControlNet: num_mode of https://huggingface.co/Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro."""
 
 
 def write_flux_controlnet(folder: Path) -> None:
@@ -36,7 +36,7 @@ def write_flux_fill(folder: Path) -> None:
 
 
 def transformer_sizes() -> dict[str, Any]:
-    """Those of the tiny FLUX's transformer (infra/tiny/diffusion.py)."""
+    """The sizes of the tiny FLUX's transformer (infra/tiny/diffusion.py)."""
     return {
         "patch_size": 1,
         "in_channels": 16,

@@ -14,10 +14,10 @@ from infra.tiny.sd import unet_of
 from operators.paint.compose import FLUX_WEIGHTS, SD15_WEIGHTS
 
 _TOKENS = 4
-"""That an image becomes: num_tokens of IP-Adapter and of XLabs'."""
+"""Tokens that an image becomes: num_tokens of IP-Adapter and of XLabs'."""
 
 _WIDTH = 32
-"""Of the text embeddings of both tiny models, and of the image encoders."""
+"""Width of the text embeddings of both tiny models, and of the image encoders."""
 
 
 def write_sd15_ip_adapter(folder: Path) -> None:
@@ -71,7 +71,7 @@ def write_image_encoder(folder: Path) -> None:
 
 
 def _projection() -> dict[str, torch.Tensor]:
-    """From an image's embedding to its tokens."""
+    """The weights of the projection from an image's embedding to its tokens."""
     return {
         "proj.weight": torch.randn(_TOKENS * _WIDTH, _WIDTH),
         "proj.bias": torch.zeros(_TOKENS * _WIDTH),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 FILES = ("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth")
-"""As in https://huggingface.co/lllyasviel/Annotators."""
+"""The files' names, as in https://huggingface.co/lllyasviel/Annotators."""
 
 
 def write_openpose(folder: Path) -> None:
@@ -31,7 +31,7 @@ def write_openpose(folder: Path) -> None:
 
 
 def _small(weights: torch.Tensor, generator: torch.Generator) -> Any:
-    """Random weights of the same shape, one number an output channel."""
+    """Random weights of the same shape, with one number for each output channel."""
     inputs = weights[0].numel()
     rows = torch.randn((len(weights), *[1] * (weights.dim() - 1)), generator=generator) / inputs**0.5
     return rows.expand(weights.shape)

@@ -80,11 +80,11 @@ _CHAT_TEMPLATE = (
     "{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""Qwen2-VL's, without video."""
+"""Qwen2-VL's chat template, without video."""
 
 
 def write_qwen2_vl(folder: Path) -> None:
-    """The same files each time on one machine."""
+    """Write the checkpoint: on one machine the same files each time."""
     torch.manual_seed(0)
     prompts = {name: load_prompt(name, None, images=_IMAGES[name], values=_VALUES.get(name, ())) for name in ANSWERS}
     processor = _processor(_tokenizer([text for name in ANSWERS for text in (prompts[name].text, ANSWERS[name])]))
@@ -100,9 +100,9 @@ def write_qwen2_vl(folder: Path) -> None:
 
 
 def _tokenizer(texts: Sequence[str]) -> Any:
-    like = transformers.Qwen2Tokenizer()
+    published = transformers.Qwen2Tokenizer()
     trained = Tokenizer(BPE())
-    trained.pre_tokenizer = like.backend_tokenizer.pre_tokenizer
+    trained.pre_tokenizer = published.backend_tokenizer.pre_tokenizer
     trainer = BpeTrainer(
         vocab_size=_VOCABULARY - len(_SPECIAL), initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False
     )

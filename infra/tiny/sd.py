@@ -23,7 +23,7 @@ from infra.tiny.diffusion import _clip_text, _standardise
 from infra.tiny.tokenizers import clip_tokenizer
 
 SIDE_PX = 64
-"""Of the pictures: the UNet's config says 8 latents, as SD 1.5's says 64."""
+"""Side of the pictures: the UNet's config says 8 latents, as SD 1.5's says 64."""
 
 _WIDTH = 32
 _UNET: dict[str, Any] = {
@@ -45,12 +45,12 @@ def write_sd15(folder: Path) -> None:
 
 
 def write_sd15_inpaint(folder: Path) -> None:
-    """Nine channels in: latents, mask, latents of the masked picture."""
+    """Write an inpainting model, whose UNet takes nine channels: latents, mask, latents of the masked picture."""
     _write(folder, StableDiffusionInpaintPipeline, 9)
 
 
 def write_sd15_tryon(folder: Path) -> None:
-    """An inpainting UNet whose self-attention is loud, since it is what carries the garment over."""
+    """Write an inpainting model whose UNet has a loud self-attention, since it is what carries the garment over."""
     torch.manual_seed(4)
     unet = unet_of(9)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import CLIPTokenizer, T5Tokenizer
 
 _MERGES = 3_000
-"""Of CLIP's 48,894 merges: common English words are one token, others a few."""
+"""How many of CLIP's 48,894 merges are kept: common English words are one token, others a few."""
 
 _BYTES = 256
 

@@ -29,7 +29,7 @@ class ColourDense:
     name: ClassVar[str] = "colour_dense"
     version: ClassVar[int] = 2
     palette: str = "rainbow"
-    """Of depth; the other kinds have one."""
+    """The palette for depth; the other kinds have only one."""
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         raw = pair.image("target")

@@ -22,7 +22,7 @@ HOLE = 128
 """Grey of the masked pixels of the input."""
 
 _RATIO = 0.75
-"""Of the distances to the nearest and the second nearest descriptor, below which a SIFT match is one: Lowe 2004,
+"""Ratio of the distances to the nearest and the second nearest descriptor, below which a SIFT match is one: Lowe 2004,
 section 7.1, has 0.8."""
 
 _MIN_SIDE_PX = 32
@@ -49,7 +49,7 @@ class Imitate:
     """Most that gain and gamma of a channel differ from 1."""
     min_ssim: float = 0.05
     max_ssim: float = 0.95
-    """Of two frames: below, they show different things; above, the same picture. -1 and 1 keep all."""
+    """Bounds of two frames' SSIM: below, they show different things; above, the same picture. -1 and 1 keep all."""
 
     def lenient(self) -> Self:
         return replace(self, min_ssim=-1.0, max_ssim=1.0)

@@ -22,7 +22,7 @@ class Detone(OnlyUnpaired):
     name: ClassVar[str] = "detone"
     version: ClassVar[int] = 1
     exposure: tuple[float, float] = (0.55, 0.9)
-    """A factor of the encoded values, not of the light: 0.5 is about two stops."""
+    """The range of a factor of the encoded values, not of the light: 0.5 is about two stops."""
     contrast: tuple[float, float] = (0.6, 0.9)
     saturation: tuple[float, float] = (0.4, 0.85)
     warmth: tuple[float, float] = (-0.12, 0.12)

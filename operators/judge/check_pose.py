@@ -22,7 +22,7 @@ class CheckPose(PoseOperator):
     name: ClassVar[str] = "check_pose"
     version: ClassVar[int] = 1
     min_oks: float = 0.5
-    """From which on COCO's loosest measure (AP at .50) counts a pose as found; 0 keeps all."""
+    """The "oks" from which on COCO's loosest measure (AP at .50) counts a pose as found; 0 keeps all."""
 
     def lenient(self) -> Self:
         return replace(self, min_oks=0.0)

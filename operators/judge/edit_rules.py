@@ -97,7 +97,7 @@ _END = "."  # no word: it stands for the end of a phrase
 
 @dataclass(frozen=True, kw_only=True)
 class RuleClassifier:
-    """Looks, clause by clause, for a verb that adds or removes and a noun that is no attribute."""
+    """A classifier that looks, clause by clause, for a verb that adds or removes and a noun that is no attribute."""
 
     rules: int = 1
     """Version of the rules. A field, so that it is in the fingerprint: raised whenever a verdict changes."""

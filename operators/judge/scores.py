@@ -117,7 +117,7 @@ class Look:
     role: str
     is_text: bool
     given: Any
-    """A text, or an image as the network sees it."""
+    """What the network is given: a text, or an image as it sees it."""
 
 
 @dataclass(frozen=True, kw_only=True)

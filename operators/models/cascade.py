@@ -23,10 +23,10 @@ from operators.models.device import loaded_once
 from operators.shared.extras import need
 
 EFFNET_FILE, PREVIEWER_FILE = "effnet_encoder.safetensors", "previewer.safetensors"
-"""In the decoder's folder, as on the hub."""
+"""Files of the two networks, in the decoder's folder as on the hub."""
 
 LATENT_CHANNELS = 16
-"""Of stage C: configs/inference/stage_c_3b.yaml."""
+"""Channels of stage C's latents: configs/inference/stage_c_3b.yaml."""
 
 EFFNET_SCALE = 0.75
 """Side of the image the EfficientNet sees to that of the image that is made: it divides by 32, and a picture of

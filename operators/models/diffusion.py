@@ -40,7 +40,7 @@ class Denoising:
 
     @property
     def params(self) -> dict[str, Any]:
-        """As `Step.params` has it."""
+        """The settings as `Step.params` records them."""
         return {"steps": self.steps, "guidance": self.guidance}
 
 

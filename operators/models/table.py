@@ -32,7 +32,7 @@ class Checkpoint:
     """One line of the table."""
 
     role: str
-    """Also the name of its folder below MODELS."""
+    """What operators call the checkpoint, which is also the name of its folder below MODELS."""
     hub_id: str
     """The repository on huggingface.co; "" for a checkpoint that is not there."""
     revision: str

@@ -78,14 +78,14 @@ class PairedFolders:
             target_image, target_steps = upright("target", after)
         else:
             target_image, target_steps = dense(after, self.target_values), (read_step(self.target_values),)
-        found = _fit(self.input, item.files[0])
+        fit = _fit(self.input, item.files[0])
         return Pair(
             key=pair_key(task, item.ref, before, after),
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
             images=(input_image, target_image),
-            group=(found and found[0]) or item.ref,
+            group=(fit and fit[0]) or item.ref,
             steps=input_steps + target_steps,
         )
 
@@ -102,8 +102,8 @@ def _regex(side: str) -> re.Pattern[str]:
 
 def _fit(side: str, path: str) -> tuple[str, str] | None:
     """Group and name of a path, the ending aside ("input/a.b.PNG" -> "", "a.b"); None if it is not of this side."""
-    found = _regex(side).fullmatch(posixpath.splitext(path)[0])
-    return (found.groupdict().get("group") or "", found["name"]) if found else None
+    match = _regex(side).fullmatch(posixpath.splitext(path)[0])
+    return (match.groupdict().get("group") or "", match["name"]) if match else None
 
 
 def _shown(side: str) -> str:

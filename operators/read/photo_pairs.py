@@ -57,7 +57,7 @@ class PhotoPairs:
                 yield Item(
                     ref=f"{first.ref}+{second.ref}",
                     files=first.files + second.files,
-                    index=len(first.ref),  # where the second's begins
+                    index=len(first.ref),  # where the "+" stands: a file's name may hold one too
                     bytes=first.bytes + second.bytes,
                 )
 

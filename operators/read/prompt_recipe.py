@@ -20,7 +20,7 @@ class PromptRecipe:
     contiguous: ClassVar[bool] = False
     root: ClassVar[str] = ""
     roles: ClassVar[tuple[str, ...]]
-    """Of the images that are made."""
+    """The roles of the images that are made."""
     count: int
 
     def listing(self) -> Sequence[SourceFile]:

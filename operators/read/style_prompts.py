@@ -17,7 +17,7 @@ STYLES = (
     "Melting Gold", "Melting Silver", "Gold Material", "Made by Gold", "Made by Bronze", "Fantasy", "Glow Rendering",
     "Low-Poly",
 )  # fmt: skip
-"""X-Prompt (arXiv 2412.01824), Tab. 8."""
+"""The styles of X-Prompt (arXiv 2412.01824), Tab. 8."""
 
 SUBJECTS = (
     "a cat on a windowsill", "a dog running on a beach", "a horse in a meadow", "an owl on a branch",
@@ -33,7 +33,7 @@ SUBJECTS = (
     "a mountain lake at sunrise", "a waterfall in a jungle", "a desert with dunes", "a forest path in autumn",
     "a field of lavender", "a stormy sea", "a snowy village", "a volcano at night",
 )  # fmt: skip
-"""Ours: animals, people, buildings, vehicles, things and landscapes that each style can show."""
+"""Our subjects: animals, people, buildings, vehicles, things and landscapes that each style can show."""
 
 BLOCK = 8
 """Consecutive items of one style, with different subjects: an in-context example of the same style is then in the same

@@ -22,7 +22,7 @@ KINDS = (
     "change the style of the whole image",
     "change the background",
 )
-"""Ours, after the sub-tasks of the paper's C.1. A pair's seed picks one, so that proposals do not all agree."""
+"""Our kinds, after the sub-tasks of the paper's C.1. A pair's seed picks one, so that proposals do not all agree."""
 
 EVERYWHERE = "everywhere"
 """What `where` is for an edit that no box holds."""

@@ -14,7 +14,7 @@ from operators.vlm.responses import Answer
 from operators.vlm.showing import read_lines, shown
 
 KEPT_SHARE = 0.1
-"""C.4: a tenth of the samples keep their original caption."""
+"""The share of the samples that keep their original caption: a tenth, in the paper's C.4."""
 
 
 def _prompt(folder: str | None) -> Prompt:

@@ -26,10 +26,10 @@ from manifests.tokens import TokenCommit
 from manifests.write.contexts import read_columns
 from train.data.tokens import read_commit
 
-TASKS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
-"""Direction and kind, by an example's code."""
+EXAMPLE_KINDS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
+"""The direction and the kind of an example, by its code."""
 
-_NAMES = pa.array([f"{direction} {kind}" for direction, kind in TASKS])
+_NAMES = pa.array([f"{direction} {kind}" for direction, kind in EXAMPLE_KINDS])
 _COLUMNS = ["pair", "direction", "kind", "context_pair", "context_dataset"]
 
 
@@ -62,7 +62,7 @@ class Examples:
 
     pair: NDArray[np.int32]
     code: NDArray[np.int8]
-    """Index in TASKS."""
+    """Index in EXAMPLE_KINDS."""
     context: NDArray[np.int32]
     """Number of the context's pair, -1 where there is none."""
     context_dataset: NDArray[np.int16]
@@ -109,18 +109,18 @@ class Corpus:
     def identity(self) -> str:
         """A hash of what a position in the data refers to: datasets, shards, numbers of examples, mixing."""
         known = [
-            [pairs.task, pairs.fingerprint, pairs.shards, len(found.pair), weight, rates.tolist()]
-            for pairs, found, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
+            [pairs.task, pairs.fingerprint, pairs.shards, len(examples.pair), weight, rates.tolist()]
+            for pairs, examples, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
         ]
         return hashlib.sha256(canonical_json(known).encode()).hexdigest()
 
     @property
     def labels(self) -> list[str]:
         """Task, direction and kind of every sort of example: the keys of a run's losses."""
-        return [self.label(index, code) for index in range(len(self.examples)) for code in range(len(TASKS))]
+        return [self.label(index, code) for index in range(len(self.examples)) for code in range(len(EXAMPLE_KINDS))]
 
     def label(self, dataset: int, code: int) -> str:
-        return "/".join((self.pairs[dataset].task, *TASKS[code]))
+        return "/".join((self.pairs[dataset].task, *EXAMPLE_KINDS[code]))
 
 
 def _recipe(url: str) -> list[tuple[str, float | None]]:
@@ -185,7 +185,7 @@ def _weights(
     given: Sequence[float | None], rates: Sequence[NDArray[np.float64]], examples: Sequence[Examples]
 ) -> tuple[float, ...]:
     """The share of each dataset trained on: by the weights given, else by how many examples an epoch of it has."""
-    counts = [float(rate[found.code].sum()) for rate, found in zip(rates, examples, strict=True)]
+    counts = [float(rate[one.code].sum()) for rate, one in zip(rates, examples, strict=True)]
     weights = [count if weight is None else weight for count, weight in zip(counts, given, strict=True)]
     if not all(counts) or not all(weight > 0 for weight in weights):
         raise ValueError("a dataset has no examples, or a weight or all its rates are 0: leave it out")
@@ -210,16 +210,16 @@ def _examples(table: pa.Table, index: int, pairs: Sequence[Pairs]) -> Examples:
 
 
 def _find(keys: pa.ChunkedArray, pairs: Pairs) -> NDArray[np.int32]:
-    found = pc.index_in(keys, pairs.keys)
-    if found.null_count:
-        missing = keys.filter(found.is_null())[0].as_py()
+    numbers = pc.index_in(keys, pairs.keys)
+    if numbers.null_count:
+        missing = keys.filter(numbers.is_null())[0].as_py()
         raise ValueError(f"pair {missing} of {pairs.task} has no tokens: remove tokens/ and run make tokens again")
-    return np.asarray(found.to_numpy(), np.int32)
+    return np.asarray(numbers.to_numpy(), np.int32)
 
 
 def _rates(task: str, sampling: Iterable[str]) -> NDArray[np.float64]:
     """The rates of a task's four sorts of example; the last pattern that matches counts."""
-    rates = np.ones(len(TASKS))
+    rates = np.ones(len(EXAMPLE_KINDS))
     for entry in sampling:
         pattern, _, rate = entry.rpartition("=")
         try:
@@ -228,7 +228,7 @@ def _rates(task: str, sampling: Iterable[str]) -> NDArray[np.float64]:
             value = -1.0
         if pattern.count("/") != 2 or not 0 <= value <= 1_000:
             raise ValueError(f"--sampling {entry}: it is TASK/DIRECTION/KIND=RATE, as in derain/reverse/describe=0.5")
-        for code, (direction, kind) in enumerate(TASKS):
+        for code, (direction, kind) in enumerate(EXAMPLE_KINDS):
             if fnmatch.fnmatchcase(f"{task}/{direction}/{kind}", pattern):
                 rates[code] = value
     return rates

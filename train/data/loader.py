@@ -26,7 +26,7 @@ class Fed:
     labels: tuple[int, ...]
     """Index in Corpus.labels of each document."""
     tokens: int
-    """Those that are not padding."""
+    """The number of tokens that are not padding."""
     stream: int
     cursor: Cursor
     reports: tuple[str, ...]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifests.schema import seed_for
-from train.data.corpus import TASKS, Corpus, Pairs
+from train.data.corpus import EXAMPLE_KINDS, Corpus, Pairs
 from train.data.packing import best_fit
 from train.data.shuffle import epoch_order, uniform
 from train.data.tokens import BadShard, Sample, read_shard
@@ -26,7 +26,8 @@ from xprompt_model.layout import Document, Turn, build_document
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
-"""JSON: {"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
+"""A stream's position as JSON:
+{"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
 
 
 _MAX_LEFT_OUT = 1_000
@@ -44,11 +45,11 @@ class StreamOptions:
     seed: int
     streams: int
     window_tokens: int
-    """A document has no more."""
+    """The most tokens that a document may have."""
     windows: int
-    """Those of a micro-batch."""
+    """The number of windows in a micro-batch."""
     buffer_windows: int
-    """A micro-batch is chosen from documents that would fill so many."""
+    """A micro-batch is chosen from documents that would fill this many windows."""
     xp_tokens: int
     image_weight: float
     text_weight: float
@@ -95,7 +96,7 @@ class Library:
         Raises NoData when more shards are refused than may be.
         """
         rows = self.corpus.examples[dataset]
-        name = TASKS[rows.code[example]]
+        name = EXAMPLE_KINDS[rows.code[example]]
         try:
             turn = self._turn(dataset, int(rows.pair[example]), name)
             context = None
@@ -117,7 +118,7 @@ class Library:
 
     def label(self, dataset: int, example: int) -> int:
         """Index of an example's label in Corpus.labels."""
-        return dataset * len(TASKS) + int(self.corpus.examples[dataset].code[example])
+        return dataset * len(EXAMPLE_KINDS) + int(self.corpus.examples[dataset].code[example])
 
     def reports(self) -> tuple[str, ...]:
         """What was left out since the last call."""
@@ -171,7 +172,7 @@ class Stream:
     """One virtual stream. Iterating packs micro-batch after micro-batch, without end."""
 
     def __init__(self, library: Library, number: int, cursor: Cursor | None = None) -> None:
-        """At its beginning, or where a cursor of an earlier run left it."""
+        """Start the stream at its beginning, or where a cursor of an earlier run left it."""
         self._library, self._number = library, number
         sets = len(library.corpus.examples)
         cursor = cursor or {"draws": 0, "at": [[0, number]] * sets, "open": []}

@@ -49,7 +49,7 @@ class Report:
     expected: int = 0
     values: Values = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    """Images that each metric is over."""
+    """Metric -> how many images it was taken over."""
     scored: dict[str, Values] = field(default_factory=dict)
     """Prediction -> its own values."""
     missing: list[str] = field(default_factory=list)

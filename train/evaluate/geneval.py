@@ -99,7 +99,7 @@ def _unmet(
 
 def relations(thing: Found, other: Found) -> set[str]:
     """How an object lies to another: "left of", "right of", "above", "below", two of them, or none."""
-    box, reference = (np.array(found.box, np.float64).reshape(2, 2) for found in (thing, other))
+    box, reference = (np.array(one.box, np.float64).reshape(2, 2) for one in (thing, other))
     offset = box.mean(0) - reference.mean(0)
     slack = _POSITION_SLACK * (np.abs(np.diff(box, axis=0)) + np.abs(np.diff(reference, axis=0)))[0]
     clear = np.maximum(np.abs(offset) - slack, 0) * np.sign(offset)
@@ -126,7 +126,7 @@ class ClipColours:
         return COLOURS[int(np.argmax(self._classifier(thing.name) @ vector))]
 
     def _classifier(self, name: str) -> npt.NDArray[np.float64]:
-        """A row of length 1 for each colour."""
+        """CLIP's vectors of the colours for a class, one row of length 1 for each."""
         if name not in self._classifiers:
             rows: list[Vector] = []
             for colour in COLOURS:

@@ -114,7 +114,7 @@ def peak_memory_gb(device: torch.device) -> float:
 
 
 def gathered(value: float) -> Tensor:
-    """A number of each rank, [ranks], on all of them."""
+    """The numbers that the ranks pass in, [ranks], known to all of them afterwards."""
     values = torch.zeros(dist.get_world_size(), dtype=torch.float64)
     values[dist.get_rank()] = value
     dist.all_reduce(values)

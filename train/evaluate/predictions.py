@@ -42,7 +42,7 @@ class Example:
 
     @property
     def file(self) -> str:
-        """The name of its prediction in a folder."""
+        """The file name of the example's prediction in a folder."""
         return f"{self.pair}.{self.direction}.png"
 
     def image(self, role: str) -> Pixels:
@@ -82,7 +82,7 @@ class Predictions(Protocol):
         ...
 
     def names(self) -> set[str]:
-        """What there is, by the names of `Example.file`; strange files by their own."""
+        """The predictions that are there, by the names of `Example.file`, and strange files by their own names."""
         ...
 
 
@@ -107,8 +107,8 @@ class DatasetPredictions:
     dataset: Dataset
 
     def read(self, example: Example) -> bytes | None:
-        found = self._examples.get(example.file)
-        return read_image(found.dataset, found.shard, found.images[found.output]) if found else None
+        answer = self._examples.get(example.file)
+        return read_image(answer.dataset, answer.shard, answer.images[answer.output]) if answer else None
 
     def names(self) -> set[str]:
         return set(self._examples)
@@ -116,7 +116,7 @@ class DatasetPredictions:
     @cached_property
     def _examples(self) -> dict[str, Example]:
         directions: tuple[Direction, ...] = ("forward", "reverse")
-        return {found.file: found for direction in directions for found in examples(self.dataset, direction)}
+        return {one.file: one for direction in directions for one in examples(self.dataset, direction)}
 
 
 def find_predictions(path: str) -> Predictions:

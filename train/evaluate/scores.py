@@ -40,7 +40,7 @@ class Score(Protocol):
     metrics: ClassVar[tuple[str, ...]]
 
     def add(self, prediction: Pixels, example: Example) -> Values:
-        """Score one prediction, H x W x 3; its own values. Raises Malformed."""
+        """Score one prediction, H x W x 3, and return its own values. Raises Malformed."""
         ...
 
     def result(self) -> Values:

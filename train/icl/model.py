@@ -34,7 +34,7 @@ Arm = Literal["none", "causal", "xprompt", "pooled"]
 ARMS: tuple[Arm, ...] = ("none", "causal", "xprompt", "pooled")
 
 XP_TOKENS = 6
-"""S. The example's 15 tokens tell of four colours what becomes of them."""
+"""The number of X-Prompt tokens, S: fewer than the example's 15 tokens, which tell what becomes of four colours."""
 
 _WIDTH, _LAYERS, _HEADS = 64, 4, 4
 _INSTRUCTION = "instruction"  # one token for all tasks: it must not tell them apart
@@ -68,7 +68,7 @@ class _Layout:
     cells: NDArray[np.int64]
     """Indices of image cells, CELLS for each image of a sequence, in order."""
     mask: Tensor
-    """[1, 1, length, length]"""
+    """Which token (row) may attend to which (column), [1, 1, length, length]."""
 
 
 class IclModel:

@@ -57,7 +57,7 @@ class Position:
 
 
 class Checkpoints:
-    """Those of one run. All ranks call every method, in the same order."""
+    """The checkpoints of one run. All ranks call every method, in the same order."""
 
     def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str) -> None:
         """`corpus` is the identity of the data. Removes what a killed run left half-written."""

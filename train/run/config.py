@@ -82,7 +82,7 @@ class Config:
 
     @property
     def micro_batches(self) -> int:
-        """Those of a step, over all ranks."""
+        """The micro-batches of a step, over all ranks."""
         return self.global_windows // self.windows
 
 

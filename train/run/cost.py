@@ -22,7 +22,7 @@ def parameters(model: XPromptChameleon) -> int:
 def dense_flops(model: XPromptChameleon) -> int:
     """FLOPs a token outside attention's own products, forward and backward: 6 a parameter (Kaplan et al. 2020).
 
-    Less the embeddings, which are looked up and not multiplied with.
+    Embeddings are not counted: they are looked up and not multiplied with.
     """
     return 6 * (parameters(model) - model.embed_tokens.weight.numel() - model.xp.numel())
 

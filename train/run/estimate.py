@@ -47,7 +47,7 @@ SIDE_TOKENS = 2 * IMAGE_BLOCK_TOKENS + 48
 """IE or TD: two images, and about 48 tokens of instruction, separator, begin- or end-text."""
 
 _PARAMETER_BYTES, _ADAM_BYTES, _GRADIENT_BYTES, _WORKING_BYTES = 4, 8, 4, 2
-"""Of a parameter: its own and its Adam moments' in float32, its gradient's, its bfloat16 copy's while it is used."""
+"""Bytes for each parameter: itself and its Adam moments in float32, its gradient, its bfloat16 copy while in use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Memory:
     activations: float
     """Each block's input, kept, and all that one block needs on its way back."""
     logits: float
-    """Those of one chunk of targets, in float32, with their gradient."""
+    """The logits of one chunk of targets, in float32, with their gradient."""
 
     @property
     def total(self) -> float:

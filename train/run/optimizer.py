@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import AdamW
 
 BETAS = (0.9, 0.95)
-"""Lumina-mGPT's for Chameleon; the paper does not say."""
+"""Adam's betas: Lumina-mGPT's for Chameleon, since the paper does not say."""
 
 
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> AdamW:
@@ -27,7 +27,7 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> AdamW:
 
 
 def learning_rate(step: int, *, peak: float, warmup_steps: int, steps: int) -> float:
-    """That of the step-th update, counted from 0: up to the peak in a line, then down to 0 along half a cosine."""
+    """The learning rate of the step-th update, from 0: in a line up to the peak, then down to 0 along half a cosine."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     done = (step - warmup_steps) / max(1, steps - warmup_steps)

@@ -30,7 +30,7 @@ from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.vocabulary import Vocabulary
 
 _REPORTED = 10
-"""Left-out examples and shards that a rank prints one by one."""
+"""The number of left-out examples and shards that a rank prints one by one."""
 
 
 def train(config: Config) -> None:
@@ -145,7 +145,7 @@ class _Trainer:
         return {"step": step + 1, **tally.result(), "gradient_norm": float(norm), "lr": lr}
 
     def _own_cursors(self) -> dict[int, Cursor]:
-        """Those of this rank's streams; what a checkpoint held of the others' is theirs to write."""
+        """The cursors of this rank's own streams; those that a checkpoint held of other ranks' are theirs to write."""
         return {stream: cursor for stream, cursor in self._cursors.items() if stream % self._ranks == self._rank}
 
     def _report(self, reports: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ SPLIT = 2
 """Bins a pixel of what the second network says of x and of y (simcc_split_ratio)."""
 
 _GREY = 114
-"""What is right of and below a picture that is not square."""
+"""The padding right of and below a picture that is not square."""
 
 _MIN_SCORE = 0.3
 """The least score of a box: the probability of an object there, times that of a person if there is one."""

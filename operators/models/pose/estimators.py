@@ -17,8 +17,8 @@ from operators.models.pose.keypoints import OPENPOSE, Keypoints
 from operators.option import option
 
 EstimatorName = Literal["blazepose", "openpose", "dwpose"]
-"""Also the role of its checkpoint (operators/models/checkpoints.py). BlazePose is small and finds one person; the
-others need a GPU to be quick, and OpenPose is for non-commercial use."""
+"""An estimator's name, which is also the role of its checkpoint (operators/models/checkpoints.py). BlazePose is small
+and finds one person; the others need a GPU to be quick, and OpenPose is for non-commercial use."""
 
 Estimator = Callable[[Pixels], Keypoints | None]
 """H x W x 3 pixels -> the pose of the most certain person in them, None if there is none."""

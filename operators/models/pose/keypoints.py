@@ -17,7 +17,7 @@ NAMES = (
     *("left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow", "right elbow"),
     *("left wrist", "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle", "right ankle"),
 )
-"""Left and right are the person's own. Order: https://cocodataset.org/#format-data."""
+"""Names of the keypoints; left and right are the person's own. Order: https://cocodataset.org/#format-data."""
 
 VISIBLE = 0.5
 """Confidence from which on a keypoint counts as seen, and is drawn."""

@@ -1,7 +1,8 @@
-"""Every task runs end to end on every layout it reads, and on its bundled input."""
+"""Every task runs end to end: those of Tab. 6 here, on each of their layouts, the others in files of their own."""
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,16 @@ from tests.datasets import reader_of
 from tests.fixtures import FIXTURES
 
 PAPERS = {entry.task for entry in TAB_6}
-"""Tasks that read pairs or make them without a model. Those that models make have tests of their own."""
+"""Tasks that read pairs or make them without a large model: they run in this file."""
+ELSEWHERE = {
+    "style": "tests.pipelines.test_style",
+    "pose": "tests.pipelines.test_pose",
+    "tryon": "tests.pipelines.test_try_on",
+    "composition": "tests.pipelines.test_composition",
+    "mimicbrush": "tests.pipelines.test_mimicbrush",
+    "editing": "tests.pipelines.test_editing",
+}
+"""Tasks whose pictures come from models, and the file that runs each of them on tiny ones."""
 LAYOUTS = [
     (task.name, layout)
     for task in OUR_TASKS.values()
@@ -47,6 +57,13 @@ def test_there_is_a_task_for_each_line_of_tab_6() -> None:
     assert {name for name, _ in LAYOUTS} == PAPERS
     for name, factor in FACTORS.items():
         assert name not in OUR_TASKS or len(OUR_TASKS[name].examples) == factor
+
+
+def test_every_task_is_run_by_this_file_or_by_one_of_its_own() -> None:
+    assert {name for name, _ in LAYOUTS} | set(ELSEWHERE) == set(OUR_TASKS)
+    for name, file in ELSEWHERE.items():
+        known = vars(importlib.import_module(file)).values()
+        assert any(value is OUR_TASKS[name] for value in known), f"{file} does not import the task {name}"
 
 
 @pytest.fixture(scope="session")
@@ -125,8 +142,8 @@ def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list
 
 
 def image(dataset: Path, row: dict[str, Any], role: str) -> bytes:
-    found = next(stored for stored in row["images"] if stored["role"] == role)
-    return Store(str(dataset)).read(f"shards/{row['shard']}", found["offset"], found["bytes"])
+    stored = next(stored for stored in row["images"] if stored["role"] == role)
+    return Store(str(dataset)).read(f"shards/{row['shard']}", stored["offset"], stored["bytes"])
 
 
 def located(source: Path, row: dict[str, Any]) -> Path:
@@ -142,8 +159,8 @@ def raw_target(source: Path, row: dict[str, Any]) -> np.ndarray[Any, Any]:
         Path(str(path).replace("images", "annotations")).with_suffix(".png"),
         path.with_name(path.name.replace("-color", "-normal")),
     )
-    found = next(name for name in names if name.exists() and name != path)
-    with PILImage.open(found) as opened:
+    target = next(name for name in names if name.exists() and name != path)
+    with PILImage.open(target) as opened:
         return np.asarray(opened)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.train.make import VOCABULARY, make_tokens, options
 from tests.train.ranks import kill, records, run, weights
-from train.data.corpus import TASKS, Corpus
+from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.stream import Library
 from train.run.config import Config
 from xprompt_model.generator import Generator
@@ -84,7 +84,7 @@ def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path
     library, rows = Library(corpus, VOCABULARY, options()), corpus.examples[0]
     generator = Generator(XPromptChameleon.from_pretrained(f"{config.out}/model"))
     name = ("forward", "generate")
-    for example in np.flatnonzero(rows.code == TASKS.index(name)):
+    for example in np.flatnonzero(rows.code == EXAMPLE_KINDS.index(name)):
         turn, context = (library._turn(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
         made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
         assert made.tolist() == turn.output.tolist()
