@@ -30,7 +30,10 @@ class Eta:
         self._count = 0
 
     def add(self, now_s: float, items: int, busy_s: float) -> None:
-        """Take note that a shard of so many items has come, now by any clock that goes forwards, and kept its worker for `busy_s`."""
+        """Take note of a shard of so many items that came at `now_s`, by any clock that goes forwards.
+
+        It kept its worker busy for `busy_s` seconds.
+        """
         self._left = max(0, self._left - items)
         self._count += 1
         self._made.append((now_s, items, busy_s))
