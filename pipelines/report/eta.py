@@ -22,7 +22,7 @@ class Eta:
     """
 
     def __init__(self, items: int, shards: int, workers: int) -> None:
-        """The time of a run that makes `items` in so many shards, by `workers` that each make one at a time."""
+        """Of `items` that this run makes, in so many shards, of which `workers` make as many at once."""
         self._items = self._left = items
         self._shards = shards
         self._workers = max(1, min(workers, shards))
@@ -30,10 +30,7 @@ class Eta:
         self._count = 0
 
     def add(self, now_s: float, items: int, busy_s: float) -> None:
-        """Take note of a shard of so many items that came at `now_s`, by any clock that goes forwards.
-
-        It kept its worker busy for `busy_s` seconds.
-        """
+        """A shard of so many items has come, now by any clock that goes forwards, and kept its worker for `busy_s`."""
         self._left = max(0, self._left - items)
         self._count += 1
         self._made.append((now_s, items, busy_s))
