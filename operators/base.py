@@ -15,7 +15,7 @@ class Operator(Protocol):
 
     name: ClassVar[str]
     version: ClassVar[int]
-    """Raised whenever the same input and parameters would give other output: it is part of the fingerprint."""
+    """Raised whenever the same input and parameters would give other output: this number is in the fingerprint."""
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         """The pair with something added. `seed` is derived from the run's seed, the pair's key and `name`.

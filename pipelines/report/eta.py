@@ -22,7 +22,7 @@ class Eta:
     """
 
     def __init__(self, items: int, shards: int, workers: int) -> None:
-        """Of `items` that this run makes, in so many shards, of which `workers` make as many at once."""
+        """The time of a run that makes `items` in so many shards, by `workers` that each make one at a time."""
         self._items = self._left = items
         self._shards = shards
         self._workers = max(1, min(workers, shards))
@@ -30,7 +30,10 @@ class Eta:
         self._count = 0
 
     def add(self, now_s: float, items: int, busy_s: float) -> None:
-        """A shard of so many items has come, now by any clock that goes forwards, and kept its worker for `busy_s`."""
+        """Take note that a shard of so many items has come, which kept its worker for `busy_s` seconds.
+
+        `now_s` is the time by any clock that goes forwards.
+        """
         self._left = max(0, self._left - items)
         self._count += 1
         self._made.append((now_s, items, busy_s))
