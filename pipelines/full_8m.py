@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
@@ -103,7 +104,11 @@ def _make(asked: Asked) -> None:
             source = _source(task, entry, options.data_root)
             if source is None:
                 raise ValueError(f"{entry.source or task.name} is not below {options.data_root}")
-            given = {**shared, **_counted(task, entry), **{k: v for k, v in chosen.items() if k in task.options}}
+            given = {
+                **_taken(shared, task, source),
+                **_counted(task, entry),
+                **{k: v for k, v in chosen.items() if k in task.options},
+            }
             ready.append(Ready(entry=entry, prepared=prepare(task, given, source)))
         except ValueError as error:
             TERMINAL.print(f"{task.name}: left out, {error}", highlight=False, soft_wrap=True)
@@ -129,6 +134,16 @@ def _source(task: Task, entry: Entry, data_root: str) -> Source | None:
             if source := locate(here, root, list_files(root)):
                 return source
     return None
+
+
+def _taken(shared: dict[str, Any], task: Task, source: Source) -> dict[str, Any]:
+    """The options of the whole recipe, less those that only other tasks of it can take.
+
+    KEEP is for tasks with gates that judge by scores, SIZE for photos that come without pairs.
+    """
+    left_out = {"keep"} if not task.judges else set()
+    left_out |= {"size"} if source.reader.paired else set()
+    return {name: value for name, value in shared.items() if name not in left_out}
 
 
 def _counted(task: Task, entry: Entry) -> dict[str, int]:

@@ -67,7 +67,8 @@ def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
     arguments = ["--recipe", str(recipe), "--data-root", str(tmp_path / "root"), "--out", str(tmp_path / "out")]
     assert main([*arguments, "--plan"]) == 0
     assert "lowlight: left out, lowlight is not below" in capsys.readouterr().out
-    assert main([*arguments, "--strength", "2.5", "--hold-out", "derain"]) == 0
+    every = ["--strength", "2.5", "--hold-out", "derain", "--keep", "all", "--size", "64"]
+    assert main([*arguments, *every]) == 0
     assert [finding.message for finding in verify(str(tmp_path / "out"))] == []
     made = json.loads((tmp_path / "out/recipe.json").read_text())
     assert made["recipe"] == "mine"
@@ -76,9 +77,10 @@ def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
         ("dehaze", round(16 / 46, 6)),
     ]
     config = json.loads((tmp_path / "out/dehaze/dataset.json").read_text())["config"]
-    assert config["operators"][0]["strength"] == 2.5
+    assert [config["operators"][0]["name"], config["operators"][1]["strength"]] == ["resize", 2.5]
     config = json.loads((tmp_path / "out/derain/dataset.json").read_text())["config"]
     assert config["operators"][-1]["name"].startswith("hold_out")
+    assert all(one["name"] != "resize" for one in config["operators"])  # its pairs stay as they are
 
 
 def test_the_example_of_a_recipe_in_the_docstring_is_one(tmp_path: Path) -> None:
