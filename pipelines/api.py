@@ -17,10 +17,10 @@ from manifests.dataset import Dataset
 from pipelines.prepare import Prepared, prepare
 from pipelines.report.estimate import Estimate, estimate
 from pipelines.report.progress import SILENT
-from pipelines.run import engine
-from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
 from pipelines.run.plan import make_job
+from pipelines.run.session import ray_session
 from pipelines.tasks.catalogue import modules_of
 from pipelines.tasks.task import Task
 
@@ -48,14 +48,8 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
 
     with only_run(folder, say, wait=values["wait"]):
         job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
-        make_dataset(
-            job,
-            lambda: engine.ray_session(values["cpus"], py_modules=modules_of(task), say=say),
-            models=values["models"],
-            taken_as=prepared.taken_as,
-            prices=prepared.prices,
-            console=console,
-        )
+        work = Work(job=job, models=values["models"], taken_as=prepared.taken_as, prices=prepared.prices)
+        make_datasets([work], lambda: ray_session(values["cpus"], py_modules=modules_of(task), say=say), console)
     return job.dataset
 
 

@@ -17,7 +17,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,25 +163,20 @@ def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[For
 
 
 def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> None:
-    """Make each dataset in turn, on one Ray; then the recipe manifest."""
-    from pipelines.run import engine
-    from pipelines.run.dataset import make_dataset
+    """Make all datasets together, on one Ray; then the recipe manifest."""
+    from pipelines.run.dataset import Work, make_datasets
+    from pipelines.run.session import ray_session
 
     modules = sorted({module for one in ready for module in modules_of(one.prepared.task)})
-    with engine.ray_session(cpus, py_modules=modules, say=TERMINAL.print):
+    with ExitStack() as locks:
+        works = []
         for one in ready:
             prepared, values = one.prepared, one.prepared.values
             folder = f"{out}/{prepared.task.name}"
-            with only_run(folder, TERMINAL.print, wait=values["wait"]):
-                job = make_job(prepared.task, prepared.reader, folder, values["seed"], values["scale"])
-                make_dataset(
-                    job,
-                    nullcontext,
-                    models=values["models"],
-                    taken_as=prepared.taken_as,
-                    prices=prepared.prices,
-                    console=TERMINAL,
-                )
+            locks.enter_context(only_run(folder, TERMINAL.print, wait=values["wait"]))
+            job = make_job(prepared.task, prepared.reader, folder, values["seed"], values["scale"])
+            works.append(Work(job=job, models=values["models"], taken_as=prepared.taken_as, prices=prepared.prices))
+        make_datasets(works, lambda: ray_session(cpus, py_modules=modules, say=TERMINAL.print), TERMINAL)
     _write_recipe(out, recipe, ready)
     TERMINAL.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
 
