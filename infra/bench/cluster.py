@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +104,7 @@ def main() -> int:
 
 def _run(arm: str, case: Case, task: str, cpus: int, seed: int) -> Run:
     with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # where Ray tells of each death; the table stays by itself
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = str(folder / "log")
         at_once = QUESTIONS_AT_ONCE // min(GPUS, case.units) if arm == "fused" else QUESTIONS_AT_ONCE
