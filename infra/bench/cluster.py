@@ -34,6 +34,7 @@ from infra.bench.paint_log import Painting, busy_share, read_log, steady, waste
 from infra.bench.sleeping import CHAINS, QUESTIONS_AT_ONCE, reader_of, sleeping_task
 from pipelines.run import engine
 from pipelines.run.plan import Job, make_job
+from pipelines.run.watch import Watch
 
 GPUS = 8
 
@@ -139,7 +140,7 @@ def _run(arm: str, case: Case, task: str, cpus: int, seed: int) -> Run:
 
 
 def _ours(job: Job) -> None:
-    engine.run(job, lambda made: None)
+    engine.run([job], Watch())
 
 
 ARMS: Mapping[str, Callable[[Job], None]] = {"fused": fused.run, "ours": _ours}

@@ -44,6 +44,8 @@ from infra.bench.plain import Encode, add_rain, cv2_png, decode, our_png, pass_t
 from manifests.write.finish import finish
 from pipelines.run import engine
 from pipelines.run.plan import find_source, make_job, versions
+from pipelines.run.session import ray_session
+from pipelines.run.watch import Watch
 from pipelines.tasks.low_level import DERAIN
 
 Arm = Callable[[Path, Path], float | None]
@@ -83,7 +85,7 @@ def main() -> int:
         )
         list(pool.map(time.sleep, [0.5] * PROCESSES))  # starts all its processes
         pooled = descendants()
-        stack.enter_context(engine.ray_session(PROCESSES, object_store_bytes=_OBJECT_STORE_BYTES))
+        stack.enter_context(ray_session(PROCESSES, object_store_bytes=_OBJECT_STORE_BYTES))
         for mode in arguments.modes:
             costs = _rounds(_arms(mode, pool), root / mode, root / "out" / mode, pooled, arguments.rounds)
             _print_table(mode, arguments.pairs, costs)
@@ -124,7 +126,7 @@ def ours(folder: Path, out: Path) -> None:
     """What `make shards` does, less its progress line."""
     reader = find_source(DERAIN, str(folder)).reader
     job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
-    engine.run(job, lambda made: None)
+    engine.run([job], Watch())
     totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
     assert not totals.rejects, totals.rejects
 

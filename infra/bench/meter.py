@@ -13,7 +13,7 @@ import ray  # noqa: F401  # isort: skip  # it brings psutil along and makes it i
 import psutil
 
 _SAMPLE_EVERY_S = 0.25
-_WORKER = ("ray::IDLE", "ray::Map")  # how Ray names the processes that run our units; its own actors are others
+_WORKER = ("ray::IDLE", "ray::made_unit", "ray::Painter")  # how Ray names the processes that run our units
 
 
 Kind = Literal["driver", "workers", "rest of Ray"]
