@@ -1,8 +1,9 @@
 """The account of what models are asked to do while it is open: of one step, or of a whole work unit.
 
-Two functions write into the account that is open: `operators.batching.in_batches` (places in batches) and
-`operators.vlm.client.Vlm.ask` (requests). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
-(pipelines/run/spent.py) one for a step of its chain, and each reads its own.
+Three functions write into the account that is open: `operators.batching.in_batches` (places in batches),
+`operators.pictures.kept_or_painted` (pictures) and `operators.vlm.client.Vlm.ask` (requests). The engine
+(pipelines/run/engine.py) opens one for a work unit, `Spent.on` (pipelines/run/spent.py) one for a step of its chain,
+and each reads its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ class Account:
     """How many places there were in the batches that networks were given; batches of one place do not count."""
     own: int = 0
     """How many of these places held a request of their own and not a copy that fills the batch up."""
+    pictures: int = 0
+    """How many pictures were painted."""
+    replayed_pictures: int = 0
+    """How many pictures had been painted and kept before, and were read."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,6 +39,11 @@ class Account:
         with self._lock:
             self.places += places
             self.own += own
+
+    def add_pictures(self, *, painted: int = 0, replayed: int = 0) -> None:
+        with self._lock:
+            self.pictures += painted
+            self.replayed_pictures += replayed
 
     def add_usage(self, usage: Usage) -> None:
         with self._lock:
@@ -54,6 +64,7 @@ def accounting() -> Iterator[Account]:
         _open.reset(token)
         if around:
             around.add_batch(places=account.places, own=account.own)
+            around.add_pictures(painted=account.pictures, replayed=account.replayed_pictures)
             around.add_usage(account.usage)
 
 
