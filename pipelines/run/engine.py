@@ -113,6 +113,7 @@ class _Run:
         self._watch = watch
         self._refs = [ray.put(job) for job in jobs]
         self._cluster = Cluster()
+        self._cluster.refuse_unshared(jobs)
         self._schedule = Schedule(self._unfinished)
         self._calls: dict[Any, _Call] = {}
         self._workers: dict[int, _Worker] = {}
