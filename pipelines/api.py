@@ -63,4 +63,4 @@ def plan(task: Task | str, **options: Any) -> tuple[Prepared, Estimate]:
     """What `make` with the same options would make and cost. Nothing is written and no Ray is started."""
     prepared = prepare(task, options)
     values = prepared.values
-    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
+    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"], values["gpu_gib"])
