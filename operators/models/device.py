@@ -65,6 +65,11 @@ class LoadedOnce(Generic[Given, Model]):
                 raise StopRun(f"the model of {names} cannot be loaded: {said}") from error
             return self._kept[key]
 
+    def cache_clear(self) -> None:
+        """Let go of all models."""
+        with self._lock:
+            self._kept.clear()
+
     @property
     def kept(self) -> list[tuple[tuple[Any, ...], Model]]:
         """The models that are kept, each with the arguments that it was loaded by."""

@@ -70,7 +70,12 @@ def _large_vision() -> Any:
 def _big_text() -> Any:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    sizes = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    sizes: dict[str, Any] = {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+    }
     return CLIPTextModelWithProjection(CLIPTextConfig(projection_dim=1280, **sizes))
 
 
