@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _PROBE_GPUS = 0.01
@@ -55,7 +55,7 @@ def visible_gib() -> float | None:
 def _answered(answer: Any) -> float | None:
     """What a probe found, None if its node was lost meanwhile."""
     try:
-        gib: float | None = ray.get(answer, timeout=_PROBE_S)
-    except (RayError, GetTimeoutError):
+        gib: float | None = ray.get(answer)
+    except RayError:
         return None
     return gib

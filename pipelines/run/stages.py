@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from operators.base import Link, LoadsCheckpoints, ModelOperator, TakesTurns
 from operators.models.table import Part, parts_of
@@ -39,7 +39,7 @@ class Need:
     working_gib: float = 0.0
     """What the one of them that needs most needs beside the weights: they work one after the other."""
     unknown: float = 0.0
-    """The share of a GPU of the links that do not say what they load (operators.base.LoadsCheckpoints)."""
+    """The share of a GPU, at most 1, of the links that do not say what they load (operators.base.LoadsCheckpoints)."""
 
     @property
     def gib(self) -> float:
@@ -60,7 +60,8 @@ class Stage:
     stop: int
     gpus: float
     """Share of a GPU that a process of the stage is given, where the cluster has some."""
-    need: Need
+    need: Need = field(default_factory=Need)
+    """What the process needs of the GPU's memory."""
 
 
 def on_gpu(link: Link) -> bool:

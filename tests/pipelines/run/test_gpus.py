@@ -14,8 +14,9 @@ import ray
 from ray.cluster_utils import Cluster
 from pipelines.run import gpus
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-sizes = {cluster.add_node(num_cpus=1, num_gpus=count).node_id: gib for count, gib in ((1, 79.1), (2, 39.4), (1, None))}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+large, small = (cluster.add_node(num_cpus=1, num_gpus=2).node_id for _ in range(2))
+sizes = {cluster.head_node.node_id: None, large: 79.1, small: 39.4}
 ray.init(cluster.address, log_to_driver=False)
 logical = gpus.least_gib()
 gpus.visible_gib = lambda: sizes[ray.get_runtime_context().get_node_id()]
@@ -25,7 +26,10 @@ cluster.shutdown()
 """
 
 
-@pytest.mark.skipif(gpus.visible_gib() is not None, reason="the GPUs of this cluster are to be logical")
+without_real_gpus = pytest.mark.skipif(gpus.visible_gib() is not None, reason="GPUs are to be logical here, or none")
+
+
+@without_real_gpus
 def test_the_smallest_gpu_of_a_cluster_is_found_and_logical_ones_have_no_memory() -> None:
     """The driver runs in a process of its own: this one may have a Ray of the session's."""
     done = subprocess.run(
@@ -34,6 +38,7 @@ def test_the_smallest_gpu_of_a_cluster_is_found_and_logical_ones_have_no_memory(
     assert "found None 39.4" in done.stdout, done
 
 
+@without_real_gpus
 @pytest.mark.usefixtures("local_ray")
 def test_without_gpus_nothing_is_found() -> None:
     assert least_gib() is None
