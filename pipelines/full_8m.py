@@ -158,7 +158,7 @@ def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[For
             yield Forecast(entry=entry)
             continue
         prepared, values = known[entry], known[entry].values
-        estimated = estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
+        estimated = estimate(prepared.task, prepared.reader, values["seed"], values["scale"], values["gpu_gib"])
         yield Forecast(entry=entry, reader=prepared.reader, estimate=estimated)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from operators.base import Reader
 from pipelines.recipe import PAPER_EXAMPLES, PAPER_PAIRS, Entry
 from pipelines.report.estimate import Estimate
+from pipelines.report.memory import fit_table
 from pipelines.report.prices import Prices
 
 VLM_S_PER_CALL = 1.5
@@ -80,6 +81,9 @@ def print_forecast(
         f"{sum(_cpu_hours(line) for line in lines):,.1f}",
     )
     console.print(table)
+    fits = {line.entry.task: line.estimate.gpu for line in lines if line.estimate and line.estimate.gpu}
+    if fits:
+        console.print(fit_table(fits))
     asked_in, asked_out = (sum(line.tokens[way] for line in lines) for way in (0, 1))
     if asked_in:
         cost = f", cost at most {prices.cost(asked_in, asked_out):,.2f}" if prices else ""

@@ -23,7 +23,7 @@ from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
 from pipelines.run.spent import Spent
-from pipelines.run.stages import needs_gpu
+from pipelines.run.stages import on_gpu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Painter:
         @contextmanager
         def using(link: Link, pairs: int) -> Iterator[None]:
             nonlocal held_s
-            if not needs_gpu(link):
+            if not on_gpu(link):
                 yield
                 return
             with self._gpu:
