@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import command
 from infra.command import PROGRAMS, main
 from tests.commands import ROOT
 
@@ -113,3 +114,15 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
     usage, error = printed.err.rstrip("\n").rsplit("\n", 1)
     assert printed.out == "" and usage.startswith(f"usage: xprompt {command} ")
     assert error == f"xprompt {command}: error: unrecognized arguments: --nosuch"
+
+
+def test_a_recipe_with_tiny_models_writes_them_first_unless_something_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[bool] = []
+    monkeypatch.setattr(command, "_write_tiny", lambda: written.append(True))
+    plan = ["recipe", "--data-root", str(tmp_path), "--plan"]
+    assert main([*plan, "--models", "tiny", "--sed", "1"]) == 2
+    assert main(plan) == 0 and not written
+    assert main([*plan, "--models", "tiny"]) == 0 and written == [True]
+    assert capsys.readouterr().out.count("derain: left out, Rain13K is not below") == 2
