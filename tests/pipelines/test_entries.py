@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from operators.option import Option
+from manifests.schema import Pair
+from operators.option import option
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.style_prompts import StylePrompts
 from operators.read.viton_hd import VitonHd
@@ -25,7 +26,8 @@ from pipelines.recipe import Entry
 from pipelines.sources import datasets
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN, LOWLIGHT
-from pipelines.tasks.personalisation import COMPOSITION, MIMICBRUSH, POSE, STYLE, TRY_ON
+from pipelines.tasks.personalisation import POSE, STYLE
+from pipelines.tasks.task import Task
 from tests.fixtures import FIXTURES, write_viton_hd
 from tests.sources import write_files, write_photos, write_rain13k
 
@@ -148,9 +150,27 @@ def test_options_of_an_entry_become_values() -> None:
     assert with_parsed_options(entry, POSE).options == {"size": 64, "scale": 1.0, "hold_out": ["derain"], "count": 5}
 
 
-def test_an_option_of_several_tasks_has_the_choices_of_all() -> None:
-    first, second = (
-        replace(STYLE, chain=(replace(STYLE.chain[0]), one)) for one in (TRY_ON.chain[0], COMPOSITION.chain[0])
-    )
-    found = {one.name: one for one in options_of_tasks([first, second, MIMICBRUSH])}
-    assert isinstance(found["generator"], Option) and set(found["generator"].choices) == {"sd15", "flux"}
+@dataclass(frozen=True, kw_only=True)
+class _Brush:
+    name: ClassVar[str] = "brush"
+    version: ClassVar[int] = 1
+    tool: str = option("hair", "what paints", choices=("hair", "sponge"))
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        return pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pen(_Brush):
+    tool: str = option("quill", "what writes", choices=("quill", "hair"))
+
+
+def test_an_option_of_several_tasks_holds_for_those_that_have_the_choice() -> None:
+    brush, pen = Task(name="brush", chain=(_Brush(),)), Task(name="pen", chain=(_Pen(),))
+    (found,) = options_of_tasks([brush, pen])
+    assert (found.name, found.choices) == ("tool", ("hair", "sponge", "quill"))
+    assert [[takes(task, None, "tool", value) for task in (brush, pen)] for value in ("hair", "sponge", "quill")] == [
+        [True, True],
+        [True, False],
+        [False, True],
+    ]
