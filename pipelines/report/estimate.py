@@ -41,6 +41,8 @@ class Estimate:
 
     tried: bool = True
     """Whether the sample was made. If not, pairs, examples, calls and bytes are upper bounds, and tokens not known."""
+    there: int
+    """How many items the source has, whatever part of them is taken."""
     items: int
     shards: int
     sampled: int
@@ -76,13 +78,24 @@ class Estimate:
         return round(in_sample * self.items / self.sampled)
 
 
-def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0, gpu_gib: float | None = None) -> Estimate:
+def estimate(
+    task: Task,
+    reader: Reader,
+    seed: int,
+    scale: float = 1.0,
+    gpu_gib: float | None = None,
+    *,
+    count: int | None = None,
+    skip: int = 0,
+) -> Estimate:
     """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked.
 
-    `gpu_gib` is the memory of a GPU that the plan is for (default: PLAN_GPU_GIB).
+    `gpu_gib` is the memory of a GPU that the plan is for (default: PLAN_GPU_GIB). `scale`, `count` and `skip` keep a
+    part of the items, as `cut_units` does.
     """
     items = list_items(reader)
-    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
+    contiguous, per_shard = reader.contiguous, task.pairs_per_shard
+    units = list(cut_units(items, seed, per_shard, contiguous=contiguous, scale=scale, count=count, skip=skip))
     sample = units[0][:SAMPLE_ITEMS]
     chain = task.operators(reader)
     gpu = fit(chain, gpu_gib or PLAN_GPU_GIB)
@@ -90,7 +103,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0, gpu_gib:
     gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
     if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
         calls = len(sample) * sum(link.calls for link in asking)
-        return replace(_untried(task, reader, units, len(sample), sum(gpu_s), calls), gpu=gpu)
+        return replace(_untried(task, reader, len(items), units, len(sample), sum(gpu_s), calls), gpu=gpu)
     started_s = time.process_time()
     made = make_pairs(reader, task.name, seed, sample, [link for link in chain if link not in asking], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
@@ -100,6 +113,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0, gpu_gib:
     completed = Counter(example for pair in pairs for promised in promises for example in promised(pair))
     sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
+        there=len(items),
         items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=len(sample),
@@ -118,11 +132,12 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0, gpu_gib:
 
 
 def _untried(
-    task: Task, reader: Reader, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
+    task: Task, reader: Reader, there: int, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
 ) -> Estimate:
     """What can be said of items of which no picture is made."""
     return Estimate(
         tried=False,
+        there=there,
         items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=sampled,
