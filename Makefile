@@ -141,6 +141,7 @@ check: $(DEV) ## lint, formatting and types
 .PHONY: bench
 bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
 	@$(BIN)/python -m infra.bench.derain
+	@$(BIN)/python -m infra.bench.cluster --part 0.25
 	@$(BIN)/python -m infra.bench.scaling
 	@$(BIN)/python -m infra.bench.plan
 	@$(BIN)/python -m infra.bench.raie

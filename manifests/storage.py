@@ -6,7 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -116,6 +116,11 @@ class Store:
 
     def remove(self, name: str) -> None:
         self.fs.rm_file(self.path(name))
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder and all that is in it. A store of objects has no folders: what is in it is removed."""
+        with suppress(FileNotFoundError):
+            self.fs.rm(self.path(folder), recursive=True)
 
     def remove_temporary(self, folder: str) -> None:
         """Remove what killed processes left half-written in a folder."""

@@ -9,6 +9,7 @@ The command line goes the same way: `xprompt shards` calls `make`, `xprompt plan
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
@@ -17,10 +18,10 @@ from manifests.dataset import Dataset
 from pipelines.prepare import Prepared, prepare
 from pipelines.report.estimate import Estimate, estimate
 from pipelines.report.progress import SILENT
-from pipelines.run import engine
-from pipelines.run.dataset import anchored, make_dataset
+from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
 from pipelines.run.plan import make_job
+from pipelines.run.session import ray_session
 from pipelines.tasks.catalogue import modules_of
 from pipelines.tasks.task import Task
 
@@ -48,14 +49,19 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
 
     with only_run(folder, say, wait=values["wait"]):
         job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
-        make_dataset(
-            job,
-            lambda: engine.ray_session(values["cpus"], py_modules=modules_of(task), say=say),
+        work = Work(
+            job=job,
             models=values["models"],
             taken_as=prepared.taken_as,
             prices=prepared.prices,
-            console=console,
+            gpu_gib=values["gpu_gib"],
         )
+        folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
+
+        def session() -> AbstractContextManager[None]:
+            return ray_session(values["cpus"], py_modules=modules_of(task), not_sent=folders, say=say)
+
+        make_datasets([work], session, console)
     return job.dataset
 
 
@@ -63,4 +69,4 @@ def plan(task: Task | str, **options: Any) -> tuple[Prepared, Estimate]:
     """What `make` with the same options would make and cost. Nothing is written and no Ray is started."""
     prepared = prepare(task, options)
     values = prepared.values
-    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
+    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"], values["gpu_gib"])

@@ -166,13 +166,13 @@ def _tokens(options: argparse.Namespace) -> int:
     _tokenized(options).plan()  # says if there is none
     from operators.models.checkpoints import TINY
     from pipelines.report.progress import TERMINAL
-    from pipelines.run import engine
     from pipelines.run.dataset import anchored
+    from pipelines.run.session import ray_session
     from pipelines.run.tokens import make_tokens
 
     def run() -> None:
         out = anchored(_tokenized(options).url)
         models = str(TINY) if options.models == "tiny" else options.models
-        make_tokens(out, models, lambda: engine.ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
+        make_tokens(out, models, lambda: ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
 
     return ended("xprompt tokens", run)

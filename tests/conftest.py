@@ -31,11 +31,11 @@ def _starts_ray(path: Path) -> bool:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """A Ray with two CPUs in this process, for the whole session. Its workers import from the project's root."""
-    from pipelines.run import engine
+    from pipelines.run.session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        with engine.ray_session(2):
+        with ray_session(2):
             yield
 
 

@@ -13,6 +13,9 @@ encoder         our PNG encoder alone on such images
 
 CPU time is that of the process tree: driver, raylet, GCS and workers, or script and pool. Wall time is printed too, but
 is noise on a shared machine.
+
+`--against PATH` compares with another clone of this repository instead, such as the commit before, on the bundled input
+and on the same two (infra/bench/checkouts.py).
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from pathlib import Path
 
 import cv2
 
+from infra.bench.checkouts import AIM, compare
 from infra.bench.fixtures import SIDE_PX, write_photos, write_rain13k
 from infra.bench.meter import Meter, descendants
 from infra.bench.naive import copy_pairs, synthesise_folder
@@ -40,6 +44,8 @@ from infra.bench.plain import Encode, add_rain, cv2_png, decode, our_png, pass_t
 from manifests.write.finish import finish
 from pipelines.run import engine
 from pipelines.run.plan import find_source, make_job, versions
+from pipelines.run.session import ray_session
+from pipelines.run.watch import Watch
 from pipelines.tasks.low_level import DERAIN
 
 Arm = Callable[[Path, Path], float | None]
@@ -67,13 +73,19 @@ def main() -> int:
         for mode, write in (("synthesis", write_photos), ("pass-through", write_rain13k)):
             if mode in arguments.modes:
                 write(root / mode, arguments.pairs)
+        if arguments.against:
+            compare(arguments.against, "bundled", None, arguments.rounds, root)
+            print(f"aim: CPU time at most {AIM} of the other's")
+            for mode in arguments.modes:
+                compare(arguments.against, mode, root / mode, arguments.rounds, root)
+            return 0
         spawn = multiprocessing.get_context("spawn")  # forks of a process that runs Ray are not safe
         pool = stack.enter_context(
             ProcessPoolExecutor(PROCESSES, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,))
         )
         list(pool.map(time.sleep, [0.5] * PROCESSES))  # starts all its processes
         pooled = descendants()
-        stack.enter_context(engine.ray_session(PROCESSES, object_store_bytes=_OBJECT_STORE_BYTES))
+        stack.enter_context(ray_session(PROCESSES, object_store_bytes=_OBJECT_STORE_BYTES))
         for mode in arguments.modes:
             costs = _rounds(_arms(mode, pool), root / mode, root / "out" / mode, pooled, arguments.rounds)
             _print_table(mode, arguments.pairs, costs)
@@ -114,7 +126,7 @@ def ours(folder: Path, out: Path) -> None:
     """What `make shards` does, less its progress line."""
     reader = find_source(DERAIN, str(folder)).reader
     job = make_job(DERAIN, reader, str(out / "derain"), seed=0)
-    engine.run(job, lambda made: None)
+    engine.run([job], Watch())
     totals = finish(job.dataset, job.plan, versions=versions(job.task), licences={reader.source: reader.licence})
     assert not totals.rejects, totals.rejects
 
@@ -188,7 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.derain", description="The derain job, side by side.")
     parser.add_argument("--pairs", type=int, default=1_000, help="in each folder (default: 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="measured, after one that is not (default: 3)")
-    parser.add_argument("--modes", nargs="+", choices=list(AIMS), default=list(AIMS), help="(default: both)")
+    parser.add_argument("--modes", nargs="*", choices=list(AIMS), default=list(AIMS), help="(default: both)")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="another clone of this repository")
     return parser
 
 

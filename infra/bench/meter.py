@@ -13,7 +13,7 @@ import ray  # noqa: F401  # isort: skip  # it brings psutil along and makes it i
 import psutil
 
 _SAMPLE_EVERY_S = 0.25
-_WORKER = ("ray::IDLE", "ray::Map")  # how Ray names the processes that run our units; its own actors are others
+_WORKER = ("ray::IDLE", "ray::made_unit", "ray::Painter")  # how Ray names the processes that run our units
 
 
 Kind = Literal["driver", "workers", "rest of Ray"]
@@ -41,11 +41,12 @@ class Meter:
         self._seen: dict[tuple[int, float], _Seen] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._lock = threading.Lock()
         self._looking_s = 0.0  # CPU time of looking, which is not the job's
         self.wall_s = 0.0
 
     def __enter__(self) -> Self:
-        self._look(first=True)
+        self.look(first=True)
         self._thread.start()
         self.wall_s = -time.perf_counter()
         return self
@@ -54,7 +55,7 @@ class Meter:
         self.wall_s += time.perf_counter()
         self._done.set()
         self._thread.join()
-        self._look()
+        self.look()
 
     @property
     def cpu_s(self) -> float:
@@ -63,7 +64,8 @@ class Meter:
 
     def cpu_s_of(self, kind: Kind) -> float:
         """The share of one kind of process. Workers are those of Ray; the pool of a plain script counts as "rest"."""
-        used_s = sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
+        with self._lock:
+            used_s = sum(seen.cpu_s - seen.before_s for seen in self._seen.values() if seen.kind == kind)
         return used_s - self._looking_s if kind == "driver" else used_s
 
     def peak_private_bytes(self, kind: Kind) -> int:
@@ -72,23 +74,28 @@ class Meter:
 
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLE_EVERY_S):
-            self._look()
+            self.look()
         self._looking_s = time.thread_time()
 
-    def _look(self, *, first: bool = False) -> None:
-        below = (process for process in self._root.children(recursive=True) if self._counts(process.pid))
-        for process in (self._root, *below):
-            try:
-                with process.oneshot():
-                    times, memory = process.cpu_times(), process.memory_info()
-                    kind = self._kind(process)
-            except psutil.Error:  # it has just ended
-                continue
-            identity = (process.pid, process.create_time())
-            cpu_s = times.user + times.system
-            seen = self._seen.setdefault(identity, _Seen(kind, cpu_s if first else 0.0, cpu_s, 0))
-            seen.kind, seen.cpu_s = kind, cpu_s  # an idle worker is renamed when it gets work
-            seen.peak_private_bytes = max(seen.peak_private_bytes, memory.rss - memory.shared)
+    def look(self, *, first: bool = False) -> None:
+        """Bring the figures up to date. It is done every quarter second and at the end anyway."""
+        with self._lock:
+            below = (process for process in self._root.children(recursive=True) if self._counts(process.pid))
+            for process in (self._root, *below):
+                self._look_at(process, first)
+
+    def _look_at(self, process: psutil.Process, first: bool) -> None:
+        try:
+            with process.oneshot():
+                times, memory = process.cpu_times(), process.memory_info()
+                kind = self._kind(process)
+        except psutil.Error:  # it has just ended
+            return
+        identity = (process.pid, process.create_time())
+        cpu_s = times.user + times.system
+        seen = self._seen.setdefault(identity, _Seen(kind, cpu_s if first else 0.0, cpu_s, 0))
+        seen.kind, seen.cpu_s = kind, cpu_s  # an idle worker is renamed when it gets work
+        seen.peak_private_bytes = max(seen.peak_private_bytes, memory.rss - memory.shared)
 
     def _kind(self, process: psutil.Process) -> Kind:
         if process == self._root:

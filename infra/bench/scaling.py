@@ -18,8 +18,10 @@ from infra.bench.meter import KINDS, Meter
 from infra.bench.tiny import TINY, TinyPairs
 from pipelines.run import engine
 from pipelines.run.plan import Job, make_job
+from pipelines.run.session import ray_session
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
+from pipelines.run.watch import Watch
 
 _ALONE = 100  # units made without Ray
 
@@ -35,8 +37,8 @@ def main() -> int:
             make_unit(job, unit, Spent())
         alone_ms = 1_000 * (time.process_time() - started_s) / _ALONE
         print(f"a unit of one 8 x 8 px pair, made without Ray: {alone_ms:.1f} ms of CPU", flush=True)
-        with engine.ray_session(arguments.cpus):
-            engine.run(_job(out / "warm", _ALONE), lambda made: None)
+        with ray_session(arguments.cpus):
+            engine.run([_job(out / "warm", _ALONE)], Watch())
             print(f"{'':>8} {'CPU ms a unit: median (min - max)':>36} {'driver':>8} {'workers':>8} {'rest':>8}", end="")
             print(f" {'driver peak':>18} {'worker peak':>18}   wall, noisy")
             meters: dict[int, list[Meter]] = {size: [] for size in sizes}
@@ -44,7 +46,7 @@ def main() -> int:
                 for size in sizes:
                     job = _job(out / f"{number}-{size}", size)
                     with Meter() as meter:
-                        engine.run(job, lambda made: None)
+                        engine.run([job], Watch())
                     assert len(job.dataset.committed()) == size
                     meters[size].append(meter)
             for size in sizes:

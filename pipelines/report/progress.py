@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,11 @@ from pipelines.report.hints import as_typed
 from pipelines.report.prices import Prices
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
+from pipelines.run.watch import Painting, Watch
 
 if TYPE_CHECKING:
-    from pipelines.run.engine import Made  # it imports Ray, which takes seconds
+    from pipelines.run.made import Made
+    from pipelines.run.painter import Delivered
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
@@ -43,18 +46,31 @@ SILENT = Console(quiet=True)
 """Prints nothing: for datasets that are made from Python."""
 
 
+@dataclass(kw_only=True)
+class Tally:
+    """What a run has made of one dataset."""
+
+    totals: Totals = field(default_factory=Totals)
+    usage: Usage = field(default_factory=Usage)
+    spent: Spent = field(default_factory=Spent)
+    paintings: list[Painting] = field(default_factory=list)
+    """What its painters have done, stage by stage."""
+    seconds: float = 0.0
+    """From the beginning of the run to the last of the dataset's shards."""
+
+
 class RunProgress:
     """Counts what a run has made and, on a console, keeps the live line up to date."""
 
     def __init__(self, shards: int, items: int, to: Console) -> None:
         """Begin to count for a run that makes so many shards out of so many items."""
-        self.totals = Totals()
-        self.usage = Usage()
-        self.spent = Spent()
+        self._tallies: dict[str, Tally] = {}
         self._shards = shards
         self._items = items
         self._to = to
         self._eta: Eta | None = None
+        self._paintings: Sequence[Painting] = ()
+        self._units = self._pairs = self._rejects = 0
         self._started_s = self._printed_s = time.monotonic()
         columns = (
             BarColumn(),
@@ -68,14 +84,23 @@ class RunProgress:
         self._task = self.line.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
 
     @property
+    def watch(self) -> Watch:
+        """What a run is given to tell."""
+        return Watch(on_start=self.begin, on_made=self.add, on_delivered=self.delivered, on_tick=self.tick)
+
+    @property
     def seconds(self) -> float:
         return time.monotonic() - self._started_s
 
     @property
     def left(self) -> str:
         """The time left, in words."""
-        left_s = self._eta.left_s(time.monotonic()) if self._eta else None
+        left_s = self._eta.left_s(time.monotonic()) if self._eta and not self._paintings else self._painting_left_s()
         return "estimating the time left" if left_s is None else f"{timedelta(seconds=round(left_s))} left"
+
+    def tally(self, job: Job) -> Tally:
+        """What has been made of a dataset so far."""
+        return self._tallies.setdefault(job.out, Tally())
 
     def begin(self, workers: int) -> None:
         """Take note that Ray is there, and that so many workers begin."""
@@ -86,22 +111,60 @@ class RunProgress:
         """Print a line above the live line."""
         self._to.print(text, highlight=False, soft_wrap=True)
 
-    def add(self, made: Made) -> None:
-        self.totals.add(made.commit)
-        self.usage.add(made.usage)
-        self.spent.add(made.spent)
+    def add(self, job: Job, made: Made) -> None:
+        """Take note of a shard."""
+        tally = self.tally(job)
+        tally.totals.add(made.commit)
+        tally.usage.add(made.usage)
+        tally.spent.add(made.spent)
+        tally.seconds = self.seconds
+        self._units += 1
+        self._pairs += made.commit.pairs
+        self._rejects += sum(made.commit.rejects.values())
         if self._eta:
             items = made.commit.pairs + sum(made.commit.rejects.values())
             self._eta.add(time.monotonic(), items, made.spent.units_s)
-        pairs, rejects = self.totals.pairs, self.totals.rejects.total()
-        rate = (pairs + rejects) / self.seconds
-        self.line.update(self._task, advance=1, pairs=pairs, rejects=rejects, rate=rate)
-        if not self._to.is_terminal and time.monotonic() - self._printed_s > _LINE_EVERY_S:
-            self._printed_s = time.monotonic()
-            self.say(
-                f"{self.totals.units} of {_counted(self._shards, 'shard')} made, {pairs:,} pairs, {rate:.1f} pairs/s, "
-                f"{rejects:,} rejects, {self.left}"
-            )
+        self.line.update(self._task, advance=1, pairs=self._pairs, rejects=self._rejects, rate=self._rate)
+        self._say_sometimes()
+
+    def delivered(self, job: Job, delivered: Delivered) -> None:
+        """Take note of pairs that a painter has done."""
+        tally = self.tally(job)
+        tally.usage.add(delivered.usage)
+        tally.spent.add(delivered.spent)
+
+    def tick(self, paintings: Sequence[Painting]) -> None:
+        """Take note of how far painters are."""
+        self._paintings = paintings
+        for painting in paintings:
+            self.tally(painting.job).paintings = [one for one in paintings if one.job is painting.job]
+        if paintings:
+            self._say_sometimes()
+
+    @property
+    def _rate(self) -> float:
+        return (self._pairs + self._rejects) / self.seconds
+
+    def _painting_left_s(self) -> float | None:
+        """Seconds for which painters have work left, by what they did so far."""
+        left = [
+            one.pairs_left * one.held_s / one.pairs / one.painters
+            for one in self._paintings
+            if one.pairs and one.painters
+        ]
+        return max(left) if left else None
+
+    def _say_sometimes(self) -> None:
+        if self._to.is_terminal or time.monotonic() - self._printed_s <= _LINE_EVERY_S:
+            return
+        self._printed_s = time.monotonic()
+        self.say(
+            f"{self._units} of {_counted(self._shards, 'shard')} made, {self._pairs:,} pairs, "
+            f"{self._rate:.1f} pairs/s, {self._rejects:,} rejects, {self.left}"
+        )
+        for painting in self._paintings:
+            if painting.painters:
+                self.say(f"  {painting_line(painting)}")
 
 
 class _Left(ProgressColumn):
@@ -120,14 +183,27 @@ def _counted(number: int, noun: str) -> str:
 
 
 @contextmanager
-def live(job: Job, shards: int, to: Console) -> Iterator[RunProgress]:
-    """The live line of a run that makes so many shards of the job: shards, pairs, pairs/s, rejects, time left."""
-    run = RunProgress(shards, round(job.plan.items * shards / job.plan.units), to)
+def live(works: Sequence[tuple[Job, int]], to: Console) -> Iterator[RunProgress]:
+    """The live line of a run that makes so many shards of each dataset: shards, pairs, pairs/s, rejects, time left."""
+    items = sum(round(job.plan.items * shards / job.plan.units) for job, shards in works)
+    run = RunProgress(sum(shards for _, shards in works), items, to)
     with run.line:
         yield run
 
 
-def print_report(job: Job, totals: Totals, made: RunProgress, to: Console, prices: Prices | None = None) -> None:
+def painting_line(painting: Painting) -> str:
+    """What the painters of a stage have done, in a line."""
+    busy = f"{painting.gpu_s / painting.held_s:.0%} busy" if painting.held_s else "starting"
+    an_hour = 3_600 * painting.pairs / painting.held_s * painting.painters if painting.held_s else 0.0
+    rate = f", {an_hour:,.0f} pairs an hour" if an_hour else ""
+    lost = f", {painting.lost:,} in hand of painters that died" if painting.lost else ""
+    return (
+        f"{painting.job.task.name}: {' + '.join(painting.operators)}: {_counted(painting.painters, 'painter')}, "
+        f"{busy}, {painting.pairs:,} pairs, {painting.pairs_left:,} left{rate}{lost}"
+    )
+
+
+def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Prices | None = None) -> None:
     """The run report: what the dataset holds, what was left out and why, and how fast it went."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("pairs", f"{totals.pairs:,}")
@@ -148,6 +224,8 @@ def print_report(job: Job, totals: Totals, made: RunProgress, to: Console, price
         table.add_row("workers", f"{at_work:.1f} of them were busy on average; their time went to")
         for line in step_lines(made.spent):
             table.add_row("", line)
+        for painting in made.paintings:
+            table.add_row("painters", painting_line(painting))
     else:
         table.add_row("this run", "nothing left to do")
     if job.task.vlm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -31,19 +32,55 @@ def batch_size(operators: Iterable[Link]) -> int:
     return max(map(_size, operators), default=1)
 
 
+Using = Callable[[Link, int], AbstractContextManager[None]]
+"""What is to be held while a link works on so many pairs: a lock, or a watch."""
+
+
+def freely(link: Link, pairs: int) -> AbstractContextManager[None]:
+    """Holds nothing."""
+    return nullcontext()
+
+
 def make_pairs(
     reader: Reader, task: str, run_seed: int, items: Sequence[Item], operators: Sequence[Link], spent: Spent
 ) -> list[Pair | Rejected]:
     """What becomes of items, in order. Raises OSError, MemoryError and StopRun, which are no item's fault."""
+    states = read_items(reader, task, items, spent)
+    return [state.made for state in go_on(states, operators, run_seed, spent)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far an item has come."""
+
+    made: Pair | Rejected
+    links: int = 0
+    """How many links of the chain the pair has gone through."""
+
+
+def read_items(reader: Reader, task: str, items: Sequence[Item], spent: Spent) -> list[State]:
+    """Items as they are read, in order."""
     with spent.on("read", len(items)):
-        made = [_read(reader, item, task) for item in items]
-    for operator in operators:
-        places = [place for place, pair in enumerate(made) if isinstance(pair, Pair)]
-        pairs = [pair for pair in made if isinstance(pair, Pair)]
+        return [State(made=_read(reader, item, task)) for item in items]
+
+
+def go_on(
+    states: Sequence[State],
+    operators: Sequence[Link],
+    run_seed: int,
+    spent: Spent,
+    using: Using = freely,
+) -> list[State]:
+    """The states of items after `operators`, the first links of their chain, less those that they have gone through."""
+    states = list(states)
+    for number, operator in enumerate(operators):
+        places = [place for place, state in enumerate(states) if isinstance(state.made, Pair) and state.links <= number]
+        pairs = [cast(Pair, states[place].made) for place in places]
         seeds = [seed_for(run_seed, pair.key, operator.name) for pair in pairs]
-        for place, result in zip(places, _run(operator, pairs, seeds, spent), strict=True):
-            made[place] = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
-    return made
+        for place, result in zip(places, _run(operator, pairs, seeds, spent, using), strict=True):
+            made = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
+            states[place] = State(made=made, links=number + 1)
+    return states
 
 
 def as_reject(error: Exception) -> Reject:
@@ -62,12 +99,14 @@ def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
         return Rejected(step="read", reject=as_reject(error))
 
 
-def _run(operator: Link, pairs: Sequence[Pair], seeds: Sequence[int], spent: Spent) -> Iterator[Pair | Reject]:
+def _run(
+    operator: Link, pairs: Sequence[Pair], seeds: Sequence[int], spent: Spent, using: Using
+) -> Iterator[Pair | Reject]:
     size = _size(operator)
     many: _Many = getattr(operator, "many", None) or partial(_one_by_one, cast(Operator, operator))
     for start in range(0, len(pairs), size):
         batch = slice(start, start + size)
-        with spent.on(operator.name, len(pairs[batch])):
+        with using(operator, len(pairs[batch])), spent.on(operator.name, len(pairs[batch])):
             results = _batch(operator.name, many, pairs[batch], seeds[batch])
         yield from results
 

@@ -1,9 +1,10 @@
-"""Makes one dataset from start to end: run what is not committed, finish, report. Commands and recipes go this way."""
+"""Makes datasets from start to end: run what is not committed, finish, report. Commands and recipes go this way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,61 +16,84 @@ from operators.shared.texts import ClipText, Embedder, MiniLM
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
 from pipelines.run import engine
+from pipelines.run.gpus import memory_of
+from pipelines.run.painted import FOLDER
 from pipelines.run.plan import Job, versions
+from pipelines.run.session import in_ray_job
+from pipelines.run.stages import on_gpu
 
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM while a dataset was made. The message says what is kept, and how to go on."""
 
 
-def make_dataset(
-    job: Job,
-    session: Callable[[], AbstractContextManager[None]],
-    *,
-    models: str | None,
-    taken_as: str,
-    prices: Prices | None,
-    console: Console,
-) -> None:
-    """Run what is not committed, finish, report to the console. `session` gives a Ray, if one is needed.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A dataset that is to be made, and what its report says of it."""
 
-    `models` is the folder of weights, where a CLIP for retrieval may be; `taken_as`
-    what DATA was taken for, in words. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
+    job: Job
+    models: str | None
+    """The folder of weights, where a CLIP for retrieval may be."""
+    taken_as: str
+    """What DATA was taken for, in words."""
+    prices: Prices | None
+    gpu_gib: float | None = None
+    """The memory of a GPU that the run is told of; None for what is found."""
+
+
+def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
+    """Run what is not committed of all datasets together, finish each as its last unit is made, report to the console.
+
+    `session` gives a Ray, if one is needed. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
     ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
-    done = len(job.dataset.committed())
-    console.print(
-        f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({taken_as}) -> {job.plan.units:,} shards "
-        f"in {job.out}" + (f", {done:,} of them there already" if done else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
-    if job.task.vlm and done < job.plan.units:
-        job.task.vlm.check()
+    there = [len(work.job.dataset.committed()) for work in works]
+    for work, done in zip(works, there, strict=True):
+        job = work.job
+        console.print(
+            f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({work.taken_as}) -> "
+            f"{job.plan.units:,} shards in {job.out}" + (f", {done:,} of them there already" if done else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+    left = [(work.job, work.job.plan.units - done) for work, done in zip(works, there, strict=True)]
+    for vlm in {vlm.url_or_folder: vlm for job, more in left if more and (vlm := job.task.vlm)}.values():
+        vlm.check()
     try:
-        with live(job, job.plan.units - done, console) as progress:
-            if done < job.plan.units:
+        with live(left, console) as progress:
+            if any(more for _, more in left):
                 with session():
-                    engine.run(job, progress.add, progress.begin)
-        totals = _finish(job, progress.totals.units, models, console)
+                    engine.run([job for job, more in left if more], progress.watch, _gpu_gib(works))
+        for work in works:
+            made = progress.tally(work.job)
+            totals = _finish(work, made.totals.units, console)
+            print_report(work.job, totals, made, console, work.prices)
     except KeyboardInterrupt:
-        done = len(job.dataset.committed())
+        units = sum(job.plan.units for job, _ in left)
+        done = sum(len(job.dataset.committed()) for job, _ in left)
         raise Stopped(
-            f"Stopped: {done:,} of {job.plan.units:,} shards are finished and kept. "
-            "The same command goes on from there."
+            f"Stopped: {done:,} of {units:,} shards are finished and kept. The same command goes on from there."
         ) from None
-    print_report(job, totals, progress, console, prices)
 
 
-def _finish(job: Job, made: int, models: str | None, console: Console) -> Totals:
+def _gpu_gib(works: Sequence[Work]) -> float | None:
+    """The memory of a GPU by which chains are cut; None where anything fits, or nothing needs one."""
+    if not any(on_gpu(link) for work in works for link in work.job.task.chain):
+        return None
+    return memory_of(works[0].gpu_gib, works[0].models)
+
+
+def _finish(work: Work, made: int, console: Console) -> Totals:
     """Write what a finished dataset says of itself, unless it has been said and nothing was made since."""
+    job = work.job
     finished = job.dataset.store.exists("dataset.json")
     if not made and finished:
         return sum_commits(job.dataset)
     if job.task.context == "raie":
         if finished:  # a unit was made anew, and has no retrieved contexts yet
             job.dataset.store.remove("dataset.json")
-        console.print(str(assign_contexts(job.dataset, job.plan, _embedder(models))), highlight=False)
+        console.print(str(assign_contexts(job.dataset, job.plan, _embedder(work.models))), highlight=False)
+    job.dataset.store.remove_folder(FOLDER)
     licences = {job.reader.source: job.reader.licence}
     return finish(job.dataset, job.plan, versions=versions(job.task), licences=licences)
 
@@ -87,6 +111,6 @@ def anchored(out: str) -> str:
     """
     if "://" in out:
         return out.rstrip("/")
-    if engine.in_ray_job() and not Path(out).is_absolute():
+    if in_ray_job() and not Path(out).is_absolute():
         raise ValueError(f"OUT={out} is relative, and a Ray job's working directory is a copy: give a full path or URL")
     return str(Path(out).resolve())

@@ -1,260 +1,505 @@
-"""Runs a job's units on Ray: one row of a Ray Data job per unit, the ledger as the only truth of what is done.
+"""Makes the units of datasets on Ray: one loop in the driver, which hands out work and looks at what comes back.
 
-Workers write shards themselves and return only statistics, so no image passes through the object store. Ray Data is
-told to go on when a unit fails; what is not committed afterwards is looked at unit by unit (`_narrow`), since a failed
-block says nothing about which pair is to blame.
+What needs no GPU is made unit by unit, each by a task on a CPU (pipelines/run/unit.py). Where models paint, the picture
+is the unit of work: painters (pipelines/run/painter.py) take pairs through the stages that need a GPU, and a unit whose
+pairs are painted is assembled by a task on a CPU. The ledger, which units are committed, is the only truth of what is
+done; workers write shards themselves and return statistics, so no image passes through the object store.
+
+A worker that dies is replaced, and what it had in hand is done again by another. A unit that kills its worker again and
+again is taken apart: its pairs are tried one by one, and one that still kills is rejected.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray
-import ray.data
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.util.annotations import RayDeprecationWarning
+from ray.exceptions import RayError, RayTaskError
 
-from manifests.dataset import Commit
-from operators.account import accounting
-from operators.base import StopRun
+from manifests.schema import Reject
+from operators.base import Link, ModelOperator, StopRun
+from operators.timeouts import timeout_s
 from operators.vlm.request import Usage
+from pipelines.run.chain import Rejected
+from pipelines.run.cluster import Cluster
+from pipelines.run.made import Made
+from pipelines.run.painted import Painted
+from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
+from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
-from pipelines.run.start import connect, source_root, start
-from pipelines.run.unit import make_unit
+from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
+from pipelines.run.unit import NotPainted
+from pipelines.run.watch import Painting, Watch
 
-UNIT_RETRIES = 2
-"""How often Ray retries a unit whose worker died (its own default is for ever) before it is narrowed down."""
+ATTEMPTS = 3
+"""How often a unit or a group of pairs is tried that fails by what is no pair's fault, such as a full disk."""
 
-ITEM_DEATHS = 2
-"""Deaths at one item, with the item known, after which it is rejected."""
+IN_A_ROW = 24
+"""How often units, groups and starts of painters may fail in a row, whichever they are, before the run ends."""
 
-_OBJECT_STORE_BYTES = 256 * 2**20  # statistics only; Ray's default is 30% of memory
+GROUP_GPU_S = 4.0
+"""Seconds of a GPU for which a painter is given pairs at once. Pairs that take less are handed out in groups, so that
+to hand them out costs little; a group that is lost is done again."""
 
+WHOLE_UNIT_GPU_S = 60.0
+"""Seconds of a GPU up to which a whole unit is made by a painter in one go: less than the start of another."""
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a worker says of a unit that it has made."""
+LOCAL_CALL_S = 3.0
+"""Seconds of a GPU for an answer of Qwen2-VL-7B in a worker's own process: assumed, not measured."""
 
-    commit: Commit
-    usage: Usage
-    """What was asked of a vision-language model for it."""
-    spent: Spent
+_ALONE = -1
+"""The stage in whose queue pairs are tried alone: those of units that have killed workers."""
+
+_TICK_S = 1.0
+_QUEUED_TASKS = 2  # beyond those that run, so that no CPU waits for the driver
 
 
 class UnitFailed(Exception):
     """A unit could not be made, for a reason that is not one of its pairs. The message says which and why."""
 
 
-@contextmanager
-def ray_session(
-    cpus: int | None = None,
-    object_store_bytes: int = _OBJECT_STORE_BYTES,
-    *,
-    py_modules: Sequence[str] = (),
-    say: Callable[[str], None] | None = None,
-) -> Iterator[None]:
-    """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
+def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None) -> None:
+    """Make every unit of the datasets that is not committed, on one pool of workers.
 
-    A Ray that this process has initialised already, as in a notebook, is used as it is and stays. Otherwise `cpus` and
-    `object_store_bytes` bound our own Ray; a cluster has its size. `py_modules` are paths of Python files and package
-    folders of the user's that workers import: a cluster is sent them, and our clone if our packages run from one.
-    `say` is told what is waited for. Raises RayUnavailable, one line.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    say = say or (lambda text: None)
-    modules = [str(Path(module).resolve()) for module in py_modules]
-    address = os.environ.get("RAY_ADDRESS", "local")
-    root = source_root()
-    if address == "local":
-        say("Starting Ray on this machine ...")
-        start(
-            cpus,
-            object_store_bytes,
-            [*(str(Path(module).parent) for module in modules), *([str(root)] if root else [])],
-        )
-    else:
-        say(f"Connecting to the Ray of RAY_ADDRESS={address} ...")
-        runtime_env: dict[str, Any] = {"py_modules": modules} if modules else {}
-        # Inside a submitted job the working directory is set already and must not be set again.
-        if root and not in_ray_job():
-            # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too.
-            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv"]}
-        connect(address, runtime_env)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def in_ray_job() -> bool:
-    """Whether this process is the driver of a job submitted by `ray job submit`."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-
-
-def run(job: Job, on_made: Callable[[Made], None], on_start: Callable[[int], None] | None = None) -> None:
-    """Make every unit that is not committed. `on_made` is told of each as it arrives, in any order.
-
-    `on_start` is told how many workers make them, before the first.
+    `gpu_gib` is the memory of a GPU, by which chains are cut into stages; None where anything fits.
 
     Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
-    no other unit can fare better.
+    no other unit can fare better, and ValueError, before anything is loaded, where models do not fit a GPU.
     """
-    pending = sorted(set(range(job.plan.units)) - job.dataset.committed())
-    if not pending:
+    pending = [sorted(set(range(job.plan.units)) - job.dataset.committed()) for job in jobs]
+    if not any(pending):
         return
-    if on_start:
-        on_start(_workers(job, len(pending)))
-    reported = set()
-    # Closed before Ray is: left to the garbage collector, an interrupted run would call Ray, and so start another one.
-    with closing(_run_units(job, pending)) as rows:
-        for made in rows:
-            reported.add(made.commit.unit)
-            on_made(made)
-    committed = job.dataset.committed()
-    for unit in sorted(set(pending) - reported):
-        if unit in committed:  # though its report was lost with its worker
-            on_made(Made(commit=job.dataset.commit(job.plan.name(unit)), usage=Usage(), spent=Spent()))
-        else:
-            on_made(_narrow(job, unit))
+    loop = _Run([_fitting(job, gpu_gib) for job in jobs], pending, watch, gpu_gib)
+    try:
+        loop.work()
+    finally:
+        loop.end()
 
 
-def _run_units(job: Job, units: list[int]) -> Generator[Made]:
-    workers = _workers(job, len(units))
-    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
+@dataclass(kw_only=True)
+class _Call:
+    """A call that is in the air."""
 
-    def make(unit: int) -> dict[str, Any]:
+    ref: Any
+    kind: str
+    """"up", "group" or "unit"."""
+    job: int = 0
+    unit: int = 0
+    group: Group | None = None
+    painter: int = 0
+    assembled: bool = False
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """A painter, as the driver knows it."""
+
+    actor: Any
+    key: Key
+    began_s: float
+    node: str = ""
+    since_s: float = 0.0
+    """When it began with what it has in hand: when it was up, or delivered last."""
+    idle_since_s: float | None = None
+
+
+class _Run:
+    def __init__(
+        self, jobs: Sequence[Job], pending: Sequence[Sequence[int]], watch: Watch, gpu_gib: float | None
+    ) -> None:
+        self._jobs = jobs
+        self._gpu_gib = gpu_gib
+        self._watch = watch
+        self._refs = [ray.put(job) for job in jobs]
+        self._cluster = Cluster()
+        self._cluster.refuse_unshared(jobs)
+        self._schedule = Schedule(self._unfinished)
+        self._calls: dict[Any, _Call] = {}
+        self._workers: dict[int, _Worker] = {}
+        self._numbers = iter(range(2**62))
+        self._units: deque[tuple[int, int]] = deque()
+        """Units to be made on CPUs."""
+        self._painted_units: deque[tuple[int, int]] = deque()
+        """Units to be assembled of painted pairs."""
+        self._running: Counter[bool] = Counter()
+        """How many units are being made, by whether they are assembled of painted pairs."""
+        self._painted: dict[int, int] = {}
+        """Dataset -> how many links of its chain painters take each pair through."""
+        self._taken_apart: set[tuple[int, int]] = set()
+        self._deaths: Counter[tuple[int, int]] = Counter()
+        self._in_a_row = 0
+        self._failures: Counter[tuple[int, int]] = Counter()
+        self._failed: dict[tuple[int, int], str] = {}
+        self._left = {(job, unit) for job, units in enumerate(pending) for unit in units}
+        self.paintings: dict[Key, Painting] = {}
+        self._held_s: dict[Key, float] = {}
+        """Seconds for which painters were there that are no more."""
+        self._stages: dict[Key, Stage] = {}
+        self._timeouts: dict[Key, float] = {}
+        self._ticked_s = time.monotonic()
+        for number, units in enumerate(pending):
+            self._add(number, units)
+
+    # -- what there is to do ---------------------------------------------------------------------------------------
+
+    def _add(self, number: int, units: Sequence[int]) -> None:
+        """Queue the units of a dataset up where they begin."""
+        job = self._jobs[number]
+        operators = job.task.operators(job.reader)
+        stages = gpu_stages(operators, self._gpu_gib)
+        per_unit = job.plan.items / job.plan.units
+        if not stages:
+            self._units.extend((number, unit) for unit in units)
+            return
+        gpu_s = [sum(map(_gpu_s, operators[stage.start : stage.stop])) for stage in stages]
+        whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S
+        self._painted[number] = 0 if whole else stages[-1].stop
+        for place, (stage, pair_s) in enumerate(zip(stages, gpu_s, strict=True)):
+            links = operators[stage.start : stage.stop]
+            at_once = max((getattr(link, "at_once", 1) for link in links if _gpu_s(link) >= 1), default=1)
+            group = 0 if whole else max(1, at_once, round(GROUP_GPU_S / max(pair_s, 0.01)))
+            self._queue(Key(job=number, stage=place), stage, operators, pair_s, group, per_unit)
+        self._schedule.add_units(Key(job=number, stage=0), units)
+
+    def _queue(
+        self, key: Key, stage: Stage, operators: Sequence[Link], pair_s: float, group: int, per_unit: float
+    ) -> None:
+        if key in self._stages:
+            return
+        gpus = self._cluster.share(stage.gpus)
+        self._stages[key] = stage
+        links = operators[stage.start : stage.stop]
+        pairs = group or per_unit
+        self._timeouts[key] = pairs * sum(map(timeout_s, links))
+        self._schedule.add_queue(
+            key, Terms(gpus=gpus, pair_s=pair_s, group=group, pairs_per_unit=per_unit, alone=key.stage == _ALONE)
+        )
+        names = tuple(link.name for link in links if _gpu_s(link))
+        self.paintings[key] = Painting(job=self._jobs[key.job], operators=names, gpus=gpus)
+
+    def _take_apart(self, number: int, unit: int) -> None:
+        """Have the pairs of a unit tried one by one."""
+        job = self._jobs[number]
+        operators = job.task.operators(job.reader)
+        stages = gpu_stages(operators, self._gpu_gib)
+        # A unit whose pairs are painted has its models behind it.
+        gpus = stages[-1].gpus if stages and not self._painted[number] else 0.0
+        self._taken_apart.add((number, unit))
+        key = Key(job=number, stage=_ALONE)
+        self._queue(key, Stage(start=0, stop=len(operators), gpus=gpus), operators, 1.0, 1, 1.0)
+        self._schedule.add_units(key, [unit])
+
+    def _unfinished(self, key: Key, unit: int) -> Mapping[int, Sequence[int]]:
+        """By stage, the pairs of a unit that have to go through it next: what was kept of an earlier run is not."""
+        job = self._jobs[key.job]
+        progress = Painted(job.dataset, job.plan.name(unit)).progress()
+        stages = [one for one in self._stages if one.job == key.job and (one.stage == _ALONE) == (key.stage == _ALONE)]
+        found: dict[int, list[int]] = {}
+        for position in range(len(job.dataset.unit(job.plan, unit).items)):
+            links = progress.get(position, 0)
+            if links is None:
+                continue
+            stage = next((one.stage for one in sorted(stages) if self._stages[one].stop > links), None)
+            if stage is not None:
+                found.setdefault(stage, []).append(position)
+        return found
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        self._watch.on_start(self._workers_at_most())
+        while self._left:
+            self._cluster.look()
+            self._start_painters()
+            self._hand_out()
+            self._start_tasks()
+            self._collect()
+            self._end_painters()
+            self._tick()
+        if self._failed:
+            (number, unit), message = next(iter(sorted(self._failed.items())))
+            raise UnitFailed(f"shard {self._jobs[number].plan.name(unit)}: {message}")
+
+    def end(self) -> None:
+        """End all that was started. A Ray that is the user's stays."""
+        for worker in self._workers.values():
+            ray.kill(worker.actor)
+        for call in self._calls.values():
+            if call.kind == "unit":
+                with suppress(RayError, ValueError):
+                    ray.cancel(call.ref, force=True)
+
+    def _workers_at_most(self) -> int:
+        """How many painters and units can be at work at the same time, as the cluster is now."""
+        whole = len(self._units)
+        tasks = min(self._cluster.cpus, whole) if whole else 0
+        shares = [painting.gpus for painting in self.paintings.values()]
+        if not shares:
+            return tasks
+        pairs = sum(self._schedule.pairs_left(key) for key in self.paintings)
+        painters = self._cluster.gpus / min(shares) if self._cluster.has_gpus else self._cluster.painters
+        return tasks + max(1, min(int(painters), pairs))
+
+    def _start_painters(self) -> None:
+        while (key := self._schedule.wanted(*self._free())) is not None:
+            number = next(self._numbers)
+            worker = _Worker(actor=self._cluster.painter(self._gpus_of(key)), key=key, began_s=time.monotonic())
+            self._workers[number] = worker
+            self._schedule.start(number, key)
+            self._call(_Call(ref=worker.actor.up.remote(), kind="up", painter=number))
+
+    def _free(self) -> tuple[float, int]:
+        """How many GPUs no painter has, and how many painters without a GPU may be started."""
+        shares = [self._gpus_of(worker.key) for worker in self._workers.values()]
+        return self._cluster.gpus - sum(shares), self._cluster.painters - shares.count(0.0)
+
+    def _gpus_of(self, key: Key) -> float:
+        return self.paintings[key].gpus
+
+    def _hand_out(self) -> None:
+        for number, worker in self._workers.items():
+            while group := self._schedule.take(number):
+                now_s = time.monotonic()
+                painting = self.paintings[worker.key]
+                if worker.idle_since_s is not None:
+                    painting.idle_s += now_s - worker.idle_since_s
+                    worker.idle_since_s, worker.since_s = None, now_s
+                job, links = self._refs[group.key.job], self._stages[group.key].stop
+                if group.positions:
+                    ref = worker.actor.paint.remote(job, links, group.unit, group.positions)
+                else:
+                    ref = worker.actor.make.remote(job, group.unit)
+                self._call(_Call(ref=ref, kind="group", group=group, painter=number))
+        for number, unit in self._schedule.through():
+            self._painted_units.append((number, unit))
+
+    def _start_tasks(self) -> None:
+        for assembled, units in ((True, self._painted_units), (False, self._units)):
+            while units and self._running[assembled] < self._cluster.cpus + _QUEUED_TASKS:
+                number, unit = units.popleft()
+                painted = self._painted_links(number, unit)
+                ref = self._cluster.unit(assembled).remote(self._refs[number], unit, painted=painted)
+                self._running[assembled] += 1
+                self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, assembled=assembled))
+
+    def _painted_links(self, number: int, unit: int) -> int:
+        if (number, unit) in self._taken_apart:
+            return self._stages[Key(job=number, stage=_ALONE)].stop
+        return self._painted.get(number, 0)
+
+    def _call(self, call: _Call) -> None:
+        self._calls[call.ref] = call
+
+    def _collect(self) -> None:
+        """Wait until something has come back, and take up all that has."""
+        if not self._calls:
+            time.sleep(_TICK_S / 10)
+            return
+        refs = list(self._calls)
+        ready, _ = ray.wait(refs, num_returns=1, timeout=_TICK_S)
+        if ready:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for ref in ready:
+            call = self._calls.pop(ref, None)
+            if call is None:  # of a painter that has died meanwhile
+                continue
+            if call.kind == "unit":
+                self._running[call.assembled] -= 1
+                self._unit_came(call)
+            elif call.kind == "group":
+                self._group_came(call)
+            else:
+                self._painter_came(call)
+
+    # -- what comes back -------------------------------------------------------------------------------------------
+
+    def _painter_came(self, call: _Call) -> None:
+        worker = self._workers[call.painter]
         try:
-            made = _make(job, unit)
-        except StopRun as error:  # an exception would be counted as one failed unit among many
-            return {"stop": str(error)}
-        return {name: vars(part) for name, part in vars(made).items()}
+            worker.node, _ = ray.get(call.ref)
+        except RayError as error:
+            self._painter_died(call.painter)
+            self._count_failure(f"a painter does not start: {' '.join(str(error).split())[:400]}")
+            return
+        worker.since_s = worker.idle_since_s = time.monotonic()
+        self._schedule.is_up(call.painter)
 
-    for row in map_units(units, make, job.task.gpus, workers if job.task.vlm else None):
-        if "stop" in row:
-            raise StopRun(row["stop"])
-        yield Made(commit=Commit(**row["commit"]), usage=Usage(**row["usage"]), spent=Spent(**row["spent"]))
-
-
-def _workers(job: Job, units: int) -> int:
-    """How many units are made at once."""
-    workers = min(_most_workers(job.task.gpus), units)
-    if job.task.vlm and not job.task.vlm.is_local:
-        workers = min(workers, job.task.vlm.concurrency)
-    return workers
-
-
-def _make(job: Job, unit: int, **options: Any) -> Made:
-    spent = Spent()
-    with accounting() as account:
-        commit = make_unit(job, unit, spent, **options)
-    return Made(commit=commit, usage=account.usage, spent=spent)
-
-
-def map_units(
-    units: list[int], make: Callable[[int], dict[str, Any]], gpus: float | None, workers: int | None = None
-) -> Generator[dict[str, Any]]:
-    """What `make` returns for each unit, as it arrives; a unit whose worker dies again and again is left out.
-
-    `gpus` is the share of a GPU that a worker needs, where the cluster has some: then workers are actors, which live as
-    long as the run, so that models are loaded once. None: tasks, in as many processes as there are cores. `workers`
-    bounds how many run at once.
-    """
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-
-    def apply(row: dict[str, Any]) -> dict[str, Any]:
-        return make(units[row["id"]])
-
-    class Actor:
-        """Lives as long as the run, so that models are loaded once; a task that has a GPU ends its process with it."""
-
-        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return make(row["item"])
-
-    with warnings.catch_warnings():
-        # Ray 2.60 deprecates the only way to bound retries in favour of named parameters, which lack this one.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        if gpus is None:
-            # A range is made by the tasks themselves; the blocks of `from_items` would lie in the driver, 4 KiB a unit.
-            rows = ray.data.range(len(units), override_num_blocks=len(units))
-            made = rows.map(apply, max_retries=UNIT_RETRIES, concurrency=workers)
-        else:
-            # Before actors a range would be tasks of their own, which wait for ever where actors hold all CPUs.
-            rows = ray.data.from_items(units, override_num_blocks=len(units))
-            most = workers or min(_most_workers(gpus), len(units))
-            made = rows.map(
-                Actor, num_cpus=1, num_gpus=_gpu_share(gpus), concurrency=(1, most), max_task_retries=UNIT_RETRIES
-            )
-    yield from made.iter_rows()
-
-
-def _gpu_share(gpus: float | None) -> float:
-    """Of what a worker needs, what it can be given: nothing where the cluster has no GPU."""
-    return gpus if gpus and ray.cluster_resources().get("GPU") else 0.0
-
-
-def _most_workers(gpus: float | None) -> int:
-    """How many workers the cluster has room for, each with its share of a GPU, where there are some."""
-    resources = ray.cluster_resources()
-    fit = resources["GPU"] / gpus if gpus and resources.get("GPU") else resources["CPU"]
-    return max(1, int(fit))
-
-
-def _narrow(job: Job, unit: int) -> Made:
-    """Make a unit whose workers die, one attempt at a time, rejecting the items at which they die.
-
-    Raises UnitFailed if an attempt fails by an exception, or dies before any item.
-    """
-    attempts: Any = ray.remote(max_retries=0, num_gpus=_gpu_share(job.task.gpus))(_attempt)
-    breadcrumbs: Any = ray.remote(num_cpus=0)(_Breadcrumb)
-    deaths: Counter[int | None] = Counter()
-    while deaths[None] < ITEM_DEATHS:
-        culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
-        breadcrumb: Any = breadcrumbs.remote()
+    def _group_came(self, call: _Call) -> None:
+        worker, group = self._workers[call.painter], call.group
+        assert group
+        painting, now_s = self.paintings[worker.key], time.monotonic()
         try:
-            made: Made = ray.get(attempts.remote(job, unit, culprits, breadcrumb))
-            return made
+            came: Delivered | Made = ray.get(call.ref)
         except RayTaskError as error:
-            if isinstance(error.cause, StopRun):
-                raise StopRun(str(error.cause)) from None
-            raise UnitFailed(f"shard {job.plan.name(unit)}: {error.cause}") from error
+            self._stop_if_told(error)
+            self._group_failed(call.painter, group, error.cause)
+            return
+        except RayError:
+            self._painter_died(call.painter)
+            return
+        seconds, worker.since_s = now_s - worker.since_s, now_s
+        self._in_a_row = 0
+        ended = came.ended if isinstance(came, Delivered) else ()
+        self._schedule.deliver(call.painter, group, seconds=seconds, ended=ended)
+        if not self._schedule.in_hand(call.painter):
+            worker.idle_since_s = now_s
+        if isinstance(came, Delivered):
+            painting.pairs += len(group.positions)
+            painting.gpu_s += came.gpu_s
+            self._watch.on_delivered(painting.job, came)
+        else:
+            painting.pairs += came.commit.pairs + sum(came.commit.rejects.values())
+            painting.gpu_s += came.spent.units_s
+            self._made(group.key.job, came)
+
+    def _group_failed(self, number: int, group: Group, cause: Exception) -> None:
+        """A disk is full, a GPU is lost, a connection is: another try, by a painter that starts anew."""
+        tried = (group.key.job, group.unit)
+        self._count_failure(f"shard {self._jobs[group.key.job].plan.name(group.unit)}: {cause}")
+        self._failures[tried] += 1
+        if self._failures[tried] < ATTEMPTS:
+            self._schedule.put_back(number, group)
+        else:
+            self._schedule.drop(number, group)
+            self._fail(*tried, str(cause))
+        for other in list(self._schedule.in_hand(number)):
+            self._schedule.put_back(number, other)
+        self._forget_painter(number)
+        self._schedule.end(number)
+
+    def _painter_died(self, number: int) -> None:
+        """By itself, with its node, or by our hand because it took too long."""
+        worker = self._workers[number]
+        self._forget_painter(number)
+        for group in self._schedule.die(number, worker.node, self._cluster.lost_nodes()):
+            job = self._jobs[group.key.job]
+            if not group.positions:
+                self._schedule.give_up(group)
+                self._take_apart(group.key.job, group.unit)
+                continue
+            said = "its worker process died, or was ended since it took too long, each time the item was tried"
+            killed = Rejected(step="worker", reject=Reject("killed_worker", said))
+            for position in group.positions:
+                Painted(job.dataset, job.plan.name(group.unit)).put(position, killed, 0)
+            self._schedule.give_up(group)
+
+    def _forget_painter(self, number: int) -> None:
+        worker = self._workers.pop(number)
+        held_s = time.monotonic() - worker.began_s
+        self._held_s[worker.key] = self._held_s.get(worker.key, 0.0) + held_s
+        for call in [call for call in self._calls.values() if call.painter == number and call.kind != "unit"]:
+            del self._calls[call.ref]
+        ray.kill(worker.actor)
+
+    def _unit_came(self, call: _Call) -> None:
+        which = call.job, call.unit
+        try:
+            self._made(call.job, ray.get(call.ref))
+        except RayTaskError as error:
+            self._stop_if_told(error)
+            if isinstance(error.cause, NotPainted):  # a file was damaged or removed: what is missing is painted again
+                stage = _ALONE if which in self._taken_apart else 0
+                self._schedule.add_units(Key(job=call.job, stage=stage), [call.unit])
+                return
+            self._count_failure(f"shard {self._jobs[call.job].plan.name(call.unit)}: {error.cause}")
+            self._failures[which] += 1
+            if self._failures[which] < ATTEMPTS:
+                self._again(call)
+            else:
+                self._fail(*which, str(error.cause))
         except RayError:  # the worker or its node died
-            try:
-                deaths[ray.get(breadcrumb.last.remote())] += 1
-            except RayActorError:  # and took the breadcrumb with it
-                deaths[None] += 1
-    raise UnitFailed(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
+            if call.unit in self._jobs[call.job].dataset.committed():  # and its report was lost with it
+                dataset, name = self._jobs[call.job].dataset, self._jobs[call.job].plan.name(call.unit)
+                self._made(call.job, Made(commit=dataset.commit(name), usage=Usage(), spent=Spent()))
+                return
+            self._unit_died(call)
+
+    def _unit_died(self, call: _Call) -> None:
+        """A worker has died at a unit, with its node or by itself."""
+        which = call.job, call.unit
+        self._deaths[which] += 1
+        if self._deaths[which] < UNIT_DEATHS or which in self._taken_apart:
+            self._again(call)
+            if self._deaths[which] > UNIT_DEATHS + ATTEMPTS:
+                self._fail(*which, "its worker died each time it was tried")
+        else:
+            self._take_apart(*which)
+
+    def _again(self, call: _Call) -> None:
+        """Make a unit again, after those that wait."""
+        (self._painted_units if call.assembled else self._units).append((call.job, call.unit))
+
+    def _made(self, number: int, made: Made) -> None:
+        self._in_a_row = 0
+        self._left.discard((number, made.commit.unit))
+        self._watch.on_made(self._jobs[number], made)
+
+    def _count_failure(self, message: str) -> None:
+        """Raises UnitFailed if nothing has succeeded for so long that nothing else will."""
+        self._in_a_row += 1
+        if self._in_a_row >= IN_A_ROW:
+            raise UnitFailed(message)
+
+    def _fail(self, number: int, unit: int, message: str) -> None:
+        self._failed[number, unit] = message
+        self._left.discard((number, unit))
+        for units in (self._units, self._painted_units):
+            with suppress(ValueError):
+                units.remove((number, unit))
+
+    def _stop_if_told(self, error: RayTaskError) -> None:
+        if isinstance(error.cause, StopRun):
+            raise StopRun(str(error.cause)) from None
+
+    # -- time passes -----------------------------------------------------------------------------------------------
+
+    def _end_painters(self) -> None:
+        gpus, cpus = self._free()
+        short = gpus < -1e-9 or cpus < 0  # nodes are gone: who waits for one is not to wait for it for ever
+        for number in [number for number in self._workers if self._schedule.superfluous(number, short)]:
+            worker = self._workers[number]
+            if worker.idle_since_s is not None:
+                self.paintings[worker.key].idle_s += time.monotonic() - worker.idle_since_s
+            self._forget_painter(number)
+            self._schedule.end(number)
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._ticked_s < _TICK_S and self._left:
+            return
+        self._ticked_s = now_s
+        self._end_hanging(now_s)
+        self._report(now_s)
+
+    def _end_hanging(self, now_s: float) -> None:
+        for number, worker in list(self._workers.items()):
+            in_hand = self._schedule.in_hand(number)
+            if in_hand and now_s - worker.since_s > self._timeouts[worker.key]:
+                self._painter_died(number)
+
+    def _report(self, now_s: float) -> None:
+        for key, painting in self.paintings.items():
+            mine = [worker for worker in self._workers.values() if worker.key == key]
+            painting.painters = sum(bool(worker.node) for worker in mine)
+            painting.held_s = self._held_s.get(key, 0.0) + sum(now_s - worker.began_s for worker in mine)
+            painting.pairs_left = self._schedule.pairs_left(key)
+            painting.lost = self._schedule.lost[key]
+        self._watch.on_tick([*self.paintings.values()])
 
 
-def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> Made:
-    def at_item(position: int) -> None:
-        ray.get(breadcrumb.at.remote(position))  # waited for: the next instruction may be the last
-
-    return _make(job, unit, culprits=culprits, at_item=at_item)
+def _fitting(job: Job, gpu_gib: float | None) -> Job:
+    """The job with links that have one model on a GPU at a time, where it is too small for all of them."""
+    return replace(job, task=job.task.changed(lambda link: as_fits(link, gpu_gib)))
 
 
-class _Breadcrumb:
-    """Remembers which item an attempt has reached. It lives in another process than the attempt."""
-
-    def __init__(self) -> None:
-        self._position: int | None = None
-
-    def at(self, position: int) -> None:
-        self._position = position
-
-    def last(self) -> int | None:
-        return self._position
+def _gpu_s(link: Link) -> float:
+    """Seconds of a GPU that a pair takes at an operator, as it assumes."""
+    if not on_gpu(link):
+        return 0.0
+    return link.gpu_s if isinstance(link, ModelOperator) else LOCAL_CALL_S * getattr(link, "calls", 1)

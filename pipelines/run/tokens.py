@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from operators import tokenize
 from pipelines.report.hints import as_typed
 from pipelines.run import engine
 from pipelines.run.dataset import Stopped
+
+UNIT_RETRIES = 2
+"""How often a unit is tried again whose worker died, before it is tried alone."""
 
 _LINE_EVERY_S = 10.0
 
@@ -61,16 +65,12 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
     started_s = printed_s = time.monotonic()
     pairs = size = made = 0
 
-    def make(unit: int) -> dict[str, Any]:
-        return {"commit": _tokenize(out, unit, folder, record)}
-
-    with closing(engine.map_units(pending, make, tokenize.GPUS)) as rows:
-        for row in rows:
-            made, pairs, size = made + 1, pairs + row["commit"]["pairs"], size + row["commit"]["shard_bytes"]
-            if time.monotonic() - printed_s > _LINE_EVERY_S:
-                printed_s = time.monotonic()
-                eta_s = (printed_s - started_s) / made * (len(pending) - made)
-                _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
+    for commit in _each(pending, lambda tokenized, unit: tokenized.remote(out, unit, folder, record)):
+        made, pairs, size = made + 1, pairs + commit["pairs"], size + commit["shard_bytes"]
+        if time.monotonic() - printed_s > _LINE_EVERY_S:
+            printed_s = time.monotonic()
+            eta_s = (printed_s - started_s) / made * (len(pending) - made)
+            _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
     for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan)):
         _try_alone(out, plan, unit, folder, record)
     seconds = time.monotonic() - started_s
@@ -78,6 +78,27 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
         console,
         f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",
     )
+
+
+def _each(units: list[int], begin: Callable[[Any, int], Any]) -> Iterator[dict[str, Any]]:
+    """What `_tokenize`, which `begin` is given as a task, returns for each unit, as it arrives.
+
+    A unit that fails is left out. Processes are kept from one task to the next, and with them their tokenizer.
+    """
+    resources = ray.cluster_resources()
+    gpus = tokenize.GPUS if resources.get("GPU") else 0.0
+    workers = int(resources["GPU"] / gpus if gpus else resources["CPU"])
+    task: Any = ray.remote(_tokenize)
+    tokenized = task.options(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=UNIT_RETRIES)
+    waiting, running = iter(units), set[Any]()
+    while True:
+        running |= {begin(tokenized, unit) for unit in itertools.islice(waiting, max(1, workers) + 2 - len(running))}
+        if not running:
+            return
+        (ready,), _ = ray.wait([*running], num_returns=1)
+        running.discard(ready)
+        with suppress(RayError):
+            yield ray.get(ready)
 
 
 def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerRecord) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipelines.run import engine, start
+from pipelines.run import start
+from pipelines.run.session import ray_session
 from pipelines.run.start import RayUnavailable
 from tests.commands import ROOT, run
 
@@ -21,13 +22,15 @@ DRIVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import one_file, a_package.inner
-from pipelines.run import engine
+import ray
+from pipelines.run.session import ray_session
 
+@ray.remote(num_cpus=1)
 def make(unit):
     return {"made": one_file.twice(unit) + a_package.inner.ONE}
 
-with engine.ray_session(2, py_modules=sys.argv[2:], say=print):
-    print(sorted(row["made"] for row in engine.map_units(list(range(4)), make, GPUS)))
+with ray_session(2, py_modules=sys.argv[2:], say=print):
+    print(sorted(row["made"] for row in ray.get([make.remote(unit) for unit in range(4)])))
 """
 
 
@@ -73,12 +76,12 @@ def test_what_a_cluster_is_sent(modules: list[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.chdir(tmp_path / "theirs")
-    with engine.ray_session():
+    with ray_session():
         pass
     monkeypatch.setattr(start, "__file__", "/venv/lib/python3.11/site-packages/pipelines/run/start.py")
-    with engine.ray_session(py_modules=["one_file.py"]):
+    with ray_session(py_modules=["one_file.py"]):
         pass
-    with engine.ray_session():
+    with ray_session():
         pass
     assert sent == [
         {"working_dir": str(ROOT), "excludes": [".git", ".venv"]},
@@ -168,7 +171,7 @@ def test_a_ray_that_is_there_is_used_and_stays_also_off_the_main_thread() -> Non
 
     def use() -> None:
         try:
-            with engine.ray_session(1, say=lambda text: pytest.fail(text)):
+            with ray_session(1, say=lambda text: pytest.fail(text)):
                 assert ray.get(ray.remote(lambda: 1).remote()) == 1
         except BaseException as error:
             failed.append(error)

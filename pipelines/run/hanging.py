@@ -1,0 +1,63 @@
+"""Ends a worker whose operator hangs, which is then a worker that died: its unit is made pair by pair.
+
+A thread looks at the clock. Where native code holds the interpreter, so that no thread of Python's runs, faulthandler
+ends the process, which needs no interpreter. Both say where the operator was in the worker's log.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from operators.base import Link
+from operators.timeouts import timeout_s
+
+STATUS = 75
+"""The exit status of a process that was ended: EX_TEMPFAIL of sysexits.h."""
+
+_LOOK_EVERY_S = 1.0
+_STDERR = 2
+_GRACE_S = 10.0  # for the thread to be the first
+
+
+@contextmanager
+def watched(link: Link, pairs: int) -> Iterator[None]:
+    """End this process if the block, in which an operator works on so many pairs, takes longer than it may.
+
+    For processes that run one operator at a time. Time-outs: operators/timeouts.py.
+    """
+    watch = _watch()
+    watch.ends_s = time.monotonic() + timeout_s(link) * pairs
+    try:
+        yield
+    finally:
+        watch.ends_s = None
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.ends_s: float | None = None
+        threading.Thread(target=self._look, name="watch", daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            ends_s = self.ends_s
+            if ends_s is None:
+                faulthandler.cancel_dump_traceback_later()
+                continue
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0:
+                faulthandler.dump_traceback(file=_STDERR)
+                os._exit(STATUS)
+            faulthandler.dump_traceback_later(left_s + _GRACE_S, file=_STDERR, exit=True)
+
+
+@cache
+def _watch() -> _Watch:
+    return _Watch()

@@ -1,0 +1,106 @@
+"""A process that paints: it has the models of one stage loaded, and takes pairs through that stage."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from manifests.images.pixels import remembering
+from manifests.schema import Item
+from operators.account import accounting
+from operators.base import Link
+from operators.pictures import keeping
+from operators.vlm.request import Usage
+from pipelines.run.chain import Rejected, go_on, read_items
+from pipelines.run.made import Made, made_unit
+from pipelines.run.painted import Painted
+from pipelines.run.plan import Job
+from pipelines.run.schedule import IN_HAND
+from pipelines.run.spent import Spent
+from pipelines.run.stages import on_gpu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What a painter says of a group of pairs that it has done."""
+
+    ended: tuple[int, ...]
+    """Places of the pairs that were rejected."""
+    gpu_s: float
+    """For how many seconds the group had the GPU."""
+    usage: Usage
+    spent: Spent
+
+
+class Painter:
+    """An actor. It is given several groups at once: one has the GPU while others are read, asked about and stored."""
+
+    def __init__(self) -> None:
+        self._gpu = threading.Lock()
+        self._units: dict[tuple[str, str, int], tuple[Item, ...]] = {}
+
+    def up(self) -> tuple[str, int]:
+        """The node that the painter is on, and its process there."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def paint(self, job: Job, links: int, unit: int, positions: Sequence[int]) -> Delivered:
+        """Take pairs of a unit through the chain's first `links`, as far as they have not gone, and keep them.
+
+        Raises OSError, MemoryError or StopRun, which are no pair's fault: what was done before is kept.
+        """
+        spent = Spent()
+        held_s = 0.0
+
+        @contextmanager
+        def using(link: Link, pairs: int) -> Iterator[None]:
+            nonlocal held_s
+            if not on_gpu(link):
+                yield
+                return
+            with self._gpu:
+                began_s = time.perf_counter()
+                try:
+                    yield
+                finally:
+                    held_s += time.perf_counter() - began_s
+
+        plan = job.plan
+        on_their_way = Painted(job.dataset, plan.name(unit))
+        items = self._items(job, unit)
+        operators = job.task.operators(job.reader)[:links]
+        began_s = time.perf_counter()
+        with accounting() as account, remembering(), keeping(f"{job.out}/{on_their_way.folder}"):
+            progress = on_their_way.progress()
+            kept = {
+                position: state for position in positions if (state := on_their_way.get(position, progress)) is not None
+            }
+            new = [position for position in positions if position not in kept]
+            read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
+            states = {**kept, **dict(zip(new, read, strict=True))}
+            done = go_on([states[position] for position in positions], operators, job.seed, spent, using)
+            for position, state in zip(positions, done, strict=True):
+                if state is not kept.get(position):
+                    on_their_way.put(position, state.made, links)
+        spent.units_s += time.perf_counter() - began_s
+        ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
+        return Delivered(ended=tuple(ended), gpu_s=held_s, usage=account.usage, spent=spent)
+
+    def make(self, job: Job, unit: int) -> Made:
+        """Make and commit a whole unit: for stages that take a GPU some seconds a unit."""
+        with self._gpu:
+            return made_unit(job, unit)
+
+    def _items(self, job: Job, unit: int) -> tuple[Item, ...]:
+        """The items of a unit. The last ones are kept: a painter is given a few of them at a time."""
+        which = job.out, job.plan.fingerprint, unit
+        if which not in self._units:
+            while len(self._units) >= 2 * IN_HAND:
+                self._units.pop(next(iter(self._units)), None)
+            self._units[which] = job.dataset.unit(job.plan, unit).items
+        return self._units[which]

@@ -1,0 +1,75 @@
+"""The Ray that a run works on: that of RAY_ADDRESS, or one of our own on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from pipelines.run.start import connect, source_root, start
+
+_OBJECT_STORE_BYTES = 256 * 2**20  # statistics, and images that a model is asked about; Ray's default is 30% of memory
+
+
+@contextmanager
+def ray_session(
+    cpus: int | None = None,
+    object_store_bytes: int = _OBJECT_STORE_BYTES,
+    *,
+    py_modules: Sequence[str] = (),
+    not_sent: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
+
+    A Ray that this process has initialised already, as in a notebook, is used as it is and stays. Otherwise `cpus` and
+    `object_store_bytes` bound our own Ray; a cluster has its size. `py_modules` are paths of Python files and package
+    folders of the user's that workers import: a cluster is sent them, and our clone if our packages run from one,
+    less what is in the folders `not_sent`, such as the datasets. `say` is told what is waited for.
+
+    Raises RayUnavailable, one line.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    say = say or (lambda text: None)
+    modules = [str(Path(module).resolve()) for module in py_modules]
+    address = os.environ.get("RAY_ADDRESS", "local")
+    root = source_root()
+    if address == "local":
+        say("Starting Ray on this machine ...")
+        start(
+            cpus,
+            object_store_bytes,
+            [*(str(Path(module).parent) for module in modules), *([str(root)] if root else [])],
+        )
+    else:
+        say(f"Connecting to the Ray of RAY_ADDRESS={address} ...")
+        runtime_env: dict[str, Any] = {"py_modules": modules} if modules else {}
+        # Inside a submitted job the working directory is set already and must not be set again.
+        if root and not in_ray_job():
+            # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too.
+            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv", *_inside(root, not_sent)]}
+        connect(address, runtime_env)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _inside(root: Path, folders: Sequence[str]) -> list[str]:
+    """Those of some folders that are inside of our clone, as patterns of .gitignore."""
+    inside = []
+    for folder in folders:
+        if "://" not in folder and (path := Path(folder).resolve()) != root and path.is_relative_to(root):
+            inside.append(f"/{path.relative_to(root).as_posix()}")
+    return inside
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the driver of a job submitted by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
