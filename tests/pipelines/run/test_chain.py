@@ -111,16 +111,6 @@ def test_a_lost_gpu_ends_the_unit_and_memory_that_runs_out_does_not(photos: Path
     assert reasons(make_dataset(tmp_path / "full", photos, task=full)) == {"0002.jpg": "out_of_memory"}
 
 
-def test_while_a_killer_is_looked_for_items_go_one_by_one(photos: Path, tmp_path: Path) -> None:
-    job = plan_job(tmp_path, photos, task=_raining(Rains()))
-    told: list[int] = []
-    make_unit(job, 0, Spent(), culprits={2}, at_item=told.append)
-    assert told == list(range(11))
-    assert [len(batch) for batch in _batches] == [1] * 10
-    finish_job(job)
-    assert list(reasons(job.dataset).values()) == ["killed_worker"]
-
-
 def test_records_in_records_count_without_their_places(photos: Path, tmp_path: Path) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Model:
