@@ -10,13 +10,14 @@ and the bytes of its images. One that is damaged counts as not there.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from manifests.dataset import Dataset
-from manifests.schema import Example, Image, Pair, Reject, Step, canonical_json
+from manifests.schema import Candidate, Example, Image, Pair, Reject, Step, canonical_json
 from pipelines.run.chain import Rejected, State
 
 FOLDER = "painted"
@@ -81,45 +82,62 @@ class Painted:
 
 
 def _encoded(made: Pair | Rejected) -> bytes:
+    blobs: list[bytes] = []
     if isinstance(made, Rejected):
         reject = made.reject
+        candidates = _candidates(reject.candidates, blobs)
         described: dict[str, Any] = {
             "step": made.step,
             "reject": [reject.reason, reject.message, reject.scores],
+            "candidates": candidates,
         }
-        images: list[bytes] = []
     else:
         described = {
             **vars(made),
-            "images": [{**vars(image), "data": len(image.data)} for image in made.images],
+            "images": [_image(image, blobs) for image in made.images],
             "examples": [vars(example) for example in made.examples],
             "steps": [vars(step) for step in made.steps],
+            "candidates": _candidates(made.candidates, blobs),
         }
-        images = [image.data for image in made.images]
-    body = b"\n".join([canonical_json(described).encode(), b"".join(images)])
+    body = b"\n".join([canonical_json(described).encode(), b"".join(blobs)])
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def _image(image: Image, blobs: list[bytes]) -> dict[str, Any]:
+    """An image with its length in the place of its bytes, which are added to `blobs`."""
+    blobs.append(image.data)
+    return {**vars(image), "data": len(image.data)}
+
+
+def _candidates(candidates: Sequence[Candidate], blobs: list[bytes]) -> list[dict[str, Any]]:
+    return [{**vars(one), "image": _image(one.image, blobs), "step": vars(one.step)} for one in candidates]
 
 
 def _decoded(data: bytes) -> Pair | Rejected:
     digest, body = data[:_DIGEST], data[_DIGEST:]
     if digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise ValueError("damaged")
-    header, _, blobs = body.partition(b"\n")
-    described = json.loads(header)
+    header, _, rest = body.partition(b"\n")
+    described, blobs = json.loads(header), io.BytesIO(rest)
+
+    def image(of: Mapping[str, Any]) -> Image:
+        return Image(**{**of, "data": blobs.read(of["data"])})
+
+    images = tuple(image(one) for one in described.get("images", ()))
+    candidates = tuple(
+        Candidate(**{**one, "image": image(one["image"]), "step": Step(**one["step"])})
+        for one in described["candidates"]
+    )
     if "reject" in described:
-        return Rejected(step=described["step"], reject=Reject(*described["reject"]))
-    images, start = [], 0
-    for image in described["images"]:
-        stop = start + image["data"]
-        images.append(Image(**{**image, "data": blobs[start:stop]}))
-        start = stop
+        return Rejected(step=described["step"], reject=Reject(*described["reject"], candidates))
     examples = (Example(**{**example, "inputs": tuple(example["inputs"])}) for example in described["examples"])
     return Pair(
         **{
             **described,
-            "images": tuple(images),
+            "images": images,
             "examples": tuple(examples),
             "steps": tuple(Step(**step) for step in described["steps"]),
             "parents": tuple(described["parents"]),
+            "candidates": candidates,
         }
     )

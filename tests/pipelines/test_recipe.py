@@ -48,9 +48,7 @@ def test_what_is_no_recipe_is_one_line(text: str, said: str, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recipe_makes_tasks_of_ours_and_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rain13k(tmp_path / "root/Rain13K", 4)
     write_photos(tmp_path / "root/outdoor", 4)
     recipe = tmp_path / "mine.toml"

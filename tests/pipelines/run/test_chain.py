@@ -20,7 +20,7 @@ from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.low_level import DERAIN
 from pipelines.tasks.task import Task
-from tests.datasets import examples, finish_job, make_dataset, plan_job, reasons, rejects, sha256_by_file
+from tests.datasets import examples, make_dataset, plan_job, reasons, rejects, sha256_by_file
 from tests.sources import write_photos
 
 _batches: list[list[str]] = []
