@@ -185,9 +185,3 @@ class Reader(Protocol):
     def read(self, item: Item, task: str) -> Pair:
         """Read one item, its bytes as they are. Raises Reject for one that cannot become a pair."""
         ...
-
-
-def timeout_s(link: Link) -> float:
-    """How many seconds a pair may take at an operator before its process counts as hanging."""
-    stated: float = getattr(link, "timeout_s", 600.0)
-    return stated

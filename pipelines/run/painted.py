@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from manifests.dataset import Dataset
-from manifests.schema import Candidate, Example, Image, Pair, Reject, Step, canonical_json
+from manifests.schema import Candidate, Example, Image, Pair, Reject, Step
 from pipelines.run.chain import Rejected, State
 
 FOLDER = "painted"
@@ -82,62 +82,58 @@ class Painted:
 
 
 def _encoded(made: Pair | Rejected) -> bytes:
-    blobs: list[bytes] = []
+    images: list[bytes] = []
+
+    def described(image: Image) -> dict[str, Any]:
+        images.append(image.data)
+        return {**vars(image), "data": len(image.data)}
+
+    def candidates(of: Pair | Reject) -> list[dict[str, Any]]:
+        return [{**vars(one), "image": described(one.image), "step": vars(one.step)} for one in of.candidates]
+
     if isinstance(made, Rejected):
         reject = made.reject
-        candidates = _candidates(reject.candidates, blobs)
-        described: dict[str, Any] = {
+        record: dict[str, Any] = {
             "step": made.step,
-            "reject": [reject.reason, reject.message, reject.scores],
-            "candidates": candidates,
+            "reject": {"reason": reject.reason, "message": reject.message, "scores": reject.scores},
+            "candidates": candidates(reject),
         }
     else:
-        described = {
+        record = {
             **vars(made),
-            "images": [_image(image, blobs) for image in made.images],
+            "images": [described(image) for image in made.images],
             "examples": [vars(example) for example in made.examples],
             "steps": [vars(step) for step in made.steps],
-            "candidates": _candidates(made.candidates, blobs),
+            "candidates": candidates(made),
         }
-    body = b"\n".join([canonical_json(described).encode(), b"".join(blobs)])
+    # Not canonical_json: the order of scores is kept, and a score may be no number.
+    body = b"\n".join([json.dumps(record).encode(), b"".join(images)])
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-
-
-def _image(image: Image, blobs: list[bytes]) -> dict[str, Any]:
-    """An image with its length in the place of its bytes, which are added to `blobs`."""
-    blobs.append(image.data)
-    return {**vars(image), "data": len(image.data)}
-
-
-def _candidates(candidates: Sequence[Candidate], blobs: list[bytes]) -> list[dict[str, Any]]:
-    return [{**vars(one), "image": _image(one.image, blobs), "step": vars(one.step)} for one in candidates]
 
 
 def _decoded(data: bytes) -> Pair | Rejected:
     digest, body = data[:_DIGEST], data[_DIGEST:]
     if digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise ValueError("damaged")
-    header, _, rest = body.partition(b"\n")
-    described, blobs = json.loads(header), io.BytesIO(rest)
+    header, _, blobs = body.partition(b"\n")
+    record, left = json.loads(header), io.BytesIO(blobs)
 
-    def image(of: Mapping[str, Any]) -> Image:
-        return Image(**{**of, "data": blobs.read(of["data"])})
+    def image(described: dict[str, Any]) -> Image:
+        return Image(**{**described, "data": left.read(described["data"])})
 
-    images = tuple(image(one) for one in described.get("images", ()))
+    images = tuple(image(described) for described in record.get("images", ()))
     candidates = tuple(
-        Candidate(**{**one, "image": image(one["image"]), "step": Step(**one["step"])})
-        for one in described["candidates"]
+        Candidate(**{**one, "image": image(one["image"]), "step": Step(**one["step"])}) for one in record["candidates"]
     )
-    if "reject" in described:
-        return Rejected(step=described["step"], reject=Reject(*described["reject"], candidates))
-    examples = (Example(**{**example, "inputs": tuple(example["inputs"])}) for example in described["examples"])
+    if "reject" in record:
+        return Rejected(step=record["step"], reject=Reject(**record["reject"], candidates=candidates))
     return Pair(
         **{
-            **described,
+            **record,
             "images": images,
-            "examples": tuple(examples),
-            "steps": tuple(Step(**step) for step in described["steps"]),
-            "parents": tuple(described["parents"]),
+            "examples": tuple(Example(**{**one, "inputs": tuple(one["inputs"])}) for one in record["examples"]),
+            "steps": tuple(Step(**step) for step in record["steps"]),
+            "parents": tuple(record["parents"]),
             "candidates": candidates,
         }
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_types_survive(painted: Painted) -> None:
     assert all(isinstance(data, bytes) for data in (image.data for image in pair.images))
     assert isinstance(pair.steps[0].seed, int) and isinstance(pair.scores["style"], float)
     assert hash(pair.examples) == hash(PAIR.examples)  # tuples, not lists
+
+
+def test_scores_keep_their_order_and_may_be_no_numbers(painted: Painted) -> None:
+    """The order is that of the manifest's rows; a model whose half precision overflows scores nan."""
+    painted.put(0, replace(PAIR, scores={"z": math.nan, "a": math.inf}, texts={"odd": "\ud800"}), 1)
+    state = painted.get(0, painted.progress())
+    assert state and isinstance(state.made, Pair)
+    assert list(state.made.scores) == ["z", "a"] and math.isnan(state.made.scores["z"])
+    assert state.made.scores["a"] == math.inf and state.made.texts == {"odd": "\ud800"}
 
 
 def test_a_reject_comes_back_with_its_step_scores_and_candidates(painted: Painted) -> None:
