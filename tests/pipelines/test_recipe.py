@@ -127,10 +127,7 @@ def test_a_dataset_without_examples_has_no_share() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
+def test_a_recipe_makes_tasks_of_ours_and_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rain13k(tmp_path / "root/Rain13K", 6)
     write_photos(tmp_path / "root/outdoor", 4)
     recipe = tmp_path / "mine.toml"
