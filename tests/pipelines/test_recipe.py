@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from operators.models import checkpoints
 from operators.vlm.request import Usage
 from pipelines.full_8m import main
 from pipelines.recipe import FULL_8M, Entry, Outcome, read_recipe, weights
-from pipelines.run import engine
+from pipelines.run import dataset, engine, session
+from pipelines.run.made import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
+from pipelines.run.watch import Watch
 from tests.commands import ROOT
 from tests.fixtures import write_data_root
 from tests.sources import write_photos, write_rain13k
@@ -127,10 +129,7 @@ def test_a_dataset_without_examples_has_no_share() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_recipe_makes_tasks_of_ours_and_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
+def test_a_recipe_makes_tasks_of_ours_and_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rain13k(tmp_path / "root/Rain13K", 6)
     write_photos(tmp_path / "root/outdoor", 4)
     recipe = tmp_path / "mine.toml"
@@ -337,10 +336,12 @@ def _lines(planned: str) -> dict[str, tuple[str, int, int]]:
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units are made in this process, one after the other: workers would import torch for each dataset."""
 
-    def run(job: Job, on_made: Callable[[engine.Made], None], on_start: Callable[[int], None] | None = None) -> None:
-        for unit in range(job.plan.units):
-            spent = Spent()
-            on_made(engine.Made(commit=make_unit(job, unit, spent), usage=Usage(), spent=spent))
+    def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None) -> None:
+        for job in jobs:
+            for unit in range(job.plan.units):
+                spent = Spent()
+                watch.on_made(job, Made(commit=make_unit(job, unit, spent), usage=Usage(), spent=spent))
 
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
+    monkeypatch.setattr(session, "ray_session", lambda *given, **named: nullcontext())
+    monkeypatch.setattr(dataset, "memory_of", lambda given, models: None)  # it asks a Ray
     monkeypatch.setattr(engine, "run", run)
