@@ -113,8 +113,6 @@ def _make(asked: Asked) -> None:
     for one in planned:
         if not one.prepared:
             _say(f"{one.task.name}: left out, {one.why_not}")
-    if not ready:
-        raise ValueError(f"no source of the recipe is ready below {asked.data_root}: see --plan")
     _run(ready, asked)
 
 
@@ -148,6 +146,8 @@ def _run(ready: Sequence[Planned], asked: Asked) -> None:
     values = defaults(asked.shared)
     with ExitStack() as held:
         jobs = [(one, job) for one in ready if (job := _job(one, out, held))]
+        if not jobs:
+            raise ValueError(f"no source of the recipe is ready below {asked.data_root}: see --plan")
         modules = sorted({module for one, _ in jobs for module in modules_of(one.task)})
         with engine.ray_session(values["cpus"], py_modules=modules, say=TERMINAL.print):
             for one, job in jobs:
