@@ -226,7 +226,7 @@ class _Parser(argparse.ArgumentParser):
 def _first_parser() -> argparse.ArgumentParser:
     """A parser that finds the recipe alone: its tasks say which other options there are."""
     parser = _Parser(add_help=False)
-    parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
+    parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's, %(default)s)")
     return parser
 
 
