@@ -60,12 +60,12 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
         '[[datasets]]\ntask = "derain"\nsource = "Rain13K"\npairs = 13_000\nfactor = 4\nweight = 0.5\n\n'
-        '[[datasets]]\ntask = "own.py:TASK"\ndata = "photos/outdoor"\nskip = 3\noptions = { size = 64 }\n\n'
+        '[[datasets]]\ntask = "own.py:TASK"\ndata = "photos/outdoor"\npairs = 9\nskip = 3\noptions = { size = 64 }\n\n'
         '[[datasets]]\ntask = "pose"\ndata = ["people", "photos"]\n'
     )
     assert read_recipe(str(file)) == (
         Entry(task="derain", source="Rain13K", pairs=13_000, factor=4, weight=0.5),
-        Entry(task=f"{tmp_path}/own.py:TASK", data=("photos/outdoor",), skip=3, options={"size": 64}),
+        Entry(task=f"{tmp_path}/own.py:TASK", data=("photos/outdoor",), pairs=9, skip=3, options={"size": 64}),
         Entry(task="pose", data=("people", "photos")),
     )
 
@@ -82,6 +82,7 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
         ("datasets = []", "it has no"),
         ("[[", "Invalid"),
         ("[[datasets]]\ntask = 'derain'\npairs = 'many'", "pairs of derain is 'many', not a whole number from 0 on"),
+        ("[[datasets]]\ntask = 'derain'\nskip = 5", "derain skips 5 pairs, which it can only with"),
         ("[[datasets]]\ntask = 'derain'\nskip = -1", "skip of derain is -1"),
         ("[[datasets]]\ntask = 'derain'\nweight = 2", "weight of derain is 2, not a share"),
         ("[[datasets]]\ntask = 'derain'\noptions = 'size'", "options of derain must be a table"),
@@ -301,6 +302,13 @@ def test_what_no_dataset_can_take_is_one_line_with_the_nearest_name(
     assert main(["--recipe", str(recipe), "--data-root", str(tmp_path), "--plan", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_where_nothing_is_ready_nothing_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data-root", str(tmp_path / "root"), "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    assert f"no source of the recipe is ready below {tmp_path}/root: see --plan" in printed.err
+    assert printed.out.count(": left out, ") == 21 and not (tmp_path / "out").exists()
 
 
 def test_a_plan_inside_a_submitted_job_needs_no_place_for_datasets(
