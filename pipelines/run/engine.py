@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,6 @@ def run(job: Job, on_made: Callable[[Made], None], on_start: Callable[[int], Non
 
 def _run_units(job: Job, units: list[int]) -> Generator[Made]:
     workers = _workers(job, len(units))
-    job = replace(job, task=job.task.with_vlm(lambda vlm: vlm.shared(workers)))
 
     def make(unit: int) -> dict[str, Any]:
         try:
