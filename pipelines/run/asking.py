@@ -75,7 +75,8 @@ class ThroughActor:
         ahead, on_the_way, tried = deque(batches), dict[Any, Batch](), 0
         while (ahead and not errors) or on_the_way:
             while ahead and not errors and _way.take(_bytes(ahead[0]), wait=not on_the_way):
-                on_the_way[self.actor.ask.remote(ahead[0])] = ahead.popleft()
+                batch = ahead.popleft()
+                on_the_way[self.actor.ask.remote(batch)] = batch
             (done, *_), _ = ray.wait([*on_the_way])
             batch = on_the_way.pop(done)
             _way.give_back(_bytes(batch))
