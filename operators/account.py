@@ -1,7 +1,7 @@
 """The account of what models are asked to do while it is open: of one step, or of a whole work unit.
 
-Two functions write into the account that is open: `operators.batching.in_batches` (places in batches) and
-`operators.vlm.client.Vlm.ask` (requests). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
+Three functions write into the account that is open: `operators.batching.in_batches` (places in batches),
+`operators.vlm.client.Vlm.ask` (requests) and `operators.models.device.loaded_once` (seconds of loading). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
 (pipelines/run/spent.py) one for a step of its chain, and each reads its own.
 """
 
@@ -27,6 +27,9 @@ class Account:
     own: int = 0
     """How many of these places held a request of their own and not a copy that fills the batch up."""
 
+    loading_s: float = 0.0
+    """Seconds in which models were loaded."""
+
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
@@ -34,6 +37,10 @@ class Account:
         with self._lock:
             self.places += places
             self.own += own
+
+    def add_loading(self, seconds: float) -> None:
+        with self._lock:
+            self.loading_s += seconds
 
     def add_usage(self, usage: Usage) -> None:
         with self._lock:
@@ -54,6 +61,7 @@ def accounting() -> Iterator[Account]:
         _open.reset(token)
         if around:
             around.add_batch(places=account.places, own=account.own)
+            around.add_loading(account.loading_s)
             around.add_usage(account.usage)
 
 

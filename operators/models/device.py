@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from operators.account import accounting, open_account
 from operators.base import StopRun
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ def loaded_once(most: int) -> Callable[[Callable[Given, Model]], _lru_cache_wrap
         @wraps(load)
         def loaded(*args: Given.args, **kwargs: Given.kwargs) -> Model:
             try:
-                return load(*args, **kwargs)
+                with _timed():
+                    return load(*args, **kwargs)
             except OSError:
                 raise
             except Exception as error:
@@ -56,6 +60,18 @@ def loaded_once(most: int) -> Callable[[Callable[Given, Model]], _lru_cache_wrap
         return lru_cache(maxsize=most)(loaded)
 
     return decorate
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    """Add the seconds of the block, in which a model is loaded, to the account that is open.
+
+    What it loads in turn has been added by then.
+    """
+    began_s = time.perf_counter()
+    with accounting() as account:
+        yield
+    open_account().add_loading(time.perf_counter() - began_s - account.loading_s)
 
 
 def gpu_failed(error: Exception) -> bool:

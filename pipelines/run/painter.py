@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
@@ -21,6 +21,7 @@ from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.stages import needs_gpu
+from pipelines.run.waits import WaitClock, Waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class Delivered:
 
     ended: tuple[int, ...]
     """Places of the pairs that were rejected."""
-    gpu_s: float
-    """For how many seconds the group had the GPU."""
+    waits: Waits
+    """What the painter's GPU waited for since it has delivered last."""
     usage: Usage
     spent: Spent
 
@@ -40,6 +41,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._gpu = threading.Lock()
+        self._clock = WaitClock()
 
     def up(self) -> tuple[str, int]:
         """The node that the painter is on, and its process there."""
@@ -51,41 +53,35 @@ class Painter:
         Raises OSError, MemoryError or StopRun, which are no pair's fault: what was done before is kept.
         """
         spent = Spent()
-        held_s = 0.0
-
-        @contextmanager
-        def using(link: Link, pairs: int) -> Iterator[None]:
-            nonlocal held_s
-            if not needs_gpu(link):
-                yield
-                return
-            with self._gpu:
-                began_s = time.perf_counter()
-                try:
-                    yield
-                finally:
-                    held_s += time.perf_counter() - began_s
-
         plan = job.plan
         on_their_way = Painted(job.dataset, plan.name(unit))
         items = job.dataset.unit(plan, unit).items
         operators = job.task.operators(job.reader)[:links]
         began_s = time.perf_counter()
-        with accounting() as account, remembering():
+        with accounting() as account, remembering(), self._clock.at("disk"):
             progress = on_their_way.progress()
             found = {position: on_their_way.get(position, progress) for position in positions}
             new = [position for position, state in found.items() if state is None]
             read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
             states = {**found, **dict(zip(new, read, strict=True))}
-            done = go_on([states[position] for position in positions], operators, job.seed, spent, using)
+            done = go_on([states[position] for position in positions], operators, job.seed, spent, self._using)
             for position, state in zip(positions, done, strict=True):
                 if state is not found[position]:
                     on_their_way.put(position, state.made, links)
         spent.units_s += time.perf_counter() - began_s
         ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
-        return Delivered(ended=tuple(ended), gpu_s=held_s, usage=account.usage, spent=spent)
+        return Delivered(ended=tuple(ended), waits=self._clock.taken(), usage=account.usage, spent=spent)
 
     def make(self, job: Job, unit: int) -> Made:
         """Make and commit a whole unit: for stages that take a GPU some seconds a unit."""
         with self._gpu:
             return made_unit(job, unit)
+
+    @contextmanager
+    def _using(self, link: Link, pairs: int) -> Iterator[None]:
+        if needs_gpu(link):
+            with self._gpu, self._clock.at("gpu"):
+                yield
+        else:
+            with self._clock.at("answers") if asks(link) else nullcontext():
+                yield
