@@ -5,6 +5,7 @@
       shards/<task>-000000.tar           WebDataset
       rejects/<task>-000000.parquet      items not kept, and why
       manifest/<task>-000000.parquet     one row per example; its appearance is the unit's commit
+      candidates/<task>-000000.tar       what targets were chosen among, where KEEP_CANDIDATES asks for it
       dataset.json, README.md            totals, config, versions, hashes; written when all units are committed
 
 A unit is written tar first, then rejects, then manifest; the manifest's metadata records size, sha256 and count of

@@ -90,6 +90,22 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One of the pictures of which the best became a pair's target."""
+
+    pair: str
+    """The key of the pair, which may have been rejected because no candidate was good enough."""
+    image: Image
+    step: Step
+    """How the picture was made."""
+    scores: Mapping[str, float]
+    reason: str | None
+    """Why the picture could not be chosen; None if it could."""
+    won: bool
+    """Whether the picture is the pair's target."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """The images of one transformation with all that is said and known about them."""
 
@@ -108,6 +124,8 @@ class Pair:
     scores: Mapping[str, float] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     parents: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    """What the target was chosen among, where that is to be stored: manifests/write/candidates.py."""
 
     def image(self, role: str) -> Image | None:
         return next((image for image in self.images if image.role == role), None)
@@ -119,14 +137,22 @@ class Pair:
 class Reject(Exception):
     """Raised by a reader or operator for a pair that is not to be kept. It becomes a row of the rejects table.
 
-    `reason` is a short code to count by ("truncated"); the message is for people; scores are those of the gate.
+    `reason` is a short code to count by ("truncated"); the message is for people; scores are those of the gate;
+    candidates are those of which none was good enough, where they are to be stored.
     """
 
-    def __init__(self, reason: str, message: str, scores: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        scores: Mapping[str, float] | None = None,
+        candidates: tuple[Candidate, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.scores = dict(scores or {})
+        self.candidates = candidates
 
 
 class DatasetError(ValueError):

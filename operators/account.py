@@ -1,7 +1,8 @@
 """The account of what models are asked to do while it is open: of one step, or of a whole work unit.
 
-Three functions write into the account that is open: `operators.batching.in_batches` (places in batches),
-`operators.vlm.client.Vlm.ask` (requests) and `operators.models.device.loaded_once` (seconds of loading). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
+Four functions write into the account that is open: `operators.batching.in_batches` (places in batches),
+`operators.pictures.kept_or_painted` (pictures), `operators.models.device.loaded_once` (seconds of loading) and
+`operators.vlm.client.Vlm.ask` (requests). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
 (pipelines/run/spent.py) one for a step of its chain, and each reads its own.
 """
 
@@ -26,7 +27,10 @@ class Account:
     """How many places there were in the batches that networks were given; batches of one place do not count."""
     own: int = 0
     """How many of these places held a request of their own and not a copy that fills the batch up."""
-
+    pictures: int = 0
+    """How many pictures were painted."""
+    replayed_pictures: int = 0
+    """How many pictures had been painted and kept before, and were read."""
     loading_s: float = 0.0
     """Seconds in which models were loaded."""
 
@@ -41,6 +45,11 @@ class Account:
     def add_loading(self, seconds: float) -> None:
         with self._lock:
             self.loading_s += seconds
+
+    def add_pictures(self, *, painted: int = 0, replayed: int = 0) -> None:
+        with self._lock:
+            self.pictures += painted
+            self.replayed_pictures += replayed
 
     def add_usage(self, usage: Usage) -> None:
         with self._lock:
@@ -62,6 +71,7 @@ def accounting() -> Iterator[Account]:
         if around:
             around.add_batch(places=account.places, own=account.own)
             around.add_loading(account.loading_s)
+            around.add_pictures(painted=account.pictures, replayed=account.replayed_pictures)
             around.add_usage(account.usage)
 
 

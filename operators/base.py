@@ -91,7 +91,8 @@ class ModelOperator(Protocol):
 
     @property
     def gpu_s(self) -> float:
-        """Seconds of an A100 that a pair takes at the most: assumed for plans, not measured."""
+        """Seconds of an A100 that a pair takes at the most: assumed for plans, not measured. Time-outs are derived from
+        it too (operators/timeouts.py)."""
         ...
 
     def bound(self, models: str | None) -> Self:
@@ -101,6 +102,17 @@ class ModelOperator(Protocol):
         Folders go into fields with metadata {"location": True}, which are no part of the fingerprint; what
         `checkpoints.identity` says of them goes into fields that are.
         """
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """An operator that states how long a pair may take at it, where what operators/timeouts.py derives does not fit."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds that a pair may take at the most, the loading of models before it included: after them its process
+        counts as hanging, and is ended. Not part of the fingerprint."""
         ...
 
 
@@ -173,9 +185,3 @@ class Reader(Protocol):
     def read(self, item: Item, task: str) -> Pair:
         """Read one item, its bytes as they are. Raises Reject for one that cannot become a pair."""
         ...
-
-
-def timeout_s(link: Link) -> float:
-    """How many seconds a pair may take at an operator before its process counts as hanging."""
-    stated: float = getattr(link, "timeout_s", 600.0)
-    return stated

@@ -89,12 +89,28 @@ def with_options(record: Record, values: Mapping[str, Any]) -> Record:
     return replace(record, **given) if given else record  # type: ignore[type-var]  # a dataclass, since it has options
 
 
+def parameters(record: Any) -> dict[str, Any]:
+    """What is set of a reader or operator, as JSON: its fields, less those that only say where something lies."""
+    values: dict[str, Any] = _plain(record)
+    return values
+
+
 def at_least_one(text: str) -> int:
     """The type of an option that counts something. Raises ValueError, one line, for less than one."""
     number = int(text)
     if number < 1:
         raise ValueError(f"{text} is less than 1")
     return number
+
+
+def _plain(value: Any) -> Any:
+    """A record as JSON, and the records in it."""
+    if is_dataclass(value):
+        named = (field.name for field in fields(value) if not field.metadata.get("location"))
+        return {name: _plain(getattr(value, name)) for name in named}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def _truth(text: str) -> bool:

@@ -9,6 +9,7 @@ The command line goes the same way: `xprompt shards` calls `make`, `xprompt plan
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +50,12 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
     with only_run(folder, say, wait=values["wait"]):
         job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
         work = Work(job=job, models=values["models"], taken_as=prepared.taken_as, prices=prepared.prices)
-        make_datasets([work], lambda: ray_session(values["cpus"], py_modules=modules_of(task), say=say), console)
+        folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
+
+        def session() -> AbstractContextManager[None]:
+            return ray_session(values["cpus"], py_modules=modules_of(task), not_sent=folders, say=say)
+
+        make_datasets([work], session, console)
     return job.dataset
 
 

@@ -28,7 +28,14 @@ ROOMS: dict[str, set[str]] = {
         "operators.base",
         "operators.word.instruct",
     },
-    "operators.models": {"manifests", "operators.shared", "operators.base", "operators.batching", "operators.option"},
+    "operators.models": {
+        "manifests",
+        "operators.shared",
+        "operators.base",
+        "operators.batching",
+        "operators.option",
+        "operators.pictures",
+    },
     "operators.vlm": {
         "manifests",
         "operators.shared",

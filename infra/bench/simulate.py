@@ -266,7 +266,7 @@ class Simulation:
                 self._work(number, group)
             if self._schedule.in_hand(number):
                 self._resting.discard(number)  # until it delivers
-        self._units.extendleft(self._schedule.through())
+        self._units.extend(self._schedule.through())
 
     def _work(self, number: int, group: Group) -> None:
         """See when a painter will have done what it is given now."""

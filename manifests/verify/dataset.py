@@ -18,12 +18,14 @@ from typing import Any
 
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.schema import MANIFEST, PLAN
+from manifests.verify.candidates import candidate_problems
 from manifests.verify.tokens import token_problems
 from manifests.verify.unit import EXAMPLES, ExamplesOf, Problem, check_unit, row_groups
+from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.finish import Totals, plan_entries, shard_entry
 
 _AGAIN = "run the same command again"
-_FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet"}
+_FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet", CANDIDATES: ".tar"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Pro
             )
     if dataset.store.exists("dataset.json"):
         yield from _description_problems(dataset, plan, committed)
+    yield from candidate_problems(dataset, plan, committed)
     yield from token_problems(dataset, plan, committed)
 
 

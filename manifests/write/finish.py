@@ -14,6 +14,7 @@ from typing import Any
 
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.schema import SCHEMA_VERSION
+from manifests.write.candidates import FOLDER as CANDIDATES
 
 _ABOUT = """\
 A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`), and `<pair>.json` with
@@ -91,7 +92,7 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     text = json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     dataset.store.write_bytes("dataset.json", text.encode())
     responses = [f"responses/{name}" for name in dataset.store.names("responses")]
-    for folder in ("", "shards", "rejects", "manifest", *responses):
+    for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
         dataset.store.remove_temporary(folder)
     return totals
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -14,7 +14,9 @@ import pyarrow as pa
 from manifests.dataset import Commit, Dataset, Plan, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import NEW_IMAGE_FORMAT
-from manifests.schema import MANIFEST, REJECTS, Direction, Image, Item, Kind, Pair, Reject, canonical_json
+from manifests.schema import MANIFEST, REJECTS, Candidate, Direction, Image, Item, Kind, Pair, Reject, canonical_json
+from manifests.write import candidates
+from manifests.write.candidates import CandidateWriter
 from manifests.write.tar import TarWriter
 
 _ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
@@ -52,13 +54,16 @@ class UnitWriter:
         *,
         prototype_task: str,
         suffixes: Mapping[str, str],
-        file: BinaryIO,
+        files: ExitStack,
     ) -> None:
+        """Files that are written are open until `files` is closed. See `open`."""
         self._dataset, self._plan, self._unit = dataset, plan, unit
         self._name = plan.name(unit)
         self._prototype_task = prototype_task
         self._suffixes = suffixes
-        self._tar = TarWriter(file)
+        self._files = files
+        self._tar = TarWriter(self._open("shards"))
+        self._candidates: CandidateWriter | None = None
         self._rejects: list[dict[str, Any]] = []
         self.stored: list[Stored] = []
 
@@ -68,10 +73,12 @@ class UnitWriter:
         cls, dataset: Dataset, plan: Plan, unit: int, *, prototype_task: str, suffixes: Mapping[str, str]
     ) -> Iterator[UnitWriter]:
         """A writer whose shard appears under its name when the block ends; call `commit` after the block."""
-        with dataset.store.write(f"shards/{plan.name(unit)}.tar") as file:
-            writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, file=file)
+        with ExitStack() as files:
+            writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, files=files)
             yield writer
             writer._tar.finish()
+            if writer._candidates:
+                writer._candidates.finish()
 
     def add(self, pair: Pair) -> None:
         """Append a pair's images and its JSON to the shard.
@@ -101,10 +108,13 @@ class UnitWriter:
         examples = map(vars, pair.examples)
         sample = sample_json(self._plan.task, pair.source, pair.source_ref, pair.licence, examples)
         self._tar.append(f"{pair.key}.json", sample)
-        without_data = replace(pair, images=tuple(replace(image, data=b"") for image in pair.images))
+        self._add_candidates(pair.source_ref, pair.candidates)
+        images_without_data = tuple(replace(image, data=b"") for image in pair.images)
+        without_data = replace(pair, images=images_without_data, candidates=())
         self.stored.append(Stored(pair=without_data, images=images))
 
     def reject(self, item: Item, source: str, operator: str, reject: Reject) -> None:
+        self._add_candidates(item.ref, reject.candidates)
         self._rejects.append(
             {
                 "task": self._plan.task,
@@ -117,6 +127,16 @@ class UnitWriter:
                 "scores": sorted(reject.scores.items()),
             }
         )
+
+    def _open(self, folder: str) -> BinaryIO:
+        """The unit's tar in a folder, which appears when `files` is closed."""
+        return self._files.enter_context(self._dataset.store.write(f"{folder}/{self._name}.tar"))
+
+    def _add_candidates(self, source_ref: str, pictures: Sequence[Candidate]) -> None:
+        """Append candidates to a tar of their own, which is begun with the first."""
+        if pictures:
+            self._candidates = self._candidates or CandidateWriter(self._open(candidates.FOLDER))
+            self._candidates.add(source_ref, pictures)
 
     def commit(
         self, contexts: Mapping[tuple[str, Direction, Kind], Context], needing: int, missing: Mapping[str, int]

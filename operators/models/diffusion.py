@@ -1,8 +1,8 @@
 """What all operators that run a diffusers pipeline share: the operator itself, loading, sizes, pictures in batches.
 
-An operator that paints is three functions, which `PictureOperator.many` calls one after the other: `orders` says which
+An operator that paints is three functions, which `with_pictures` calls one after the other: `orders` says which
 pictures a pair needs, `paint` has a pipeline paint those of all pairs (most often by `painted`), and `finished` adds to
-a pair its own.
+a pair its own. `paint` is not asked for pictures that are kept (operators/pictures.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
 import cv2
 import numpy as np
@@ -23,7 +23,8 @@ from manifests.schema import Pair, Reject, Step
 from operators.batching import PAIRS, each_pair, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
-from operators.option import option
+from operators.option import option, parameters
+from operators.pictures import kept_or_painted, sha256_of
 from operators.shared.extras import need
 
 Family = Literal["sd15", "flux"]
@@ -134,11 +135,63 @@ class Order:
     image_prompt: Pixels | None = None
     """The picture that an IP-Adapter is shown."""
 
+    def described(self) -> dict[str, Any]:
+        """All that is ordered, as JSON: pictures by their sha256."""
+        return {
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "size_px": self.size_px,
+            "images": {name: sha256_of(pixels) for name, pixels in self.images.items()},
+            "image_prompt": None if self.image_prompt is None else sha256_of(self.image_prompt),
+        }
+
+
+class Painter(Protocol):
+    """An operator that orders pictures."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    @property
+    def at_once(self) -> int:
+        """Pictures in a batch."""
+        ...
+
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
+        """The pictures that a pair needs, none if it can do without. Raises Reject."""
+        ...
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        """One picture for each order, H x W x 3, in order."""
+        ...
+
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        """The pair with the pictures of its own orders, and with steps that say how they were made. Raises Reject."""
+        ...
+
+
+def with_pictures(painter: Painter, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+    """Each pair with its pictures: those that all pairs order are painted together, unless they are kept."""
+    own = {"operator": painter.name, "version": painter.version, "parameters": parameters(painter)}
+
+    def pictures(orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return kept_or_painted(
+            orders,
+            lambda order: {**own, **order.described()},
+            painter.paint,
+            painter.at_once,
+            alike=lambda order: order.size_px,  # as `painted` has it
+        )
+
+    return each_pair(pairs, seeds, painter.orders, pictures, painter.finished)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureOperator(ABC):
-    """What the operators that order pictures of diffusers' pipelines have in common."""
+    """What the painters that have diffusers' pipelines paint have in common. Their functions are those of `Painter`."""
 
+    name: ClassVar[str]
+    version: ClassVar[int]
     batch_size: ClassVar[int] = PAIRS
     at_once: int = 0
     """Pictures in a batch (AT_ONCE), set by `bound`: bytes depend on it."""
@@ -148,20 +201,16 @@ class PictureOperator(ABC):
     """The folder of each checkpoint."""
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
-        """Each pair with its pictures: those that all pairs order are painted together."""
-        return each_pair(pairs, seeds, self.orders, self.paint, self.finished)
+        return with_pictures(self, pairs, seeds)
 
     @abstractmethod
-    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
-        """The pictures that a pair needs, none if it can do without. Raises Reject."""
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]: ...
 
     @abstractmethod
-    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        """One picture for each order, H x W x 3, in order."""
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]: ...
 
     @abstractmethod
-    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
-        """The pair with the pictures of its own orders, and with steps that say how they were made. Raises Reject."""
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,16 @@ descriptor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar, Self
 
-from manifests.images.pixels import decode_rgb, encode_lossless
+from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject, Step
 from operators.batching import in_batches
 from operators.models.checkpoints import folders_and_identities
 from operators.models.device import prepared_device
-from operators.models.diffusion import resized
+from operators.models.diffusion import Order, resized, with_pictures
 from operators.models.rb.parameters import StageCSampling, Weights
 
 _GRID_PX = 128
@@ -35,6 +36,8 @@ class RbModulation:
     version: ClassVar[int] = 2
     gpus: ClassVar[float] = 1.0
     gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
+    batch_size: ClassVar[int] = 1
+    at_once: ClassVar[int] = 1
     sampling: StageCSampling = field(default_factory=StageCSampling)
     weights: Weights = field(default_factory=Weights)
     models: tuple[tuple[str, str], ...] = ()
@@ -46,36 +49,24 @@ class RbModulation:
         folders, identities = folders_and_identities(models, roles)
         return replace(self, folders=folders, models=identities)
 
-    def __call__(self, pair: Pair, seed: int) -> Pair:
-        from operators.models.cascade import load_cascade
-        from operators.models.csd import load_csd
-        from operators.models.rb.stylise import stylise
+    def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
+        return with_pictures(self, pairs, seeds)
 
-        style, base, prompt = pair.image("style"), pair.image("input"), pair.texts["prompt"]
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
+        style, base = pair.image("style"), pair.image("input")
         assert style, "there is a style to transfer"
         shape = base or style
-        device = prepared_device()
-        prior, decoder, csd = self.folders
-        (picture,) = in_batches(
-            lambda _: [
-                stylise(
-                    load_cascade(prior, decoder, device),
-                    load_csd(csd, device),
-                    prompt,
-                    decode_rgb(style.data),
-                    decode_rgb(base.data) if base else None,
-                    seed,
-                    sampling=self.sampling,
-                    weights=self.weights,
-                    size_px=(_next(shape.height_px), _next(shape.width_px)),
-                )
-            ],
-            [pair],
-            1,
-        )
-        if isinstance(picture, Reject):
-            raise picture
-        target = resized(picture, (shape.height_px, shape.width_px))
+        images = {"style": decode_rgb(style.data), **({"content": decode_rgb(base.data)} if base else {})}
+        size_px = (_next(shape.height_px), _next(shape.width_px))
+        return [Order(prompt=pair.texts["prompt"], seed=seed, size_px=size_px, images=images)]
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return in_batches(self._run, orders, self.at_once)
+
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        shape = pair.image("input") or pair.image("style")
+        assert shape
+        target = resized(pictures[0], (shape.height_px, shape.width_px))
         params = {**asdict(self.sampling), "weights": asdict(self.weights)}
         steps = [
             Step(
@@ -85,11 +76,33 @@ class RbModulation:
                 seed=seed,
                 model=model,
                 model_revision=revision,
-                prompt=prompt if part != "csd" else None,
+                prompt=pair.texts["prompt"] if part != "csd" else None,
             )
             for part, (model, revision) in zip(("prior", "decoder", "csd"), self.models, strict=True)
         ]
         return replace(pair, images=(*pair.images, encode_lossless("target", target)), steps=(*pair.steps, *steps))
+
+    def _run(self, orders: Sequence[Order]) -> list[Pixels]:
+        """The picture of the one order of a batch."""
+        from operators.models.cascade import load_cascade
+        from operators.models.csd import load_csd
+        from operators.models.rb.stylise import stylise
+
+        device = prepared_device()
+        prior, decoder, csd = self.folders
+        (order,) = orders
+        picture = stylise(
+            load_cascade(prior, decoder, device),
+            load_csd(csd, device),
+            order.prompt,
+            order.images["style"],
+            order.images.get("content"),
+            order.seed,
+            sampling=self.sampling,
+            weights=self.weights,
+            size_px=order.size_px,
+        )
+        return [picture]
 
 
 def _next(side_px: int) -> int:

@@ -38,7 +38,9 @@ BACKOFF_S = 1.0
 waits together are two to four minutes, in which a server can be started again."""
 
 MAX_BACKOFF_S = 60.0
-_MAX_RETRY_AFTER_S = 600.0  # what a server may ask for; beyond, the run is better started again later
+MAX_RETRY_AFTER_S = 600.0
+"""The longest wait that a server may ask for; beyond, the run is better started again later."""
+
 _CONNECT_TIMEOUT_S = 10.0
 _REFUSALS = {"content_filter", "content_policy_violation"}  # a 400 that is about this pair's images or text
 _SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
@@ -230,7 +232,7 @@ def _retry_after_s(headers: Any) -> float:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         except ValueError:
             return 0.0
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def backoff_s(key: str, attempt: int) -> float:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
 import ray
 from ray._private.state import state
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from manifests.dataset import Dataset
 from pipelines.run.made import made_unit
 from pipelines.run.painter import Painter
+from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
 
 _LOOK_EVERY_S = 2.0
@@ -45,6 +49,24 @@ class Cluster:
         self.cpus = max(1, int(resources.get("CPU", 1)))
         self.gpus = max(resources.get("GPU", 0.0), _promised_gpus())
 
+    def refuse_unshared(self, jobs: Sequence[Job]) -> None:
+        """Look from every node for the datasets' plans. Raises ValueError, one line, for a node that cannot see one.
+
+        Folders must be on a disk that all nodes share, or in a bucket.
+        """
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        outs = [job.out for job in jobs if job.dataset.store.is_local]
+        if len(nodes) < 2 or not outs:
+            return
+        seen: Any = ray.remote(_unseen)
+        there = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
+        unseen = ray.get([seen.options(num_cpus=0, scheduling_strategy=node).remote(outs) for node in there])
+        for host, out in (one for one in unseen if one):
+            raise ValueError(
+                f"{out} cannot be seen from {host}: on a cluster OUT, DATA and MODELS have to be on a disk that all "
+                "nodes share, or in a bucket"
+            )
+
     def lost_nodes(self) -> Collection[str]:
         """The ids of nodes that were there and are not any more."""
         for node in ray.nodes():
@@ -71,6 +93,12 @@ class Cluster:
     def unit(self, assembled: bool) -> Any:
         """The task that makes a unit. Where painters hold all CPUs, one that assembles painted pairs needs none."""
         return self._unit.options(num_cpus=0 if assembled and not self.has_gpus else 1, max_retries=0)
+
+
+def _unseen(outs: Sequence[str]) -> tuple[str, str] | None:
+    """The name of this node and the first of some datasets whose plan it cannot see, if there is one."""
+    missing = (out for out in outs if not Dataset(out).store.exists("plan.parquet"))
+    return next(((socket.gethostname(), out) for out in missing), None)
 
 
 def _promised_gpus() -> float:

@@ -22,7 +22,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from manifests.schema import Reject
-from operators.base import Link, ModelOperator, StopRun, timeout_s
+from operators.base import Link, ModelOperator, StopRun
+from operators.timeouts import timeout_s
 from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected
 from pipelines.run.cluster import Cluster
@@ -30,17 +31,17 @@ from pipelines.run.made import Made
 from pipelines.run.painted import Painted
 from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
-from pipelines.run.schedule import Group, Key, Schedule, Terms
+from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
 from pipelines.run.stages import Stage, gpu_stages, needs_gpu
 from pipelines.run.unit import NotPainted
 from pipelines.run.watch import Painting, Watch
 
-UNIT_DEATHS = 2
-"""Deaths of workers at a unit after which it is taken apart."""
-
 ATTEMPTS = 3
 """How often a unit or a group of pairs is tried that fails by what is no pair's fault, such as a full disk."""
+
+IN_A_ROW = 24
+"""How often units, groups and starts of painters may fail in a row, whichever they are, before the run ends."""
 
 GROUP_GPU_S = 4.0
 """Seconds of a GPU for which a painter is given pairs at once. Pairs that take less are handed out in groups, so that
@@ -48,9 +49,6 @@ to hand them out costs little; a group that is lost is done again."""
 
 WHOLE_UNIT_GPU_S = 60.0
 """Seconds of a GPU up to which a whole unit is made by a painter in one go: less than the start of another."""
-
-LOAD_S = 1_800.0
-"""How long a painter may take to load its models, beside what its operators say of a pair."""
 
 LOCAL_CALL_S = 3.0
 """Seconds of a GPU for an answer of Qwen2-VL-7B in a worker's own process: assumed, not measured."""
@@ -93,6 +91,7 @@ class _Call:
     unit: int = 0
     group: Group | None = None
     painter: int = 0
+    assembled: bool = False
 
 
 @dataclass(kw_only=True)
@@ -106,7 +105,6 @@ class _Worker:
     since_s: float = 0.0
     """When it began with what it has in hand: when it was up, or delivered last."""
     idle_since_s: float | None = None
-    delivered: int = 0
 
 
 class _Run:
@@ -115,22 +113,27 @@ class _Run:
         self._watch = watch
         self._refs = [ray.put(job) for job in jobs]
         self._cluster = Cluster()
+        self._cluster.refuse_unshared(jobs)
         self._schedule = Schedule(self._unfinished)
         self._calls: dict[Any, _Call] = {}
         self._workers: dict[int, _Worker] = {}
         self._numbers = iter(range(2**62))
-        self._tasks: deque[tuple[int, int]] = deque()
-        """Units to be made or assembled on CPUs."""
-        self._tasks_running = 0
+        self._units: deque[tuple[int, int]] = deque()
+        """Units to be made on CPUs."""
+        self._painted_units: deque[tuple[int, int]] = deque()
+        """Units to be assembled of painted pairs."""
+        self._running: Counter[bool] = Counter()
+        """How many units are being made, by whether they are assembled of painted pairs."""
         self._painted: dict[int, int] = {}
         """Dataset -> how many links of its chain painters take each pair through."""
         self._taken_apart: set[tuple[int, int]] = set()
-        self._deaths: dict[tuple[int, int], list[str]] = {}
+        self._deaths: Counter[tuple[int, int]] = Counter()
+        self._in_a_row = 0
         self._failures: Counter[tuple[int, int]] = Counter()
         self._failed: dict[tuple[int, int], str] = {}
         self._left = {(job, unit) for job, units in enumerate(pending) for unit in units}
         self.paintings: dict[Key, Painting] = {}
-        self._held_s: Counter[Key] = Counter()
+        self._held_s: dict[Key, float] = {}
         """Seconds for which painters were there that are no more."""
         self._stages: dict[Key, Stage] = {}
         self._timeouts: dict[Key, float] = {}
@@ -147,7 +150,7 @@ class _Run:
         stages = gpu_stages(operators, self._cluster.gpu_gib)
         per_unit = job.plan.items / job.plan.units
         if not stages:
-            self._tasks.extend((number, unit) for unit in units)
+            self._units.extend((number, unit) for unit in units)
             return
         gpu_s = [sum(map(_gpu_s, operators[stage.start : stage.stop])) for stage in stages]
         whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S
@@ -229,7 +232,7 @@ class _Run:
 
     def _workers_at_most(self) -> int:
         """How many painters and units can be at work at the same time, as the cluster is now."""
-        whole = len(self._tasks)
+        whole = len(self._units)
         tasks = min(self._cluster.cpus, whole) if whole else 0
         shares = [painting.gpus for painting in self.paintings.values()]
         if not shares:
@@ -269,16 +272,16 @@ class _Run:
                     ref = worker.actor.make.remote(job, group.unit)
                 self._call(_Call(ref=ref, kind="group", group=group, painter=number))
         for number, unit in self._schedule.through():
-            self._tasks.appendleft((number, unit))
+            self._painted_units.append((number, unit))
 
     def _start_tasks(self) -> None:
-        most = self._cluster.cpus + _QUEUED_TASKS
-        while self._tasks and self._tasks_running < most:
-            number, unit = self._tasks.popleft()
-            painted = self._painted_links(number, unit)
-            ref = self._cluster.unit(painted > 0).remote(self._refs[number], unit, painted=painted)
-            self._tasks_running += 1
-            self._call(_Call(ref=ref, kind="unit", job=number, unit=unit))
+        for assembled, units in ((True, self._painted_units), (False, self._units)):
+            while units and self._running[assembled] < self._cluster.cpus + _QUEUED_TASKS:
+                number, unit = units.popleft()
+                painted = self._painted_links(number, unit)
+                ref = self._cluster.unit(assembled).remote(self._refs[number], unit, painted=painted)
+                self._running[assembled] += 1
+                self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, assembled=assembled))
 
     def _painted_links(self, number: int, unit: int) -> int:
         if (number, unit) in self._taken_apart:
@@ -291,7 +294,7 @@ class _Run:
     def _collect(self) -> None:
         """Wait until something has come back, and take up all that has."""
         if not self._calls:
-            time.sleep(0 if self._tasks else _TICK_S / 10)
+            time.sleep(_TICK_S / 10)
             return
         refs = list(self._calls)
         ready, _ = ray.wait(refs, num_returns=1, timeout=_TICK_S)
@@ -302,7 +305,7 @@ class _Run:
             if call is None:  # of a painter that has died meanwhile
                 continue
             if call.kind == "unit":
-                self._tasks_running -= 1
+                self._running[call.assembled] -= 1
                 self._unit_came(call)
             elif call.kind == "group":
                 self._group_came(call)
@@ -315,8 +318,9 @@ class _Run:
         worker = self._workers[call.painter]
         try:
             worker.node, _ = ray.get(call.ref)
-        except RayError:
+        except RayError as error:
             self._painter_died(call.painter)
+            self._count_failure(f"a painter does not start: {' '.join(str(error).split())[:400]}")
             return
         worker.since_s = worker.idle_since_s = time.monotonic()
         self._schedule.is_up(call.painter)
@@ -335,7 +339,7 @@ class _Run:
             self._painter_died(call.painter)
             return
         seconds, worker.since_s = now_s - worker.since_s, now_s
-        worker.delivered += 1
+        self._in_a_row = 0
         ended = came.ended if isinstance(came, Delivered) else ()
         self._schedule.deliver(call.painter, group, seconds=seconds, ended=ended)
         if not self._schedule.in_hand(call.painter):
@@ -352,6 +356,7 @@ class _Run:
     def _group_failed(self, number: int, group: Group, cause: Exception) -> None:
         """A disk is full, a GPU is lost, a connection is: another try, by a painter that starts anew."""
         tried = (group.key.job, group.unit)
+        self._count_failure(f"shard {self._jobs[group.key.job].plan.name(group.unit)}: {cause}")
         self._failures[tried] += 1
         if self._failures[tried] < ATTEMPTS:
             self._schedule.put_back(number, group)
@@ -369,6 +374,10 @@ class _Run:
         self._forget_painter(number)
         for group in self._schedule.die(number, worker.node, self._cluster.lost_nodes()):
             job = self._jobs[group.key.job]
+            if not group.positions:
+                self._schedule.give_up(group)
+                self._take_apart(group.key.job, group.unit)
+                continue
             said = "its worker process died, or was ended since it took too long, each time the item was tried"
             killed = Rejected(step="worker", reject=Reject("killed_worker", said))
             for position in group.positions:
@@ -377,7 +386,8 @@ class _Run:
 
     def _forget_painter(self, number: int) -> None:
         worker = self._workers.pop(number)
-        self._held_s[worker.key] += time.monotonic() - worker.began_s
+        held_s = time.monotonic() - worker.began_s
+        self._held_s[worker.key] = self._held_s.get(worker.key, 0.0) + held_s
         for call in [call for call in self._calls.values() if call.painter == number and call.kind != "unit"]:
             del self._calls[call.ref]
         ray.kill(worker.actor)
@@ -392,9 +402,10 @@ class _Run:
                 stage = _ALONE if which in self._taken_apart else 0
                 self._schedule.add_units(Key(job=call.job, stage=stage), [call.unit])
                 return
+            self._count_failure(f"shard {self._jobs[call.job].plan.name(call.unit)}: {error.cause}")
             self._failures[which] += 1
             if self._failures[which] < ATTEMPTS:
-                self._tasks.append(which)
+                self._again(call)
             else:
                 self._fail(*which, str(error.cause))
         except RayError:  # the worker or its node died
@@ -402,27 +413,40 @@ class _Run:
                 dataset, name = self._jobs[call.job].dataset, self._jobs[call.job].plan.name(call.unit)
                 self._made(call.job, Made(commit=dataset.commit(name), usage=Usage(), spent=Spent()))
                 return
-            self._unit_died(*which)
+            self._unit_died(call)
 
-    def _unit_died(self, number: int, unit: int) -> None:
-        """A worker has died at a unit. On which node is not known, so all that are lost count as if it were there."""
-        deaths = self._deaths.setdefault((number, unit), [])
-        deaths.append("")
-        if len(deaths) < UNIT_DEATHS or (number, unit) in self._taken_apart:
-            self._tasks.appendleft((number, unit))
-            if len(deaths) > UNIT_DEATHS + ATTEMPTS:
-                self._tasks.popleft()
-                self._fail(number, unit, "its worker died each time it was tried")
+    def _unit_died(self, call: _Call) -> None:
+        """A worker has died at a unit, with its node or by itself."""
+        which = call.job, call.unit
+        self._deaths[which] += 1
+        if self._deaths[which] < UNIT_DEATHS or which in self._taken_apart:
+            self._again(call)
+            if self._deaths[which] > UNIT_DEATHS + ATTEMPTS:
+                self._fail(*which, "its worker died each time it was tried")
         else:
-            self._take_apart(number, unit)
+            self._take_apart(*which)
+
+    def _again(self, call: _Call) -> None:
+        """Make a unit again, after those that wait."""
+        (self._painted_units if call.assembled else self._units).append((call.job, call.unit))
 
     def _made(self, number: int, made: Made) -> None:
+        self._in_a_row = 0
         self._left.discard((number, made.commit.unit))
         self._watch.on_made(self._jobs[number], made)
+
+    def _count_failure(self, message: str) -> None:
+        """Raises UnitFailed if nothing has succeeded for so long that nothing else will."""
+        self._in_a_row += 1
+        if self._in_a_row >= IN_A_ROW:
+            raise UnitFailed(message)
 
     def _fail(self, number: int, unit: int, message: str) -> None:
         self._failed[number, unit] = message
         self._left.discard((number, unit))
+        for units in (self._units, self._painted_units):
+            with suppress(ValueError):
+                units.remove((number, unit))
 
     def _stop_if_told(self, error: RayTaskError) -> None:
         if isinstance(error.cause, StopRun):
@@ -451,15 +475,14 @@ class _Run:
     def _end_hanging(self, now_s: float) -> None:
         for number, worker in list(self._workers.items()):
             in_hand = self._schedule.in_hand(number)
-            may_take_s = self._timeouts[worker.key] + (0 if worker.delivered else LOAD_S)
-            if in_hand and now_s - worker.since_s > may_take_s:
+            if in_hand and now_s - worker.since_s > self._timeouts[worker.key]:
                 self._painter_died(number)
 
     def _report(self, now_s: float) -> None:
         for key, painting in self.paintings.items():
             mine = [worker for worker in self._workers.values() if worker.key == key]
             painting.painters = sum(bool(worker.node) for worker in mine)
-            painting.held_s = self._held_s[key] + sum(now_s - worker.began_s for worker in mine)
+            painting.held_s = self._held_s.get(key, 0.0) + sum(now_s - worker.began_s for worker in mine)
             painting.pairs_left = self._schedule.pairs_left(key)
             painting.lost = self._schedule.lost[key]
         self._watch.on_tick([*self.paintings.values()])

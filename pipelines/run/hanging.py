@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from operators.base import Link, timeout_s
+from operators.base import Link
+from operators.timeouts import timeout_s
 
 STATUS = 75
 """The exit status of a process that was ended: EX_TEMPFAIL of sysexits.h."""
@@ -28,7 +29,7 @@ _GRACE_S = 10.0  # for the thread to be the first
 def watched(link: Link, pairs: int) -> Iterator[None]:
     """End this process if the block, in which an operator works on so many pairs, takes longer than it may.
 
-    For processes that run one operator at a time. Time-outs: operators.base.timeout_s.
+    For processes that run one operator at a time. Time-outs: operators/timeouts.py.
     """
     watch = _watch()
     watch.ends_s = time.monotonic() + timeout_s(link) * pairs

@@ -10,13 +10,14 @@ and the bytes of its images. One that is damaged counts as not there.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from manifests.dataset import Dataset
-from manifests.schema import Example, Image, Pair, Reject, Step, canonical_json
+from manifests.schema import Candidate, Example, Image, Pair, Reject, Step, canonical_json
 from pipelines.run.chain import Rejected, State
 
 FOLDER = "painted"
@@ -81,22 +82,31 @@ class Painted:
 
 
 def _encoded(made: Pair | Rejected) -> bytes:
+    images: list[bytes] = []
+
+    def described(image: Image) -> dict[str, Any]:
+        images.append(image.data)
+        return {**vars(image), "data": len(image.data)}
+
+    def candidates(of: Pair | Reject) -> list[dict[str, Any]]:
+        return [{**vars(one), "image": described(one.image), "step": vars(one.step)} for one in of.candidates]
+
     if isinstance(made, Rejected):
         reject = made.reject
-        described: dict[str, Any] = {
+        record: dict[str, Any] = {
             "step": made.step,
-            "reject": [reject.reason, reject.message, reject.scores],
+            "reject": {"reason": reject.reason, "message": reject.message, "scores": reject.scores},
+            "candidates": candidates(reject),
         }
-        images: list[bytes] = []
     else:
-        described = {
+        record = {
             **vars(made),
-            "images": [{**vars(image), "data": len(image.data)} for image in made.images],
+            "images": [described(image) for image in made.images],
             "examples": [vars(example) for example in made.examples],
             "steps": [vars(step) for step in made.steps],
+            "candidates": candidates(made),
         }
-        images = [image.data for image in made.images]
-    body = b"\n".join([canonical_json(described).encode(), b"".join(images)])
+    body = b"\n".join([canonical_json(record).encode(), b"".join(images)])
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
@@ -105,21 +115,24 @@ def _decoded(data: bytes) -> Pair | Rejected:
     if digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise ValueError("damaged")
     header, _, blobs = body.partition(b"\n")
-    described = json.loads(header)
-    if "reject" in described:
-        return Rejected(step=described["step"], reject=Reject(*described["reject"]))
-    images, start = [], 0
-    for image in described["images"]:
-        stop = start + image["data"]
-        images.append(Image(**{**image, "data": blobs[start:stop]}))
-        start = stop
-    examples = (Example(**{**example, "inputs": tuple(example["inputs"])}) for example in described["examples"])
+    record, left = json.loads(header), io.BytesIO(blobs)
+
+    def image(described: dict[str, Any]) -> Image:
+        return Image(**{**described, "data": left.read(described["data"])})
+
+    images = tuple(image(described) for described in record.get("images", ()))
+    candidates = tuple(
+        Candidate(**{**one, "image": image(one["image"]), "step": Step(**one["step"])}) for one in record["candidates"]
+    )
+    if "reject" in record:
+        return Rejected(step=record["step"], reject=Reject(**record["reject"], candidates=candidates))
     return Pair(
         **{
-            **described,
-            "images": tuple(images),
-            "examples": tuple(examples),
-            "steps": tuple(Step(**step) for step in described["steps"]),
-            "parents": tuple(described["parents"]),
+            **record,
+            "images": images,
+            "examples": tuple(Example(**{**one, "inputs": tuple(one["inputs"])}) for one in record["examples"]),
+            "steps": tuple(Step(**step) for step in record["steps"]),
+            "parents": tuple(record["parents"]),
+            "candidates": candidates,
         }
     )

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 import ray
 
 from manifests.images.pixels import remembering
+from manifests.schema import Item
 from operators.account import accounting
 from operators.base import Link
+from operators.pictures import keeping
+from operators.vlm.client import asks
 from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected, go_on, read_items
 from pipelines.run.made import Made, made_unit
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
+from pipelines.run.schedule import IN_HAND
 from pipelines.run.spent import Spent
 from pipelines.run.stages import needs_gpu
 from pipelines.run.waits import WaitClock, Waits
@@ -42,6 +46,7 @@ class Painter:
     def __init__(self) -> None:
         self._gpu = threading.Lock()
         self._clock = WaitClock()
+        self._units: dict[tuple[str, str, int], tuple[Item, ...]] = {}
 
     def up(self) -> tuple[str, int]:
         """The node that the painter is on, and its process there."""
@@ -55,18 +60,21 @@ class Painter:
         spent = Spent()
         plan = job.plan
         on_their_way = Painted(job.dataset, plan.name(unit))
-        items = job.dataset.unit(plan, unit).items
+        items = self._items(job, unit)
         operators = job.task.operators(job.reader)[:links]
         began_s = time.perf_counter()
-        with accounting() as account, remembering(), self._clock.at("disk"):
+        keep = keeping(f"{job.out}/{on_their_way.folder}")
+        with self._clock.at("disk"), accounting() as account, remembering(), keep:
             progress = on_their_way.progress()
-            found = {position: on_their_way.get(position, progress) for position in positions}
-            new = [position for position, state in found.items() if state is None]
+            kept = {
+                position: state for position in positions if (state := on_their_way.get(position, progress)) is not None
+            }
+            new = [position for position in positions if position not in kept]
             read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
-            states = {**found, **dict(zip(new, read, strict=True))}
+            states = {**kept, **dict(zip(new, read, strict=True))}
             done = go_on([states[position] for position in positions], operators, job.seed, spent, self._using)
             for position, state in zip(positions, done, strict=True):
-                if state is not found[position]:
+                if state is not kept.get(position):
                     on_their_way.put(position, state.made, links)
         spent.units_s += time.perf_counter() - began_s
         ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
@@ -85,3 +93,12 @@ class Painter:
         else:
             with self._clock.at("answers") if asks(link) else nullcontext():
                 yield
+
+    def _items(self, job: Job, unit: int) -> tuple[Item, ...]:
+        """The items of a unit. The last ones are kept: a painter is given a few of them at a time."""
+        which = job.out, job.plan.fingerprint, unit
+        if which not in self._units:
+            while len(self._units) >= 2 * IN_HAND:
+                self._units.pop(next(iter(self._units)), None)
+            self._units[which] = job.dataset.unit(job.plan, unit).items
+        return self._units[which]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
+from operators.option import parameters
 from operators.read.files import list_files
 from pipelines.sources.locate import locate
 from pipelines.sources.source import Source
@@ -169,20 +170,10 @@ def _config(
 
 
 def _parameters(record: Reader | Link) -> dict[str, Any]:
-    """The fields of a reader or operator, less those that only say where on this machine something lies."""
-    values: dict[str, Any] = _plain(record)
+    """What is set of a reader or operator, less where on this machine its source lies."""
+    values = parameters(record)
     values.pop("root", None)
     return values
-
-
-def _plain(value: Any) -> Any:
-    """A record as JSON, and the records in it."""
-    if is_dataclass(value):
-        named = (field.name for field in fields(value) if not field.metadata.get("location"))
-        return {name: _plain(getattr(value, name)) for name in named}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def _refuse_changed_source(job: Job) -> None:

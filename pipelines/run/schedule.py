@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 IN_HAND = 2
 """How many groups of pairs a painter is given at once: while it paints one, it reads and asks about the next."""
 
+UNIT_DEATHS = 2
+"""Deaths of workers at a whole unit after which it is taken apart: its pairs are tried one by one."""
+
 PAIR_DEATHS = 3
 """Deaths of painters that had a pair alone in hand after which the pair is rejected. Painters die for other reasons
 too, so a pair is tried alone after the first, and three are not bad luck: with a painter killed every 8 s and a second
@@ -53,6 +56,7 @@ class Terms:
     """Whether each pair is to be a painter's only one: these pairs are of units that have killed workers."""
 
 
+_WHOLE = -1  # in the place of a pair's position
 Unfinished = Callable[[Key, int], Mapping[int, Sequence[int]]]
 """Given a dataset's first queue and a unit: stage -> the pairs that have to go through it next."""
 
@@ -221,8 +225,9 @@ class Schedule:
         self._pass(group, ended)
 
     def give_up(self, group: Group) -> None:
-        """A pair, which `die` has returned, is rejected."""
-        self._queues[group.key].pairs -= len(group.positions)
+        """A group that `die` has returned is not to be done: a pair is rejected, a whole unit taken apart."""
+        queue = self._queues[group.key]
+        queue.pairs -= len(group.positions) or queue.terms.pairs_per_unit
         self._pass(group, group.positions)
 
     def put_back(self, painter: int, group: Group) -> None:
@@ -236,9 +241,10 @@ class Schedule:
         self._forget(group.key.job, group.unit)
 
     def die(self, painter: int, node: str, lost_nodes: Collection[str]) -> list[Group]:
-        """A painter has died. What it had in hand goes to the front; returned are pairs that are to be rejected.
+        """A painter has died. What it had in hand goes to the front; returned is what is to be given up.
 
-        Only deaths on nodes that are not lost count, and only of a painter that had nothing else in hand.
+        Only deaths on nodes that are not lost count, and for a pair only those of painters that had nothing else in
+        hand.
         """
         mine = self._painters.pop(painter)
         queue = self._queues[mine.key]
@@ -247,20 +253,30 @@ class Schedule:
         alone = len(mine.in_hand) == 1 and len(mine.in_hand[0].positions) == 1
         for group in reversed(mine.in_hand):
             self.lost[mine.key] += len(group.positions) or round(queue.terms.pairs_per_unit)
-            if not group.positions or node in lost_nodes:
+            if node in lost_nodes:
                 queue.groups.appendleft(group)
+                continue
+            if not group.positions:
+                if self._deadly(group, _WHOLE, [node], lost_nodes, UNIT_DEATHS):
+                    blamed.append(group)
+                else:
+                    queue.groups.appendleft(group)
                 continue
             for position in reversed(group.positions):
                 one = Group(key=group.key, unit=group.unit, positions=(position,))
-                nodes = self._deaths.setdefault((group.key, group.unit, position), [])
-                nodes += [node] if alone else []
-                if sum(died not in lost_nodes for died in nodes) >= PAIR_DEATHS:
+                if self._deadly(group, position, [node] if alone else [], lost_nodes, PAIR_DEATHS):
                     blamed.append(one)
                 else:
                     queue.suspects.appendleft(one)
         return blamed
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _deadly(self, group: Group, position: int, died: list[str], lost_nodes: Collection[str], most: int) -> bool:
+        """Count deaths at a pair, or at a whole unit, by their nodes. Whether there are too many now."""
+        nodes = self._deaths.setdefault((group.key, group.unit, position), [])
+        nodes += died
+        return sum(node not in lost_nodes for node in nodes) >= most
 
     def _given(self, painter: _Painter, group: Group) -> Group:
         painter.in_hand.append(group)

@@ -21,14 +21,17 @@ def ray_session(
     object_store_bytes: int = _OBJECT_STORE_BYTES,
     *,
     py_modules: Sequence[str] = (),
+    not_sent: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """The cluster of RAY_ADDRESS, or a Ray of our own on this machine, left again at the end of the block.
 
     A Ray that this process has initialised already, as in a notebook, is used as it is and stays. Otherwise `cpus` and
     `object_store_bytes` bound our own Ray; a cluster has its size. `py_modules` are paths of Python files and package
-    folders of the user's that workers import: a cluster is sent them, and our clone if our packages run from one.
-    `say` is told what is waited for. Raises RayUnavailable, one line.
+    folders of the user's that workers import: a cluster is sent them, and our clone if our packages run from one,
+    less what is in the folders `not_sent`, such as the datasets. `say` is told what is waited for.
+
+    Raises RayUnavailable, one line.
     """
     if ray.is_initialized():
         yield
@@ -50,12 +53,21 @@ def ray_session(
         # Inside a submitted job the working directory is set already and must not be set again.
         if root and not in_ray_job():
             # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too.
-            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv"]}
+            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv", *_inside(root, not_sent)]}
         connect(address, runtime_env)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _inside(root: Path, folders: Sequence[str]) -> list[str]:
+    """Those of some folders that are inside of our clone, as patterns of .gitignore."""
+    inside = []
+    for folder in folders:
+        if "://" not in folder and (path := Path(folder).resolve()) != root and path.is_relative_to(root):
+            inside.append(f"/{path.relative_to(root).as_posix()}")
+    return inside
 
 
 def in_ray_job() -> bool:

@@ -9,6 +9,7 @@ from operators.models.checkpoints import identity
 from operators.models.rb.parameters import StageCSampling
 from operators.paint.rb_modulation import RbModulation
 from tests.sources import lossless, pair_of, photo
+from tests.tiny import run_one
 
 FEW = RbModulation(sampling=StageCSampling(steps=2))
 
@@ -16,7 +17,7 @@ FEW = RbModulation(sampling=StageCSampling(steps=2))
 @pytest.mark.parametrize("with_base", [True, False])
 def test_it_adds_the_target_and_names_every_model(tiny: str, with_base: bool) -> None:
     bound = FEW.bound(tiny)
-    pair = bound(_pair(with_base), 7)
+    pair = run_one(bound, _pair(with_base), 7)
     target = pair.image("target")
     assert target and (target.width_px, target.height_px) == (128, 128)
     roles = ("stable-cascade-prior", "stable-cascade", "csd")
@@ -24,13 +25,14 @@ def test_it_adds_the_target_and_names_every_model(tiny: str, with_base: bool) ->
     assert {step.seed for step in pair.steps} == {7}
     assert [step.prompt for step in pair.steps] == ["a cat", "a cat", None]
     assert pair.steps[0].params["steps"] == 2 and pair.steps[0].params["weights"]["style"] == 1
-    assert bound(_pair(with_base), 7) == pair
-    assert bound(_pair(with_base), 8).images[-1].data != target.data
+    assert run_one(bound, _pair(with_base), 7) == pair
+    assert run_one(bound, _pair(with_base), 8).images[-1].data != target.data
 
 
 def test_the_target_has_the_inputs_size_whatever_it_is(tiny: str) -> None:
     images = lossless("style", photo(0, 128, 128)), lossless("input", photo(1, 150, 100))
-    target = FEW.bound(tiny)(replace(pair_of(*images), texts={"prompt": "a cat"}), 7).image("target")
+    pair = replace(pair_of(*images), texts={"prompt": "a cat"})
+    target = run_one(FEW.bound(tiny), pair, 7).image("target")
     assert target and (target.width_px, target.height_px) == (150, 100)
 
 

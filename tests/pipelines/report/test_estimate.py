@@ -31,7 +31,7 @@ def _nothing_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:
         pytest.fail("the plan painted a picture")
 
-    for kind, name in ((Flux, "many"), (RbModulation, "__call__"), (PoseControl, "many"), (BestEdit, "__call__")):
+    for kind, name in ((Flux, "many"), (RbModulation, "many"), (PoseControl, "many"), (BestEdit, "__call__")):
         assert callable(getattr(kind, name))
         monkeypatch.setattr(kind, name, refuse)
 

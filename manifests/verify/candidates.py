@@ -1,0 +1,88 @@
+"""Checks the folder `candidates` of a dataset directory: each candidate against what it says of itself and its unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from manifests.dataset import Dataset, Plan
+from manifests.schema import MANIFEST, REJECTS, canonical_json
+from manifests.verify.unit import Problem, row_groups
+from manifests.write.candidates import FOLDER, candidate_sha256
+from manifests.write.tar import Damaged, Member, Walk
+
+
+def candidate_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
+    """What is wrong with the candidates of committed units; nothing for units that have none."""
+    there = set(dataset.store.names(FOLDER))
+    for unit in sorted(committed):
+        name = plan.name(unit)
+        file = f"{FOLDER}/{name}.tar"
+        if f"{name}.tar" not in there:
+            continue
+        way_out = f"remove it, or to write it anew remove manifest/{name}.parquet and run the same command again"
+        for message in _tar_problems(dataset, name, file):
+            yield file, f"{message}; {way_out}"
+
+
+def _tar_problems(dataset: Dataset, name: str, file: str) -> Iterator[str]:
+    """What is wrong with one unit's candidates: with the tar, with a candidate, with the candidates of a pair."""
+    members: list[Member] = []
+    try:
+        with dataset.store.open(file) as opened:
+            members.extend(Walk(opened).members())
+    except Damaged as damage:
+        yield f"{damage}, at byte {damage.offset:,}"
+        return
+    if not members or len(members) % 2:
+        yield "its members are not a picture and a JSON for each candidate"
+        return
+    winners: dict[str, int] = {}
+    """Pair -> how many of its candidates won."""
+    refs: dict[str, str] = {}
+    """Pair -> its source_ref."""
+    numbers: dict[str, int] = {}
+    """Pair -> how many candidates it has had so far."""
+    for picture, about in zip(members[::2], members[1::2], strict=True):
+        pair = picture.name.partition(".")[0]
+        stem = f"{pair}.{numbers.get(pair, 0)}"
+        if picture.name.rpartition(".")[0] != stem or about.name != f"{stem}.json":
+            yield f"members {picture.name} and {about.name} are not those of candidate {stem}"
+            return
+        numbers[pair] = numbers.get(pair, 0) + 1
+        record = _record(dataset, file, picture, about)
+        if record is None or record.get("pair") != pair:
+            yield f"candidate {stem} is not what its JSON says: one of them was changed"
+            continue
+        refs[pair] = record["source_ref"]
+        winners[pair] = winners.get(pair, 0) + bool(record["won"])
+    try:
+        kept = dict(_rows(dataset, f"manifest/{name}.parquet", MANIFEST, ["pair", "source_ref"]))
+        rejected = {ref for (ref,) in _rows(dataset, f"rejects/{name}.parquet", REJECTS, ["source_ref"])}
+    except (ValueError, FileNotFoundError):
+        return  # `check_unit` says so
+    for pair, ref in refs.items():
+        if kept.get(pair) != ref and ref not in rejected:
+            yield f"pair {pair} of {ref!r} is neither in the unit's manifest nor among its rejects"
+        elif winners[pair] != (1 if pair in kept else 0):
+            yield f"{winners[pair]} candidates of pair {pair} won: one is to, or none if the pair was rejected"
+
+
+def _record(dataset: Dataset, file: str, picture: Member, about: Member) -> dict[str, Any] | None:
+    """What a candidate's JSON says, or None if it is not what our writer writes, or is of another picture."""
+    image, data = (dataset.store.read(file, member.offset, member.bytes) for member in (picture, about))
+    try:
+        record: dict[str, Any] = json.loads(data)
+        sha256 = record["sha256"]
+        said = {key: value for key, value in record.items() if key != "sha256"}
+        canonical = canonical_json(record).encode() == data
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if canonical and sha256 == candidate_sha256(said, image) else None
+
+
+def _rows(dataset: Dataset, file: str, schema: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Some columns of a Parquet file's rows. Raises DatasetError for a damaged one, FileNotFoundError if it is gone."""
+    for group in row_groups(dataset.store.read(file), schema, columns):
+        yield from zip(*group.to_pydict().values(), strict=True)

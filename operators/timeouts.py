@@ -1,0 +1,42 @@
+"""How long a pair may take at an operator before the process that works on it counts as hanging.
+
+That is for what no exception ends: a GPU that waits for ever, a file system that does not answer. A process that is
+ended too early loses work and gives its pair a bad name, one that is ended too late only some minutes. So the times
+are generous: many times what is assumed, and all that a server may take by the rules of the client.
+"""
+
+from __future__ import annotations
+
+from operators.base import Limited, Link, ModelOperator
+from operators.vlm import openai
+from operators.vlm.client import Vlm, asks
+
+LOADING_S = 600.0
+"""Seconds for what comes before the first picture: to read two FLUX pipelines, 63 GiB, over a network of 1 Gbit/s."""
+
+DEFAULT_S = 600.0
+"""Seconds for an operator that runs no model and asks none. Ours take less than a second a pair."""
+
+SLOWER = 20.0
+"""How many times the seconds of an A100 (`ModelOperator.gpu_s`, which are assumed) an operator may take."""
+
+
+def timeout_s(link: Link) -> float:
+    """The most seconds that a pair may take at an operator.
+
+    An operator that states its `timeout_s` is believed (operators.base.Limited). One that asks a vision-language model
+    has the time of all its requests, each with all its attempts; one that runs models has LOADING_S and SLOWER times
+    its `gpu_s`; others have DEFAULT_S.
+    """
+    if isinstance(link, Limited):
+        return link.timeout_s
+    model_s = LOADING_S + SLOWER * link.gpu_s if isinstance(link, ModelOperator) else 0.0
+    asking_s = link.calls * _request_s(link.vlm) if asks(link) and link.vlm else 0.0
+    return model_s + asking_s or DEFAULT_S
+
+
+def _request_s(vlm: Vlm) -> float:
+    """The most seconds that one request may take. Waiting for its turn is not in it."""
+    if vlm.is_local:
+        return LOADING_S
+    return openai.ATTEMPTS * (vlm.timeout_s + openai.MAX_RETRY_AFTER_S)
