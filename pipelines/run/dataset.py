@@ -13,6 +13,7 @@ from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
 from pipelines.run import engine
@@ -59,7 +60,7 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
         with live(left, console) as progress:
             if any(more for _, more in left):
                 with session():
-                    engine.run([job for job, more in left if more], progress.watch)
+                    engine.run([job for job, more in left if more], exported(progress.watch))
         for work in works:
             made = progress.tally(work.job)
             totals = _finish(work, made.totals.units, console)
