@@ -17,6 +17,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -91,18 +92,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _program(command: str, arguments: Sequence[str]) -> int:
+    if command == "recipe":
+        from pipelines.full_8m import asked_for
+
+        with suppress(ValueError, ImportError, OSError):  # which the program itself says
+            if asked_for(arguments, f"xprompt {command}").shared.get("models") == "tiny":
+                _write_tiny()
     return int(import_module(PROGRAMS[command][0]).main([*arguments], prog=f"xprompt {command}"))
 
 
 def _with_tiny_models(command: str, options: argparse.Namespace) -> None:
     """Write the small random checkpoints of MODELS=tiny, the first time, for a command that can be run."""
-    from operators.models.checkpoints import TINY
     from pipelines.commands import extras
 
     if extras(command, options):  # after the checks of the command itself
-        if not (TINY / ".made").exists():
-            print(f"Writing small random checkpoints into {TINY} (once, about a minute) ...", flush=True)
-        import_module("infra.tiny.models").ensure_tiny(TINY)
+        _write_tiny()
+
+
+def _write_tiny() -> None:
+    from operators.models.checkpoints import TINY
+
+    if not (TINY / ".made").exists():
+        print(f"Writing small random checkpoints into {TINY} (once, about a minute) ...", flush=True)
+    import_module("infra.tiny.models").ensure_tiny(TINY)
 
 
 def _parser(arguments: Sequence[str]) -> Parser:

@@ -86,8 +86,10 @@ class OnlyUnpaired:
 class ModelOperator(Protocol):
     """An operator, of either kind, that runs models of its own."""
 
-    gpus: ClassVar[float]
-    """Share of a GPU, where the cluster has some."""
+    @property
+    def gpus(self) -> float:
+        """Share of a GPU that it keeps busy, where the cluster has some; 0 if it runs on CPUs."""
+        ...
 
     @property
     def gpu_s(self) -> float:
@@ -113,6 +115,33 @@ class Limited(Protocol):
     def timeout_s(self) -> float:
         """Seconds that a pair may take at the most, the loading of models before it included: after them its process
         counts as hanging, and is ended. Not part of the fingerprint."""
+        ...
+
+
+@runtime_checkable
+class LoadsCheckpoints(Protocol):
+    """An operator that says what it needs of a GPU's memory.
+
+    One that does not is taken to need that share of the memory which `gpus` is.
+    """
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        """The checkpoints that it has on a GPU at a time, by their roles in operators/models/table.py."""
+        ...
+
+    @property
+    def working_gib(self) -> float:
+        """GiB that it needs beside the weights while it works."""
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """An operator that can have one after the other of its models on a GPU, where it is too small for all of them."""
+
+    def taking_turns(self) -> Self:
+        """The operator that does: it then loads less at a time, takes longer, and makes the same."""
         ...
 
 

@@ -49,7 +49,13 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
 
     with only_run(folder, say, wait=values["wait"]):
         job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
-        work = Work(job=job, models=values["models"], taken_as=prepared.taken_as, prices=prepared.prices)
+        work = Work(
+            job=job,
+            models=values["models"],
+            taken_as=prepared.taken_as,
+            prices=prepared.prices,
+            gpu_gib=values["gpu_gib"],
+        )
         folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
 
         def session() -> AbstractContextManager[None]:
@@ -63,4 +69,4 @@ def plan(task: Task | str, **options: Any) -> tuple[Prepared, Estimate]:
     """What `make` with the same options would make and cost. Nothing is written and no Ray is started."""
     prepared = prepare(task, options)
     values = prepared.values
-    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
+    return prepared, estimate(prepared.task, prepared.reader, values["seed"], values["scale"], values["gpu_gib"])

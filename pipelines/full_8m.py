@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The paper's whole training set: every ready source of Tab. 6 below one data root, one dataset directory a task.
+"""The paper's whole training set: every line of Tab. 6 and Tab. 7 from one data root, one dataset directory a task.
 
     ray job submit pipelines/full_8m.py                                     # from a cluster started in this folder
     ray job submit --working-dir . -- python pipelines/full_8m.py --data-root /sources --out /xprompt
@@ -8,42 +8,46 @@
 
 Each source lies in a folder of its own below the data root; --plan says which is ready, partial or missing, and how to
 get it. What is finished is kept: the same command goes on from there, after a crash too. Beside the dataset
-directories it writes OUT/recipe.json, by which a trainer mixes them. A recipe file is described in pipelines/recipe.py.
+directories it writes OUT/recipe.json, by which a trainer mixes them. What is made is said by a recipe file,
+pipelines/full_8m.toml without --recipe; such a file is described in pipelines/recipe.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
     sys.path.insert(0, str(ROOT))
 
-from manifests.dataset import Dataset
+from manifests.dataset import DatasetError
 from manifests.schema import canonical_json
 from manifests.storage import Store
-from operators.option import Option
-from operators.read.files import list_files
+from operators.judge.hold_out import HELD_OUT
 from pipelines.commands import add_options, ended
+from pipelines.entries import DataRoot, Planned, options_of_tasks, plan_entry, refuse_untaken, with_parsed_options
 from pipelines.options import RUN, defaults
-from pipelines.prepare import Prepared, prepare
-from pipelines.recipe import FULL_8M, Entry, read_recipe
+from pipelines.recipe import PAPER, Entry, Outcome, read_recipe, weights
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
 from pipelines.report.progress import TERMINAL
 from pipelines.run.lock import only_run
-from pipelines.run.plan import make_job
-from pipelines.sources.locate import check, locate
-from pipelines.sources.source import Source
+from pipelines.run.plan import Job, list_items, make_job
+from pipelines.sources.locate import check
 from pipelines.tasks.catalogue import find_task, modules_of
 from pipelines.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pipelines.run.dataset import Work  # it imports Ray, which takes seconds
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -> int:
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -
     `prog` is the command as the user typed it: it heads usage and errors.
     """
     try:
-        asked = _asked(sys.argv[1:] if arguments is None else arguments, prog)
+        asked = asked_for(sys.argv[1:] if arguments is None else arguments, prog)
     except (ValueError, ImportError, OSError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -61,160 +65,187 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a command line asks for: the entries of a recipe, their tasks by the entries' names, and the options."""
+    """What a command line asks for: the entries of a recipe with their tasks, and the options of the whole recipe."""
 
     recipe: str
     """The name of the recipe."""
-    entries: Sequence[Entry]
-    tasks: Mapping[str, Task]
-    own: Mapping[str, Option]
-    """The options of the tasks, by name."""
-    options: argparse.Namespace
+    entries: Sequence[tuple[Entry, Task]]
+    shared: Mapping[str, Any]
+    """The options that were typed and hold for all entries that can take them."""
+    data_root: str
+    out: str
+    plan: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """An entry that can be made."""
-
-    entry: Entry
-    prepared: Prepared
-
-
-def _asked(arguments: Sequence[str], prog: str) -> Asked:
+def asked_for(arguments: Sequence[str], prog: str) -> Asked:
+    """What a command line asks for, after all checks that list no source. Raises ValueError, one line."""
     first, _ = _first_parser().parse_known_args(arguments)
-    entries = read_recipe(first.recipe) if first.recipe else FULL_8M
-    tasks = {entry.task: find_task(entry.task) for entry in entries}
-    own = {name: one for task in tasks.values() for name, one in task.options.items()}
-    options = _parser(own, prog).parse_args(arguments)
-    recipe = Path(first.recipe).stem if first.recipe else "full_8m"
-    return Asked(recipe=recipe, entries=entries, tasks=tasks, own=own, options=options)
+    entries = [(entry, find_task(entry.task)) for entry in read_recipe(first.recipe)]
+    for name, times in Counter(task.name for _, task in entries).items():
+        if times > 1:
+            raise ValueError(f"{first.recipe} has {times} datasets of the task {name}, whose folders would be one")
+    parser = _parser([task for _, task in entries], prog)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise ValueError(_no_option(unknown[0].partition("=")[0], parser))
+    own = {"recipe", "data_root", "out", "plan"}
+    return Asked(
+        recipe=Path(first.recipe).stem,
+        entries=[(with_parsed_options(entry, task), task) for entry, task in entries],
+        shared={name: value for name, value in vars(options).items() if name not in own and value is not None},
+        data_root=options.data_root,
+        out=options.out,
+        plan=options.plan,
+    )
+
+
+def _no_option(flag: str, parser: argparse.ArgumentParser) -> str:
+    near = difflib.get_close_matches(flag, parser._option_string_actions, n=1)
+    return f"no dataset of the recipe has an option {flag}{f': did you mean {near[0]}?' if near else ''}"
 
 
 def _make(asked: Asked) -> None:
-    from pipelines.run.dataset import anchored  # it imports Ray, which takes seconds: --help need not wait for it
-
-    entries, tasks, own, options = asked.entries, asked.tasks, asked.own, asked.options
-    shared = {one.name: getattr(options, one.name) for one in RUN if one.name not in ("data", "out")}
-    chosen = {name: value for name in own if (value := getattr(options, name)) is not None}
-    out = anchored(options.out)
-    ready = []
-    for entry in entries:
-        task = tasks[entry.task]
-        try:
-            source = _source(task, entry, options.data_root)
-            if source is None:
-                raise ValueError(f"{entry.source or task.name} is not below {options.data_root}")
-            given = {
-                **_taken(shared, task, source),
-                **_counted(task, entry),
-                **{k: v for k, v in chosen.items() if k in task.options},
-            }
-            ready.append(Ready(entry=entry, prepared=prepare(task, given, source)))
-        except ValueError as error:
-            TERMINAL.print(f"{task.name}: left out, {error}", highlight=False, soft_wrap=True)
-    values = defaults({**shared, "out": options.out})
-    if options.plan:
-        prices = ready[0].prepared.prices if ready else None
-        print_forecast(list(_forecasts(entries, ready)), check(options.data_root), TERMINAL, prices)
-    elif not ready:
-        raise ValueError(f"no source of the recipe is ready below {options.data_root}: see --plan")
-    else:
-        _run(ready, out, asked.recipe, values["cpus"])
+    root = DataRoot(url=asked.data_root)
+    planned = [plan_entry(entry, task, root, asked.shared) for entry, task in asked.entries]
+    refuse_untaken(asked.shared, planned)
+    ready = [one for one in planned if one.prepared]
+    if asked.plan:
+        prices = next((one.prepared.prices for one in ready if one.prepared), None)
+        print_forecast([*map(_forecast, planned)], check(asked.data_root), TERMINAL, prices)
+        return
+    for one in planned:
+        if not one.prepared:
+            _say(f"{one.task.name}: left out, {one.why_not}")
+    if not ready:
+        raise ValueError(f"no source of the recipe is ready below {asked.data_root}: see --plan")
+    _run(ready, asked)
 
 
-def _source(task: Task, entry: Entry, data_root: str) -> Source | None:
-    """What a task reads below the data root: the folder that the entry names, or those of the task's sources."""
-    if not task.sources and task.bundled:
-        return task.bundled
-    store = Store(data_root)
-    for folder in [entry.data] if entry.data else [source.folder for source in task.sources if source.folder]:
-        if store.exists(folder):
-            root = store.path(folder) if store.is_local else f"{data_root.rstrip('/')}/{folder}"
-            here = [source for source in task.sources if entry.data or source.folder == folder]
-            if source := locate(here, root, list_files(root)):
-                return source
-    return None
+def _forecast(planned: Planned) -> Forecast:
+    one = planned.prepared
+    if not one:
+        return Forecast(planned=planned, there=_there(planned))
+    seed, scale = one.values["seed"], one.values["scale"]
+    try:
+        gib, skip = one.values["gpu_gib"], planned.entry.skip
+        estimated = estimate(one.task, one.reader, seed, scale, gib, count=planned.count, skip=skip)
+    except ValueError as error:  # the source is empty
+        return Forecast(planned=replace(planned, why_not=str(error)))
+    return Forecast(planned=planned, there=estimated.there, estimate=estimated)
 
 
-def _taken(shared: dict[str, Any], task: Task, source: Source) -> dict[str, Any]:
-    """The options of the whole recipe, less those that only other tasks of it can take.
-
-    KEEP is for tasks with gates that judge by scores, SIZE for photos that come without pairs.
-    """
-    left_out = {"keep"} if not task.judges else set()
-    left_out |= {"size"} if source.reader.paired else set()
-    return {name: value for name, value in shared.items() if name not in left_out}
+def _there(planned: Planned) -> int:
+    """How many items there are of an entry that cannot be made."""
+    try:
+        return len(list_items(planned.source.reader)) if planned.source else 0
+    except ValueError:
+        return 0
 
 
-def _counted(task: Task, entry: Entry) -> dict[str, int]:
-    """A recipe of prompts begins with as many candidates as the table counts, unless a count is given."""
-    return {"count": entry.pairs} if not task.sources and "count" in task.options and entry.pairs else {}
-
-
-def _forecasts(entries: Sequence[Entry], ready: Sequence[Ready]) -> Iterator[Forecast]:
-    known = {one.entry: one.prepared for one in ready}
-    for entry in entries:
-        if entry not in known:
-            yield Forecast(entry=entry)
-            continue
-        prepared, values = known[entry], known[entry].values
-        estimated = estimate(prepared.task, prepared.reader, values["seed"], values["scale"])
-        yield Forecast(entry=entry, reader=prepared.reader, estimate=estimated)
-
-
-def _run(ready: Sequence[Ready], out: str, recipe: str, cpus: int | None) -> None:
-    """Make all datasets together, on one Ray; then the recipe manifest."""
-    from pipelines.run.dataset import Work, make_datasets
+def _run(ready: Sequence[Planned], asked: Asked) -> None:
+    """Plan all datasets, make them together on one Ray; then the recipe manifest."""
+    # These import Ray, which takes seconds: --help and --plan need not wait for it.
+    from pipelines.run.dataset import anchored, make_datasets
     from pipelines.run.session import ray_session
 
-    modules = sorted({module for one in ready for module in modules_of(one.prepared.task)})
-    with ExitStack() as locks:
-        works = []
-        for one in ready:
-            prepared, values = one.prepared, one.prepared.values
-            folder = f"{out}/{prepared.task.name}"
-            locks.enter_context(only_run(folder, TERMINAL.print, wait=values["wait"]))
-            job = make_job(prepared.task, prepared.reader, folder, values["seed"], values["scale"])
-            works.append(Work(job=job, models=values["models"], taken_as=prepared.taken_as, prices=prepared.prices))
-        make_datasets(works, lambda: ray_session(cpus, py_modules=modules, say=TERMINAL.print), TERMINAL)
-    _write_recipe(out, recipe, ready)
-    TERMINAL.print(f"Recipe: {out}/recipe.json", highlight=False, soft_wrap=True)
+    out = anchored(asked.out)
+    values = defaults(asked.shared)
+    with ExitStack() as held:
+        jobs = [(one, job) for one in ready if (job := _job(one, out, held))]
+        modules = sorted({module for one, _ in jobs for module in modules_of(one.task)})
+        works = [_work(one, job) for one, job in jobs]
+        sent = [out, asked.data_root, str(values["models"] or "")]
+
+        def session() -> AbstractContextManager[None]:
+            return ray_session(values["cpus"], py_modules=modules, not_sent=sent, say=TERMINAL.print)
+
+        make_datasets(works, session, TERMINAL)
+        _write_recipe(out, asked.recipe, jobs)
+    _say(f"Recipe: {out}/recipe.json")
 
 
-def _write_recipe(out: str, recipe: str, ready: Sequence[Ready]) -> None:
-    """OUT/recipe.json: each dataset with its counts and its weight, the share of the recipe's examples it stands for.
+def _work(planned: Planned, job: Job) -> Work:
+    from pipelines.run.dataset import Work
 
-    Where the recipe counts no pairs, a dataset stands for the examples that it has.
-    """
-    described = {one.prepared.task.name: Dataset(f"{out}/{one.prepared.task.name}").description() for one in ready}
-    examples = {
-        one.prepared.task.name: one.entry.examples or described[one.prepared.task.name]["totals"]["examples"]
-        for one in ready
-    }
-    datasets = [
-        {
-            "task": name,
-            "path": name,
-            "weight": round(examples[name] / sum(examples.values()), 6),
-            "fingerprint": description["fingerprint"],
-            "pairs": description["totals"]["pairs"],
-            "examples": description["totals"]["examples"],
-        }
-        for name, description in described.items()
+    one = planned.prepared
+    assert one, "it has a job"
+    return Work(
+        job=job,
+        models=one.values["models"],
+        taken_as=f"{planned.place}: {one.taken_as}",
+        prices=one.prices,
+        gpu_gib=one.values["gpu_gib"],
+    )
+
+
+def _job(planned: Planned, out: str, held: ExitStack) -> Job | None:
+    """The job of a dataset, its plan written, and its folder held for this run; None if its source is empty."""
+    one = planned.prepared
+    assert one, "it can be made"
+    folder = f"{out}/{one.task.name}"
+    held.enter_context(only_run(folder, _say, wait=one.values["wait"]))
+    seed, scale = one.values["seed"], one.values["scale"]
+    try:
+        return make_job(one.task, one.reader, folder, seed, scale, count=planned.count, skip=planned.entry.skip)
+    except DatasetError:
+        raise
+    except ValueError as error:
+        _say(f"{one.task.name}: left out, {error}")
+        return None
+
+
+def _say(text: str) -> None:
+    TERMINAL.print(text, highlight=False, soft_wrap=True)
+
+
+def _write_recipe(out: str, recipe: str, jobs: Sequence[tuple[Planned, Job]]) -> None:
+    """OUT/recipe.json: each dataset that has examples, with its counts and its weight (pipelines/recipe.py)."""
+    described = [job.dataset.description() for _, job in jobs]
+    outcomes = [
+        Outcome(
+            entry=one.entry,
+            pairs=description["totals"]["pairs"],
+            examples=description["totals"]["examples"],
+            held_out=description["totals"]["rejects_by_reason"].get(HELD_OUT, 0),
+            examples_a_pair=len(one.task.examples),
+        )
+        for (one, _), description in zip(jobs, described, strict=True)
     ]
+    datasets = []
+    for (one, _), description, outcome, weight in zip(jobs, described, outcomes, weights(outcomes), strict=True):
+        if not outcome.examples:
+            _say(f"{one.task.name}: not in recipe.json, it has no examples")
+            continue
+        datasets.append(
+            {
+                "task": one.task.name,
+                "path": one.task.name,
+                "weight": round(weight, 6),
+                "fingerprint": description["fingerprint"],
+                "pairs": outcome.pairs,
+                "examples": outcome.examples,
+            }
+        )
     made = {"recipe": recipe, "datasets": datasets}
     Store(out).write_bytes("recipe.json", (canonical_json(made) + "\n").encode())
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ValueErrors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message.removeprefix("argument "))
+
+
 def _first_parser() -> argparse.ArgumentParser:
     """A parser that finds the recipe alone: its tasks say which other options there are."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--recipe", help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
+    parser = _Parser(add_help=False)
+    parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
     return parser
 
 
-def _parser(own: dict[str, Option], prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(tasks: Sequence[Task], prog: str) -> argparse.ArgumentParser:
+    parser = _Parser(
         prog=prog,
         parents=[_first_parser()],
         description=__doc__,
@@ -232,7 +263,7 @@ def _parser(own: dict[str, Option], prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="print what it would make and cost, and make nothing")
     shell = {name: os.environ.get(name.upper()) for name in ("models", "vlm", "vlm_model", "prompts")}
     add_options(parser, [one for one in RUN if one.name not in ("data", "out")])
-    add_options(parser.add_argument_group("what its tasks let you set"), own.values())
+    add_options(parser.add_argument_group("what its tasks let you set"), options_of_tasks(tasks))
     parser.set_defaults(**shell)  # a submitted job has its settings from its environment
     return parser
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,8 +63,19 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     value that cannot be; for a task that needs a vision-language model and is given none.
     """
     task = find_task(task) if isinstance(task, str) else task
+    refuse_unknown(task, options)
+    _prices(values := defaults(options))
+    if task.needs_vlm and not values["vlm"]:
+        task.asking(None)  # says what is missing
+    if values["hold_out"] and values["hold_out_by"] == "vlm" and not values["vlm"]:
+        raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
+    return task
+
+
+def refuse_unknown(task: Task, names: Iterable[str]) -> None:
+    """Raises ValueError, one line with the nearest name, for an option that neither the engine nor the task has."""
     known = [*(one.name for one in RUN), *task.options]
-    for name in options:
+    for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             own = ", ".join(sorted(task.options)) or "none of its own"
@@ -72,12 +83,6 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
                 f"{task.name} has no option {name}: "
                 + (f"did you mean {near[0]}?" if near else f"beside those of every run it has {own}")
             )
-    _prices(values := defaults(options))
-    if task.needs_vlm and not values["vlm"]:
-        task.asking(None)  # says what is missing
-    if values["hold_out"] and values["hold_out_by"] == "vlm" and not values["vlm"]:
-        raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
-    return task
 
 
 def _counted(reader: Reader, own: Mapping[str, Any], task: Task) -> Reader:

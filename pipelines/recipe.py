@@ -1,22 +1,42 @@
-"""Recipes: which datasets are made together. The paper's Tab. 6 and Tab. 7, entry by entry, and files of users.
+"""Recipes: which datasets are made together, of which data, and what share of a training mixture each of them is.
 
-A recipe file is TOML, with a table for each dataset:
+A recipe is a TOML file with a table for each dataset. The paper's is full_8m.toml beside this file: copy it to begin.
 
     [[datasets]]
     task = "derain"                   # one of ours or of an installed package
-    pairs = 13_000                    # optional, with factor: the examples that it stands for in the mixture
-    factor = 4
+    source = "Rain13K"                # which of the task's sources, "prompts" or "bundled" (default: what is there)
+    pairs = 13_000                    # the dataset is cut to so many pairs (default: all)
+    factor = 4                        # with pairs, the examples that it stands for in the mixture (default: 1)
 
     [[datasets]]
     task = "tasks/dehaze.py:DEHAZE"   # or file.py:NAME, beside the recipe file, or module:NAME
-    data = "photos/outdoor"           # the folder below the data root (default: those of the task's sources)
+    data = ["photos/outdoor", "DFWB"] # a folder below the data root, or several: the first that is there
+    pairs = 1_000
+    skip = 500                        # pass over so many first, where there are enough: other photos than elsewhere
+    weight = 0.02                     # its share of the mixture (default: by its examples, as below)
+    options = { size = 512, strength = 2.0 }   # any options of the run and the task; they win over the command line's
+
+A task whose folders are not there is made from prompts, if it can be.
+
+**The weights of the mixture** are written to OUT/recipe.json, for the trainer. A dataset counts for
+
+    pairs x factor x (examples made) / ((pairs made + pairs held out) x (examples that a pair of the task can have))
+
+which is the table's number of examples, less those that were not made: what a hold-out leaves out, and what waits for
+a vision-language model. Pairs that gates reject, and pairs that a source does not have, count as if they were there,
+since the tables count pairs after filtering: the pairs that are there are then seen more often, and the mixture is the
+paper's, that of a trial with --scale too. Without `pairs` a dataset counts for the examples made. A `weight` is the
+share itself; the datasets without one share the rest in proportion to what they count for. A dataset without examples
+is left out, and its share goes to the others.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,61 +45,71 @@ class Entry:
 
     task: str
     source: str = ""
-    data: str = ""
-    """The dataset's folder below the data root; "" for the folders of the task's sources."""
+    """The source, or the folder of one; "prompts" or "bundled"; "" for any that is there."""
+    data: tuple[str, ...] = ()
+    """Folders below the data root, of which the first that is there is read; () for those of the task's sources."""
     pairs: int = 0
-    """Original pairs, as printed; 0 if the recipe does not count them."""
+    """The pairs that the dataset is to have, and that the recipe counts; 0 if it counts none."""
+    skip: int = 0
+    """How many pairs of the source are passed over first."""
     factor: int = 1
     """Examples a pair: 4 = {generate, describe} x {forward, reverse}, 2 = {generate, describe}, 1 in Tab. 7."""
+    weight: float | None = None
+    """The share of the mixture, above 0 and up to 1; None for one by the examples."""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def examples(self) -> int:
         return self.pairs * self.factor
 
 
-TAB_6 = (
-    Entry(task="denoise", source="DFWB", pairs=72_000, factor=4),
-    Entry(task="deblur", source="GoPro", pairs=17_000, factor=4),
-    Entry(task="derain", source="Rain13K", pairs=13_000, factor=4),
-    Entry(task="retouch", source="MIT-Adobe FiveK", pairs=5_000, factor=4),
-    Entry(task="lowlight", source="LOL", pairs=6_000, factor=4),
-    Entry(task="text2img", source="LAION-Aesthetics", pairs=500_000, factor=2),
-    Entry(task="ultraedit", source="UltraEdit", pairs=500_000, factor=4),
-    Entry(task="magicbrush", source="MagicBrush", pairs=1_700, factor=4),
-    Entry(task="depth", source="NYU-v2", pairs=48_000, factor=4),
-    Entry(task="segmentation", source="ADE20K", pairs=20_000, factor=4),
-    Entry(task="normal", source="ScanNet", pairs=260_000, factor=4),
-    # Printed "100K 20"; read as 5 x 100K pairs, x4, like the lines above it.
-    Entry(task="depth2img", source="NYU-v2", pairs=100_000, factor=4),
-    Entry(task="seg2img", source="ADE20K", pairs=100_000, factor=4),
-    Entry(task="normal2img", source="ScanNet", pairs=100_000, factor=4),
-    Entry(task="hed2img", source="LAION-Aesthetics", pairs=100_000, factor=4),
-    Entry(task="mlsd2img", source="LAION-Aesthetics", pairs=100_000, factor=4),
-)
-"""Where the source of a controllable generation task is not named, it is our choice."""
-
-TAB_7 = (
-    Entry(task="style", source="RB-Modulation", pairs=10_000, factor=1),
-    Entry(task="composition", source="IP-Adapter", pairs=50_000, factor=1),
-    Entry(task="tryon", source="VITON-HD", pairs=120_000, factor=1),
-    Entry(task="pose", source="FLUX + ControlNet", pairs=10_000, factor=1),
-    Entry(task="mimicbrush", source="MimicBrush", pairs=50_000, factor=1),
-)
-
-FULL_8M = TAB_6 + TAB_7
-
 PAPER_PAIRS, PAPER_EXAMPLES = 5_000_000, 8_000_000
 """What section 4 says ("about 5 million pairs, about 8 million after augmentation"); its tables add up to less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of an entry: the numbers that its weight is made of."""
+
+    entry: Entry
+    pairs: int
+    examples: int
+    held_out: int
+    """Pairs that a hold-out has rejected."""
+    examples_a_pair: int
+    """The examples that the task gives a pair of which nothing is left out."""
+
+    @property
+    def counts_for(self) -> float:
+        """The examples that the dataset counts for in the mixture."""
+        if not self.entry.examples or not self.examples:
+            return self.examples
+        return self.entry.examples * self.examples / ((self.pairs + self.held_out) * self.examples_a_pair)
+
+
+def weights(outcomes: Sequence[Outcome]) -> list[float]:
+    """The share of each dataset in the mixture, as the module says; they add up to 1. 0 for one without examples."""
+    made = [one for one in outcomes if one.examples]
+    given = sum(one.entry.weight or 0.0 for one in made)
+    others = sum(one.counts_for for one in made if one.entry.weight is None)
+    rest = 1.0 - given if others else 0.0
+    shares = [_share(one, rest / (others or 1.0)) for one in outcomes]
+    return [share / (sum(shares) or 1.0) for share in shares]
+
+
+def _share(outcome: Outcome, per_example: float) -> float:
+    if not outcome.examples:
+        return 0.0
+    given = outcome.entry.weight
+    return outcome.counts_for * per_example if given is None else given
 
 
 def read_recipe(path: str) -> tuple[Entry, ...]:
     """The entries of a recipe file. Raises ValueError, one line that names the file, for what is none."""
     try:
         tables = tomllib.loads(Path(path).read_text("utf-8"))["datasets"]
-        known = {field.name for field in fields(Entry)}
-        if wrong := sorted({name for table in tables for name in table} - known):
-            raise ValueError(f"a dataset has no {', '.join(wrong)}; it has {', '.join(sorted(known))}")
-        entries = tuple(Entry(**{**table, "task": _beside(path, table["task"])}) for table in tables)
+        entries = tuple(_entry(path, table) for table in tables)
+        _check_weights(entries)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is no recipe: {error}") from error
     if not entries:
@@ -87,7 +117,37 @@ def read_recipe(path: str) -> tuple[Entry, ...]:
     return entries
 
 
+def _entry(path: str, table: Mapping[str, Any]) -> Entry:
+    known = {one.name for one in fields(Entry)}
+    if wrong := sorted(table.keys() - known):
+        raise ValueError(f"a dataset has no {', '.join(wrong)}; it has {', '.join(sorted(known))}")
+    task = table["task"]
+    for name, least in (("pairs", 0), ("skip", 0), ("factor", 1)):
+        if type(value := table.get(name, least)) is not int or value < least:
+            raise ValueError(f"{name} of {task} is {value!r}, not a whole number from {least} on")
+    if "weight" in table and not (type(weight := table["weight"]) in (int, float) and 0 < weight <= 1):
+        raise ValueError(f"weight of {task} is {weight!r}, not a share above 0 and up to 1")
+    if not isinstance(table.get("options", {}), dict):
+        raise ValueError(f"options of {task} must be a table, such as {{ size = 512 }}")
+    data = table.get("data", ())
+    folders = (data,) if isinstance(data, str) else tuple(data)
+    return Entry(**{**table, "task": _beside(path, task), "data": folders})
+
+
+def _check_weights(entries: Iterable[Entry]) -> None:
+    given = [entry.weight for entry in entries]
+    total = sum(weight or 0.0 for weight in given)
+    if None in given and total >= 1:
+        raise ValueError(f"its weights add up to {total:g}, which leaves nothing for the datasets without one")
+
+
 def _beside(path: str, task: str) -> str:
     """The name of a task; a file of it lies beside the recipe file."""
     file, colon, name = task.rpartition(":")
     return f"{Path(path).parent / file}:{name}" if colon and file.endswith(".py") else task
+
+
+PAPER = str(Path(__file__).with_name("full_8m.toml"))
+"""The recipe file of the paper's Tab. 6 and Tab. 7."""
+
+FULL_8M = read_recipe(PAPER)

@@ -28,7 +28,18 @@ from scipy.io import savemat
 from manifests.images.pixels import Pixels
 from pipelines.sources import datasets as sources
 from pipelines.sources.source import Source
-from tests.sources import HEIGHT_PX, WIDTH_PX, encode, encode_image, jpeg, photo, rainy_jpeg, write_files, write_rain13k
+from tests.sources import (
+    HEIGHT_PX,
+    WIDTH_PX,
+    encode,
+    encode_image,
+    jpeg,
+    photo,
+    rainy_jpeg,
+    write_files,
+    write_photos,
+    write_rain13k,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +380,29 @@ FIXTURES: Mapping[str, tuple[Source, Callable[[Path], Written]]] = {
     "viton_hd": (sources.VITON_HD, write_viton_hd),
 }
 """Layout -> its record and its writer."""
+
+
+ONE_A_SOURCE = (
+    "dfwb_crops", "gopro_crops", "rain13k", "fivek_480p", "lol_v1", "laion", "ultraedit", "magicbrush", "nyu_sync",
+    "ade20k", "scannet", "viton_hd",
+)  # fmt: skip
+"""A layout of each dataset that the paper's recipe reads."""
+
+
+def write_data_root(root: Path) -> Path:
+    """A data root with all that the paper's recipe reads: a layout of each dataset, and people, photos and clips."""
+    for name in ONE_A_SOURCE:
+        source, write = FIXTURES[name]
+        write(root / source.folder)
+    person, photo_side_px = skimage.data.astronaut(), 400
+    crops = [person[:photo_side_px, left_px : left_px + photo_side_px] for left_px in (0, 20, 40)]
+    write_files(root / "people", {f"{index}.png": encode(crop) for index, crop in enumerate(crops)})
+    write_photos(root / "photos", 3)
+    frames = {
+        f"walk/{at_px:03}.png": encode(person[at_px : at_px + 64, at_px : at_px + 64]) for at_px in (100, 104, 109)
+    }
+    write_files(root / "frames", frames)
+    return root
 
 
 def depth_mm(index: int) -> npt.NDArray[np.uint16]:

@@ -32,20 +32,24 @@ def _write(role: str) -> None:
 
 def _writers() -> Mapping[str, Callable[[Path], None]]:
     from infra.tiny.blazepose import fetch_blazepose
-    from infra.tiny.clip import write_clip, write_dino
-    from infra.tiny.diffusion import write_flux
+    from infra.tiny.clip import write_clip, write_csd, write_dino
+    from infra.tiny.diffusion import write_cascade, write_flux
     from infra.tiny.dwpose import write_dwpose
     from infra.tiny.flux import write_flux_controlnet, write_flux_fill
     from infra.tiny.ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+    from infra.tiny.models import write_annotators
     from infra.tiny.openpose import write_openpose
     from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
 
     return {
         "blazepose": fetch_blazepose,
         "clip": write_clip,
+        "csd": write_csd,
         "dino": write_dino,
         "dwpose": write_dwpose,
+        "hed": lambda folder: write_annotators(folder.parent),  # and mlsd
         "openpose": write_openpose,
+        "stable-cascade": lambda folder: write_cascade(folder.with_name("stable-cascade-prior"), folder),
         "flux": write_flux,
         "flux-controlnet-pose": write_flux_controlnet,
         "sd15-ip-adapter": write_sd15_ip_adapter,

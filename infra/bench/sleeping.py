@@ -56,6 +56,7 @@ class SleepingPainter(PictureOperator, _Sleeps):
     kept: ClassVar[tuple[str, ...]]
     """Roles of the first of them; there are as many or fewer."""
     log: str = field(default="", metadata={"location": True})
+    at_once: int = 1
 
     @property
     def gpu_s(self) -> float:

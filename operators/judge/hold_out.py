@@ -31,6 +31,9 @@ from operators.vlm.showing import one_of
 EditJudge = Literal["rules", "vlm"]
 """Who says whether an instruction adds or removes an object."""
 
+HELD_OUT = "held_out"
+"""The reason of a reject that a hold-out makes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DropExamples:
@@ -53,7 +56,7 @@ class DropExamples:
         kept = tuple(example for example in pair.examples if (example.direction, example.kind) not in self.examples)
         dropped = ", ".join(f"{direction} {kind}" for direction, kind in self.examples)
         if not kept:
-            raise Reject("held_out", f"{self.novel_task}: nothing is left of it without {dropped}")
+            raise Reject(HELD_OUT, f"{self.novel_task}: nothing is left of it without {dropped}")
         step = Step(
             operator=self.name, version=self.version, params={"novel_task": self.novel_task, "dropped": dropped}
         )
@@ -117,7 +120,7 @@ class HoldOutEdits:
 
     def _judged(self, pair: Pair, verdict: str, step: Step) -> Pair:
         if verdict != "other":
-            raise Reject("held_out", verdict)
+            raise Reject(HELD_OUT, verdict)
         params = {"novel_task": self.novel_task, "verdict": verdict, "by": self.by}
         return replace(pair, steps=(*pair.steps, replace(step, params=params)))
 

@@ -138,6 +138,9 @@ class Seen:
 
 _DECIMALS = 6
 
+_WORKING_GIB = 1.0
+"""Memory that networks embed `Scores.at_once` images in, which CLIP sees at 224 px: assumed, not measured."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
@@ -176,6 +179,14 @@ class Scores:
     @property
     def gpu_s(self) -> float:
         return 0.1 if self._roles else 0.0
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        return tuple(self._roles)
+
+    @property
+    def working_gib(self) -> float:
+        return _WORKING_GIB if self._roles else 0.0
 
     @property
     def _measures(self) -> list[OfPixels | OfVectors | OfNetwork]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from operators.account import accounting, open_account
 from operators.base import StopRun
-
-if TYPE_CHECKING:
-    from functools import _lru_cache_wrapper
 
 Given = ParamSpec("Given")
 Model = TypeVar("Model")
@@ -36,30 +35,55 @@ def prepared_device() -> str:
     return "cuda"
 
 
-def loaded_once(most: int) -> Callable[[Callable[Given, Model]], _lru_cache_wrapper[Model]]:
-    """Decorate a function that loads a model, so that a process keeps the last `most` models that it has loaded.
+class LoadedOnce(Generic[Given, Model]):
+    """A function that loads a model, of which a process keeps the last `most` models.
 
-    The decorated function returns the kept model where it is called with the same arguments again. It raises StopRun
-    for whatever goes wrong but OSError: memory that is too small, a checkpoint of another shape or a package that is
-    missing are no pair's fault, and no other unit would fare better.
+    It returns the kept model where it is called with the same arguments again. Where another one is to be loaded, the
+    one that was asked for longest ago is let go of before: both together may be more than the memory holds. It raises
+    StopRun for whatever goes wrong but OSError: memory that is too small, a checkpoint of another shape or a package
+    that is missing are no pair's fault, and no other unit would fare better.
     """
 
-    def decorate(load: Callable[Given, Model]) -> _lru_cache_wrapper[Model]:
-        @wraps(load)
-        def loaded(*args: Given.args, **kwargs: Given.kwargs) -> Model:
+    def __init__(self, load: Callable[Given, Model], most: int) -> None:
+        self.load, self._most = load, most
+        self._kept: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Model:
+        key = (*args, *kwargs.items())
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            while len(self._kept) >= self._most:
+                self._kept.popitem(last=False)
+                gc.collect()  # a model may be in a circle of references, and hold its memory until then
             try:
                 with _timed():
-                    return load(*args, **kwargs)
+                    self._kept[key] = self.load(*args, **kwargs)
             except OSError:
                 raise
             except Exception as error:
                 names = ", ".join(part for part in args if isinstance(part, str))
                 said = " ".join(f"{type(error).__name__}: {error}".split())
                 raise StopRun(f"the model of {names} cannot be loaded: {said}") from error
+            return self._kept[key]
 
-        return lru_cache(maxsize=most)(loaded)
+    def cache_clear(self) -> None:
+        """Let go of all models."""
+        with self._lock:
+            self._kept.clear()
 
-    return decorate
+    @property
+    def kept(self) -> list[tuple[tuple[Any, ...], Model]]:
+        """The models that are kept, each with the arguments that it was loaded by."""
+        with self._lock:
+            return [*self._kept.items()]
+
+
+def loaded_once(most: int) -> Callable[[Callable[Given, Model]], LoadedOnce[Given, Model]]:
+    """Decorate a function that loads a model, so that a process keeps the last `most` models (LoadedOnce)."""
+    return lambda load: LoadedOnce(load, most)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from manifests.schema import Pair, Reject, Step
 from operators.batching import PAIRS, each_pair, in_batches
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
+from operators.models.sharing import remember, shared_networks
 from operators.option import option, parameters
 from operators.pictures import kept_or_painted, sha256_of
 from operators.shared.extras import need
@@ -51,6 +52,11 @@ DENOISING: Mapping[Family, Denoising] = {
 }
 """Defaults of diffusers 0.42's StableDiffusionPipeline and FluxPipeline."""
 
+_DECODING_BYTES_PER_PX = 4_400
+"""Memory of a GPU in which a VAE turns latents into pictures in bfloat16, for each pixel: 2 bytes times the 2,200 that
+InvokeAI has measured for SD 1.5 and FLUX.1, memory that the allocator reserves included
+(https://github.com/invoke-ai/InvokeAI, invokeai/backend/util/vae_working_memory.py). Denoising needs less (assumed)."""
+
 PICTURE_GPU_S: Mapping[Family, float] = {"sd15": 2.5, "flux": 14.0}
 """Seconds of an A100 for one picture of the size and the steps that the family is used with: assumed, not measured."""
 
@@ -62,10 +68,22 @@ AT_ONCE: Mapping[Family, int] = {"sd15": 4, "flux": 1}
 second of an A100 at its best, so one picture fills a GPU; one of SD 1.5's with guidance is 1.6 TFLOP, and does not.
 More than four would often be copies: photos have many shapes, and only pictures of one size are made together."""
 
+FAMILY_GPUS: Mapping[Family, float] = {"sd15": 0.25, "flux": 1.0}
+"""Share of a GPU that a painter keeps busy. A picture of FLUX.1 fills one; four painters of SD 1.5 do, which take turns
+at it while others encode and decode pictures (assumed, not measured)."""
+
+_SIDE_PX: Mapping[Family, int] = {"sd15": 512, "flux": 1024}
+"""The side of the square pictures that the published checkpoints were trained on."""
+
 _PROMPT_SIDE_PX = 512
 
 _LATENTS: Mapping[Family, int] = {"sd15": 8, "flux": 2}
 """Sides of latents are multiples of it: SD 1.5's UNet halves them three times, FLUX.1 sees them in patches of 2 x 2."""
+
+
+def painting_gib(family: Family, wide: int = 1) -> float:
+    """GiB of a GPU that a family's pipeline paints a batch in, beside its weights; pictures are `wide` squares wide."""
+    return AT_ONCE[family] * wide * _SIDE_PX[family] ** 2 * _DECODING_BYTES_PER_PX / 2**30
 
 
 def steps_of(
@@ -100,16 +118,40 @@ def steps_of(
 def pipeline(kind: str, folder: str, parts: tuple[tuple[str, str, str], ...] = ()) -> Any:
     """A diffusers pipeline from a folder, on a GPU in bfloat16, on a CPU in float32 on one thread.
 
-    `parts` are components from folders of their own: (component, its class in diffusers, folder).
+    `parts` are components from folders of their own: (component, its class in diffusers, folder). Text encoders and
+    VAEs that another pipeline of this process has loaded from equal files are shared with it.
     """
     import torch
 
     diffusers, device = need("diffusers"), prepared_device()
     options = {"local_files_only": True, "dtype": torch.bfloat16 if device == "cuda" else torch.float32}
     extra = {name: getattr(diffusers, cls).from_pretrained(path, **options) for name, cls, path in parts}
-    pipe = getattr(diffusers, kind).from_pretrained(folder, **extra, **options)
+    pipe = getattr(diffusers, kind).from_pretrained(folder, **{**shared_networks(folder), **extra}, **options)
+    remember(pipe, folder, extra)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+def alone(folder: str) -> None:
+    """Leave the GPU to the pipelines of one folder: what others do not share with them goes to main memory meanwhile.
+
+    For pipelines that are too large to be on a GPU together. They come back as they were, by the same call for theirs.
+    """
+    device = prepared_device()
+    own, others = (
+        [pipe for (_, where, *_), pipe in pipeline.kept if (where == folder) is wanted] for wanted in (True, False)
+    )
+    staying = {id(network) for pipe in own for network in _networks(pipe)}
+    for network in (network for pipe in others for network in _networks(pipe) if id(network) not in staying):
+        network.to("cpu")
+    for pipe in own:
+        pipe.to(device)
+
+
+def _networks(pipe: Any) -> list[Any]:
+    import torch
+
+    return [network for network in pipe.components.values() if isinstance(network, torch.nn.Module)]
 
 
 @loaded_once(1)
@@ -217,14 +259,25 @@ class PictureOperator(ABC):
 class FamilyPainter(PictureOperator):
     """What those have in common that can use models of either family, and always use some."""
 
-    gpus: ClassVar[float] = 1.0
     roles: ClassVar[Mapping[Family, tuple[str, ...]]]
     """The checkpoints of each family."""
     family: Family = option("sd15", "which models make the pictures", name="generator", choices=get_args(Family))
 
     @property
+    def gpus(self) -> float:
+        return FAMILY_GPUS[self.family]
+
+    @property
     def gpu_s(self) -> float:
         return PICTURE_GPU_S[self.family]
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        return self.roles[self.family]
+
+    @property
+    def working_gib(self) -> float:
+        return painting_gib(self.family)
 
     def bound(self, models: str | None) -> Self:
         folders, identities = checkpoints.folders_and_identities(models, self.roles[self.family])

@@ -6,7 +6,7 @@ none; what was in fact downloaded is recorded all the same (operators/models/che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _FLUX = "FLUX.1 [dev] non-commercial"
@@ -28,6 +28,38 @@ _BIN_FILES = ("*.json", "tokenizer/*", "*/pytorch_model.bin", "*/diffusion_pytor
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A network of a checkpoint. Checkpoints that hold the same weights have the same part: a process loads it once."""
+
+    name: str
+    parameters_m: float
+    """Number of its parameters in millions, counted on the network that the published config describes, or from the
+    size of its file where it has no config."""
+    bytes_each: int = 2
+    """Bytes of a parameter on a GPU: 2 in bfloat16, 4 in float32."""
+
+    @property
+    def gib(self) -> float:
+        """Memory of its weights on a GPU, GiB."""
+        return self.parameters_m * 1e6 * self.bytes_each / 2**30
+
+
+_FLUX_SHARED = (
+    Part(name="T5-XXL", parameters_m=4_762.3),
+    Part(name="FLUX.1's CLIP", parameters_m=123.1),
+    Part(name="FLUX.1's VAE", parameters_m=83.8),
+)
+"""FLUX.1's two text encoders and its VAE. Kontext's files have the sha256 of [dev]'s, by lists that others published;
+of Fill's we assume it. What is in fact loaded once is found by the files (operators/models/sharing.py)."""
+
+
+def _sd15_parts(kind: str) -> tuple[Part, ...]:
+    """The networks of a Stable Diffusion 1.5, whose own text encoder and VAE are no other repository's files."""
+    sizes = {"UNet": 859.5, "CLIP": 123.1, "VAE": 83.7, "safety checker": 304.0}
+    return tuple(Part(name=f"{kind}'s {name}", parameters_m=size) for name, size in sizes.items())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """One line of the table."""
 
@@ -41,13 +73,18 @@ class Checkpoint:
     """Whether the hub gives it only to who has accepted its licence."""
     classes: tuple[str, ...]
     """The classes, or the module, that load the checkpoint."""
-    gpu_gib: float
-    """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
+    parts: tuple[Part, ...]
+    """The networks that run on a GPU, if there is one."""
     obtain: str
     tasks: tuple[str, ...]
     """The tasks that cannot be made without it."""
     files: tuple[str, ...] = ()
     """Patterns of what is downloaded; () for all."""
+
+    @property
+    def gpu_gib(self) -> float:
+        """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
+        return sum(part.gib for part in self.parts)
 
 
 def _hub(
@@ -55,7 +92,7 @@ def _hub(
     hub_id: str,
     licence: str,
     classes: tuple[str, ...],
-    gpu_gib: float,
+    parts: tuple[Part, ...],
     *tasks: str,
     revision: str = "main",
     gated: bool = False,
@@ -70,7 +107,7 @@ def _hub(
         licence=licence,
         gated=gated,
         classes=classes,
-        gpu_gib=gpu_gib,
+        parts=parts,
         obtain=f"{accept}MODELS=hub, or {command}",
         tasks=tasks,
         files=files,
@@ -85,7 +122,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "black-forest-labs/FLUX.1-dev",
             _FLUX,
             ("FluxPipeline",),
-            31.4,
+            (Part(name="FLUX.1 [dev]'s transformer", parameters_m=11_901.4), *_FLUX_SHARED),
             "style",
             "composition",
             "pose",
@@ -94,14 +131,19 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
         ),
         _hub(
-            "flux-ip-adapter", "XLabs-AI/flux-ip-adapter", _FLUX, ("FluxPipeline.load_ip_adapter",), 1.4, "composition"
+            "flux-ip-adapter",
+            "XLabs-AI/flux-ip-adapter",
+            _FLUX,
+            ("FluxPipeline.load_ip_adapter",),
+            (Part(name="FLUX.1's IP-Adapter", parameters_m=490.9),),
+            "composition",
         ),
         _hub(
             "flux-ip-adapter-image-encoder",
             "openai/clip-vit-large-patch14",
             "none stated; code MIT",
             ("CLIPVisionModelWithProjection", "CLIPImageProcessor"),
-            0.6,
+            (Part(name="CLIP ViT-L/14's vision tower", parameters_m=304.0),),
             "composition",
             files=("*.json", "model.safetensors"),
             revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
@@ -111,7 +153,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "black-forest-labs/FLUX.1-Fill-dev",
             _FLUX,
             ("FluxFillPipeline",),
-            31.4,
+            (Part(name="Fill's transformer", parameters_m=11_902.4), *_FLUX_SHARED),
             "mimicbrush",
             "editing",
             gated=True,
@@ -123,7 +165,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "black-forest-labs/FLUX.1-Kontext-dev",
             _FLUX,
             ("FluxKontextPipeline",),
-            31.4,
+            (Part(name="Kontext's transformer", parameters_m=11_901.4), *_FLUX_SHARED),
             "editing",
             gated=True,
             files=_FLUX_FILES,
@@ -134,7 +176,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro",
             _FLUX,
             ("FluxControlNetModel", "FluxControlNetPipeline"),
-            6.2,
+            (Part(name="FLUX.1's ControlNet", parameters_m=3_302.0),),
             "pose",
         ),
         _hub(
@@ -142,7 +184,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "stable-diffusion-v1-5/stable-diffusion-v1-5",
             _RAIL,
             ("StableDiffusionPipeline",),
-            2.0,
+            _sd15_parts("SD 1.5"),
             "composition",
             "pose",
             files=_SAFETENSORS_FILES,
@@ -153,7 +195,10 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "h94/IP-Adapter",
             "Apache-2.0",
             ("StableDiffusionPipeline.load_ip_adapter", "CLIPVisionModelWithProjection"),
-            1.3,
+            (
+                Part(name="CLIP ViT-H/14's vision tower", parameters_m=632.1),
+                Part(name="SD 1.5's IP-Adapter", parameters_m=22.3),
+            ),
             "composition",
             files=(
                 "models/ip-adapter_sd15.safetensors",
@@ -167,7 +212,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/control_v11p_sd15_openpose",
             "OpenRAIL",
             ("ControlNetModel", "StableDiffusionControlNetPipeline"),
-            0.7,
+            (Part(name="SD 1.5's ControlNet", parameters_m=361.3),),
             "pose",
             files=("config.json", "diffusion_pytorch_model.safetensors"),
             revision="9ae9f970358db89e211b87c915f9535c6686d5ba",
@@ -177,7 +222,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "stable-diffusion-v1-5/stable-diffusion-inpainting",
             _RAIL,
             ("StableDiffusionInpaintPipeline",),
-            2.0,
+            _sd15_parts("SD 1.5 inpainting"),
             "tryon",
             "mimicbrush",
             files=_BIN_FILES,
@@ -189,7 +234,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="main",
             licence="that of who trained it",
             classes=("UNet2DConditionModel",),
-            gpu_gib=1.7,
+            parts=_sd15_parts("SD 1.5 inpainting")[:1],  # it takes the place of that UNet
             obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
             "diffusers in MODELS/sd15-tryon (only pairs whose target is missing need it)",
             tasks=("tryon",),
@@ -199,7 +244,11 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "stabilityai/stable-cascade-prior",
             "Stability AI non-commercial research",
             ("StableCascadePriorPipeline",),
-            8.1,
+            (
+                Part(name="stage C", parameters_m=3_589.1),
+                Part(name="stage C's CLIP", parameters_m=694.7),
+                Part(name="stage C's vision tower", parameters_m=304.0),
+            ),
             "style",
             files=_SAFETENSORS_FILES,
         ),
@@ -208,7 +257,12 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "stabilityai/stable-cascade",
             "Stability AI non-commercial research",
             ("StableCascadeDecoderPipeline", "operators.models.cascade"),
-            4.5,
+            (
+                Part(name="stage B", parameters_m=1_562.9),
+                Part(name="stage B's CLIP", parameters_m=694.7),
+                Part(name="stage A", parameters_m=18.4),
+                Part(name="EfficientNet and previewer", parameters_m=24.2, bytes_each=4),
+            ),
             "style",
             files=(*_SAFETENSORS_FILES, "effnet_encoder.safetensors", "previewer.safetensors"),
             revision="a89f66d459ae653e3b4d4f992a7c3789d0dc4d16",
@@ -218,7 +272,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "yuxi-liu-wired/CSD",
             "MIT",
             ("CLIP ViT-L/14 with a style head",),
-            1.2,
+            (Part(name="CSD", parameters_m=304.8, bytes_each=4),),
             "style",
             files=("config.json", "model.safetensors"),
         ),
@@ -227,7 +281,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "timm/vit_base_patch32_clip_224.openai",
             "none stated; code MIT",
             ("open_clip local-dir",),
-            0.6,
+            (Part(name="CLIP ViT-B/32", parameters_m=151.3, bytes_each=4),),
             "style",
             "composition",
             "editing",
@@ -239,7 +293,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "facebook/dino-vits16",
             "Apache-2.0",
             ("ViTModel", "ViTImageProcessor"),
-            0.1,
+            (Part(name="DINO ViT-S/16", parameters_m=21.8, bytes_each=4),),
             "style",
             "composition",
             "editing",
@@ -251,7 +305,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="v0.1",
             licence="BSD-2-Clause",
             classes=("LPIPS",),
-            gpu_gib=0.1,
+            parts=(Part(name="LPIPS", parameters_m=2.5, bytes_each=4),),
             obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
             tasks=(),
         ),
@@ -261,7 +315,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="main",
             licence="Apache-2.0",
             classes=("LAION's aesthetic head",),
-            gpu_gib=0.1,
+            parts=(Part(name="CLIP ViT-L/14", parameters_m=427.6, bytes_each=4),),
             obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
             "in MODELS/aesthetic, beside timm/vit_large_patch14_clip_224.openai in MODELS/aesthetic/ViT-L-14",
             tasks=(),
@@ -272,7 +326,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="0.10.21",
             licence="Apache-2.0",
             classes=("ai_edge_litert",),
-            gpu_gib=0.0,
+            parts=(),
             obtain="make blazepose BLAZEPOSE=MODELS/blazepose (for MODELS=hub: make blazepose)",
             tasks=("pose",),
         ),
@@ -281,7 +335,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("OpenposeDetector",),
-            0.5,
+            (Part(name="OpenPose", parameters_m=127.5, bytes_each=4),),
             "pose",
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
@@ -291,7 +345,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "yzd-v/DWPose",
             "Apache-2.0",
             ("onnxruntime", "operators.models.pose.dwpose"),
-            0.3,
+            (Part(name="DWPose", parameters_m=87.8, bytes_each=4),),
             "pose",
             files=("yolox_l.onnx", "dw-ll_ucoco_384.onnx"),
             revision="1a7144101628d69ee7a3768d1ee3a094070dc388",
@@ -301,7 +355,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "Qwen/Qwen2-VL-7B-Instruct",
             "Apache-2.0",
             ("Qwen2VLForConditionalGeneration", "Qwen2VLProcessor"),
-            15.5,
+            (Part(name="Qwen2-VL-7B", parameters_m=8_291.4),),
             revision="a7a06a1cc11b4514ce9edcde0e3ca1d16e5ff2fc",
         ),
         _hub(
@@ -309,7 +363,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("HEDdetector",),
-            0.1,
+            (Part(name="HED", parameters_m=14.7, bytes_each=4),),
             "hed2img",
             files=("ControlNetHED.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
@@ -319,7 +373,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("MLSDdetector",),
-            0.1,
+            (Part(name="MLSD", parameters_m=1.6, bytes_each=4),),
             "mlsd2img",
             files=("mlsd_large_512_fp32.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
@@ -327,3 +381,8 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
     )
 }
 """Role -> checkpoint."""
+
+
+def parts_of(roles: Iterable[str]) -> tuple[Part, ...]:
+    """The networks of several checkpoints, each once: what a process that loads all of them has on its GPU."""
+    return tuple(dict.fromkeys(part for role in roles for part in CHECKPOINTS[role].parts))

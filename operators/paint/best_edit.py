@@ -10,7 +10,15 @@ from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Candidate, Image, Pair, Reject, Step, seed_for
 from operators.judge.scores import Scores
 from operators.models.checkpoints import folders_and_identities
-from operators.models.diffusion import AT_ONCE, DENOISING, PICTURE_GPU_S, Denoising, steps_of
+from operators.models.diffusion import (
+    AT_ONCE,
+    DENOISING,
+    PICTURE_GPU_S,
+    Denoising,
+    alone,
+    painting_gib,
+    steps_of,
+)
 from operators.option import option
 from operators.paint.edit_pictures import by_fill, by_kontext
 from operators.pictures import kept_or_painted, sha256_of
@@ -77,6 +85,20 @@ class BestEdit:
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of Kontext and of Fill."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
+    in_turns: bool = field(default=False, metadata={"location": True})
+    """Whether one editor is on the GPU at a time and the other in main memory, as long as it is not needed."""
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        editors = (_ROLES["fill"],) if self.in_turns else tuple(_ROLES.values())  # the larger one, by 2 MiB
+        return (*editors, *self.scores.loads)
+
+    @property
+    def working_gib(self) -> float:
+        return painting_gib("flux")
+
+    def taking_turns(self) -> Self:
+        return replace(self, in_turns=True)
 
     @property
     def gpu_s(self) -> float:
@@ -128,6 +150,8 @@ class BestEdit:
         kontext, fill = self.folders
 
         def paint(seeds: Sequence[int]) -> list[Pixels | Reject]:
+            if self.in_turns:
+                alone(kontext if editor == "kontext" else fill)
             if editor == "kontext":
                 return by_kontext(kontext, photo, prompt, self.kontext, seeds, self.at_once)
             return by_fill(fill, photo, prompt, where, self.fill, seeds, self.at_once)

@@ -11,12 +11,14 @@ from manifests.schema import Pair, Reject, seed_for
 from operators.models.checkpoints import folders_and_identities
 from operators.models.diffusion import (
     AT_ONCE,
+    FAMILY_GPUS,
     PICTURE_GPU_S,
     TEXT_TO_IMAGE,
     Denoising,
     Order,
     PictureOperator,
     painted,
+    painting_gib,
     pipeline,
     side_px,
     steps_of,
@@ -33,7 +35,8 @@ class Flux(PictureOperator):
 
     name: ClassVar[str] = "flux"
     version: ClassVar[int] = 2
-    gpus: ClassVar[float] = 1.0
+    gpus: ClassVar[float] = FAMILY_GPUS["flux"]
+    loads: ClassVar[tuple[str, ...]] = ("flux",)
     prompts: tuple[tuple[str, str], ...]
     steps: int = 28
     guidance: float = 3.5
@@ -43,8 +46,12 @@ class Flux(PictureOperator):
     def gpu_s(self) -> float:
         return len(self.prompts) * PICTURE_GPU_S["flux"]
 
+    @property
+    def working_gib(self) -> float:
+        return painting_gib("flux")
+
     def bound(self, models: str | None) -> Self:
-        folders, identities = folders_and_identities(models, ["flux"])
+        folders, identities = folders_and_identities(models, self.loads)
         return replace(self, folders=folders, models=identities, at_once=AT_ONCE["flux"])
 
     @property

@@ -15,6 +15,7 @@ from operators.models.checkpoints import folders_and_identities
 from operators.models.diffusion import (
     AT_ONCE,
     DENOISING,
+    FAMILY_GPUS,
     PICTURE_GPU_S,
     Denoising,
     Family,
@@ -22,6 +23,7 @@ from operators.models.diffusion import (
     PictureOperator,
     for_encoder,
     painted,
+    painting_gib,
     pipeline,
     resized,
     size_like,
@@ -60,16 +62,26 @@ class Inpaint(PictureOperator):
 
     @property
     def gpus(self) -> float:
-        return 1.0 if self.family else 0.0
+        return FAMILY_GPUS[self.family] if self.family else 0.0
 
     @property
     def gpu_s(self) -> float:
         return PICTURE_GPU_S[self.family] if self.family else 0.0
 
+    @property
+    def loads(self) -> tuple[str, ...]:
+        return _ROLES[self.family] if self.family else ()
+
+    @property
+    def working_gib(self) -> float:
+        if self.family is None:
+            return 0.0
+        return painting_gib(self.family, wide=2 if self.family == "flux" else 1)  # reference and photo, side by side
+
     def bound(self, models: str | None) -> Self:
         if self.family is None:
             return self
-        folders, identities = folders_and_identities(models, _ROLES[self.family])
+        folders, identities = folders_and_identities(models, self.loads)
         return replace(self, folders=folders, models=identities, at_once=AT_ONCE[self.family])
 
     def _pipeline(self) -> Any:

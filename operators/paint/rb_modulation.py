@@ -38,6 +38,9 @@ class RbModulation:
     gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
     batch_size: ClassVar[int] = 1
     at_once: ClassVar[int] = 1
+    loads: ClassVar[tuple[str, ...]] = ("stable-cascade-prior", "stable-cascade", "csd")
+    working_gib: ClassVar[float] = 4.0
+    """Assumed, not measured: stage A decodes a picture of 1,024 px as other VAEs do; gradients take a tenth of that."""
     sampling: StageCSampling = field(default_factory=StageCSampling)
     weights: Weights = field(default_factory=Weights)
     models: tuple[tuple[str, str], ...] = ()
@@ -45,8 +48,7 @@ class RbModulation:
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
 
     def bound(self, models: str | None) -> Self:
-        roles = ("stable-cascade-prior", "stable-cascade", "csd")
-        folders, identities = folders_and_identities(models, roles)
+        folders, identities = folders_and_identities(models, self.loads)
         return replace(self, folders=folders, models=identities)
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:

@@ -25,6 +25,7 @@ from operators.models.diffusion import (
     PICTURE_GPU_S,
     Order,
     PictureOperator,
+    painting_gib,
     pipeline,
     resized,
     size_like,
@@ -55,6 +56,14 @@ class TryOn(PictureOperator):
     @property
     def gpu_s(self) -> float:
         return PICTURE_GPU_S["sd15"] if self.folders else 0.0
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        return _ROLES if self.folders else ()
+
+    @property
+    def working_gib(self) -> float:
+        return painting_gib("sd15", wide=2) if self.folders else 0.0
 
     def bound(self, models: str | None) -> Self:
         """Where checkpoints are not there the operator stays without: pairs as published need none."""

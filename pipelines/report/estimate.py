@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from operators.base import ModelOperator, Reader, Selective
 from operators.vlm.client import Asks, Promising
 from operators.vlm.request import Request
 from operators.vlm.showing import tokens_in
+from pipelines.report.memory import PLAN_GPU_GIB, Fit, fit, fit_lines
 from pipelines.report.prices import Prices
 from pipelines.run.chain import make_pairs
 from pipelines.run.plan import cut_units, list_items
@@ -40,6 +41,8 @@ class Estimate:
 
     tried: bool = True
     """Whether the sample was made. If not, pairs, examples, calls and bytes are upper bounds, and tokens not known."""
+    there: int
+    """How many items the source has, whatever part of them is taken."""
     items: int
     shards: int
     sampled: int
@@ -60,6 +63,8 @@ class Estimate:
     """How many tokens these calls send: a quarter of the characters, and image tokens as Qwen2-VL counts them."""
     tokens_out: int = 0
     """How many tokens, at most, the model answers to these calls."""
+    gpu: Fit | None = None
+    """How the models fit into the memory of a GPU; None if none of them runs on one."""
 
     @property
     def pairs(self) -> int:
@@ -73,17 +78,32 @@ class Estimate:
         return round(in_sample * self.items / self.sampled)
 
 
-def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estimate:
-    """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked."""
+def estimate(
+    task: Task,
+    reader: Reader,
+    seed: int,
+    scale: float = 1.0,
+    gpu_gib: float | None = None,
+    *,
+    count: int | None = None,
+    skip: int = 0,
+) -> Estimate:
+    """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked.
+
+    `gpu_gib` is the memory of a GPU that the plan is for (default: PLAN_GPU_GIB). `scale`, `count` and `skip` keep a
+    part of the items, as `cut_units` does.
+    """
     items = list_items(reader)
-    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
+    contiguous, per_shard = reader.contiguous, task.pairs_per_shard
+    units = list(cut_units(items, seed, per_shard, contiguous=contiguous, scale=scale, count=count, skip=skip))
     sample = units[0][:SAMPLE_ITEMS]
     chain = task.operators(reader)
+    gpu = fit(chain, gpu_gib or PLAN_GPU_GIB)
     asking = [link for link in chain if isinstance(link, Asks) and link.vlm]
     gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
     if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
         calls = len(sample) * sum(link.calls for link in asking)
-        return _untried(task, reader, units, len(sample), sum(gpu_s), calls)
+        return replace(_untried(task, reader, len(items), units, len(sample), sum(gpu_s), calls), gpu=gpu)
     started_s = time.process_time()
     made = make_pairs(reader, task.name, seed, sample, [link for link in chain if link not in asking], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
@@ -93,6 +113,7 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
     completed = Counter(example for pair in pairs for promised in promises for example in promised(pair))
     sizes = [len(image.data) for pair in pairs for image in pair.images]
     return Estimate(
+        there=len(items),
         items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=len(sample),
@@ -106,15 +127,17 @@ def estimate(task: Task, reader: Reader, seed: int, scale: float = 1.0) -> Estim
         tokens_in=sum(tokens_in(request) for request in requests),
         tokens_out=sum(request.max_tokens for request in requests),
         left_out=reader.left_out(reader.listing()) if isinstance(reader, Selective) else {},
+        gpu=gpu,
     )
 
 
 def _untried(
-    task: Task, reader: Reader, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
+    task: Task, reader: Reader, there: int, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
 ) -> Estimate:
     """What can be said of items of which no picture is made."""
     return Estimate(
         tried=False,
+        there=there,
         items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=sampled,
@@ -149,8 +172,8 @@ def print_estimate(
         **(_tokens(estimated, prices) if task.vlm and estimated.tried else {}),
         **({"GPU hours": _gpu_hours(estimated)} if estimated.gpu_s_per_pair else {}),
     }
-    for name, value in lines.items():
-        console.print(f"  {name:<20}{value}", highlight=False)
+    for name, value in [*lines.items(), *(fit_lines(estimated.gpu) if estimated.gpu else [])]:
+        console.print(f"  {name:<20}{value}", highlight=False, soft_wrap=True)
 
 
 def _tried(estimated: Estimate) -> dict[str, str]:

@@ -32,8 +32,6 @@ class Cluster:
         self._lost: set[str] = set()
         self._looked_s = 0.0
         self.cpus, self.gpus = 1, 0.0
-        self.gpu_gib: float | None = None
-        """Memory of the smallest GPU; None if that is not known, or if there is no GPU."""
         self.look()
         self.has_gpus = self.gpus > 0
         """Whether painters get GPUs. On a cluster that has none, and will not get one, models run on CPUs."""

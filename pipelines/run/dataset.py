@@ -17,9 +17,11 @@ from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
 from pipelines.run import engine
+from pipelines.run.gpus import memory_of
 from pipelines.run.painted import FOLDER
 from pipelines.run.plan import Job, versions
 from pipelines.run.session import in_ray_job
+from pipelines.run.stages import on_gpu
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,6 +38,8 @@ class Work:
     taken_as: str
     """What DATA was taken for, in words."""
     prices: Prices | None
+    gpu_gib: float | None = None
+    """The memory of a GPU that the run is told of; None for what is found."""
 
 
 def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
@@ -60,7 +64,8 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
         with live(left, console) as progress:
             if any(more for _, more in left):
                 with session():
-                    engine.run([job for job, more in left if more], exported(progress.watch))
+                    jobs = [job for job, more in left if more]
+                    engine.run(jobs, exported(progress.watch), _gpu_gib(works))
         for work in works:
             made = progress.tally(work.job)
             totals = _finish(work, made.totals.units, console)
@@ -71,6 +76,13 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
         raise Stopped(
             f"Stopped: {done:,} of {units:,} shards are finished and kept. The same command goes on from there."
         ) from None
+
+
+def _gpu_gib(works: Sequence[Work]) -> float | None:
+    """The memory of a GPU by which chains are cut; None where anything fits, or nothing needs one."""
+    if not any(on_gpu(link) for work in works for link in work.job.task.chain):
+        return None
+    return memory_of(works[0].gpu_gib, works[0].models)
 
 
 def _finish(work: Work, made: int, console: Console) -> Totals:

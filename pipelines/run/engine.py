@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -33,7 +33,7 @@ from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
-from pipelines.run.stages import Stage, gpu_stages, needs_gpu
+from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
 from pipelines.run.unit import NotPainted
 from pipelines.run.waits import Waits
 from pipelines.run.watch import Painting, Watch
@@ -65,8 +65,10 @@ class UnitFailed(Exception):
     """A unit could not be made, for a reason that is not one of its pairs. The message says which and why."""
 
 
-def run(jobs: Sequence[Job], watch: Watch) -> None:
+def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None) -> None:
     """Make every unit of the datasets that is not committed, on one pool of workers.
+
+    `gpu_gib` is the memory of a GPU, by which chains are cut into stages; None where anything fits.
 
     Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
     no other unit can fare better, and ValueError, before anything is loaded, where models do not fit a GPU.
@@ -74,7 +76,7 @@ def run(jobs: Sequence[Job], watch: Watch) -> None:
     pending = [sorted(set(range(job.plan.units)) - job.dataset.committed()) for job in jobs]
     if not any(pending):
         return
-    loop = _Run(jobs, pending, watch)
+    loop = _Run([_fitting(job, gpu_gib) for job in jobs], pending, watch, gpu_gib)
     try:
         loop.work()
     finally:
@@ -132,8 +134,11 @@ class _Worker:
 
 
 class _Run:
-    def __init__(self, jobs: Sequence[Job], pending: Sequence[Sequence[int]], watch: Watch) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], pending: Sequence[Sequence[int]], watch: Watch, gpu_gib: float | None
+    ) -> None:
         self._jobs = jobs
+        self._gpu_gib = gpu_gib
         self._watch = watch
         self._refs = [ray.put(job) for job in jobs]
         self._cluster = Cluster()
@@ -171,7 +176,7 @@ class _Run:
         """Queue the units of a dataset up where they begin."""
         job = self._jobs[number]
         operators = job.task.operators(job.reader)
-        stages = gpu_stages(operators, self._cluster.gpu_gib)
+        stages = gpu_stages(operators, self._gpu_gib)
         per_unit = job.plan.items / job.plan.units
         if not stages:
             self._units.extend((number, unit) for unit in units)
@@ -206,7 +211,7 @@ class _Run:
         """Have the pairs of a unit tried one by one."""
         job = self._jobs[number]
         operators = job.task.operators(job.reader)
-        stages = gpu_stages(operators, self._cluster.gpu_gib)
+        stages = gpu_stages(operators, self._gpu_gib)
         # A unit whose pairs are painted has its models behind it.
         gpus = stages[-1].gpus if stages and not self._painted[number] else 0.0
         self._taken_apart.add((number, unit))
@@ -508,8 +513,13 @@ class _Run:
         self._watch.on_tick([*self.paintings.values()])
 
 
+def _fitting(job: Job, gpu_gib: float | None) -> Job:
+    """The job with links that have one model on a GPU at a time, where it is too small for all of them."""
+    return replace(job, task=job.task.changed(lambda link: as_fits(link, gpu_gib)))
+
+
 def _gpu_s(link: Link) -> float:
     """Seconds of a GPU that a pair takes at an operator, as it assumes."""
-    if not needs_gpu(link):
+    if not on_gpu(link):
         return 0.0
     return link.gpu_s if isinstance(link, ModelOperator) else LOCAL_CALL_S * getattr(link, "calls", 1)

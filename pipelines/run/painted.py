@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from manifests.dataset import Dataset
-from manifests.schema import Candidate, Example, Image, Pair, Reject, Step, canonical_json
+from manifests.schema import Candidate, Example, Image, Pair, Reject, Step
 from pipelines.run.chain import Rejected, State
 
 FOLDER = "painted"
@@ -106,7 +106,8 @@ def _encoded(made: Pair | Rejected) -> bytes:
             "steps": [vars(step) for step in made.steps],
             "candidates": candidates(made),
         }
-    body = b"\n".join([canonical_json(record).encode(), b"".join(images)])
+    # Not canonical_json: the order of scores is kept, and a score may be no number.
+    body = b"\n".join([json.dumps(record).encode(), b"".join(images)])
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 

@@ -24,7 +24,7 @@ from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
 from pipelines.run.spent import Spent
-from pipelines.run.stages import needs_gpu
+from pipelines.run.stages import on_gpu
 from pipelines.run.waits import WaitClock, Waits
 
 
@@ -87,7 +87,7 @@ class Painter:
 
     @contextmanager
     def _using(self, link: Link, pairs: int) -> Iterator[None]:
-        if needs_gpu(link):
+        if on_gpu(link):
             with self._gpu, self._clock.at("gpu"):
                 yield
         else:

@@ -80,16 +80,26 @@ def find_source(task: Task, data: str | None, *, counted: bool = False) -> Sourc
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
 
 
-def make_job(task: Task, reader: Reader, out: str, seed: int, scale: float = 1.0) -> Job:
+def make_job(
+    task: Task,
+    reader: Reader,
+    out: str,
+    seed: int,
+    scale: float = 1.0,
+    *,
+    count: int | None = None,
+    skip: int = 0,
+) -> Job:
     """List the source, lay out its units and write the plan, or take up the plan of an earlier run.
 
-    `scale` keeps that share of the items, at least one.
+    `scale`, `count` and `skip` keep a part of the items, as `cut_units` does.
 
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
     task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
     items = list_items(reader)
-    units = list(cut_units(items, seed, task.pairs_per_shard, contiguous=reader.contiguous, scale=scale))
+    contiguous, per_shard = reader.contiguous, task.pairs_per_shard
+    units = list(cut_units(items, seed, per_shard, contiguous=contiguous, scale=scale, count=count, skip=skip))
     suffixes = dict(reader.suffixes(items))
     for link in task.chain:
         if stored := getattr(link, "stores", None):  # every image that the reader brings has this ending then
@@ -112,15 +122,28 @@ def list_items(reader: Reader) -> list[Item]:
 
 
 def cut_units(
-    items: Sequence[Item], seed: int, pairs_per_shard: int, *, contiguous: bool = False, scale: float = 1.0
+    items: Sequence[Item],
+    seed: int,
+    pairs_per_shard: int,
+    *,
+    contiguous: bool = False,
+    scale: float = 1.0,
+    count: int | None = None,
+    skip: int = 0,
 ) -> Iterator[list[Item]]:
     """Items in seeded random order, or as they come if `contiguous`, in shards whose sizes differ by at most one.
 
     Shuffled, a shard's pairs are a sample of the dataset: neighbours in a listing are often frames of one video, and
     would make in-context examples that give the answer away.
+
+    Of the items in that order, the first `skip` are passed over and the next `count` taken, all if it is None; where
+    there are fewer than both together, fewer are passed over rather than taken. `scale` keeps that share of those
+    taken, at least one.
     """
     order = np.arange(len(items)) if contiguous else np.random.default_rng(seed).permutation(len(items))
-    order = order[: max(1, round(scale * len(items)))]
+    wanted = len(items) if count is None else min(count, len(items))
+    first = min(skip, len(items) - wanted)
+    order = order[first:][: max(1, round(scale * wanted))]
     enough = -(-len(order) // pairs_per_shard)
     fine = min(MIN_SHARDS, -(-len(order) // MIN_PAIRS_PER_SHARD))
     for part in np.array_split(order, max(enough, fine)):

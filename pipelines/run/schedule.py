@@ -238,6 +238,8 @@ class Schedule:
     def drop(self, painter: int, group: Group) -> None:
         """A painter could not do a group, and its unit is not tried again."""
         self._painters[painter].in_hand.remove(group)
+        queue = self._queues[group.key]
+        queue.pairs -= len(group.positions) or queue.terms.pairs_per_unit
         self._forget(group.key.job, group.unit)
 
     def die(self, painter: int, node: str, lost_nodes: Collection[str]) -> list[Group]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from operators.read.bundled import BundledPhotos
 from operators.read.bundled_person import BundledPerson
 from operators.read.person_prompts import PersonPrompts
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.photos import PhotoFolder
 from operators.read.style_prompts import StylePrompts
+from pipelines.sources import datasets
 from pipelines.sources.source import Source
 
 STYLE_PROMPTS = Source(
@@ -24,6 +27,13 @@ PHOTO_PAIRS = Source(
     size="any: each photo once for its layout",
     obtain="your own, or DIV2K, Flickr2K, BSD",
 )
+
+DFWB_PAIRS, DFWB_CROP_PAIRS = (
+    replace(photos, reader=PhotoPairs(photos=photos.reader), pairs=None)
+    for photos in (datasets.DFWB, datasets.DFWB_CROPS)
+    if isinstance(photos.reader, PhotoFolder)
+)
+"""The photos of DFWB, or crops of them, two by two: what a recipe takes where there is no folder of photos."""
 
 BUNDLED_PAIRS = Source(
     reader=PhotoPairs(photos=BundledPhotos(crops_per_photo=1)),
@@ -42,6 +52,19 @@ FRAMES = Source(
     size="any: each frame once, with another one of its clip",
     obtain="your own clips, cut into frames some tenths of a second apart",
 )
+
+CLIPS = Source(
+    reader=PhotoPairs(
+        photos=PhotoFolder(source="clips", licence="as the owner of the clips states"),
+        roles=("target", "reference"),
+        within_folder=True,
+    ),
+    layout="<clip>/<frame>",
+    size="any: each frame once, with another one of its clip",
+    obtain="your own clips, cut into frames some tenths of a second apart",
+    folder="frames",
+)
+"""FRAMES as the folder of a data root; given as DATA, such a folder is one of photos."""
 
 BUNDLED_TRY_ON = Source(
     reader=BundledPerson(),

@@ -88,7 +88,7 @@ TRY_ON = Task(
 COMPOSITION = Task(
     name="composition",
     prototype_task="personalisation",
-    sources=(prompts.PHOTO_PAIRS,),
+    sources=(prompts.PHOTO_PAIRS, prompts.DFWB_CROP_PAIRS, prompts.DFWB_PAIRS),
     bundled=prompts.BUNDLED_PAIRS,
     chain=(
         Compose(),
@@ -109,7 +109,7 @@ COMPOSITION = Task(
 MIMICBRUSH = Task(
     name="mimicbrush",
     prototype_task="personalisation",
-    sources=(prompts.FRAMES, datasets.PHOTOS),
+    sources=(prompts.FRAMES, datasets.LAION_AESTHETICS, datasets.PHOTOS, prompts.CLIPS),
     bundled=datasets.BUNDLED,
     chain=(
         Imitate(),

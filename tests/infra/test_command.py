@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import command
 from infra.command import PROGRAMS, main
 from tests.commands import ROOT
 
@@ -41,6 +42,8 @@ from tests.commands import ROOT
             "xprompt shards: pipelines.tasks.editing:EDTING is not a task: it has",
         ),
         ("plan derain --generator flux", "xprompt plan: there is no option --generator"),
+        ("recipe --sed 1", "xprompt recipe: no dataset of the recipe has an option --sed: did you mean --seed?"),
+        ("recipe --scale 1%", "xprompt recipe: --scale: 1% is not a share above 0 and up to 1"),
         ("verify OUTT=data", "xprompt verify: there is no variable OUTT: did you mean OUT?"),
     ],
 )
@@ -96,7 +99,7 @@ def test_the_help_of_a_program_has_the_commands_name_and_starts_neither_ray_nor_
     assert done.stdout.startswith(f"usage: xprompt {command} ")
 
 
-@pytest.mark.parametrize("command", sorted(PROGRAMS))
+@pytest.mark.parametrize("command", sorted(PROGRAMS.keys() - {"recipe"}))
 def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,3 +114,15 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
     usage, error = printed.err.rstrip("\n").rsplit("\n", 1)
     assert printed.out == "" and usage.startswith(f"usage: xprompt {command} ")
     assert error == f"xprompt {command}: error: unrecognized arguments: --nosuch"
+
+
+def test_a_recipe_with_tiny_models_writes_them_first_unless_something_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[bool] = []
+    monkeypatch.setattr(command, "_write_tiny", lambda: written.append(True))
+    plan = ["recipe", "--data-root", str(tmp_path), "--plan"]
+    assert main([*plan, "--models", "tiny", "--sed", "1"]) == 2
+    assert main(plan) == 0 and not written
+    assert main([*plan, "--models", "tiny"]) == 0 and written == [True]
+    assert capsys.readouterr().out.count("derain: left out, Rain13K is not below") == 2

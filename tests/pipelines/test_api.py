@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,13 @@ import pytest
 from infra.examples.dehaze import DEHAZE
 from manifests.dataset import DatasetError
 from pipelines import Task, make, plan
-from pipelines.run import engine
 from pipelines.tasks.low_level import DERAIN
 from tests.commands import ROOT
 from tests.datasets import examples, make_dataset, sha256_by_file, totals
 from tests.sources import write_photos, write_rain13k
 
 
-@pytest.fixture
-def this_ray(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
-
-
-@pytest.mark.usefixtures("this_ray")
+@pytest.mark.usefixtures("local_ray")
 def test_it_makes_what_the_command_makes_and_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_photos(tmp_path / "photos", 5)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -37,7 +30,7 @@ def test_it_makes_what_the_command_makes_and_prints_nothing(tmp_path: Path, capf
     assert totals(dataset)["pairs"] == 5
 
 
-@pytest.mark.usefixtures("this_ray")
+@pytest.mark.usefixtures("local_ray")
 def test_it_works_off_the_main_thread(tmp_path: Path) -> None:
     data, made = write_photos(tmp_path / "photos", 3), []
     thread = threading.Thread(
@@ -49,7 +42,7 @@ def test_it_works_off_the_main_thread(tmp_path: Path) -> None:
     assert made[0].plan().config["operators"][0]["strength"] == 2.0
 
 
-@pytest.mark.usefixtures("this_ray")
+@pytest.mark.usefixtures("local_ray")
 def test_photos_get_a_size(tmp_path: Path) -> None:
     data = write_photos(tmp_path / "photos", 3, 100, 120)
     dataset = make(DERAIN, data=data, out=tmp_path / "out", size=64, resize="crop")
@@ -73,7 +66,7 @@ def test_errors_are_typed_and_one_line(tmp_path: Path) -> None:
 
 
 def test_a_plan_is_made_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ray_session", None)
+    monkeypatch.setattr("pipelines.api.ray_session", None)
     prepared, estimated = plan(DEHAZE, data=write_photos(tmp_path / "photos", 4), strength=2)
     assert estimated.pairs == 4 and isinstance(prepared.task, Task)
 

@@ -82,7 +82,7 @@ def test_a_rerun_of_a_finished_dataset_does_nothing(
     data = write_photos(tmp_path / "photos", 3)
     make_dataset(tmp_path / "out", data)
     before = sha256_by_file(tmp_path / "out")
-    monkeypatch.setattr("pipelines.run.engine.ray_session", None)
+    monkeypatch.setattr("pipelines.api.ray_session", None)
     monkeypatch.setattr(sys, "argv", shards_command(data, tmp_path / "out")[2:])
     assert main() == 0
     assert "nothing left to do" in capsys.readouterr().out

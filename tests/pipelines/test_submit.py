@@ -35,8 +35,11 @@ DEADLINE_S = 300.0
 def repository(tmp_path: Path) -> Iterator[Path]:
     """A copy of the repository with sources in data/sources, and in it a cluster of two nodes of one CPU each."""
     copy = tmp_path / "repository"
-    ignored = shutil.ignore_patterns(".*", "data", "models", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
+    made = {"data", "models"}  # at the top: packages have folders of these names too
+    shutil.copytree(
+        ROOT, copy, ignore=lambda folder, names: {*ignored(folder, names), *(made if folder == str(ROOT) else ())}
+    )
     for name in SOURCES:
         source, write = FIXTURES[name]
         write(copy / "data/sources" / source.folder)

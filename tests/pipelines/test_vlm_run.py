@@ -26,6 +26,7 @@ from pipelines.run import engine
 from pipelines.run.plan import Job, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
+from pipelines.run.watch import Watch
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
 from tests.commands import Running, run, shards_command
@@ -139,7 +140,7 @@ def test_a_key_that_is_revoked_ends_a_run_on_ray(tmp_path: Path) -> None:
         server.plan = lambda request, attempt: "401"
         job = plan_job(tmp_path / "out", data, task=DERAIN.asking(Vlm.of(server.url, "m", None, concurrency=1)))
         with pytest.raises(StopRun, match=r"refuses the key in OPENAI_API_KEY \(status 401\)"):
-            engine.run(job, lambda made: None)
+            engine.run([job], Watch())
         assert 1 <= len(server.requests) <= 3
     assert job.dataset.committed() == set()
 

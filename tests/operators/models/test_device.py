@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -22,6 +26,47 @@ def test_a_model_is_loaded_once_and_the_last_few_are_kept() -> None:
     load("c")
     assert load("a") is not first
     assert loaded == ["a", "b", "c", "a"]
+
+
+def test_an_old_model_is_freed_before_the_next_one_is_loaded() -> None:
+    """Both together may be more than a GPU's memory. Models are in circles of references, as modules with hooks are."""
+    living: weakref.WeakSet[Model] = weakref.WeakSet()
+    at_once = []
+
+    class Model:
+        def __init__(self) -> None:
+            self.itself = self
+            living.add(self)
+
+    @loaded_once(1)
+    def load(folder: str, device: str) -> Model:
+        at_once.append(len(living))
+        return Model()
+
+    for folder in "aab":
+        load(folder, device="cpu")
+    assert at_once == [0, 0]
+    assert [given for given, _ in load.kept] == [("b", ("device", "cpu"))]
+
+
+def test_threads_that_ask_at_the_same_time_are_given_one_model() -> None:
+    entered, may_go_on = threading.Event(), threading.Event()
+    loaded = []
+
+    @loaded_once(1)
+    def load(folder: str) -> object:
+        loaded.append(folder)
+        entered.set()
+        assert may_go_on.wait(30)
+        return object()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load, "a")
+        assert entered.wait(30)
+        second = pool.submit(load, "a")
+        may_go_on.set()
+        assert first.result() is second.result()
+    assert loaded == ["a"]
 
 
 @pytest.mark.parametrize(

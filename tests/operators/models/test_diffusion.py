@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
+import torch
 
 from manifests.schema import Reject
+from operators.models import diffusion
 from operators.models.checkpoints import folders_and_identities, identity
-from operators.models.diffusion import Denoising, Order, painted, pipeline, side_px, size_like, steps_of
+from operators.models.diffusion import (
+    Denoising,
+    Order,
+    painted,
+    painting_gib,
+    pipeline,
+    side_px,
+    size_like,
+    steps_of,
+)
 from tests.tiny import tiny_models
 
 
@@ -87,6 +98,44 @@ class Painter:
             raise torch.cuda.OutOfMemoryError
         images = [torch.rand((height, width, 3), generator=one).numpy() for one in generator]
         return SimpleNamespace(images=images, nsfw_content_detected=[self.unsafe and "bad" in one for one in prompt])
+
+
+class Network(torch.nn.Module):
+    """Notes where it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str] = []
+
+    def to(self, device: Any) -> Self:  # type: ignore[override]
+        self.sent.append(device)
+        return self
+
+
+def test_alone_on_a_gpu_are_the_pipelines_of_one_folder_and_what_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, kontext, fill = Network(), Network(), Network()
+
+    def pipe(*networks: Network) -> Any:
+        components = {str(place): network for place, network in enumerate(networks)} | {"tokenizer": object()}
+        return SimpleNamespace(
+            components=components, to=lambda device: [network.to(device) for network in networks] and None
+        )
+
+    kept = [(("K", "/kontext"), pipe(kontext, shared)), (("F", "/fill", ()), pipe(fill, shared))]
+    monkeypatch.setattr(diffusion, "pipeline", SimpleNamespace(kept=kept))
+    monkeypatch.setattr(diffusion, "prepared_device", lambda: "cuda")
+    diffusion.alone("/fill")
+    assert (kontext.sent, fill.sent, shared.sent) == (["cpu"], ["cuda"], ["cuda"])
+    kept.pop()
+    diffusion.alone("/fill")  # which is not loaded: it will find the memory free
+    assert (kontext.sent, fill.sent, shared.sent) == (["cpu", "cpu"], ["cuda"], ["cuda", "cpu"])
+
+
+def test_the_memory_to_paint_in_is_that_of_the_largest_batch() -> None:
+    """By hand: 4,400 bytes a pixel, of one picture of FLUX.1 as of four of Stable Diffusion 1.5."""
+    assert painting_gib("flux") == painting_gib("sd15") == 1_024 * 1_024 * 4_400 / 2**30
+    assert 4.29 < painting_gib("flux") < 4.30
+    assert painting_gib("flux", wide=2) == 2 * painting_gib("flux")
 
 
 def test_pictures_of_one_size_are_made_together() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from operators.models.diffusion import pipeline
-from operators.models.table import CHECKPOINTS
+from operators.models.table import CHECKPOINTS, parts_of
 from pipelines.recipe import FULL_8M
 from tests.sources import write_files
 from tests.tiny import tiny_models
@@ -37,6 +37,169 @@ def test_the_server_of_qwen2_vl_serves_the_revision_of_the_table() -> None:
     served = dict(re.findall(r"^(MODEL|REVISION)=(\S+)(?: # as in operators/models/table\.py)?$", script, re.MULTILINE))
     table = CHECKPOINTS["qwen2-vl"]
     assert served == {"MODEL": table.hub_id, "REVISION": table.revision}
+
+
+def _autoencoder(**sizes: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        **sizes,
+    )
+
+
+def _unet(**sizes: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8, **sizes)
+
+
+def _vision(**sizes: Any) -> Any:
+    from transformers import CLIPVisionConfig
+
+    return CLIPVisionConfig(image_size=224, num_attention_heads=16, patch_size=14, **sizes)
+
+
+def _large_vision() -> Any:
+    return _vision(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, projection_dim=768)
+
+
+def _big_text() -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    sizes: dict[str, Any] = {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+    }
+    return CLIPTextModelWithProjection(CLIPTextConfig(projection_dim=1280, **sizes))
+
+
+def _networks() -> dict[str, Any]:
+    """Part -> the network of the published config.json, written down here, without its weights."""
+    import diffusers
+    import transformers as hf
+    from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
+    res, attn = ("SDCascadeResBlock", "SDCascadeTimestepBlock"), "SDCascadeAttnBlock"
+    return {
+        "FLUX.1 [dev]'s transformer": diffusers.FluxTransformer2DModel(guidance_embeds=True),
+        "Kontext's transformer": diffusers.FluxTransformer2DModel(guidance_embeds=True),
+        "Fill's transformer": diffusers.FluxTransformer2DModel(in_channels=384, out_channels=64, guidance_embeds=True),
+        "FLUX.1's ControlNet": diffusers.FluxControlNetModel(
+            num_layers=5, num_single_layers=10, num_mode=10, guidance_embeds=True
+        ),
+        "T5-XXL": hf.T5EncoderModel(
+            hf.T5Config(
+                vocab_size=32128,
+                d_model=4096,
+                d_ff=10240,
+                num_layers=24,
+                num_heads=64,
+                feed_forward_proj="gated-gelu",
+            )
+        ),
+        "FLUX.1's CLIP": hf.CLIPTextModel(
+            hf.CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
+        ),
+        "FLUX.1's VAE": _autoencoder(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False),
+        "SD 1.5's VAE": _autoencoder(latent_channels=4),
+        "SD 1.5's UNet": _unet(in_channels=4),
+        "SD 1.5 inpainting's UNet": _unet(in_channels=9),
+        "SD 1.5's ControlNet": diffusers.ControlNetModel(cross_attention_dim=768, attention_head_dim=8),
+        "SD 1.5's safety checker": StableDiffusionSafetyChecker(
+            hf.CLIPConfig(vision_config=_large_vision(), projection_dim=768)
+        ),
+        "CLIP ViT-L/14's vision tower": hf.CLIPVisionModelWithProjection(_large_vision()),
+        "CLIP ViT-H/14's vision tower": hf.CLIPVisionModelWithProjection(
+            _vision(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, projection_dim=1024)
+        ),
+        "stage C": diffusers.StableCascadeUNet(
+            conditioning_dim=2048,
+            block_out_channels=(2048, 2048),
+            num_attention_heads=(32, 32),
+            down_num_layers_per_block=(8, 24),
+            up_num_layers_per_block=(24, 8),
+            down_blocks_repeat_mappers=(1, 1),
+            up_blocks_repeat_mappers=(1, 1),
+            block_types_per_layer=((*res, attn),) * 2,
+            clip_text_in_channels=1280,
+            clip_text_pooled_in_channels=1280,
+            clip_image_in_channels=768,
+            timestep_conditioning_type=("sca", "crp"),
+            switch_level=(False,),
+        ),
+        "stage B": diffusers.StableCascadeUNet(
+            in_channels=4,
+            out_channels=4,
+            patch_size=2,
+            conditioning_dim=1280,
+            block_out_channels=(320, 640, 1280, 1280),
+            num_attention_heads=(-1, -1, 20, 20),
+            down_num_layers_per_block=(2, 6, 28, 6),
+            up_num_layers_per_block=(6, 28, 6, 2),
+            down_blocks_repeat_mappers=(1, 1, 1, 1),
+            up_blocks_repeat_mappers=(3, 3, 2, 2),
+            block_types_per_layer=(res, res, (*res, attn), (*res, attn)),
+            dropout=(0.1,) * 4,
+            clip_text_pooled_in_channels=1280,
+            effnet_in_channels=16,
+            pixel_mapper_in_channels=3,
+            timestep_conditioning_type=("sca",),
+        ),
+        "stage B's CLIP": _big_text(),
+        "stage A": PaellaVQModel(),
+        "CLIP ViT-B/32": hf.CLIPModel(
+            hf.CLIPConfig(
+                projection_dim=512,
+                text_config={"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8},
+                vision_config={"hidden_size": 768, "intermediate_size": 3072, "patch_size": 32},
+            )
+        ),
+        "DINO ViT-S/16": hf.ViTModel(hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6)),
+        "Qwen2-VL-7B": hf.Qwen2VLForConditionalGeneration(
+            hf.Qwen2VLConfig(
+                text_config={
+                    "hidden_size": 3584,
+                    "intermediate_size": 18944,
+                    "num_hidden_layers": 28,
+                    "num_attention_heads": 28,
+                    "num_key_value_heads": 4,
+                    "vocab_size": 152064,
+                },
+                vision_config={"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "num_heads": 16},
+            )
+        ),
+    }
+
+
+def test_parameters_are_those_of_the_published_networks() -> None:
+    """Their libraries build them from their configs, on the device that stores nothing."""
+    import torch
+
+    table = {part.name: part for part in parts_of(CHECKPOINTS)}
+    with torch.device("meta"):
+        networks = _networks()
+    counted = {name: sum(one.numel() for one in network.parameters()) / 1e6 for name, network in networks.items()}
+    assert {name: round(count, 1) for name, count in counted.items()} == {
+        name: table[name].parameters_m for name in counted
+    }
+
+
+def test_what_checkpoints_have_in_common_counts_once() -> None:
+    """By hand: two transformers, T5, CLIP and VAE, 2 bytes a parameter."""
+    both = sum(part.gib for part in parts_of(["flux-kontext", "flux-fill"]))
+    assert both == pytest.approx((11_901.4 + 11_902.4 + 4_762.3 + 123.1 + 83.8) * 1e6 * 2 / 2**30)
+    assert CHECKPOINTS["flux"].gpu_gib == pytest.approx((11_901.4 + 4_762.3 + 123.1 + 83.8) * 1e6 * 2 / 2**30)
+    assert 31.4 < CHECKPOINTS["flux"].gpu_gib < 31.5 and 53.5 < both < 53.7
+    assert CHECKPOINTS["clip"].gpu_gib == pytest.approx(151.3e6 * 4 / 2**30)
+    assert parts_of(["sd15-inpaint", "sd15-tryon"]) == CHECKPOINTS["sd15-inpaint"].parts
+    assert not {*CHECKPOINTS["sd15"].parts} & {*CHECKPOINTS["sd15-inpaint"].parts}
 
 
 def _clip(folder: str) -> None:

@@ -146,6 +146,19 @@ def test_both_editors_make_pictures_by_seed_and_what_is_outside_of_the_box_stays
     assert np.abs(_target(operator(_pair(), 6)).astype(float) - target)[inside].mean() > 0.5
 
 
+def test_in_turns_it_makes_the_same_with_one_editor_on_the_gpu(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    monkeypatch.setattr("operators.paint.best_edit.alone", turns.append)
+    operator = _quick(tiny)
+    pair = operator(_pair(), 5)
+    assert turns == []
+    in_turns = operator.taking_turns()
+    assert in_turns(_pair(), 5) == pair
+    assert turns == [*operator.folders]
+    assert operator.loads == ("flux-kontext", "flux-fill", "clip")
+    assert in_turns.loads == ("flux-fill", "clip")
+
+
 @pytest.mark.parametrize("role", ["flux-kontext", "flux-fill"])
 def test_without_one_of_the_editors_one_line_says_which(role: str, tiny: str, tmp_path: Path) -> None:
     models = shutil.copytree(tiny, tmp_path / "models", ignore=shutil.ignore_patterns(role))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from operators.read.bundled import BundledPhotos
@@ -40,3 +42,51 @@ def test_crops_come_from_two_photos() -> None:
         first, second = pair.source_ref.split("+")
         assert first.partition("#")[0] != second.partition("#")[0]
         assert [step.operator for step in pair.steps] == ["crop", "crop"]
+
+
+def test_more_pairs_than_photos_are_photos_with_others_beside_them(tmp_path: Path) -> None:
+    write_photos(tmp_path, 4)
+    reader = PhotoPairs(photos=PhotoFolder(source="photos", licence="mine", root=str(tmp_path)))
+    once = _refs(reader)
+    assert _refs(replace(reader, count=4)) == once
+    six = _refs(replace(reader, count=6))
+    assert six[:4] == once and len(set(six)) == 6
+    for count, most in ((1, 1), (3, 1), (6, 2), (12, 3)):
+        refs = _refs(replace(reader, count=count))
+        assert len(set(refs)) == count
+        assert max(Counter(ref.partition("+")[0] for ref in refs).values()) == most
+    every = {f"{a:04d}.jpg+{b:04d}.jpg" for a in range(4) for b in range(4) if a != b}
+    assert set(_refs(replace(reader, count=99))) == every
+
+
+def test_another_frame_is_of_the_same_clip(tmp_path: Path) -> None:
+    for clip, frames in (("a", 3), ("b", 2), ("alone", 1)):
+        write_photos(tmp_path / clip, frames)
+    reader = PhotoPairs(
+        photos=PhotoFolder(source="clips", licence="mine", root=str(tmp_path)),
+        roles=("target", "reference"),
+        within_folder=True,
+    )
+    refs = _refs(reader)
+    assert [ref.partition("+")[0] for ref in refs] == [
+        "a/0000.jpg",
+        "a/0001.jpg",
+        "a/0002.jpg",
+        "b/0000.jpg",
+        "b/0001.jpg",
+    ]
+    assert all(
+        first.partition("/")[0] == second.partition("/")[0] for first, _, second in (r.partition("+") for r in refs)
+    )
+    assert len(set(_refs(replace(reader, count=99)))) == 3 * 2 + 2 * 1
+
+
+def test_fewer_pairs_than_photos_are_drawn_from_all(tmp_path: Path) -> None:
+    write_photos(tmp_path, 40)
+    reader = PhotoPairs(photos=PhotoFolder(source="photos", licence="mine", root=str(tmp_path)))
+    drawn = _refs(replace(reader, count=10))
+    assert set(drawn) < set(_refs(reader)) and drawn != _refs(reader)[:10]
+
+
+def _refs(reader: PhotoPairs) -> list[str]:
+    return [item.ref for item in reader.items(reader.listing())]

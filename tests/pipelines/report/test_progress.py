@@ -10,10 +10,12 @@ from rich.console import Console
 
 from manifests.dataset import Commit
 from operators.vlm.request import Usage
-from pipelines.report.progress import SILENT, live, print_report
-from pipelines.run.engine import Made
+from pipelines.report.progress import SILENT, live, painting_line, print_report
+from pipelines.run.made import Made
+from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
+from pipelines.run.watch import Painting
 from tests.datasets import plan_job
 from tests.sources import write_photos
 
@@ -35,10 +37,10 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_clock")
 def test_a_log_file_hears_of_workers_of_shards_and_of_the_time_left(job: Job) -> None:
     heard = io.StringIO()
-    with live(job, 2, Console(file=heard, width=140)) as run:
+    with live([(job, 2)], Console(file=heard, width=140)) as run:
         run.begin(1)
-        run.add(_made(0))
-        run.add(_made(1))
+        run.add(job, _made(0))
+        run.add(job, _made(1))
     said = heard.getvalue().splitlines()
     assert said[0] == "2 shards on 1 worker ..."
     assert said[1].startswith("1 of 2 shards made, 18 pairs, ")
@@ -48,34 +50,86 @@ def test_a_log_file_hears_of_workers_of_shards_and_of_the_time_left(job: Job) ->
 
 def test_a_terminal_has_a_line_that_says_when(job: Job) -> None:
     heard = io.StringIO()
-    with live(job, 2, Console(file=heard, width=140, force_terminal=True)) as run:
+    with live([(job, 2)], Console(file=heard, width=140, force_terminal=True)) as run:
         run.begin(1)
         run.line.refresh()
         assert "estimating the time left" in heard.getvalue()
-        run.add(_made(0))
-        run.add(_made(1))
+        run.add(job, _made(0))
+        run.add(job, _made(1))
     assert "shards  36 pairs" in heard.getvalue()
 
 
 def test_silent_nothing_is_said_and_all_is_counted(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    with live(job, 2, SILENT) as run:
+    with live([(job, 2)], SILENT) as run:
         run.begin(1)
         run.say("anything")
-        run.add(_made(0))
-    assert (run.totals.units, run.totals.pairs, run.totals.rejects.total()) == (1, 18, 2)
+        run.add(job, _made(0))
+    totals = run.tally(job).totals
+    assert (totals.units, totals.pairs, totals.rejects.total()) == (1, 18, 2)
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_report_goes_where_it_is_asked_to(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     heard = io.StringIO()
-    with live(job, 1, SILENT) as run:
-        run.add(_made(0))
-    print_report(job, run.totals, run, to=Console(file=heard, width=140))
+    with live([(job, 1)], SILENT) as run:
+        run.add(job, _made(0))
+    print_report(job, run.tally(job).totals, run.tally(job), to=Console(file=heard, width=140))
     lines = [" ".join(line.split()) for line in heard.getvalue().splitlines()]
     assert "pairs 18" in lines and "rejected 2 items" in lines
     assert "50% rain: one worker does 10.0 a second" in lines
     assert "50% choosing contexts, hashing and writing" in lines
     assert capfd.readouterr() == ("", "")
+
+
+def test_each_dataset_of_a_run_has_its_own_account(job: Job, tmp_path: Path) -> None:
+    other = plan_job(tmp_path / "other", write_photos(tmp_path / "photos", ITEMS))
+    with live([(job, 2), (other, 1)], SILENT) as run:
+        run.add(job, _made(0))
+        run.add(other, _made(0))
+        run.delivered(other, Delivered(ended=(), gpu_s=1.0, usage=Usage(calls=3), spent=Spent(units_s=5.0)))
+        run.add(job, _made(1))
+        run.tick([_painting(job), _painting(other)])
+    assert (run.tally(job).totals.units, run.tally(other).totals.units) == (2, 1)
+    assert (run.tally(job).usage.calls, run.tally(other).usage.calls) == (0, 3)
+    assert (run.tally(job).spent.units_s, run.tally(other).spent.units_s) == (8.0, 9.0)
+    assert [one.job for one in run.tally(other).paintings] == [other]
+
+
+def test_a_line_says_what_painters_have_done(job: Job) -> None:
+    """2 painters for 200 s each, of which their GPUs had work for 300 s, in which they did 50 pairs: one in 8 s."""
+    assert painting_line(_painting(job)) == (
+        "derain: flux + scores: 2 painters, 75% busy, 50 pairs, 1,234 left, 900 pairs an hour, "
+        "3 in hand of painters that died"
+    )
+    assert painting_line(Painting(job=job, operators=("flux",), gpus=1.0)) == (
+        "derain: flux: 0 painters, starting, 0 pairs, 0 left"
+    )
+
+
+@pytest.mark.usefixtures("_clock")
+def test_a_log_file_hears_of_painters_and_how_long_their_queues_last(job: Job) -> None:
+    """1,234 pairs at 8 s of a painter each, by 2 painters."""
+    heard = io.StringIO()
+    with live([(job, 2)], Console(file=heard, width=140)) as run:
+        run.begin(2)
+        for _ in range(2):
+            run.tick([_painting(job)])
+    assert "0 of 2 shards made, 0 pairs, 0.0 pairs/s, 0 rejects, 1:22:16 left" in heard.getvalue()
+    assert "\n  derain: flux + scores: 2 painters, 75% busy" in heard.getvalue()
+
+
+def _painting(job: Job) -> Painting:
+    return Painting(
+        job=job,
+        operators=("flux", "scores"),
+        gpus=1.0,
+        pairs=50,
+        pairs_left=1_234,
+        painters=2,
+        lost=3,
+        gpu_s=300.0,
+        held_s=400.0,
+    )
 
 
 def _made(unit: int) -> Made:

@@ -20,7 +20,7 @@ from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.low_level import DERAIN
 from pipelines.tasks.task import Task
-from tests.datasets import examples, finish_job, make_dataset, plan_job, reasons, rejects, sha256_by_file
+from tests.datasets import examples, make_dataset, plan_job, reasons, rejects, sha256_by_file
 from tests.sources import write_photos
 
 _batches: list[list[str]] = []
@@ -109,16 +109,6 @@ def test_a_lost_gpu_ends_the_unit_and_memory_that_runs_out_does_not(photos: Path
     assert lost.dataset.committed() == set()
     full = _raining(Rains(wrong="0002.jpg", error=torch.OutOfMemoryError))
     assert reasons(make_dataset(tmp_path / "full", photos, task=full)) == {"0002.jpg": "out_of_memory"}
-
-
-def test_while_a_killer_is_looked_for_items_go_one_by_one(photos: Path, tmp_path: Path) -> None:
-    job = plan_job(tmp_path, photos, task=_raining(Rains()))
-    told: list[int] = []
-    make_unit(job, 0, Spent(), culprits={2}, at_item=told.append)
-    assert told == list(range(11))
-    assert [len(batch) for batch in _batches] == [1] * 10
-    finish_job(job)
-    assert list(reasons(job.dataset).values()) == ["killed_worker"]
 
 
 def test_records_in_records_count_without_their_places(photos: Path, tmp_path: Path) -> None:

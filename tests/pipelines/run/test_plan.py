@@ -54,6 +54,31 @@ def test_units_are_shuffled_by_the_seed() -> None:
     assert first[0] != sorted(first[0], key=lambda item: item.index)
 
 
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_a_count_cuts_in_the_order_of_the_plan(contiguous: bool) -> None:
+    whole = _flat(contiguous=contiguous)
+    assert _flat(contiguous=contiguous, count=30) == whole[:30]
+    assert _flat(contiguous=contiguous, count=30, skip=50) == whole[50:80]
+    # Where there are fewer than both together, fewer are passed over rather than taken.
+    assert _flat(contiguous=contiguous, count=30, skip=90) == whole[70:]
+    assert _flat(contiguous=contiguous, count=1_000, skip=90) == whole
+    assert _flat(contiguous=contiguous, skip=90) == whole
+    # The scale is of what is taken, at least one.
+    assert _flat(contiguous=contiguous, count=30, skip=50, scale=0.1) == whole[50:53]
+    assert _flat(contiguous=contiguous, count=30, scale=0.001) == whole[:1]
+    assert _flat(contiguous=contiguous, scale=0.5) == whole[:50]
+
+
+def test_a_count_is_in_the_fingerprint_by_the_items_alone(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 6)
+    reader = reader_of(DERAIN, str(data))
+    whole, counted, cut = (
+        make_job(DERAIN, reader, str(tmp_path / str(count) / "derain"), 0, count=count).plan for count in (None, 6, 5)
+    )
+    assert whole.fingerprint == counted.fingerprint != cut.fingerprint
+    assert (counted.items, cut.items) == (6, 5)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -150,6 +175,11 @@ def test_where_models_run_their_libraries_are_named_as_far_as_they_are_installed
     models = {"ai-edge-litert", "controlnet-aux", "diffusers", "open_clip_torch", "torch", "torchvision"}
     assert versions(task).keys() - versions(DERAIN).keys() == {*models, "transformers"}
     assert versions(DERAIN).keys() == {"fpng", "numpy", "opencv-python-headless", "pillow", "pyarrow"}
+
+
+def _flat(**part: Any) -> list[Item]:
+    """A part of 100 items, all units together."""
+    return [item for unit in cut_units(_items(100), 0, 512, **part) for item in unit]
 
 
 def _items(count: int) -> list[Item]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipelines.run import start
+from pipelines.run import session, start
 from pipelines.run.session import ray_session
 from pipelines.run.start import RayUnavailable
 from tests.commands import ROOT, run
@@ -71,7 +71,7 @@ def test_a_cluster_is_sent_the_users_modules(modules: list[str], tmp_path: Path)
 def test_what_a_cluster_is_sent(modules: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Our clone if we run from one; nothing of the current folder if we are installed, or in a submitted job."""
     sent: list[dict[str, object]] = []
-    monkeypatch.setattr(engine, "connect", lambda address, runtime_env: sent.append(runtime_env))
+    monkeypatch.setattr(session, "connect", lambda address, runtime_env: sent.append(runtime_env))
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
