@@ -1,9 +1,9 @@
 """The account of what models are asked to do while it is open: of one step, or of a whole work unit.
 
-Three functions write into the account that is open: `operators.batching.in_batches` (places in batches),
-`operators.pictures.kept_or_painted` (pictures) and `operators.vlm.client.Vlm.ask` (requests). The engine
-(pipelines/run/engine.py) opens one for a work unit, `Spent.on` (pipelines/run/spent.py) one for a step of its chain,
-and each reads its own.
+Four functions write into the account that is open: `operators.batching.in_batches` (places in batches),
+`operators.pictures.kept_or_painted` (pictures), `operators.models.device.loaded_once` (seconds of loading) and
+`operators.vlm.client.Vlm.ask` (requests). The engine (pipelines/run/engine.py) opens one for a work unit, `Spent.on`
+(pipelines/run/spent.py) one for a step of its chain, and each reads its own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Account:
     """How many pictures were painted."""
     replayed_pictures: int = 0
     """How many pictures had been painted and kept before, and were read."""
+    loading_s: float = 0.0
+    """Seconds in which models were loaded."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,6 +41,10 @@ class Account:
         with self._lock:
             self.places += places
             self.own += own
+
+    def add_loading(self, seconds: float) -> None:
+        with self._lock:
+            self.loading_s += seconds
 
     def add_pictures(self, *, painted: int = 0, replayed: int = 0) -> None:
         with self._lock:
@@ -64,6 +70,7 @@ def accounting() -> Iterator[Account]:
         _open.reset(token)
         if around:
             around.add_batch(places=account.places, own=account.own)
+            around.add_loading(account.loading_s)
             around.add_pictures(painted=account.pictures, replayed=account.replayed_pictures)
             around.add_usage(account.usage)
 

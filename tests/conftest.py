@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @lru_cache
 def _starts_ray(path: Path) -> bool:
     text = path.read_text()
-    return any(word in text for word in ("local_ray", "shards_command", "Running("))
+    return any(word in text for word in ("local_ray", "ray_session(", "shards_command", "Running("))
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
         "manifests",
         "operators.shared",
         "operators.base",
+        "operators.account",
         "operators.batching",
         "operators.option",
         "operators.pictures",

@@ -5,6 +5,7 @@ steady    style in few units at a twentieth, where a call's overhead on this mac
 eight     8 units on 8 GPUs: do all of them get work?
 killed    as `whole`, and every 8 s one painter that has a picture in hand is killed
 node      two nodes of 4 GPUs each; one is killed when half of the pictures are painted. Three tries
+recipe    the whole recipe on 128 GPUs, by a virtual clock and the engine's own schedule (infra/bench/simulate.py)
 
 The arms, each on a Ray of its own:
 
@@ -28,7 +29,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.bench import fused
+from infra.bench import fused, simulate
 from infra.bench.logical import Meddler, NodeKill, PainterKills, logical_gpus
 from infra.bench.paint_log import Painting, busy_share, read_log, steady, waste
 from infra.bench.sleeping import CHAINS, QUESTIONS_AT_ONCE, reader_of, sleeping_task
@@ -71,6 +72,9 @@ CASES: Mapping[str, Case] = {
     ),
 }
 
+SIMULATED = "recipe"
+"""The case in which nothing runs."""
+
 NODE_LIMIT, NODE_LIMIT_S = 1.3, 25.0
 """The rest after a node's death may take so many times the work left over the GPUs left, plus so many seconds."""
 
@@ -92,6 +96,11 @@ class Run:
 def main() -> int:
     arguments = _parser().parse_args()
     for name in arguments.cases:
+        if name == SIMULATED:
+            print(f"\n{name}: the paper's recipe, simulated", flush=True)
+            for text in simulate.table(simulate.RECIPE, simulate.Site(), arguments.seed):
+                print(text, flush=True)
+            continue
         case = CASES[name]
         case = replace(case, pairs=max(1, round(arguments.part * case.pairs)), tries=arguments.tries or case.tries)
         shape = f"{case.units} units of {case.pairs} pairs, {arguments.task}, time / {case.quicker:g}"
@@ -176,7 +185,8 @@ def _line(case: Case, run: Run, painted_s: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.cluster", description="The engine on logical GPUs.")
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="(default: all)")
+    names = [*CASES, SIMULATED]
+    parser.add_argument("--cases", nargs="+", choices=names, default=names, help="(default: all)")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="(default: as the case has them)")
     parser.add_argument("--task", choices=list(CHAINS), default="style", help="(default: style)")
     parser.add_argument("--part", type=float, default=1.0, help="share of each unit's pairs (default: 1)")

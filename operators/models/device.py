@@ -6,10 +6,13 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from operators.account import accounting, open_account
 from operators.base import StopRun
 
 Given = ParamSpec("Given")
@@ -56,7 +59,8 @@ class LoadedOnce(Generic[Given, Model]):
                 self._kept.popitem(last=False)
                 gc.collect()  # a model may be in a circle of references, and hold its memory until then
             try:
-                self._kept[key] = self.load(*args, **kwargs)
+                with _timed():
+                    self._kept[key] = self.load(*args, **kwargs)
             except OSError:
                 raise
             except Exception as error:
@@ -80,6 +84,18 @@ class LoadedOnce(Generic[Given, Model]):
 def loaded_once(most: int) -> Callable[[Callable[Given, Model]], LoadedOnce[Given, Model]]:
     """Decorate a function that loads a model, so that a process keeps the last `most` models (LoadedOnce)."""
     return lambda load: LoadedOnce(load, most)
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    """Add the seconds of the block, in which a model is loaded, to the account that is open.
+
+    What it loads in turn has been added by then.
+    """
+    began_s = time.perf_counter()
+    with accounting() as account:
+        yield
+    open_account().add_loading(time.perf_counter() - began_s - account.loading_s)
 
 
 def gpu_failed(error: Exception) -> bool:

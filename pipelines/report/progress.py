@@ -146,13 +146,15 @@ class RunProgress:
         return (self._pairs + self._rejects) / self.seconds
 
     def _painting_left_s(self) -> float | None:
-        """Seconds for which painters have work left, by what they did so far."""
-        left = [
-            one.pairs_left * one.held_s / one.pairs / one.painters
-            for one in self._paintings
-            if one.pairs and one.painters
-        ]
-        return max(left) if left else None
+        """Seconds for which painters have work left, by what they did so far. They go to whoever has work.
+
+        None until each stage that has work left has done some.
+        """
+        working = sum(one.painters * (one.gpus or 1.0) for one in self._paintings)
+        left = [one for one in self._paintings if one.pairs_left]
+        if not working or not all(one.pairs for one in left):
+            return None
+        return sum(one.pairs_left * one.up_s / one.pairs * (one.gpus or 1.0) for one in left) / working
 
     def _say_sometimes(self) -> None:
         if self._to.is_terminal or time.monotonic() - self._printed_s <= _LINE_EVERY_S:
@@ -164,7 +166,7 @@ class RunProgress:
         )
         for painting in self._paintings:
             if painting.painters:
-                self.say(f"  {painting_line(painting)}")
+                self.say(f"  {painting.job.task.name}: {', '.join(painting_lines(painting))}")
 
 
 class _Left(ProgressColumn):
@@ -191,16 +193,42 @@ def live(works: Sequence[tuple[Job, int]], to: Console) -> Iterator[RunProgress]
         yield run
 
 
-def painting_line(painting: Painting) -> str:
-    """What the painters of a stage have done, in a line."""
-    busy = f"{painting.gpu_s / painting.held_s:.0%} busy" if painting.held_s else "starting"
-    an_hour = 3_600 * painting.pairs / painting.held_s * painting.painters if painting.held_s else 0.0
-    rate = f", {an_hour:,.0f} pairs an hour" if an_hour else ""
-    lost = f", {painting.lost:,} in hand of painters that died" if painting.lost else ""
-    return (
-        f"{painting.job.task.name}: {' + '.join(painting.operators)}: {_counted(painting.painters, 'painter')}, "
-        f"{busy}, {painting.pairs:,} pairs, {painting.pairs_left:,} left{rate}{lost}"
-    )
+def painting_lines(painting: Painting) -> list[str]:
+    """What the painters of a stage have done; then, once a pair is done, how busy they were and what they waited for.
+
+    The rate is of all painters that are at work, or of one of them where none is any more.
+    """
+    done = [_counted(painting.painters, "painter")] if painting.painters else []
+    done.append(f"{painting.pairs:,} pairs done" + (f", {painting.pairs_left:,} left" if painting.pairs_left else ""))
+    busy = []
+    if painting.pairs:
+        made, noun = (painting.pictures, "pictures") if painting.pictures else (painting.pairs, "pairs")
+        an_hour = 3_600 * made / painting.up_s * (painting.painters or 1)
+        done.append(f"{an_hour:,.0f} {noun} an hour" + ("" if painting.painters else " a painter"))
+        busy.append(f"{painting.gpu_s / painting.held_s:.0%} busy{_waits(painting)}")
+    if painting.places:
+        busy.append(f"batches {painting.own / painting.places:.0%} full")
+    if painting.lost:
+        busy.append(f"{_counted(painting.lost, 'pair')} begun again, since painters died")
+    lines = [f"{' + '.join(painting.operators)}: {', '.join(done)}", ", ".join(busy)]
+    return [line for line in lines if line]
+
+
+_WAITS = {
+    "answers_s": "waited for answers",
+    "disk_s": "waited for images to be read and stored",
+    "loading_s": "loaded models",
+    "starting_s": "started",
+    "idle_s": "had nothing to do",
+}
+"""What a painter does that does not paint: the field of Painting, and words for it."""
+
+
+def _waits(painting: Painting) -> str:
+    """What painters did with the rest of their time, the longest first, as far as it is a percent or more."""
+    shares = {words: getattr(painting, name) / painting.held_s for name, words in _WAITS.items()}
+    told = [f"{share:.0%} {words}" for words, share in sorted(shares.items(), key=lambda one: -one[1]) if share >= 0.01]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Prices | None = None) -> None:
@@ -225,7 +253,8 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
         for line in step_lines(made.spent):
             table.add_row("", line)
         for painting in made.paintings:
-            table.add_row("painters", painting_line(painting))
+            for heading, line in zip(("painters", ""), painting_lines(painting), strict=False):
+                table.add_row(heading, line)
     else:
         table.add_row("this run", "nothing left to do")
     if job.task.vlm:

@@ -14,6 +14,7 @@ from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
 from pipelines.run import engine
@@ -79,7 +80,7 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
 
             if to_be_made:
                 with session():
-                    watch = replace(progress.watch, on_made=on_made)
+                    watch = exported(replace(progress.watch, on_made=on_made))
                     engine.run([work.job for work, _ in to_be_made.values()], watch, _gpu_gib(works))
         for work in works:
             totals = finished[work.job.out].result()

@@ -35,6 +35,7 @@ from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
 from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
 from pipelines.run.unit import NotPainted
+from pipelines.run.waits import Waits
 from pipelines.run.watch import Painting, Watch
 
 ATTEMPTS = 3
@@ -104,9 +105,32 @@ class _Worker:
     key: Key
     began_s: float
     node: str = ""
+    up_s: float | None = None
+    """When it could begin."""
     since_s: float = 0.0
     """When it began with what it has in hand: when it was up, or delivered last."""
     idle_since_s: float | None = None
+    idle_s: float = 0.0
+    """How long it had nothing in hand, up to `idle_since_s`."""
+
+    def rest(self, now_s: float) -> None:
+        """It has nothing in hand from now on."""
+        self.idle_since_s = now_s
+
+    def resume(self, now_s: float) -> None:
+        """It has something in hand."""
+        if self.idle_since_s is not None:
+            self.idle_s += now_s - self.idle_since_s
+            self.idle_since_s, self.since_s = None, now_s
+
+    def seconds(self, now_s: float) -> Counter[str]:
+        """How long it has been there, and of that, how long it was being started and how long it had nothing in hand.
+
+        By the names of Painting's fields.
+        """
+        idle_s = self.idle_s + (0.0 if self.idle_since_s is None else now_s - self.idle_since_s)
+        starting_s = (now_s if self.up_s is None else self.up_s) - self.began_s
+        return Counter({"held_s": now_s - self.began_s, "starting_s": starting_s, "idle_s": idle_s})
 
 
 class _Run:
@@ -138,8 +162,8 @@ class _Run:
         self._failed: dict[tuple[int, int], str] = {}
         self._left = {(job, unit) for job, units in enumerate(pending) for unit in units}
         self.paintings: dict[Key, Painting] = {}
-        self._held_s: dict[Key, float] = {}
-        """Seconds for which painters were there that are no more."""
+        self._gone: dict[Key, Counter[str]] = {}
+        """What `_Worker.seconds` said of painters that are no more."""
         self._stages: dict[Key, Stage] = {}
         self._timeouts: dict[Key, float] = {}
         self._ticked_s = time.monotonic()
@@ -180,7 +204,7 @@ class _Run:
         self._schedule.add_queue(
             key, Terms(gpus=gpus, pair_s=pair_s, group=group, pairs_per_unit=per_unit, alone=key.stage == _ALONE)
         )
-        names = tuple(link.name for link in links if _gpu_s(link))
+        names = tuple(dict.fromkeys(link.name for link in links if _gpu_s(link)))
         self.paintings[key] = Painting(job=self._jobs[key.job], operators=names, gpus=gpus)
 
     def _take_apart(self, number: int, unit: int) -> None:
@@ -265,11 +289,7 @@ class _Run:
     def _hand_out(self) -> None:
         for number, worker in self._workers.items():
             while group := self._schedule.take(number):
-                now_s = time.monotonic()
-                painting = self.paintings[worker.key]
-                if worker.idle_since_s is not None:
-                    painting.idle_s += now_s - worker.idle_since_s
-                    worker.idle_since_s, worker.since_s = None, now_s
+                worker.resume(time.monotonic())
                 job, links = self._refs[group.key.job], self._stages[group.key].stop
                 if group.positions:
                     ref = worker.actor.paint.remote(job, links, group.unit, group.positions)
@@ -327,7 +347,8 @@ class _Run:
             self._painter_died(call.painter)
             self._count_failure(f"a painter does not start: {' '.join(str(error).split())[:400]}")
             return
-        worker.since_s = worker.idle_since_s = time.monotonic()
+        worker.up_s = time.monotonic()
+        worker.rest(worker.up_s)
         self._schedule.is_up(call.painter)
 
     def _group_came(self, call: _Call) -> None:
@@ -348,14 +369,13 @@ class _Run:
         ended = came.ended if isinstance(came, Delivered) else ()
         self._schedule.deliver(call.painter, group, seconds=seconds, ended=ended)
         if not self._schedule.in_hand(call.painter):
-            worker.idle_since_s = now_s
+            worker.rest(now_s)
+        painting.add(came.spent, came.waits if isinstance(came, Delivered) else Waits())
         if isinstance(came, Delivered):
             painting.pairs += len(group.positions)
-            painting.gpu_s += came.gpu_s
             self._watch.on_delivered(painting.job, came)
         else:
             painting.pairs += came.commit.pairs + sum(came.commit.rejects.values())
-            painting.gpu_s += came.spent.units_s
             self._made(group.key.job, came)
 
     def _group_failed(self, number: int, group: Group, cause: Exception) -> None:
@@ -391,8 +411,7 @@ class _Run:
 
     def _forget_painter(self, number: int) -> None:
         worker = self._workers.pop(number)
-        held_s = time.monotonic() - worker.began_s
-        self._held_s[worker.key] = self._held_s.get(worker.key, 0.0) + held_s
+        self._gone.setdefault(worker.key, Counter()).update(worker.seconds(time.monotonic()))
         for call in [call for call in self._calls.values() if call.painter == number and call.kind != "unit"]:
             del self._calls[call.ref]
         ray.kill(worker.actor)
@@ -463,9 +482,6 @@ class _Run:
         gpus, cpus = self._free()
         short = gpus < -1e-9 or cpus < 0  # nodes are gone: who waits for one is not to wait for it for ever
         for number in [number for number in self._workers if self._schedule.superfluous(number, short)]:
-            worker = self._workers[number]
-            if worker.idle_since_s is not None:
-                self.paintings[worker.key].idle_s += time.monotonic() - worker.idle_since_s
             self._forget_painter(number)
             self._schedule.end(number)
 
@@ -487,7 +503,11 @@ class _Run:
         for key, painting in self.paintings.items():
             mine = [worker for worker in self._workers.values() if worker.key == key]
             painting.painters = sum(bool(worker.node) for worker in mine)
-            painting.held_s = self._held_s.get(key, 0.0) + sum(now_s - worker.began_s for worker in mine)
+            seconds = Counter(self._gone.get(key, {}))
+            for worker in mine:
+                seconds.update(worker.seconds(now_s))
+            painting.held_s, painting.starting_s = seconds["held_s"], seconds["starting_s"]
+            painting.idle_s = seconds["idle_s"]
             painting.pairs_left = self._schedule.pairs_left(key)
             painting.lost = self._schedule.lost[key]
         self._watch.on_tick([*self.paintings.values()])

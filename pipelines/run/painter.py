@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
@@ -16,6 +16,7 @@ from manifests.schema import Item
 from operators.account import accounting
 from operators.base import Link
 from operators.pictures import keeping
+from operators.vlm.client import asks
 from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected, go_on, read_items
 from pipelines.run.made import Made, made_unit
@@ -24,6 +25,7 @@ from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
 from pipelines.run.spent import Spent
 from pipelines.run.stages import on_gpu
+from pipelines.run.waits import WaitClock, Waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,8 @@ class Delivered:
 
     ended: tuple[int, ...]
     """Places of the pairs that were rejected."""
-    gpu_s: float
-    """For how many seconds the group had the GPU."""
+    waits: Waits
+    """What the painter's GPU waited for since it has delivered last."""
     usage: Usage
     spent: Spent
 
@@ -43,6 +45,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._gpu = threading.Lock()
+        self._clock = WaitClock()
         self._units: dict[tuple[str, str, int], tuple[Item, ...]] = {}
 
     def up(self) -> tuple[str, int]:
@@ -55,27 +58,13 @@ class Painter:
         Raises OSError, MemoryError or StopRun, which are no pair's fault: what was done before is kept.
         """
         spent = Spent()
-        held_s = 0.0
-
-        @contextmanager
-        def using(link: Link, pairs: int) -> Iterator[None]:
-            nonlocal held_s
-            if not on_gpu(link):
-                yield
-                return
-            with self._gpu:
-                began_s = time.perf_counter()
-                try:
-                    yield
-                finally:
-                    held_s += time.perf_counter() - began_s
-
         plan = job.plan
         on_their_way = Painted(job.dataset, plan.name(unit))
         items = self._items(job, unit)
         operators = job.task.operators(job.reader)[:links]
         began_s = time.perf_counter()
-        with accounting() as account, remembering(), keeping(f"{job.out}/{on_their_way.folder}"):
+        keep = keeping(f"{job.out}/{on_their_way.folder}")
+        with self._clock.at("disk"), accounting() as account, remembering(), keep:
             progress = on_their_way.progress()
             kept = {
                 position: state for position in positions if (state := on_their_way.get(position, progress)) is not None
@@ -83,18 +72,27 @@ class Painter:
             new = [position for position in positions if position not in kept]
             read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
             states = {**kept, **dict(zip(new, read, strict=True))}
-            done = go_on([states[position] for position in positions], operators, job.seed, spent, using)
+            done = go_on([states[position] for position in positions], operators, job.seed, spent, self._using)
             for position, state in zip(positions, done, strict=True):
                 if state is not kept.get(position):
                     on_their_way.put(position, state.made, links)
         spent.units_s += time.perf_counter() - began_s
         ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
-        return Delivered(ended=tuple(ended), gpu_s=held_s, usage=account.usage, spent=spent)
+        return Delivered(ended=tuple(ended), waits=self._clock.taken(), usage=account.usage, spent=spent)
 
     def make(self, job: Job, unit: int) -> Made:
         """Make and commit a whole unit: for stages that take a GPU some seconds a unit."""
         with self._gpu:
             return made_unit(job, unit)
+
+    @contextmanager
+    def _using(self, link: Link, pairs: int) -> Iterator[None]:
+        if on_gpu(link):
+            with self._gpu, self._clock.at("gpu"):
+                yield
+        else:
+            with self._clock.at("answers") if asks(link) else nullcontext():
+                yield
 
     def _items(self, job: Job, unit: int) -> tuple[Item, ...]:
         """The items of a unit. The last ones are kept: a painter is given a few of them at a time."""

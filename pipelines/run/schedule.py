@@ -138,18 +138,19 @@ class Schedule:
 
         Painters of a queue whose share of a GPU is 0 need a CPU.
 
-        That is the queue which, by the painters that it has, would take the longest. None if no queue has work that no
-        painter is about to take.
+        That is a queue that has no painter: what follows its pairs on CPUs and at a vision-language model is to begin
+        early, and may take far longer than the pairs do. Otherwise it is the queue which, by the painters that it has,
+        would take the longest. None if no queue has work that no painter is about to take.
         """
-        best: tuple[float, Key] | None = None
+        best: tuple[bool, float, Key] | None = None
         for key, queue in self._queues.items():
             fits = queue.terms.gpus <= free_gpus + 1e-9 if queue.terms.gpus else free_cpus >= 1
             if not fits or not self._lacks_painters(queue):
                 continue
             left_s = queue.pairs * queue.pair_s * (queue.terms.gpus or 1.0) / (len(queue.painters) + 1)
-            if best is None or left_s > best[0]:
-                best = left_s, key
-        return best[1] if best else None
+            if best is None or (not queue.painters, left_s) > best[:2]:
+                best = not queue.painters, left_s, key
+        return best[2] if best else None
 
     def start(self, painter: int, key: Key) -> None:
         """Take note that a painter of a queue is being started."""

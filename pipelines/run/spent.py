@@ -24,6 +24,10 @@ class Spent:
     """By step, how many places there were in the batches that its models were given (operators/batching.py)."""
     own: Counter[str] = field(default_factory=Counter)
     """By step, how many of these places held a request of their own and not a copy that fills the batch up."""
+    pictures: Counter[str] = field(default_factory=Counter)
+    """By step, how many pictures were painted. Those that had been kept before do not count."""
+    loading_s: Counter[str] = field(default_factory=Counter)
+    """By step, how many of its seconds went into loading models."""
 
     @contextmanager
     def on(self, step: str, items: int) -> Iterator[None]:
@@ -38,6 +42,8 @@ class Spent:
                 self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started_s
                 self.places[step] += account.places
                 self.own[step] += account.own
+                self.pictures[step] += account.pictures
+                self.loading_s[step] += account.loading_s
 
     def add(self, other: Spent) -> None:
         self.units_s += other.units_s
@@ -45,5 +51,7 @@ class Spent:
         self.batches.update(other.batches)
         self.places.update(other.places)
         self.own.update(other.own)
+        self.pictures.update(other.pictures)
+        self.loading_s.update(other.loading_s)
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.run.plan import Job
+from pipelines.run.spent import Spent
+from pipelines.run.waits import Waits
 
 if TYPE_CHECKING:
     from pipelines.run.made import Made
@@ -28,12 +30,42 @@ class Painting:
     """How many painters are at work now."""
     lost: int = 0
     """How many pairs painters had in hand when they died."""
-    gpu_s: float = 0.0
-    """Seconds in which its painters had work on their GPUs."""
+    pictures: int = 0
+    """How many pictures of these pairs were painted: what had been kept before does not count."""
+    places: int = 0
+    """How many places there were in the batches that its models were given, where they are given several at once."""
+    own: int = 0
+    """How many of these places held something of their own, and not a copy that fills the batch up."""
     held_s: float = 0.0
-    """Seconds for which its painters were there, from when they were asked for."""
+    """Seconds for which its painters were there, from when they were asked for. The others are parts of it."""
+    gpu_s: float = 0.0
+    """Seconds in which its painters' models were at work."""
+    starting_s: float = 0.0
+    """Seconds in which painters waited for a GPU, and for their process."""
+    loading_s: float = 0.0
+    """Seconds in which models were loaded."""
+    answers_s: float = 0.0
+    """Seconds in which a GPU waited for answers of a vision-language model."""
+    disk_s: float = 0.0
+    """Seconds in which a GPU waited for pairs to be read, worked on by a CPU, or stored."""
     idle_s: float = 0.0
-    """Seconds of these in which a painter had no pair in hand."""
+    """Seconds in which a painter had no pair in hand."""
+
+    @property
+    def up_s(self) -> float:
+        """Seconds for which its painters could work."""
+        return self.held_s - self.starting_s
+
+    def add(self, spent: Spent, waits: Waits) -> None:
+        """Count what was done of a group of pairs, and what its painter waited for."""
+        for name in self.operators:
+            self.gpu_s += spent.seconds.get(name, 0.0) - spent.loading_s[name]
+            self.loading_s += spent.loading_s[name]
+            self.pictures += spent.pictures[name]
+            self.places += spent.places[name]
+            self.own += spent.own[name]
+        self.answers_s += waits.answers_s
+        self.disk_s += waits.disk_s
 
 
 @dataclass(frozen=True, kw_only=True)

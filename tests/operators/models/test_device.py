@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from operators.account import accounting
 from operators.base import StopRun
 from operators.models.device import gpu_failed, loaded_once, memory_ran_out, prepared_device
 
@@ -104,3 +105,25 @@ def test_one_thread_is_used() -> None:
     torch.set_num_threads(2)
     assert prepared_device() == ("cuda" if torch.cuda.is_available() else "cpu")
     assert torch.get_num_threads() == 1
+
+
+def test_what_loading_takes_is_added_once_to_the_account_that_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline of 60 s, of which 20 s are for a part that is loaded by itself; then it is there."""
+    clock = [0.0]
+    monkeypatch.setattr("operators.models.device.time.perf_counter", lambda: clock[0])
+
+    @loaded_once(1)
+    def part(folder: str) -> object:
+        clock[0] += 20.0
+        return object()
+
+    @loaded_once(1)
+    def whole(folder: str) -> object:
+        clock[0] += 40.0
+        return part(folder)
+
+    with accounting() as account:
+        whole("flux")
+        clock[0] += 14.0
+        whole("flux")
+    assert account.loading_s == 60.0
