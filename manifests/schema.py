@@ -154,6 +154,10 @@ class Reject(Exception):
         self.scores = dict(scores or {})
         self.candidates = candidates
 
+    def __reduce__(self) -> tuple[type[Reject], tuple[str, str, dict[str, float]]]:
+        """A copy in another process is made of all three, not of the message alone."""
+        return Reject, (self.reason, self.message, self.scores)
+
 
 class DatasetError(ValueError):
     """A dataset directory that cannot be used as asked. The message is one line that names it and the way out."""

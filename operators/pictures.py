@@ -38,7 +38,7 @@ _LENGTH_BYTES = _NAME_BYTES = _CHECKSUM_BYTES = 4
 
 
 class Pictures:
-    """The pictures, H x W x 3, that are kept below one URL."""
+    """The pictures, H x W x 3 RGB, that are kept below one URL. Threads may share it."""
 
     def __init__(self, url: str) -> None:
         self._store = Store(url)
@@ -54,8 +54,8 @@ class Pictures:
     def keep(self, key: str, picture: Pixels | Reject) -> Pixels | Reject:
         """Keep a picture, or a reject that is for good; what is kept under the key from now on is returned.
 
-        If another process has kept one meanwhile, that is it: on another GPU its last bits may differ, and all who
-        come later shall see the same. Raises OSError if it cannot be written.
+        If another process has kept one meanwhile, that one is returned and stays: on another GPU its last bits may
+        differ, and all who come later are to see the same. Raises OSError if it cannot be written.
         """
         if isinstance(picture, Reject):
             if picture.reason not in KEPT_REASONS:
@@ -82,11 +82,14 @@ _open: ContextVar[Pictures | None] = ContextVar("pictures", default=None)
 
 @contextmanager
 def keeping(url: str) -> Iterator[Pictures]:
-    """Keep what is painted below a URL, and take up what is there, until the block ends. A new thread keeps nothing:
-    it must open its own."""
-    token = _open.set(Pictures(url))
+    """Keep what is painted below a URL, and take up what is there, until the block ends.
+
+    A new thread keeps nothing: it must open its own.
+    """
+    pictures = Pictures(url)
+    token = _open.set(pictures)
     try:
-        yield _open.get()  # type: ignore[misc]  # it was set in the line above
+        yield pictures
     finally:
         _open.reset(token)
 

@@ -116,8 +116,6 @@ def _make(asked: Asked) -> None:
     for one in planned:
         if not one.prepared:
             _say(f"{one.task.name}: left out, {one.why_not}")
-    if not ready:
-        raise ValueError(f"no source of the recipe is ready below {asked.data_root}: see --plan")
     _run(ready, asked)
 
 
@@ -152,6 +150,8 @@ def _run(ready: Sequence[Planned], asked: Asked) -> None:
     values = defaults(asked.shared)
     with ExitStack() as held:
         jobs = [(one, job) for one in ready if (job := _job(one, out, held))]
+        if not jobs:
+            raise ValueError(f"no source of the recipe is ready below {asked.data_root}: see --plan")
         modules = sorted({module for one, _ in jobs for module in modules_of(one.task)})
         works = [_work(one, job) for one, job in jobs]
         sent = [out, asked.data_root, str(values["models"] or "")]
@@ -240,7 +240,7 @@ class _Parser(argparse.ArgumentParser):
 def _first_parser() -> argparse.ArgumentParser:
     """A parser that finds the recipe alone: its tasks say which other options there are."""
     parser = _Parser(add_help=False)
-    parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's Tab. 6 and Tab. 7)")
+    parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's, %(default)s)")
     return parser
 
 

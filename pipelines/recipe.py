@@ -125,6 +125,8 @@ def _entry(path: str, table: Mapping[str, Any]) -> Entry:
     for name, least in (("pairs", 0), ("skip", 0), ("factor", 1)):
         if type(value := table.get(name, least)) is not int or value < least:
             raise ValueError(f"{name} of {task} is {value!r}, not a whole number from {least} on")
+    if table.get("skip") and not table.get("pairs"):
+        raise ValueError(f"{task} skips {table['skip']:,} pairs, which it can only with a number of pairs to take")
     if "weight" in table and not (type(weight := table["weight"]) in (int, float) and 0 < weight <= 1):
         raise ValueError(f"weight of {task} is {weight!r}, not a share above 0 and up to 1")
     if not isinstance(table.get("options", {}), dict):

@@ -12,8 +12,10 @@ from typing import cast
 import pytest
 
 from manifests.schema import Pair, Reject
+from operators.account import accounting
 from operators.base import BatchOperator
 from operators.models.diffusion import AT_ONCE, DENOISING, Denoising, Family
+from operators.pictures import keeping
 
 _HOLDER = tempfile.TemporaryDirectory(prefix="tiny-")
 
@@ -79,6 +81,27 @@ def together_as_alone(operator: BatchOperator, pairs: Sequence[Pair]) -> bool:
     backwards = [*operator.many(pairs[::-1], seeds[::-1])][::-1]
     pictures = {image.data for pair in alone for image in pair.images[-1:]}
     return together == alone == backwards and len(pictures) == len(pairs)
+
+
+def kept_as_painted(
+    operator: BatchOperator, pairs: Sequence[Pair], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Whether pairs become the same without keeping, with keeping, and again from what is kept, when nothing paints."""
+    seeds = [*range(len(pairs))]
+    expected = [run_one(operator, pair, seed) for pair, seed in zip(pairs, seeds, strict=True)]
+    with keeping(str(folder)):
+        with accounting() as painting:
+            painted = [*operator.many(pairs, seeds)]
+        monkeypatch.setattr(type(operator), "paint", _paints_nothing)
+        with accounting() as replaying:
+            replayed = [*operator.many(pairs, seeds)]
+    assert painting.pictures == replaying.replayed_pictures == len([*folder.iterdir()]) > 0
+    assert painting.replayed_pictures == replaying.pictures == 0
+    return painted == expected == replayed
+
+
+def _paints_nothing(*_: object) -> None:
+    pytest.fail("a picture that is kept was painted")
 
 
 def few_steps(monkeypatch: pytest.MonkeyPatch, steps: int = 3, at_once: int = 2) -> None:

@@ -38,48 +38,50 @@ def _tar_problems(dataset: Dataset, name: str, file: str) -> Iterator[str]:
     if not members or len(members) % 2:
         yield "its members are not a picture and a JSON for each candidate"
         return
-    winners: dict[str, int] = {}
-    """Pair -> how many of its candidates won."""
-    refs: dict[str, str] = {}
-    """Pair -> its source_ref."""
-    numbers: dict[str, int] = {}
-    """Pair -> how many candidates it has had so far."""
+    records: dict[str, list[dict[str, Any] | None]] = {}
+    """Pair -> what is said of each of its candidates, None of one that is damaged."""
     for picture, about in zip(members[::2], members[1::2], strict=True):
         pair = picture.name.partition(".")[0]
-        stem = f"{pair}.{numbers.get(pair, 0)}"
+        of_pair = records.setdefault(pair, [])
+        stem = f"{pair}.{len(of_pair)}"
         if picture.name.rpartition(".")[0] != stem or about.name != f"{stem}.json":
             yield f"members {picture.name} and {about.name} are not those of candidate {stem}"
             return
-        numbers[pair] = numbers.get(pair, 0) + 1
-        record = _record(dataset, file, picture, about)
-        if record is None or record.get("pair") != pair:
+        of_pair.append(_record(dataset, file, picture, about))
+        if of_pair[-1] is None:
             yield f"candidate {stem} is not what its JSON says: one of them was changed"
-            continue
-        refs[pair] = record["source_ref"]
-        winners[pair] = winners.get(pair, 0) + bool(record["won"])
     try:
         kept = dict(_rows(dataset, f"manifest/{name}.parquet", MANIFEST, ["pair", "source_ref"]))
         rejected = {ref for (ref,) in _rows(dataset, f"rejects/{name}.parquet", REJECTS, ["source_ref"])}
     except (ValueError, FileNotFoundError):
         return  # `check_unit` says so
-    for pair, ref in refs.items():
-        if kept.get(pair) != ref and ref not in rejected:
-            yield f"pair {pair} of {ref!r} is neither in the unit's manifest nor among its rejects"
-        elif winners[pair] != (1 if pair in kept else 0):
-            yield f"{winners[pair]} candidates of pair {pair} won: one is to, or none if the pair was rejected"
+    for pair, of_pair in records.items():
+        whole = [record for record in of_pair if record is not None]
+        if len(whole) < len(of_pair):
+            continue
+        refs, winners = {record["source_ref"] for record in whole}, sum(record["won"] for record in whole)
+        if refs != {kept.get(pair)} and not refs <= rejected:
+            yield f"pair {pair} of {', '.join(refs)} is neither in the unit's manifest nor among its rejects"
+        elif winners != (pair in kept):
+            yield f"{winners} candidates of pair {pair} won: one is to, or none if the pair was rejected"
 
 
 def _record(dataset: Dataset, file: str, picture: Member, about: Member) -> dict[str, Any] | None:
-    """What a candidate's JSON says, or None if it is not what our writer writes, or is of another picture."""
+    """What a candidate's JSON says, or None if it was changed, or is of another picture or pair."""
     image, data = (dataset.store.read(file, member.offset, member.bytes) for member in (picture, about))
     try:
         record: dict[str, Any] = json.loads(data)
         sha256 = record["sha256"]
         said = {key: value for key, value in record.items() if key != "sha256"}
-        canonical = canonical_json(record).encode() == data
-    except (ValueError, KeyError, TypeError):
+        sound = (
+            canonical_json(record).encode() == data
+            and record["pair"] == picture.name.partition(".")[0]
+            and isinstance(record["source_ref"], str)
+            and isinstance(record["won"], bool)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return record if canonical and sha256 == candidate_sha256(said, image) else None
+    return record if sound and sha256 == candidate_sha256(said, image) else None
 
 
 def _rows(dataset: Dataset, file: str, schema: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -3,6 +3,9 @@
     candidates/<task>-000000.tar
       <pair>.0.png  <pair>.0.json  <pair>.1.png  <pair>.1.json ...      one sample a pair
 
+Pairs that were rejected because no candidate was good enough are among them; what a later operator rejects is not: a
+guard or a hold-out may have been the reason.
+
 The folder is no part of what a dataset is planned to hold: no manifest names it, and a dataset with it has in all other
 files the bytes of one without it. So each candidate vouches for itself: its JSON has a sha256 of the picture and of
 everything else that it says. `manifests/verify/candidates.py` looks at it.

@@ -54,13 +54,14 @@ class VlmFilter:
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         assert self.vlm, "vlm_filter needs a model"
-        results = self.vlm.ask_each(pairs, seeds, self._first, self._judged_content)
-        passed = [(result, seed) for result, seed in zip(results, seeds, strict=True) if isinstance(result, Pair)]
-        second = self.vlm.ask_each(
-            [pair for pair, _ in passed], [seed for _, seed in passed], self._second, self._judged_style
-        )
-        judged = iter(second)
-        return [next(judged) if isinstance(result, Pair) else result for result in results]
+        return self.vlm.each_at_its_pace(pairs, seeds, self._judged_twice)
+
+    def _judged_twice(self, pair: Pair, seed: int) -> Pair | Reject:
+        assert self.vlm
+        (result,) = self.vlm.ask_each([pair], [seed], self._first, self._judged_content)
+        if isinstance(result, Pair):
+            (result,) = self.vlm.ask_each([result], [seed], self._second, self._judged_style)
+        return result
 
     def _first(self, pair: Pair, seed: int) -> tuple[Request, ...]:
         return (Request.of(self.same_content, [shown(pair, self.base), shown(pair, self.output)]),)

@@ -6,21 +6,26 @@ Every request is hashed; its answer is stored (operators/vlm/responses.py) and r
 from __future__ import annotations
 
 import hashlib
-import threading
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self, TypeGuard, runtime_checkable
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeGuard, runtime_checkable
 from urllib.parse import urlsplit
 
 from manifests.schema import Direction, Kind, Pair, Reject, Step, canonical_json
-from operators.account import Account, open_account
+from operators.account import open_account
 from operators.base import BatchOperator, StopRun
 from operators.batching import each_pair
 from operators.models import checkpoints
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, Usage
 from operators.vlm.responses import Answer, Responses
+
+if TYPE_CHECKING:
+    from operators.vlm.asker import Answered, Batch
 
 LOCAL = "local"
 """VLM=local: the checkpoint qwen2-vl of MODELS, in the worker's own process."""
@@ -45,6 +50,8 @@ class Vlm:
     requests_per_s: float = field(default=0.0, metadata={"location": True})
     """How many requests the whole run may begin each second; 0 for as many as the server takes."""
     timeout_s: float = field(default=_DEFAULT_TIMEOUT_S, metadata={"location": True})
+    through: Callable[[Batch], Answered] | None = field(default=None, metadata={"location": True})
+    """Who asks the server for the whole run (pipelines/run/asking.py); None where this process asks itself."""
 
     @classmethod
     def of(cls, vlm: str, model: str | None, models: str | None, **limits: Any) -> Vlm:
@@ -71,12 +78,6 @@ class Vlm:
         """Share of a GPU that a worker needs for it, where there is one."""
         return _LOCAL_GPUS if self.is_local else None
 
-    def shared(self, workers: int) -> Self:
-        """One worker's part of the limits of a run."""
-        return replace(
-            self, concurrency=max(1, self.concurrency // workers), requests_per_s=self.requests_per_s / workers
-        )
-
     def check(self) -> None:
         """Ask the server whether it takes the key. Raises StopRun if not, ConnectionError if it cannot be reached."""
         if not self.is_local:
@@ -99,23 +100,10 @@ class Vlm:
         """
         keys = [self.key(request) for request in requests]
         distinct = dict(zip(keys, requests, strict=True))
-        stop, account = threading.Event(), open_account()  # of this thread, for those that ask
-
-        def one(key: str) -> Answer | Reject | None:
-            if stop.is_set():
-                return None
-            try:
-                return self._one(key, distinct[key], stop, account)
-            except BaseException:
-                stop.set()
-                raise
-
-        with ThreadPoolExecutor(1 if self.is_local else self.concurrency) as pool:
-            asked = {key: pool.submit(one, key) for key in distinct}
-        errors = [error for future in asked.values() if (error := future.exception())]
-        if errors:
-            raise next((error for error in errors if isinstance(error, StopRun)), errors[0])
-        return [answer for key in keys if (answer := asked[key].result())]
+        if not distinct:
+            return []
+        answers = self._answers_here(distinct) if self.is_local else self._answers_of_server(distinct)
+        return [_whole(answers[key]) for key in keys]
 
     def ask_each(
         self,
@@ -126,6 +114,26 @@ class Vlm:
     ) -> list[Pair | Reject]:
         """Every pair, finished with the answers to its own requests, as `operators.batching.each_pair` has it."""
         return each_pair(pairs, seeds, requests, self.ask, finished)
+
+    def each_at_its_pace(
+        self, pairs: Sequence[Pair], seeds: Sequence[int], one: Callable[[Pair, int], Pair | Reject]
+    ) -> list[Pair | Reject]:
+        """What `one` makes of each pair and its seed, in order. It may ask several times, one question after the other.
+
+        Where a server is asked, no pair waits for another one. Raises what `one` raises, but for a Reject.
+        """
+        if self.is_local or len(pairs) < 2:
+            return [_or_reject(one, pair, seed) for pair, seed in zip(pairs, seeds, strict=True)]
+        with ThreadPoolExecutor(len(pairs)) as pool:
+            # In this thread's context: its account is written into, and what it remembers of images is used.
+            made = [
+                pool.submit(copy_context().run, _or_reject, one, pair, seed)
+                for pair, seed in zip(pairs, seeds, strict=True)
+            ]
+        errors = [error for future in made if (error := future.exception())]
+        if errors:
+            raise next((error for error in errors if isinstance(error, StopRun)), errors[0])
+        return [future.result() for future in made]
 
     def step(
         self, operator: BatchOperator, prompt: Prompt, answer: Answer, seed: int | None, params: Mapping[str, Any]
@@ -141,29 +149,48 @@ class Vlm:
             prompt=prompt.name,
         )
 
-    def _one(self, key: str, request: Request, stop: threading.Event, account: Account) -> Answer | Reject:
-        """The stored answer to a request, or a new one, which is stored; either is entered in the account."""
-        responses = Responses(self.responses)
-        if stored := responses.get(key):
-            account.add_usage(Usage(replayed=1))
-            return _whole(stored)
-        answer = self._new(key, request, stop, account)
-        if isinstance(answer, Reject):
-            return answer
-        responses.put(key, request.described(self.model, self.revision), answer)
-        account.add_usage(Usage(calls=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out))
-        return _whole(answer)
+    def _answers_of_server(self, requests: Mapping[str, Request]) -> Mapping[str, Answer | Reject]:
+        from operators.vlm.asker import Batch, ask_here
+        from operators.vlm.openai import Endpoint
 
-    def _new(self, key: str, request: Request, stop: threading.Event, account: Account) -> Answer | Reject:
-        """The model's answer, from this process or from the server."""
-        if self.is_local:
-            from operators.vlm.local import generate
+        endpoint = Endpoint(
+            url=self.url_or_folder,
+            concurrency=self.concurrency,
+            requests_per_s=self.requests_per_s,
+            timeout_s=self.timeout_s,
+        )
+        batch = Batch(endpoint=endpoint, model=self.model, responses=self.responses, requests=requests)
+        answered = (self.through or ask_here)(batch)
+        open_account().add_usage(answered.usage)
+        if answered.error:
+            raise answered.error
+        return answered.answers
 
-            return generate(self.url_or_folder, self.model, request)
-        from operators.vlm.openai import Endpoint, chat
+    def _answers_here(self, requests: Mapping[str, Request]) -> Mapping[str, Answer | Reject]:
+        """The stored answers to requests, or new ones of the model in this process, which are stored."""
+        from operators.vlm.local import generate
 
-        endpoint = Endpoint(url=self.url_or_folder, requests_per_s=self.requests_per_s, timeout_s=self.timeout_s)
-        return chat(endpoint, self.model, key, request, stop, on_retry=lambda: account.add_usage(Usage(retries=1)))
+        responses, account = _responses(self.responses, os.getpid()), open_account()
+        responses.refresh()
+        answers: dict[str, Answer | Reject] = {}
+        for key, request in requests.items():
+            if stored := responses.get(key):
+                answers[key] = stored
+                account.add_usage(Usage(replayed=1))
+                continue
+            answers[key] = answer = generate(self.url_or_folder, self.model, request)
+            if isinstance(answer, Answer):
+                responses.add(key, request.described(self.model, self.revision), answer)
+                responses.flush()
+                account.add_usage(Usage(calls=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out))
+        responses.tidy()
+        return answers
+
+
+@lru_cache(maxsize=8)
+def _responses(url: str, process: int) -> Responses:
+    """The answers below a URL, which a process writes into files of its own."""
+    return Responses(url)
 
 
 @runtime_checkable
@@ -201,8 +228,15 @@ class Promising(Asks, Protocol):
         ...
 
 
-def _whole(answer: Answer) -> Answer | Reject:
+def _or_reject(one: Callable[[Pair, int], Pair | Reject], pair: Pair, seed: int) -> Pair | Reject:
+    try:
+        return one(pair, seed)
+    except Reject as reject:
+        return reject
+
+
+def _whole(answer: Answer | Reject) -> Answer | Reject:
     """The answer, or a Reject, truncated_answer, for one that the limit of tokens has cut off."""
-    if answer.finish_reason == "length":
+    if isinstance(answer, Answer) and answer.finish_reason == "length":
         return Reject("truncated_answer", f"the answer was cut off at {answer.tokens_out} tokens: {answer.text}")
     return answer

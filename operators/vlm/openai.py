@@ -9,14 +9,14 @@ came after the time-out. Give it time enough.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import email.utils
 import os
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from manifests.images.pixels import read_header
@@ -51,69 +51,91 @@ class Endpoint:
     """Where a server is and how fast it may be asked."""
 
     url: str
+    concurrency: int
+    """How many requests may be in the air at once."""
     requests_per_s: float
+    """How many requests may begin each second; 0 for as many as the server takes."""
     timeout_s: float
 
 
-def chat(
-    endpoint: Endpoint,
-    model: str,
-    key: str,
-    request: Request,
-    stop: threading.Event,
-    on_retry: Callable[[], None],
-) -> Answer | Reject:
-    """Ask the server's chat endpoint until there is an answer.
+class Server:
+    """A server as one event loop asks it: all who share this object share its connections and its limits."""
 
-    `key` is the request's hash, from which the jitter is drawn; `stop` ends the waiting between attempts; `on_retry` is
-    called before each attempt but the first.
+    def __init__(self, endpoint: Endpoint) -> None:
+        from openai import AsyncOpenAI
 
-    Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are used
-    up. If the server has answered others meanwhile, it is this request that it cannot answer: a Reject, no_answer.
-    """
-    import openai
+        self.endpoint = endpoint
+        self.pacer = Pacer(endpoint.requests_per_s)
+        self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
+        self._places = asyncio.Semaphore(endpoint.concurrency)
 
-    client, pacer, messages = _client(endpoint, _api_key()), _pacer(endpoint), _messages(request)
-    answered_before, problem = pacer.answered, ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            on_retry()
-        pacer.wait()
-        hold_s = 0.0
-        try:
-            completion = client.chat.completions.create(
-                model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0
-            )
-            answer = _answer(completion, model)
-            pacer.count_answer()
-            return answer
-        except openai.APIStatusError as error:
-            if refused := _refused(error, endpoint, model):
-                return refused
-            problem = f"status {error.status_code}"
-            hold_s = _retry_after_s(error.response.headers)
-            if hold_s:
-                pacer.hold(hold_s)
-        except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
-            problem = type(error).__name__  # no connection, a time-out, garbage: without the server's words
-        if attempt + 1 < ATTEMPTS and stop.wait(max(hold_s, backoff_s(key, attempt))):
-            break
-    message = f"{endpoint.url} gave no answer in {ATTEMPTS} attempts; the last failed with {problem}"
-    if pacer.answered > answered_before and problem != "status 429":
-        return Reject("no_answer", message)
-    raise ConnectionError(message)
+    async def chat(
+        self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
+    ) -> Answer | Reject:
+        """Ask the server's chat endpoint until there is an answer.
+
+        It takes one of the endpoint's places, and keeps it between attempts. `key` is the request's hash, from which
+        the jitter is drawn; `stop` lets no further attempt begin, and ends the waiting for one; `on_retry` is called
+        before each attempt but the first.
+
+        Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are
+        used up, or none is to be made any more. If the server has answered others meanwhile, it is this request that it
+        cannot answer: a Reject, no_answer.
+        """
+        async with self._places:
+            return await self._chat(model, key, request, stop, on_retry)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _chat(
+        self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
+    ) -> Answer | Reject:
+        import openai
+
+        answered_before, messages, problem = self.pacer.answered, _messages(request), ""
+        for attempt in range(ATTEMPTS):
+            if stop.is_set():
+                raise ConnectionError(f"{self.endpoint.url} is not asked any more")
+            if attempt:
+                on_retry()
+            await self.pacer.wait()
+            hold_s = 0.0
+            try:
+                completion = await self._client.chat.completions.create(
+                    model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0
+                )
+                answer = _answer(completion, model)
+                self.pacer.answered += 1
+                return answer
+            except openai.APIStatusError as error:
+                if refused := _refused(error, self.endpoint.url, model):
+                    return refused
+                problem = f"status {error.status_code}"
+                hold_s = _retry_after_s(error.response.headers)
+                if hold_s:
+                    self.pacer.hold(hold_s)
+            except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
+                problem = type(error).__name__  # no connection, a time-out, garbage: without the server's words
+            if attempt + 1 < ATTEMPTS:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), max(hold_s, backoff_s(key, attempt)))
+        message = f"{self.endpoint.url} gave no answer in {ATTEMPTS} attempts; the last failed with {problem}"
+        if self.pacer.answered > answered_before and problem != "status 429":
+            return Reject("no_answer", message)
+        raise ConnectionError(message)
 
 
 def check(url: str, timeout_s: float) -> None:
     """One request that costs nothing. Raises StopRun for a refused key, ConnectionError if there is no server."""
     import openai
 
-    endpoint = Endpoint(url=url, requests_per_s=0.0, timeout_s=timeout_s)
     try:
-        _client(endpoint, _api_key()).models.list()
+        with openai.OpenAI(**_access(url, timeout_s)) as client:
+            client.models.list()
     except openai.APIStatusError as error:
         if error.status_code in (401, 403):
-            _refused(error, endpoint, "")
+            _refused(error, url, "")
     except openai.APIConnectionError as error:
         raise ConnectionError(f"VLM: {url} cannot be reached ({type(error).__name__})") from None
     except (openai.OpenAIError, ValueError):
@@ -121,54 +143,40 @@ def check(url: str, timeout_s: float) -> None:
 
 
 class Pacer:
-    """Spaces requests evenly, and holds all of them back when the server says for how long. Thread-safe."""
+    """Spaces the requests of one event loop evenly, and holds all of them back when the server says for how long."""
 
     def __init__(self, requests_per_s: float) -> None:
         self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
-        self._lock = threading.Lock()
         self._next_s = 0.0
         self.answered = 0
+        """How many requests the server has answered."""
 
-    def wait(self) -> None:
+    async def wait(self) -> None:
         """Sleep until it is this request's turn."""
-        while True:
-            with self._lock:
-                now_s = time.monotonic()
-                wait_s = self._next_s - now_s
-                if wait_s <= 0:
-                    self._next_s = now_s + self._interval_s
-                    return
-                if self._interval_s:
-                    self._next_s += self._interval_s
-                    break
-            time.sleep(wait_s)  # held back: it may have been prolonged meanwhile
-        time.sleep(wait_s)
+        while (wait_s := self._next_s - time.monotonic()) > 0:
+            if self._interval_s:
+                self._next_s += self._interval_s
+                await asyncio.sleep(wait_s)
+                return
+            await asyncio.sleep(wait_s)  # held back: it may have been prolonged meanwhile
+        self._next_s = time.monotonic() + self._interval_s
 
     def hold(self, seconds: float) -> None:
         """Let no request begin before so many seconds from now."""
-        with self._lock:
-            self._next_s = max(self._next_s, time.monotonic() + seconds)
-
-    def count_answer(self) -> None:
-        with self._lock:
-            self.answered += 1
+        self._next_s = max(self._next_s, time.monotonic() + seconds)
 
 
-@lru_cache(maxsize=8)
-def _pacer(endpoint: Endpoint) -> Pacer:
-    return Pacer(endpoint.requests_per_s)
-
-
-@lru_cache(maxsize=8)
-def _client(endpoint: Endpoint, api_key: str) -> openai.OpenAI:
-    from openai import OpenAI, Timeout
-
-    timeout = Timeout(endpoint.timeout_s, connect=min(endpoint.timeout_s, _CONNECT_TIMEOUT_S))
-    return OpenAI(base_url=endpoint.url, api_key=api_key, max_retries=0, timeout=timeout)
-
-
-def _api_key() -> str:
+def api_key() -> str:
+    """The key of OPENAI_API_KEY, or a word that stands for none."""
     return os.environ.get("OPENAI_API_KEY") or "none"
+
+
+def _access(url: str, timeout_s: float) -> dict[str, Any]:
+    """What a client of the library is made with. It is not to try again: that is done here."""
+    from openai import Timeout
+
+    timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
+    return {"base_url": url, "api_key": api_key(), "max_retries": 0, "timeout": timeout}
 
 
 def _messages(request: Request) -> list[Any]:
@@ -199,26 +207,24 @@ def _answer(completion: Any, model: str) -> Answer:
     )
 
 
-def _refused(error: openai.APIStatusError, endpoint: Endpoint, model: str) -> Reject | None:
+def _refused(error: openai.APIStatusError, url: str, model: str) -> Reject | None:
     """Judge a status that is an error: a Reject where the server's rules refuse the pair, None where the request is
     worth another try. Raises StopRun where no other try would help."""
     status, code = error.status_code, str(getattr(error, "code", "") or "")
     if status in (401, 403):
-        raise StopRun(f"{endpoint.url} refuses the key in OPENAI_API_KEY (status {status})") from None
+        raise StopRun(f"{url} refuses the key in OPENAI_API_KEY (status {status})") from None
     if status == 429 and code == "insufficient_quota":
-        raise StopRun(f"{endpoint.url}: the quota of the key in OPENAI_API_KEY is used up") from None
+        raise StopRun(f"{url}: the quota of the key in OPENAI_API_KEY is used up") from None
     words = _without_key(" ".join(str(error.message).split()))[:300]
     if status == 400 and code in _REFUSALS:
         return Reject("refused", words)
     if status < 500 and status not in (408, 409, 425, 429):
-        raise StopRun(
-            f"{endpoint.url} takes no such request for the model {model} (status {status}): {words}"
-        ) from None
+        raise StopRun(f"{url} takes no such request for the model {model} (status {status}): {words}") from None
     return None
 
 
 def _without_key(text: str) -> str:
-    key = _api_key()
+    key = api_key()
     return text.replace(key, "[key]") if len(key) >= _SHORTEST_SECRET else text
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
 from pipelines.run import engine
 from pipelines.run.gpus import memory_of
+from pipelines.run.made import Made
 from pipelines.run.painted import FOLDER
 from pipelines.run.plan import Job, versions
 from pipelines.run.session import in_ray_job
@@ -61,15 +63,28 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
     for vlm in {vlm.url_or_folder: vlm for job, more in left if more and (vlm := job.task.vlm)}.values():
         vlm.check()
     try:
-        with live(left, console) as progress:
-            if any(more for _, more in left):
+        # Beside the run: to finish a large dataset takes minutes, in which the others' workers are not to wait.
+        with live(left, console) as progress, ThreadPoolExecutor(1) as beside:
+            finished = {
+                work.job.out: beside.submit(_finish, work, 0, console)
+                for work, (_, more) in zip(works, left, strict=True)
+                if not more
+            }
+            to_be_made = {work.job.out: (work, more) for work, (_, more) in zip(works, left, strict=True) if more}
+
+            def on_made(job: Job, made: Made) -> None:
+                progress.add(job, made)
+                work, more = to_be_made[job.out]
+                if progress.tally(job).totals.units == more:
+                    finished[job.out] = beside.submit(_finish, work, more, console)
+
+            if to_be_made:
                 with session():
-                    jobs = [job for job, more in left if more]
-                    engine.run(jobs, exported(progress.watch), _gpu_gib(works))
+                    watch = exported(replace(progress.watch, on_made=on_made))
+                    engine.run([work.job for work, _ in to_be_made.values()], watch, _gpu_gib(works))
         for work in works:
-            made = progress.tally(work.job)
-            totals = _finish(work, made.totals.units, console)
-            print_report(work.job, totals, made, console, work.prices)
+            totals = finished[work.job.out].result()
+            print_report(work.job, totals, progress.tally(work.job), console, work.prices)
     except KeyboardInterrupt:
         units = sum(job.plan.units for job, _ in left)
         done = sum(len(job.dataset.committed()) for job, _ in left)

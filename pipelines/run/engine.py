@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -23,8 +23,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from manifests.schema import Reject
 from operators.base import Link, ModelOperator, StopRun
+from operators.batching import PAIRS
 from operators.timeouts import timeout_s
 from operators.vlm.request import Usage
+from pipelines.run.asking import asking
 from pipelines.run.chain import Rejected
 from pipelines.run.cluster import Cluster
 from pipelines.run.made import Made
@@ -76,11 +78,12 @@ def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None) -> None
     pending = [sorted(set(range(job.plan.units)) - job.dataset.committed()) for job in jobs]
     if not any(pending):
         return
-    loop = _Run([_fitting(job, gpu_gib) for job in jobs], pending, watch, gpu_gib)
-    try:
-        loop.work()
-    finally:
-        loop.end()
+    with asking([_fitting(job, gpu_gib) for job in jobs]) as jobs:
+        loop = _Run(jobs, pending, watch, gpu_gib)
+        try:
+            loop.work()
+        finally:
+            loop.end()
 
 
 @dataclass(kw_only=True)
@@ -94,7 +97,26 @@ class _Call:
     unit: int = 0
     group: Group | None = None
     painter: int = 0
-    assembled: bool = False
+    lane: _Lane | None = None
+
+
+@dataclass(kw_only=True)
+class _Lane:
+    """Units that tasks are to make, and how many tasks are at them. Lanes do not hold each other up."""
+
+    assembled: bool
+    """Whether they are assembled of painted pairs."""
+    asks: int
+    """How many requests to a server may be in the air for them; 0 if they ask none."""
+    units: deque[tuple[int, int]] = field(default_factory=deque)
+    running: int = 0
+
+    def most(self, cpus: int) -> int:
+        """How many tasks may be at work or wait for a CPU.
+
+        One that waits for answers leaves its CPU to another, and of those there are enough to keep the server busy.
+        """
+        return cpus + _QUEUED_TASKS + -(-2 * self.asks // PAIRS)
 
 
 @dataclass(kw_only=True)
@@ -147,12 +169,7 @@ class _Run:
         self._calls: dict[Any, _Call] = {}
         self._workers: dict[int, _Worker] = {}
         self._numbers = iter(range(2**62))
-        self._units: deque[tuple[int, int]] = deque()
-        """Units to be made on CPUs."""
-        self._painted_units: deque[tuple[int, int]] = deque()
-        """Units to be assembled of painted pairs."""
-        self._running: Counter[bool] = Counter()
-        """How many units are being made, by whether they are assembled of painted pairs."""
+        self._lanes: dict[tuple[bool, int], _Lane] = {}
         self._painted: dict[int, int] = {}
         """Dataset -> how many links of its chain painters take each pair through."""
         self._taken_apart: set[tuple[int, int]] = set()
@@ -179,7 +196,7 @@ class _Run:
         stages = gpu_stages(operators, self._gpu_gib)
         per_unit = job.plan.items / job.plan.units
         if not stages:
-            self._units.extend((number, unit) for unit in units)
+            self._lane(number, assembled=False).units.extend((number, unit) for unit in units)
             return
         gpu_s = [sum(map(_gpu_s, operators[stage.start : stage.stop])) for stage in stages]
         whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S
@@ -261,7 +278,7 @@ class _Run:
 
     def _workers_at_most(self) -> int:
         """How many painters and units can be at work at the same time, as the cluster is now."""
-        whole = len(self._units)
+        whole = sum(len(lane.units) for lane in self._lanes.values())
         tasks = min(self._cluster.cpus, whole) if whole else 0
         shares = [painting.gpus for painting in self.paintings.values()]
         if not shares:
@@ -297,16 +314,21 @@ class _Run:
                     ref = worker.actor.make.remote(job, group.unit)
                 self._call(_Call(ref=ref, kind="group", group=group, painter=number))
         for number, unit in self._schedule.through():
-            self._painted_units.append((number, unit))
+            self._lane(number, assembled=True).units.append((number, unit))
 
     def _start_tasks(self) -> None:
-        for assembled, units in ((True, self._painted_units), (False, self._units)):
-            while units and self._running[assembled] < self._cluster.cpus + _QUEUED_TASKS:
-                number, unit = units.popleft()
+        for lane in self._lanes.values():
+            while lane.units and lane.running < lane.most(self._cluster.cpus):
+                number, unit = lane.units.popleft()
                 painted = self._painted_links(number, unit)
-                ref = self._cluster.unit(assembled).remote(self._refs[number], unit, painted=painted)
-                self._running[assembled] += 1
-                self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, assembled=assembled))
+                ref = self._cluster.unit(lane.assembled).remote(self._refs[number], unit, painted=painted)
+                lane.running += 1
+                self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, lane=lane))
+
+    def _lane(self, number: int, *, assembled: bool) -> _Lane:
+        vlm = self._jobs[number].task.vlm
+        asks = vlm.concurrency if vlm and not vlm.is_local else 0
+        return self._lanes.setdefault((assembled, asks), _Lane(assembled=assembled, asks=asks))
 
     def _painted_links(self, number: int, unit: int) -> int:
         if (number, unit) in self._taken_apart:
@@ -330,7 +352,8 @@ class _Run:
             if call is None:  # of a painter that has died meanwhile
                 continue
             if call.kind == "unit":
-                self._running[call.assembled] -= 1
+                assert call.lane
+                call.lane.running -= 1
                 self._unit_came(call)
             elif call.kind == "group":
                 self._group_came(call)
@@ -452,7 +475,8 @@ class _Run:
 
     def _again(self, call: _Call) -> None:
         """Make a unit again, after those that wait."""
-        (self._painted_units if call.assembled else self._units).append((call.job, call.unit))
+        assert call.lane
+        call.lane.units.append((call.job, call.unit))
 
     def _made(self, number: int, made: Made) -> None:
         self._in_a_row = 0
@@ -468,9 +492,9 @@ class _Run:
     def _fail(self, number: int, unit: int, message: str) -> None:
         self._failed[number, unit] = message
         self._left.discard((number, unit))
-        for units in (self._units, self._painted_units):
+        for lane in self._lanes.values():
             with suppress(ValueError):
-                units.remove((number, unit))
+                lane.units.remove((number, unit))
 
     def _stop_if_told(self, error: RayTaskError) -> None:
         if isinstance(error.cause, StopRun):

@@ -201,6 +201,9 @@ class Schedule:
                 return None
         elif mine.draining:
             mine.draining = False
+        empty = sum(not self._painters[one].in_hand for one in queue.painters) if mine.in_hand else 0
+        if empty and not self._has_more_than(queue, empty):  # the last groups are for those who have none
+            return None
         self._fill(mine.key, queue)
         return self._given(mine, queue.groups.popleft()) if queue.groups else None
 
@@ -289,13 +292,16 @@ class Schedule:
 
     def _lacks_painters(self, queue: _Queue) -> bool:
         """Whether there is more work than the painters who are being started will take."""
-        coming = sum(not self._painters[painter].started for painter in queue.painters)
-        groups = len(queue.groups) + len(queue.suspects)
+        return self._has_more_than(queue, sum(not self._painters[painter].started for painter in queue.painters))
+
+    def _has_more_than(self, queue: _Queue, groups: int) -> bool:
+        """Whether more than so many groups wait in a queue."""
+        waiting = len(queue.groups) + len(queue.suspects)
         for _ in queue.units:
-            if groups > coming:
+            if waiting > groups:
                 break
-            groups += max(1, round(queue.terms.pairs_per_unit / (queue.terms.group or queue.terms.pairs_per_unit)))
-        return groups > coming
+            waiting += max(1, round(queue.terms.pairs_per_unit / (queue.terms.group or queue.terms.pairs_per_unit)))
+        return waiting > groups
 
     def _needed_elsewhere(self, key: Key) -> bool:
         return any(other != key and self._lacks_painters(queue) for other, queue in self._queues.items())

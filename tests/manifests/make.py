@@ -7,6 +7,7 @@ their shard as the in-context example.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +15,7 @@ import skimage.data
 
 from manifests.dataset import Dataset, Plan, plan_table
 from manifests.images.pixels import Pixels, encode_lossless
-from manifests.schema import Example, Item, Pair, Reject, Step, pair_key
+from manifests.schema import Candidate, Example, Item, Pair, Reject, Step, pair_key
 from manifests.write.finish import finish
 from manifests.write.writer import Context, UnitWriter
 
@@ -25,12 +26,14 @@ SUFFIXES = {"input": "png", "target": "png"}
 WIDTH_PX, HEIGHT_PX = 64, 48
 
 
-def make_dataset(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Dataset:
-    """A finished dataset at a path or URL."""
+def make_dataset(
+    url: str, *, task: str = "derain", units: int = 3, pairs: int = 4, candidates: bool = False
+) -> Dataset:
+    """A finished dataset at a path or URL, with or without candidates beside it."""
     dataset = Dataset(url)
     plan = make_plan(dataset, task=task, units=units, pairs=pairs)
     for unit in range(units):
-        write_unit(dataset, plan, unit)
+        write_unit(dataset, plan, unit, candidates=candidates)
     finish_dataset(dataset, plan)
     return dataset
 
@@ -45,13 +48,16 @@ def make_plan(dataset: Dataset, *, task: str = "derain", units: int = 3, pairs: 
     return dataset.write_plan(task, {"task": task, "seed": 0}, "f" * 64, plan_table(items))
 
 
-def write_unit(dataset: Dataset, plan: Plan, unit: int) -> None:
-    """Write and commit one unit of a plan by `make_plan`; its last item is rejected."""
+def write_unit(dataset: Dataset, plan: Plan, unit: int, *, candidates: bool = False) -> UnitWriter:
+    """Write and commit one unit of a plan by `make_plan`; its last item is rejected. With `candidates` each pair has
+    three, of which the second won, and so has the item that is rejected, of which none won."""
     *kept, bad = dataset.unit(plan, unit).items
     with UnitWriter.open(dataset, plan, unit, prototype_task="low-level", suffixes=SUFFIXES) as writer:
         for item in kept:
-            writer.add(make_pair(plan.task, item))
-        writer.reject(bad, SOURCE, "read", Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}))
+            pair = make_pair(plan.task, item)
+            writer.add(replace(pair, candidates=candidates_of(pair.key, won=1) if candidates else ()))
+        lost = candidates_of(pair_key(plan.task, bad.ref), won=None) if candidates else ()
+        writer.reject(bad, SOURCE, "read", Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}, lost))
     keys = [stored.pair.key for stored in writer.stored]
     contexts = {
         (key, example.direction, example.kind): Context(pair=keys[position - 1], method="seeded")
@@ -59,6 +65,7 @@ def write_unit(dataset: Dataset, plan: Plan, unit: int) -> None:
         for example in _examples()
     }
     writer.commit(contexts, len(contexts), {})
+    return writer
 
 
 def finish_dataset(dataset: Dataset, plan: Plan) -> None:
@@ -79,6 +86,29 @@ def make_pair(task: str, item: Item) -> Pair:
         examples=tuple(_examples()),
         scores={"mean_abs_diff": item.index / 10},
         steps=(Step(operator="rain", version=1, params={"angle_deg": 12.5}, seed=item.index),),
+    )
+
+
+def candidates_of(pair: str, *, won: int | None) -> tuple[Candidate, ...]:
+    """Three photos, of which one has won, or none."""
+    return tuple(
+        Candidate(
+            pair=pair,
+            image=encode_lossless("target", photo(number)),
+            step=Step(
+                operator="paint",
+                version=1,
+                params={"part": "kontext"},
+                seed=number,
+                model="flux",
+                model_revision="main",
+                prompt="a hat",
+            ),
+            scores={"ssim": number / 10},
+            reason=None if number else "low_ssim",
+            won=number == won,
+        )
+        for number in range(3)
     )
 
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +22,7 @@ from operators.pictures import Pictures, keeping, kept_or_painted, key_of, sha25
 from tests.sources import lossless, photo
 
 KEY = "ab" * 32
+ROOT = Path(__file__).parents[2]
 
 
 class Brush:
@@ -94,6 +98,31 @@ def test_a_death_loses_the_batch_in_hand_alone(tmp_path: Path) -> None:
         made, _ = paint(brush, [1, 2, 4, 5, 7])
     assert same(made, [1, 2, 4, 5, 7])
     assert brush.batches == [[4, 5], [7]]
+
+
+def test_a_process_that_is_killed_has_kept_every_batch_before(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from operators.pictures import keeping
+from tests.operators.test_pictures import Brush, paint
+
+class Killed(Brush):
+    def _one(self, number):
+        if number == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._one(number)
+
+with keeping({str(tmp_path)!r}):
+    paint(Killed(), [1, 2, 4, 5, 7, 8])
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    brush = Brush()
+    with keeping(str(tmp_path)):
+        made, account = paint(brush, [1, 2, 4, 5, 7, 8])
+    assert same(made, [1, 2, 4, 5, 7, 8])
+    assert brush.batches == [[7, 8]]
+    assert account.replayed_pictures == 4
 
 
 def test_what_the_model_refuses_is_kept_and_what_memory_was_too_small_for_is_not(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from operators.paint.best_edit import BestEdit
 from operators.vlm.client import Vlm
 from operators.word.difference import Difference
 from pipelines.tasks.editing import EDITING
-from tests.datasets import examples, make_dataset, rejects
+from tests.datasets import examples, make_dataset, rejects, sha256_by_file
 from tests.sources import write_photos
 from tests.vlm import KEY, running
 
@@ -41,7 +42,9 @@ def test_photos_become_edit_pairs_with_their_instruction(
         server.answer = lambda text: said
         vlm = replace(Vlm.of(server.url, "m", None), responses=str(tmp_path / "responses"))
         task = replace(bound, chain=quick, context="seeded").asking(vlm)
-        dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 3, 64, 64), task=task)
+        photos = write_photos(tmp_path / "photos", 3, 64, 64)
+        dataset = make_dataset(tmp_path / "out", photos, task=task)
+        keeping = make_dataset(tmp_path / "keeping", photos, task=task.with_options({"keep_candidates": True}))
     assert [finding.message for finding in verify(dataset.url)] == []
     assert rejects(dataset) == []
     rows = [row for row in examples(dataset) if (row["direction"], row["kind"]) == ("forward", "generate")]
@@ -53,3 +56,12 @@ def test_photos_become_edit_pairs_with_their_instruction(
         assert ("propose_edit", "m", "m-2026-01-01") in models
         for role in ("flux-kontext", "flux-fill"):
             assert ("best_edit", *identity(f"{tiny}/{role}", role)) in models
+    candidates = {"editing/candidates/editing-000000.tar"}
+    without, with_them = sha256_by_file(tmp_path / "out"), sha256_by_file(tmp_path / "keeping")
+    assert with_them.keys() - without.keys() == candidates
+    assert {name: with_them[name] for name in without} == without
+    assert [finding.message for finding in verify(keeping.url)] == []
+    with tarfile.open(tmp_path / "keeping" / candidates.pop()) as tar:
+        names = tar.getnames()
+    pairs = [*dict.fromkeys(row["pair"] for row in rows)]
+    assert names == [f"{pair}.{n}.{ending}" for pair in pairs for n in range(4) for ending in ("png", "json")]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from operators.models import checkpoints
 from operators.vlm.request import Usage
 from pipelines.full_8m import main
 from pipelines.recipe import FULL_8M, Entry, Outcome, read_recipe, weights
-from pipelines.run import engine
+from pipelines.run import dataset, engine, session
+from pipelines.run.made import Made
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
+from pipelines.run.watch import Watch
 from tests.commands import ROOT
 from tests.fixtures import write_data_root
 from tests.sources import write_photos, write_rain13k
@@ -58,12 +60,12 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
         '[[datasets]]\ntask = "derain"\nsource = "Rain13K"\npairs = 13_000\nfactor = 4\nweight = 0.5\n\n'
-        '[[datasets]]\ntask = "own.py:TASK"\ndata = "photos/outdoor"\nskip = 3\noptions = { size = 64 }\n\n'
+        '[[datasets]]\ntask = "own.py:TASK"\ndata = "photos/outdoor"\npairs = 9\nskip = 3\noptions = { size = 64 }\n\n'
         '[[datasets]]\ntask = "pose"\ndata = ["people", "photos"]\n'
     )
     assert read_recipe(str(file)) == (
         Entry(task="derain", source="Rain13K", pairs=13_000, factor=4, weight=0.5),
-        Entry(task=f"{tmp_path}/own.py:TASK", data=("photos/outdoor",), skip=3, options={"size": 64}),
+        Entry(task=f"{tmp_path}/own.py:TASK", data=("photos/outdoor",), pairs=9, skip=3, options={"size": 64}),
         Entry(task="pose", data=("people", "photos")),
     )
 
@@ -80,6 +82,7 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
         ("datasets = []", "it has no"),
         ("[[", "Invalid"),
         ("[[datasets]]\ntask = 'derain'\npairs = 'many'", "pairs of derain is 'many', not a whole number from 0 on"),
+        ("[[datasets]]\ntask = 'derain'\nskip = 5", "derain skips 5 pairs, which it can only with"),
         ("[[datasets]]\ntask = 'derain'\nskip = -1", "skip of derain is -1"),
         ("[[datasets]]\ntask = 'derain'\nweight = 2", "weight of derain is 2, not a share"),
         ("[[datasets]]\ntask = 'derain'\noptions = 'size'", "options of derain must be a table"),
@@ -301,6 +304,13 @@ def test_what_no_dataset_can_take_is_one_line_with_the_nearest_name(
     assert said in line
 
 
+def test_where_nothing_is_ready_nothing_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data-root", str(tmp_path / "root"), "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    assert f"no source of the recipe is ready below {tmp_path}/root: see --plan" in printed.err
+    assert printed.out.count(": left out, ") == 21 and not (tmp_path / "out").exists()
+
+
 def test_a_plan_inside_a_submitted_job_needs_no_place_for_datasets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,10 +344,12 @@ def _lines(planned: str) -> dict[str, tuple[str, int, int]]:
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units are made in this process, one after the other: workers would import torch for each dataset."""
 
-    def run(job: Job, on_made: Callable[[engine.Made], None], on_start: Callable[[int], None] | None = None) -> None:
-        for unit in range(job.plan.units):
-            spent = Spent()
-            on_made(engine.Made(commit=make_unit(job, unit, spent), usage=Usage(), spent=spent))
+    def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None) -> None:
+        for job in jobs:
+            for unit in range(job.plan.units):
+                spent = Spent()
+                watch.on_made(job, Made(commit=make_unit(job, unit, spent), usage=Usage(), spent=spent))
 
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
+    monkeypatch.setattr(session, "ray_session", lambda *given, **named: nullcontext())
+    monkeypatch.setattr(dataset, "memory_of", lambda given, models: None)  # it asks a Ray
     monkeypatch.setattr(engine, "run", run)

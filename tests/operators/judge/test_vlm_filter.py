@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from manifests.schema import Pair, Reject
@@ -14,6 +17,19 @@ STYLE = "Style exemplar"
 
 def _pair(number: int = 0) -> Pair:
     return replace(pair_with("input", "target", "exemplar", number=number), scores={"clip": 0.5})
+
+
+def _says(asked: Asked, pairs: Sequence[Pair], content: Sequence[str], style: Sequence[str]) -> Callable[[str], str]:
+    """The answers to the two questions about each pair, which is known by the image of its target."""
+    targets = [base64.b64encode(image.data).decode() for pair in pairs if (image := pair.image("target"))]
+
+    def answer(text: str) -> str:
+        parts = asked.server.requests[-1]["messages"][0]["content"]  # the only one in the air
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        (place,) = [place for place, target in enumerate(targets) if urls[1].endswith(target)]
+        return (style if STYLE in text else content)[place]
+
+    return answer
 
 
 def test_two_yes_keep_a_pair_with_scores_and_reasoning(asked: Asked) -> None:
@@ -42,10 +58,10 @@ def test_a_no_in_the_first_stage_spares_the_second(asked: Asked) -> None:
 
 
 def test_each_pair_has_its_own_verdict_whatever_else_is_in_the_batch(asked: Asked) -> None:
-    answers = iter([YES, NO, "Yes", NO])  # three first questions, then the second one of the first pair
-    asked.server.answer = lambda text: next(answers)
+    pairs = [_pair(0), _pair(1), _pair(2)]
+    asked.server.answer = _says(asked, pairs, [YES, NO, "Yes"], [NO, "not asked", "not asked"])
     operator = VlmFilter().asking(replace(asked.vlm, concurrency=1), None)
-    first, second, third = operator.many([_pair(0), _pair(1), _pair(2)], [1, 2, 3])
+    first, second, third = operator.many(pairs, [1, 2, 3])
     assert isinstance(first, Reject) and first.reason == "other_style"
     assert first.scores == {"clip": 0.5, "same_content": 1.0, "same_style": 0.0}
     assert isinstance(second, Reject) and second.reason == "other_content"
@@ -54,11 +70,11 @@ def test_each_pair_has_its_own_verdict_whatever_else_is_in_the_batch(asked: Aske
 
 
 def test_a_lenient_one_asks_both_questions_and_keeps_a_no_but_not_what_is_no_answer(asked: Asked) -> None:
-    answers = iter([NO, "No", NO])  # two first questions, then the second one of the first pair
-    asked.server.answer = lambda text: next(answers)
+    pairs = [_pair(0), _pair(1)]
+    asked.server.answer = _says(asked, pairs, [NO, "No"], [NO, "not asked"])
     operator = VlmFilter().lenient().asking(replace(asked.vlm, concurrency=1), None)
     assert isinstance(operator, Judge)
-    kept, unparsed = operator.many([_pair(0), _pair(1)], [1, 2])
+    kept, unparsed = operator.many(pairs, [1, 2])
     assert isinstance(kept, Pair)
     assert kept.scores == {"clip": 0.5, "same_content": 0.0, "same_style": 0.0}
     assert [step.params for step in kept.steps] == [
@@ -67,6 +83,25 @@ def test_a_lenient_one_asks_both_questions_and_keeps_a_no_but_not_what_is_no_ans
     ]
     assert isinstance(unparsed, Reject) and unparsed.reason == "unparsed"
     assert asked.server.paid.total() == 3
+
+
+def test_no_pair_waits_for_the_first_question_about_another(asked: Asked) -> None:
+    """The first pair's first answer comes only after the second pair's second question."""
+    second_question = threading.Event()
+
+    def answer(text: str) -> str:
+        if STYLE in text:
+            second_question.set()
+            return YES
+        with asked.server.lock:
+            asked_first = not held
+            held.append(text)
+        return YES if not asked_first or second_question.wait(30) else "waited in vain"
+
+    held: list[str] = []
+    asked.server.answer = answer
+    results = VlmFilter().asking(asked.vlm, None).many([_pair(0), _pair(1)], [1, 2])
+    assert [isinstance(result, Pair) for result in results] == [True, True]
 
 
 def test_the_plan_counts_both_questions_and_roles_can_be_chosen(asked: Asked) -> None:

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
 import torch
 
-from manifests.schema import Reject
+from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
+from manifests.schema import Pair, Reject
+from operators.account import accounting
 from operators.models import diffusion
 from operators.models.checkpoints import folders_and_identities, identity
 from operators.models.diffusion import (
     Denoising,
     Order,
+    PictureOperator,
     painted,
     painting_gib,
     pipeline,
@@ -20,7 +26,9 @@ from operators.models.diffusion import (
     size_like,
     steps_of,
 )
-from tests.tiny import tiny_models
+from operators.pictures import keeping
+from tests.sources import pair_of, photo
+from tests.tiny import run_one, tiny_models
 
 
 def test_models_are_found_loaded_once_and_named() -> None:
@@ -162,3 +170,79 @@ def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
     assert [batch[0] for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1]
     none = painted(Painter(memory=0), orders, 4, FOUR_STEPS)
     assert [one.reason for one in none if isinstance(one, Reject)] == ["out_of_memory"] * 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(PictureOperator):
+    """Draws what it is ordered, in one colour."""
+
+    name: ClassVar[str] = "draw"
+    version: ClassVar[int] = 1
+    order: Order = field(metadata={"location": True})
+    strength: float = 0.5
+    params: Denoising = FOUR_STEPS
+
+    def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
+        return [replace(self.order, seed=seed)]
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
+        return [np.full((*order.size_px, 3), order.seed, np.uint8) for order in orders]
+
+    def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
+        return replace(pair, images=(*pair.images, encode_lossless("target", pictures[0])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redraw(Draw):
+    name: ClassVar[str] = "redraw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawAnew(Draw):
+    version: ClassVar[int] = 2
+
+
+ORDER = Order(prompt="a cat", seed=0, size_px=(4, 6), images={"image": photo(0)}, image_prompt=photo(1))
+DRAW = Draw(order=ORDER, at_once=2, models=(("flux", "1"),), folders=("/here",))
+
+
+def _ordered(**changed: Any) -> Draw:
+    return replace(DRAW, order=replace(ORDER, **changed))
+
+
+OTHERS: dict[str, Draw] = {
+    "prompt": _ordered(prompt="a dog"),
+    "size": _ordered(size_px=(6, 4)),
+    "input picture": _ordered(images={"image": photo(2)}),
+    "name of the input picture": _ordered(images={"mask_image": photo(0)}),
+    "a second input picture": _ordered(images={"image": photo(0), "mask_image": photo(1)}),
+    "image prompt": _ordered(image_prompt=photo(2)),
+    "no image prompt": _ordered(image_prompt=None),
+    "batch size": replace(DRAW, at_once=3),
+    "revision": replace(DRAW, models=(("flux", "2"),)),
+    "model": replace(DRAW, models=(("sd15", "1"),)),
+    "parameter": replace(DRAW, strength=0.6),
+    "parameter of a record": replace(DRAW, params=Denoising(steps=4, guidance=3.6)),
+    "operator": Redraw(order=ORDER, at_once=2, models=DRAW.models),
+    "version": DrawAnew(order=ORDER, at_once=2, models=DRAW.models),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_kept_picture_is_that_of_nothing_else(what: str, tmp_path: Path) -> None:
+    with keeping(str(tmp_path)):
+        run_one(DRAW, pair_of(), 7)
+        with accounting() as account:
+            run_one(OTHERS[what], pair_of(), 7)
+    assert (account.pictures, account.replayed_pictures) == (1, 0)
+
+
+def test_another_seed_is_another_picture_and_another_folder_or_pair_is_not(tmp_path: Path) -> None:
+    with keeping(str(tmp_path)):
+        run_one(DRAW, pair_of(), 7)
+        with accounting() as account:
+            made = run_one(replace(DRAW, folders=("/there",)), pair_of(key="1" * 32), 7)
+            assert (account.pictures, account.replayed_pictures) == (0, 1)
+            run_one(DRAW, pair_of(), 8)
+        assert (account.pictures, account.replayed_pictures) == (1, 1)
+    assert np.array_equal(decode_rgb(made.images[0].data), np.full((4, 6, 3), 7))

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from manifests.images.pixels import Pixels, decode_rgb
-from manifests.schema import Pair, Reject, Step, seed_for
+from manifests.schema import Candidate, Pair, Reject, Step, seed_for
+from operators.account import accounting
 from operators.judge.scores import Bound, Scores
 from operators.models.checkpoints import identity
 from operators.models.diffusion import Denoising
 from operators.paint.best_edit import BestEdit
+from operators.pictures import keeping
 from operators.word.propose_edit import EVERYWHERE
 from tests.sources import lossless, pair_of, photo
 
@@ -165,6 +167,80 @@ def test_without_one_of_the_editors_one_line_says_which(role: str, tiny: str, tm
     with pytest.raises(ValueError, match=rf"^{role} .*needed by.*editing") as caught:
         BestEdit(scores=SCORES).bound(str(models))
     assert "\n" not in str(caught.value)
+
+
+def test_every_candidate_is_kept_as_it_is_painted(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = _quick(tiny)
+    expected = operator(_pair(), 5)
+    with keeping(str(tmp_path)):
+        with accounting() as painting:
+            assert operator(_pair(), 5) == expected
+        assert painting.pictures == len([*tmp_path.iterdir()]) == 4
+        for editor in ("by_kontext", "by_fill"):
+            monkeypatch.setattr(f"operators.paint.best_edit.{editor}", None)
+        with accounting() as replaying:
+            assert operator(_pair(), 5) == expected
+    assert (replaying.pictures, replaying.replayed_pictures) == (0, 4)
+
+
+def test_other_scores_or_a_third_candidate_are_no_reason_to_paint_the_first_two_again(
+    tiny: str, tmp_path: Path
+) -> None:
+    operator = _quick(tiny)
+    with keeping(str(tmp_path)):
+        operator(_pair(), 5)
+        with accounting() as account:
+            scores = replace(operator.scores, measures=("ssim",))
+            replace(operator, candidates=3, rank="ssim", scores=scores)(_pair(), 5)
+            assert (account.pictures, account.replayed_pictures) == (2, 4)
+        for other in (
+            replace(operator, kontext=replace(TWO, guidance=2.5)),
+            replace(operator, models=(("flux-kontext", "trained on"), operator.models[1])),
+            replace(operator, at_once=2),
+        ):
+            with accounting() as account:
+                other(_pair(where=EVERYWHERE), 5)
+            assert (account.pictures, account.replayed_pictures) == (2, 0)
+
+
+def test_the_candidates_are_carried_where_they_are_to_be_stored(edits: Callable[..., BestEdit], tiny: str) -> None:
+    operator = edits(["unchanged", "blurred"], ["smeared", "unrelated"], rank="ssim")
+    plain, pair = operator(_pair(), 5), replace(operator, keep_candidates=True)(_pair(), 5)
+    assert plain.candidates == () and replace(pair, candidates=()) == plain
+    _, second, third, _ = pair.candidates
+    assert [one.won for one in pair.candidates] == [False, True, False, False]
+    assert [one.reason for one in pair.candidates] == ["high_ssim", None, None, "low_ssim"]
+    for candidate, name in zip(pair.candidates, ("unchanged", "blurred", "smeared", "unrelated"), strict=True):
+        assert np.array_equal(decode_rgb(candidate.image.data), KNOWN[name])
+        assert candidate.pair == pair.key
+    tried = _steps(pair)[0].params["candidates"]
+    assert [dict(one.scores) for one in pair.candidates] == [one["scores"] for one in tried]
+    for candidate, editor, prompt in ((second, "kontext", "add a hat"), (third, "fill", "a cat with a hat")):
+        model, revision = identity(f"{tiny}/flux-{editor}", f"flux-{editor}")
+        number = {"kontext": "1", "fill": "0"}[editor]
+        sampling = {"kontext": {"steps": 28, "guidance": 3.5}, "fill": {"steps": 50, "guidance": 30.0}}[editor]
+        assert candidate.step == Step(
+            operator="best_edit",
+            version=2,
+            params={"part": editor, **sampling},
+            seed=seed_for(5, editor, number),
+            model=model,
+            model_revision=revision,
+            prompt=prompt,
+        )
+    assert second.image == pair.image("target")
+
+
+def test_without_a_good_one_the_reject_carries_them(edits: Callable[..., BestEdit]) -> None:
+    names = ["unchanged", "unrelated"]
+    caught: list[tuple[Candidate, ...]] = []
+    for keep in (False, True):
+        with pytest.raises(Reject, match="none of 4") as reject:
+            replace(edits(names, names), keep_candidates=keep)(_pair(), 5)
+        caught.append(reject.value.candidates)
+    assert caught[0] == ()
+    assert [(one.won, one.reason) for one in caught[1]] == [(False, "high_ssim"), (False, "low_ssim")] * 2
+    assert {one.pair for one in caught[1]} == {_pair().key}
 
 
 def _quick(tiny: str) -> BestEdit:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from operators.models.checkpoints import identity
 from operators.models.diffusion import Family
 from operators.paint.compose import PROMPT, Compose
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, ...]] = {
     "sd15": ("sd15", "sd15-ip-adapter"),
@@ -47,6 +49,16 @@ def test_composites_are_made_together_as_each_alone(family: Family, monkeypatch:
     few_steps(monkeypatch)
     operator = Compose(family=family).bound(tiny_models(*ROLES[family]))
     assert together_as_alone(operator, [_pair(photo(0, 128, 96), photo(second, 96, 96)) for second in (0, 1, 3)])
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_composites_are_kept_as_they_are_painted(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_steps(monkeypatch)
+    operator = Compose(family=family).bound(tiny_models(*ROLES[family]))
+    pairs = [_pair(photo(0, 128, 96), photo(second, 96, 96)) for second in (0, 1, 3)]
+    assert kept_as_painted(operator, pairs, tmp_path, monkeypatch)
 
 
 def _pair(layout: Pixels, semantics: Pixels) -> Pair:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from manifests.schema import Pair, seed_for
 from operators.models.checkpoints import identity
 from operators.paint.flux import Flux
 from tests.sources import pair_of
-from tests.tiny import run_one
+from tests.tiny import kept_as_painted, run_one
 
 FLUX = Flux(prompts=(("style", "style_prompt"), ("input", "base_prompt")), steps=2)
 
@@ -42,6 +43,11 @@ def test_what_is_missing_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"^flux \(black-forest-labs/FLUX.1-dev, licence: .*make tiny-models") as error:
         FLUX.bound(None)
     assert "\n" not in str(error.value)
+
+
+def test_pictures_are_kept_as_they_are_painted(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [_pair("a cat", "a dog"), _pair("a house", "a hill"), _pair("a cat", "a dog")]
+    assert kept_as_painted(FLUX.bound(tiny), pairs, tmp_path, monkeypatch)
 
 
 def _pair(base: str, style: str) -> Pair:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from operators.models.checkpoints import identity
 from operators.models.diffusion import Family
 from operators.paint.inpaint import Inpaint
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
 
@@ -55,6 +57,13 @@ def test_holes_are_filled_together_as_each_alone(family: Family, monkeypatch: py
     few_steps(monkeypatch)
     operator = Inpaint(family=family).bound(tiny_models(*ROLES[family]))
     assert together_as_alone(operator, [_pair(photo(reference, 96, 80)) for reference in (0, 1, 3)])
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_fillings_are_kept_as_they_are_painted(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = Inpaint(family=family).bound(tiny_models(*ROLES[family]))
+    assert kept_as_painted(operator, [_pair(photo(one, 96, 80)) for one in (0, 1, 3)], tmp_path, monkeypatch)
 
 
 def _pair(reference: Pixels) -> Pair:

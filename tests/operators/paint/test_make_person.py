@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from operators.models.checkpoints import identity
 from operators.models.diffusion import DENOISING, Family
 from operators.paint.make_person import MakePerson
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
 
 @pytest.mark.parametrize("family", ["sd15", "flux"])
@@ -37,6 +38,13 @@ def test_persons_are_made_together_as_each_alone(family: Family, monkeypatch: py
     few_steps(monkeypatch)
     pairs = [replace(pair_of(), texts={"person_prompt": f"a photo of a {who}"}) for who in ("chef", "nurse", "punk")]
     assert together_as_alone(MakePerson(family=family).bound(tiny_models(family)), pairs)
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_persons_are_kept_as_they_are_painted(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    pairs = [replace(pair_of(), texts={"person_prompt": f"a photo of a {who}"}) for who in ("chef", "nurse", "punk")]
+    assert kept_as_painted(MakePerson(family=family).bound(tiny_models(family)), pairs, tmp_path, monkeypatch)
 
 
 def test_a_photo_of_a_person_stays() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from operators.paint.make_person import MakePerson
 from operators.paint.pose_control import PoseControl
 from operators.read.persons import PERSONS
 from tests.sources import lossless, pair_of
-from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
 ROLES: dict[Family, tuple[str, str]] = {
     "sd15": ("sd15", "sd15-controlnet-openpose"),
@@ -80,6 +81,15 @@ def test_persons_are_made_together_as_each_alone(family: Family, monkeypatch: py
     photo = skimage.data.astronaut()
     pairs = [_with_pose(np.ascontiguousarray(photo[: 512 - 32 * cut])) for cut in range(3)]
     assert together_as_alone(operator, pairs)
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_persons_are_kept_as_they_are_painted(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = PoseControl(family=family, instructions=("Now {person}.",)).bound(tiny_models(*ROLES[family]))
+    photo = skimage.data.astronaut()
+    pairs = [_with_pose(np.ascontiguousarray(photo[: 512 - 32 * cut])) for cut in range(3)]
+    assert kept_as_painted(operator, pairs, tmp_path, monkeypatch)
 
 
 def _with_pose(photo: Pixels) -> Pair:

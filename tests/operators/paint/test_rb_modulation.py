@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from operators.models.checkpoints import identity
 from operators.models.rb.parameters import StageCSampling
 from operators.paint.rb_modulation import RbModulation
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import run_one
+from tests.tiny import kept_as_painted, run_one
 
 FEW = RbModulation(sampling=StageCSampling(steps=2))
 
@@ -39,6 +40,13 @@ def test_the_target_has_the_inputs_size_whatever_it_is(tiny: str) -> None:
 def test_a_missing_checkpoint_is_one_line_that_names_the_task() -> None:
     with pytest.raises(ValueError, match=r"^stable-cascade-prior .* needed by style$"):
         FEW.bound(None)
+
+
+def test_targets_are_kept_as_they_are_painted(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept as Stable Cascade makes them, and brought to the input's size again."""
+    images = lossless("style", photo(0, 128, 128)), lossless("input", photo(1, 150, 100))
+    odd = replace(pair_of(*images), texts={"prompt": "a cat"})
+    assert kept_as_painted(FEW.bound(tiny), [_pair(True), _pair(False), odd], tmp_path, monkeypatch)
 
 
 def _pair(with_base: bool) -> Pair:

@@ -13,7 +13,7 @@ from operators.base import StopRun
 from operators.models.checkpoints import identity
 from operators.paint.try_on import TryOn, without_text
 from tests.sources import lossless, pair_of, photo
-from tests.tiny import few_steps, run_one, tiny_models, together_as_alone
+from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
 ROLES = ("sd15-inpaint", "sd15-tryon")
 
@@ -65,6 +65,12 @@ def test_garments_are_put_on_together_as_each_alone(monkeypatch: pytest.MonkeyPa
     few_steps(monkeypatch)
     operator = TryOn(steps=3).bound(tiny_models(*ROLES))
     assert together_as_alone(operator, [_pair(photo(cloth, 100, 140)) for cloth in (0, 1, 3)])
+
+
+def test_what_is_worn_is_kept_as_it_is_painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_steps(monkeypatch)
+    operator = TryOn(steps=3).bound(tiny_models(*ROLES))
+    assert kept_as_painted(operator, [_pair(photo(cloth, 100, 140)) for cloth in (0, 1, 3)], tmp_path, monkeypatch)
 
 
 def _pair(cloth: Pixels) -> Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from manifests.schema import Pair, Reject
 from operators.account import accounting
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
+from operators.vlm.asker import Answered, Batch, ask_here
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, Usage
@@ -109,11 +111,67 @@ def test_requests_a_second_are_bounded(server: Server, vlm: Vlm) -> None:
     assert time.monotonic() - started_s >= 9 / 25
 
 
-def test_a_runs_limits_are_shared_among_its_workers(vlm: Vlm) -> None:
-    whole = replace(vlm, concurrency=16, requests_per_s=8.0)
-    part = whole.shared(4)
-    assert (part.concurrency, part.requests_per_s) == (4, 2.0)
-    assert whole.shared(100).concurrency == 1
+def test_requests_are_handed_over_where_somebody_asks_for_the_whole_run(server: Server, vlm: Vlm) -> None:
+    handed: list[Batch] = []
+
+    def through(batch: Batch) -> Answered:
+        handed.append(batch)
+        answered = ask_here(batch)
+        answered.usage.retries += 3
+        return answered
+
+    with accounting() as account:
+        assert _texts(replace(vlm, through=through).ask(_requests(2) * 2)) == ["it is 0", "it is 1"] * 2
+    (batch,) = handed
+    assert list(batch.requests.values()) == _requests(2)
+    assert account.usage == Usage(calls=2, retries=3, tokens_in=200, tokens_out=20)
+    assert replace(vlm, through=through).key(_requests(1)[0]) == vlm.key(_requests(1)[0])
+
+
+def test_an_error_comes_with_what_it_cost(server: Server, vlm: Vlm) -> None:
+    error = ConnectionError("nobody answers")
+    through = lambda batch: Answered(usage=Usage(calls=2, retries=20), error=error)  # noqa: E731
+    with accounting() as account, pytest.raises(ConnectionError, match="nobody answers"):
+        replace(vlm, through=through).ask(_requests(3))
+    assert account.usage == Usage(calls=2, retries=20)
+
+
+def test_threads_of_a_process_share_its_limits(server: Server, vlm: Vlm) -> None:
+    two, answer = threading.Barrier(2, timeout=30), server.answer
+    server.answer = lambda text: answer(text) if two.wait() >= 0 else ""
+    asking = replace(vlm, concurrency=2)
+    with ThreadPoolExecutor(4) as pool:
+        parts = [pool.submit(asking.ask, _requests(16)[start : start + 4]) for start in range(0, 16, 4)]
+    assert [text for part in parts for text in _texts(part.result())] == [f"it is {number}" for number in range(16)]
+    assert server.most_at_once == 2
+
+
+def test_each_at_its_pace_writes_into_the_account_and_keeps_the_order(server: Server, vlm: Vlm) -> None:
+    pairs = [pair_of(key=str(number) * 32) for number in range(3)]
+
+    def one(pair: Pair, seed: int) -> Pair:
+        if seed == 1:
+            raise Reject("not_asked", "")
+        for number in range(2):
+            assert _texts(vlm.ask([_requests(10)[2 * seed + number]])) == [f"it is {2 * seed + number}"]
+        return pair
+
+    with accounting() as account:
+        results = vlm.each_at_its_pace(pairs, [0, 1, 2], one)
+    assert [result.reason if isinstance(result, Reject) else result for result in results] == [
+        pairs[0],
+        "not_asked",
+        pairs[2],
+    ]
+    assert account.usage == Usage(calls=4, tokens_in=400, tokens_out=40)
+
+
+def test_each_at_its_pace_raises_what_ends_the_run_before_what_may_pass(vlm: Vlm) -> None:
+    def one(pair: Pair, seed: int) -> Pair:
+        raise StopRun("the key") if seed else OSError("the disk")
+
+    with pytest.raises(StopRun):
+        vlm.each_at_its_pace([pair_of(key="0" * 32), pair_of(key="1" * 32)], [0, 1], one)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from manifests.schema import Reject
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
-from operators.vlm.openai import Endpoint, Pacer, chat, check
+from operators.vlm.openai import Endpoint, Pacer, check
+from operators.vlm.openai import Server as Asked
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
@@ -34,10 +36,29 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def _chat(server: Server, timeout_s: float = 5.0, key: str = "0f" * 32) -> tuple[Answer | Reject, int]:
+    return _with_server(
+        server.url, lambda asked, retry: asked.chat("m", key, REQUEST, asyncio.Event(), retry), timeout_s
+    )
+
+
+def _with_server(
+    url: str,
+    use: Callable[[Asked, Callable[[], None]], Awaitable[Answer | Reject]],
+    timeout_s: float = 5.0,
+    concurrency: int = 4,
+) -> tuple[Answer | Reject, int]:
+    """What `use` makes of a server, and how often it tried again."""
     retries: list[None] = []
-    endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=timeout_s)
-    stop = threading.Event()
-    return chat(endpoint, "m", key, REQUEST, stop, lambda: retries.append(None)), len(retries)
+
+    async def asked() -> Answer | Reject:
+        endpoint = Endpoint(url=url, concurrency=concurrency, requests_per_s=0.0, timeout_s=timeout_s)
+        server = Asked(endpoint)
+        try:
+            return await use(server, lambda: retries.append(None))
+        finally:
+            await server.close()
+
+    return asyncio.run(asked()), len(retries)
 
 
 def test_a_request_has_texts_and_images_in_order_and_is_greedy(server: Server) -> None:
@@ -87,23 +108,44 @@ def test_attempts_are_bounded_and_the_machine_is_to_blame(server: Server) -> Non
 
 
 def test_unless_it_answers_others_meanwhile(server: Server) -> None:
-    def plan(request: int, attempt: int) -> Fault:
-        endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0)
-        vlm_openai._pacer(endpoint).count_answer()
-        return "500"
+    server.plan = lambda request, attempt: "500" if request == 0 else None
+    other = Request.of(Prompt(id="p-2", text="Something else.", max_tokens=9), [])
 
-    server.plan = plan
-    answer, _ = _chat(server)
+    async def both(asked: Asked, retry: Callable[[], None]) -> Answer | Reject:
+        first = asyncio.create_task(asked.chat("m", "0f" * 32, REQUEST, asyncio.Event(), retry))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        assert isinstance(await asked.chat("m", "f0" * 32, other, asyncio.Event(), retry), Answer)
+        return await first
+
+    answer, _ = _with_server(server.url, both)
     assert isinstance(answer, Reject) and answer.reason == "no_answer"
 
 
 def test_a_server_that_is_not_there_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vlm_openai, "BACKOFF_S", 0.0)
-    endpoint = Endpoint(url="http://127.0.0.1:9/v1", requests_per_s=0.0, timeout_s=1.0)
+    url = "http://127.0.0.1:9/v1"
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
-        chat(endpoint, "m", "0f" * 32, REQUEST, threading.Event(), lambda: None)
+        _with_server(url, lambda asked, retry: asked.chat("m", "0f" * 32, REQUEST, asyncio.Event(), retry), 1.0)
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9/v1 cannot be reached"):
-        check(endpoint.url, 1.0)
+        check(url, 1.0)
+
+
+def test_no_more_are_in_the_air_than_told(server: Server) -> None:
+    """Those that are tried again keep their places."""
+    server.plan = lambda request, attempt: "500" if attempt == 0 else None
+
+    async def many(asked: Asked, retry: Callable[[], None]) -> Answer | Reject:
+        keys = [f"{number:02x}" * 32 for number in range(20)]
+        asking = (
+            asked.chat("m", key, replace(REQUEST, max_tokens=8 + i), asyncio.Event(), retry)
+            for i, key in enumerate(keys)
+        )
+        return (await asyncio.gather(*asking))[0]
+
+    _with_server(server.url, many, concurrency=3)
+    assert server.paid.total() == 20
+    assert server.most_at_once <= 3
 
 
 def test_retry_after_is_waited_for_by_all(server: Server) -> None:
@@ -142,21 +184,50 @@ class _Clock:
     def monotonic(self) -> float:
         return self.now_s
 
-    def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         self.now_s += seconds
 
 
 def test_the_pacer_spaces_requests_and_holds_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _Clock()
     monkeypatch.setattr(vlm_openai, "time", clock)
-    pacer, turns_s = Pacer(4.0), []
-    for _ in range(3):
-        pacer.wait()
+    monkeypatch.setattr(vlm_openai, "asyncio", clock)
+    turns_s = []
+
+    async def take_turns() -> None:
+        pacer = Pacer(4.0)
+        for _ in range(3):
+            await pacer.wait()
+            turns_s.append(clock.now_s)
+        pacer.hold(7.0)
+        await pacer.wait()
         turns_s.append(clock.now_s)
-    assert turns_s == [1_000.0, 1_000.25, 1_000.5]
-    pacer.hold(7.0)
-    pacer.wait()
-    assert clock.now_s == 1_007.5
+
+    asyncio.run(take_turns())
+    assert turns_s == [1_000.0, 1_000.25, 1_000.5, 1_007.5]
+
+
+def test_without_a_rate_all_wait_out_a_hold_that_is_prolonged_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, turns_s = _Clock(), []
+    monkeypatch.setattr(vlm_openai, "time", clock)
+    pacer = Pacer(0.0)
+
+    class Prolonged:
+        @staticmethod
+        async def sleep(seconds: float) -> None:
+            if clock.now_s == 1_000.0:
+                pacer.hold(5.0)
+            await clock.sleep(seconds)
+
+    monkeypatch.setattr(vlm_openai, "asyncio", Prolonged)
+
+    async def take_turns() -> None:
+        pacer.hold(2.0)
+        await pacer.wait()
+        turns_s.append(clock.now_s)
+
+    asyncio.run(take_turns())
+    assert turns_s == [1_005.0]
 
 
 def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
@@ -166,19 +237,19 @@ def test_the_jitter_is_the_requests_own_and_waiting_grows_to_a_bound() -> None:
 
 
 def test_who_waits_for_another_attempt_is_stopped_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 60.0)
+    """The wait would be an hour, the test's own limit a minute."""
+    monkeypatch.setattr(vlm_openai, "BACKOFF_S", 7_200.0)
+    monkeypatch.setattr(vlm_openai, "MAX_BACKOFF_S", 7_200.0)
     server.plan = lambda request, attempt: "500"
-    endpoint = Endpoint(url=server.url, requests_per_s=0.0, timeout_s=5.0)
-    waits_s: list[float] = []
 
-    class StoppedMeanwhile(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout is not None
-            waits_s.append(timeout)
-            self.set()
-            return super().wait(timeout)
+    async def stopped(asked: Asked, retry: Callable[[], None]) -> Answer | Reject:
+        stop = asyncio.Event()
+        chat = asyncio.create_task(asked.chat("m", "0f" * 32, REQUEST, stop, retry))
+        while server.at_once or not server.requests:
+            await asyncio.sleep(0.01)
+        stop.set()
+        return await asyncio.wait_for(chat, 60)
 
-    with pytest.raises(ConnectionError):
-        chat(endpoint, "m", "0f" * 32, REQUEST, StoppedMeanwhile(), lambda: None)
-    assert waits_s == [vlm_openai.backoff_s("0f" * 32, 0)] and waits_s[0] >= 30
+    with pytest.raises(ConnectionError, match="is not asked any more"):
+        _with_server(server.url, stopped)
     assert len(server.requests) == 1

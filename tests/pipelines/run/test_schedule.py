@@ -90,6 +90,16 @@ def test_a_painter_has_nothing_before_it_is_up_and_two_groups_after() -> None:
     assert schedule.in_hand(0) == [_pair(0, 0), _pair(0, 1)]
 
 
+def test_nobody_has_two_while_another_who_has_none_could_have_one() -> None:
+    """Of four pairs, four painters that come up one after the other have one each: the first does not take two."""
+    schedule = _schedule({FLUX: ONE})
+    schedule.add_units(FLUX, [0])
+    assert _start(schedule, FLUX, 8) == 4
+    for painter in range(4):
+        schedule.is_up(painter)
+        assert _take_all(schedule, painter) == [_pair(0, painter)]
+
+
 def test_pairs_are_handed_out_in_groups_of_the_stated_size() -> None:
     schedule = _schedule({FLUX: Terms(gpus=1.0, pair_s=1.0, group=3, pairs_per_unit=4)})
     schedule.add_units(FLUX, [5])
