@@ -4,7 +4,7 @@ Every decision, which painter is started for whom and what it is given, is taken
 pipelines/run/engine.py asks it; what is simulated is how long things take. Three arms:
 
 overlapped  one schedule for all datasets, as `xprompt recipe` runs them
-urgent      the same, on a server that takes what a painter asks before what is asked of painted pairs: no product yet
+urgent      the same, on a server that takes questions first without which a painter cannot paint: ours does not yet
 in turn     the same engine, one dataset after the other, each with its start, its models and its tail
 before      the engine of before, one dataset after the other: a worker a GPU makes whole units, and the GPU waits
             while the worker asks
@@ -116,7 +116,7 @@ class Site:
     answers: int = 128
     """How many questions are in the air at the same time, at most."""
     urgent: bool = False
-    """Whether questions of painters are taken first, and not as they come."""
+    """Whether questions without which a painter cannot paint are taken first, and not as they come."""
 
     @property
     def cpus(self) -> int:
@@ -178,12 +178,12 @@ class _Server:
         self._urgent = site.urgent
         self._free_s = self._free_for_urgent_s = 0.0
 
-    def answered_s(self, now_s: float, rounds: int, questions: int, *, by_painter: bool = False) -> float:
+    def answered_s(self, now_s: float, rounds: int, questions: int, *, to_paint: bool = False) -> float:
         """When as many questions are answered, that are asked now, of which each pair's follow one another."""
         if not questions:
             return now_s
         self._free_s = free_s = max(self._free_s, now_s) + questions * self._each_s
-        if by_painter and self._urgent:
+        if to_paint and self._urgent:
             self._free_for_urgent_s = free_s = max(self._free_for_urgent_s, now_s) + questions * self._each_s
         return max(free_s, now_s + rounds * ANSWER_S)
 
@@ -281,7 +281,7 @@ class Simulation:
         """See when a painter will have done what it is given now."""
         painter, line = self._painters[number], self._painters[number].line
         pairs = len(group.positions) or self._pairs(group.key.job, group.unit)
-        asked_s = self._server.answered_s(self._now_s, line.before, line.before * pairs, by_painter=True)
+        asked_s = self._server.answered_s(self._now_s, line.before, line.before * pairs, to_paint=True)
         begin_s = max(painter.free_s, asked_s)
         if not painter.loaded:
             painter.loaded = True
@@ -290,7 +290,7 @@ class Simulation:
         painter.free_s = begin_s + line.pair_s * pairs * self._chance.lognormvariate(-(SPREAD**2) / 2, SPREAD)
         self.course.painted.append((begin_s, painter.free_s, line.gpus))
         if not group.positions:  # the unit is asked about and committed by the painter itself
-            answered_s = self._server.answered_s(painter.free_s, line.after, line.after * pairs, by_painter=True)
+            answered_s = self._server.answered_s(painter.free_s, line.after, line.after * pairs)
             self.course.spent_s["asking"] += (answered_s - painter.free_s) * line.gpus
             painter.free_s = answered_s
         self._at(painter.free_s + KEEP_S, "delivered", (number,), group)

@@ -57,7 +57,7 @@ def test_a_server_may_take_painters_questions_first() -> None:
     for urgent, answered_s in ((False, 101 * ANSWER_S), (True, ANSWER_S)):
         server = simulate._Server(Site(answers=1, urgent=urgent))
         assert server.answered_s(0.0, 1, 100) == pytest.approx(100 * ANSWER_S)
-        assert server.answered_s(0.0, 1, 1, by_painter=True) == pytest.approx(answered_s)
+        assert server.answered_s(0.0, 1, 1, to_paint=True) == pytest.approx(answered_s)
         assert server.answered_s(0.0, 1, 1) == pytest.approx(102 * ANSWER_S)
 
 
