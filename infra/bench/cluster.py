@@ -98,7 +98,7 @@ def main() -> int:
     for name in arguments.cases:
         if name == SIMULATED:
             print(f"\n{name}: the paper's recipe, simulated", flush=True)
-            for text in simulate.table(simulate.RECIPE, simulate.Site(), arguments.seed):
+            for text in simulate.table(simulate.RECIPE, simulate.Site(), arguments.seed, list(simulate.ARMS)):
                 print(text, flush=True)
             continue
         case = CASES[name]

@@ -4,6 +4,7 @@ Every decision, which painter is started for whom and what it is given, is taken
 pipelines/run/engine.py asks it; what is simulated is how long things take. Three arms:
 
 overlapped  one schedule for all datasets, as `xprompt recipe` runs them
+urgent      the same, on a server that takes questions first without which a painter cannot paint: ours does not yet
 in turn     the same engine, one dataset after the other, each with its start, its models and its tail
 before      the engine of before, one dataset after the other: a worker a GPU makes whole units, and the GPU waits
             while the worker asks
@@ -20,8 +21,8 @@ import heapq
 import math
 import random
 import sys
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from operators.models.diffusion import AT_ONCE, PICTURE_GPU_S
@@ -114,6 +115,8 @@ class Site:
     gpus: int = 128
     answers: int = 128
     """How many questions are in the air at the same time, at most."""
+    urgent: bool = False
+    """Whether questions without which a painter cannot paint are taken first, and not as they come."""
 
     @property
     def cpus(self) -> int:
@@ -127,7 +130,7 @@ class Course:
 
     painted: list[tuple[float, float, float]] = field(default_factory=list)
     """Beginning, end, and the share of a GPU."""
-    spent_s: Counter[str] = field(default_factory=Counter)
+    spent_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """GPU seconds by what they went into: starting, loading, asking. What is left of the whole was idle."""
     starts: Counter[str] = field(default_factory=Counter)
     """Painters that were started, by task."""
@@ -148,7 +151,8 @@ class Course:
         """What happened from this one's end on."""
         moved = [(self.end_s + begin_s, self.end_s + end_s, share) for begin_s, end_s, share in later.painted]
         self.painted += moved
-        self.spent_s.update(later.spent_s)
+        for what, seconds in later.spent_s.items():
+            self.spent_s[what] += seconds
         self.starts.update(later.starts)
         self.ended_s |= {task: self.end_s + at_s for task, at_s in later.ended_s.items()}
         self.end_s += later.end_s
@@ -171,12 +175,17 @@ class _Server:
 
     def __init__(self, site: Site) -> None:
         self._each_s = ANSWER_S / site.answers
-        self._free_s = 0.0
+        self._urgent = site.urgent
+        self._free_s = self._free_for_urgent_s = 0.0
 
-    def answered_s(self, now_s: float, rounds: int, questions: int) -> float:
+    def answered_s(self, now_s: float, rounds: int, questions: int, *, to_paint: bool = False) -> float:
         """When as many questions are answered, that are asked now, of which each pair's follow one another."""
-        self._free_s = max(self._free_s, now_s) + questions * self._each_s
-        return max(self._free_s, now_s + rounds * ANSWER_S) if questions else now_s
+        if not questions:
+            return now_s
+        self._free_s = free_s = max(self._free_s, now_s) + questions * self._each_s
+        if to_paint and self._urgent:
+            self._free_for_urgent_s = free_s = max(self._free_for_urgent_s, now_s) + questions * self._each_s
+        return max(free_s, now_s + rounds * ANSWER_S)
 
 
 class Simulation:
@@ -272,7 +281,8 @@ class Simulation:
         """See when a painter will have done what it is given now."""
         painter, line = self._painters[number], self._painters[number].line
         pairs = len(group.positions) or self._pairs(group.key.job, group.unit)
-        begin_s = max(painter.free_s, self._server.answered_s(self._now_s, line.before, line.before * pairs))
+        asked_s = self._server.answered_s(self._now_s, line.before, line.before * pairs, to_paint=True)
+        begin_s = max(painter.free_s, asked_s)
         if not painter.loaded:
             painter.loaded = True
             begin_s += line.load_s
@@ -324,6 +334,11 @@ def overlapped(lines: Sequence[Line], site: Site, seed: int) -> Course:
     return Simulation(lines, site, seed).run()
 
 
+def urgent(lines: Sequence[Line], site: Site, seed: int) -> Course:
+    """All datasets on one schedule, and painters' questions first."""
+    return overlapped(lines, replace(site, urgent=True), seed)
+
+
 def in_turn(lines: Sequence[Line], site: Site, seed: int) -> Course:
     """The same engine, a dataset at a time."""
     course = Course()
@@ -354,27 +369,30 @@ def before(lines: Sequence[Line], site: Site, seed: int) -> Course:
             one.painted.append((begin_s, begin_s + painted_s, line.gpus))
             one.spent_s["asking"] += asked_s * line.gpus
             heapq.heappush(free_s, begin_s + painted_s + asked_s + PAIR_CPU_S * pairs)
-        one.spent_s["starting"], one.spent_s["loading"] = (
-            workers * line.gpus * seconds for seconds in (START_S, line.load_s)
-        )
+        one.spent_s |= {"starting": workers * line.gpus * START_S, "loading": workers * line.gpus * line.load_s}
         one.starts[line.task], one.end_s = workers, max(free_s)
         one.ended_s[line.task] = one.end_s
         course.add(one)
     return course
 
 
-ARMS = {"overlapped": overlapped, "in turn": in_turn, "before": before}
+ARMS: Mapping[str, Callable[[Sequence[Line], Site, int], Course]] = {
+    "overlapped": overlapped,
+    "urgent": urgent,
+    "in turn": in_turn,
+    "before": before,
+}
 
 
-def table(lines: Sequence[Line], site: Site, seed: int) -> Iterator[str]:
-    """What the arms come to, a line each."""
+def table(lines: Sequence[Line], site: Site, seed: int, arms: Sequence[str]) -> Iterator[str]:
+    """What arms come to, a line each."""
     work_s = math.fsum(line.pairs * line.pair_s * line.gpus for line in lines)
     yield (
         f"{len(lines)} datasets, {sum(line.pairs for line in lines):,} pairs, {work_s / 3600:,.0f} GPU hours on "
         f"{site.gpus} GPUs, {site.answers} questions in the air: at best {work_s / site.gpus / 3600:.2f} h"
     )
-    for name, arm in ARMS.items():
-        course = arm(lines, site, seed)
+    for name in arms:
+        course = ARMS[name](lines, site, seed)
         spent = ", ".join(f"{what} {seconds / 3600:,.1f}" for what, seconds in sorted(course.spent_s.items()))
         yield (
             f"  {name:<11}{course.end_s / 3600:6.2f} h; GPUs busy {course.busy(site.gpus, course.end_s):.1%} over the "
@@ -391,10 +409,11 @@ def main() -> int:
     parser.add_argument("--gpus", type=int, default=Site.gpus, help="(default: %(default)s)")
     parser.add_argument("--answers", type=int, default=Site.answers, help="VLM_CONCURRENCY (default: %(default)s)")
     parser.add_argument("--part", type=float, default=1.0, help="share of each dataset's pairs (default: 1)")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="(default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of what pairs take (default: 0)")
     asked = parser.parse_args()
     lines = [replace(line, pairs=max(1, round(asked.part * line.pairs))) for line in RECIPE]
-    for text in table(lines, Site(gpus=asked.gpus, answers=asked.answers), asked.seed):
+    for text in table(lines, Site(gpus=asked.gpus, answers=asked.answers), asked.seed, asked.arms):
         print(text, flush=True)
     return 0
 

@@ -6,11 +6,10 @@ as NodeManagerAddress and MetricsExportPort; only the driver's node has these.
 
 from __future__ import annotations
 
-from collections import Counter as Sums
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from ray.util.metrics import Counter, Gauge
 
@@ -61,7 +60,7 @@ class _Metrics:
         self._seconds = Counter(
             "xprompt_painter_seconds", "Seconds of painters, by what they did or waited for.", (*_TAGS, "what")
         )
-        self._told: Sums[tuple[Any, ...]] = Sums()
+        self._told: defaultdict[tuple[str, ...], float] = defaultdict(float)
         """How much each counter has been told so far."""
 
     def update(self, paintings: Sequence[Painting]) -> None:

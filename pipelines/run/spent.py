@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Spent:
     """By step, how many of these places held a request of their own and not a copy that fills the batch up."""
     pictures: Counter[str] = field(default_factory=Counter)
     """By step, how many pictures were painted. Those that had been kept before do not count."""
-    loading_s: Counter[str] = field(default_factory=Counter)
+    loading_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By step, how many of its seconds went into loading models."""
 
     @contextmanager
@@ -52,6 +52,7 @@ class Spent:
         self.places.update(other.places)
         self.own.update(other.own)
         self.pictures.update(other.pictures)
-        self.loading_s.update(other.loading_s)
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+        for step, seconds in other.loading_s.items():
+            self.loading_s[step] += seconds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +32,7 @@ class WaitClock:
         self._clock = clock
         self._lock = threading.Lock()
         self._groups: Counter[At] = Counter()
-        self._spent_s: Counter[At] = Counter()
+        self._spent_s: defaultdict[At, float] = defaultdict(float)
         self._since_s = clock()
 
     @contextmanager
@@ -48,7 +48,7 @@ class WaitClock:
         """The waits since this was asked last, of all groups together."""
         with self._lock:
             self._charge()
-            spent_s, self._spent_s = self._spent_s, Counter()
+            spent_s, self._spent_s = self._spent_s, defaultdict(float)
         return Waits(answers_s=spent_s["answers"], disk_s=spent_s["disk"])
 
     def _move(self, place: At, groups: int) -> None:
@@ -59,7 +59,9 @@ class WaitClock:
     def _charge(self) -> None:
         """Count the time since the last change to the one whom the GPU waited for."""
         now_s = self._clock()
-        place = next((one for one in ("gpu", "answers", "disk") if self._groups[one]), None)
-        if place:
-            self._spent_s[place] += now_s - self._since_s
+        busiest: Sequence[At] = ("gpu", "answers", "disk")
+        for place in busiest:
+            if self._groups[place]:
+                self._spent_s[place] += now_s - self._since_s
+                break
         self._since_s = now_s

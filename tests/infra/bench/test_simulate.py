@@ -52,6 +52,16 @@ def test_what_is_asked_about_afterwards_begins_early() -> None:
 
 
 @pytest.mark.usefixtures("_exact")
+def test_a_server_may_take_painters_questions_first() -> None:
+    """A hundred answers are owed; one more takes what is before it, or nothing but itself."""
+    for urgent, answered_s in ((False, 101 * ANSWER_S), (True, ANSWER_S)):
+        server = simulate._Server(Site(answers=1, urgent=urgent))
+        assert server.answered_s(0.0, 1, 100) == pytest.approx(100 * ANSWER_S)
+        assert server.answered_s(0.0, 1, 1, to_paint=True) == pytest.approx(answered_s)
+        assert server.answered_s(0.0, 1, 1) == pytest.approx(102 * ANSWER_S)
+
+
+@pytest.mark.usefixtures("_exact")
 def test_in_turn_adds_up() -> None:
     lines = [Line(task=task, pairs=64, per_unit=64, pair_s=10.0, load_s=30.0) for task in ("a", "b")]
     each = [Simulation([line], Site(gpus=4), 0).run().end_s for line in lines]

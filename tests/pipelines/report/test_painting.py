@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def test_a_groups_time_goes_to_painting_and_loading_and_not_to_other_steps(job: 
     painting = Painting(job=job, operators=("flux", "scores"), gpus=1.0)
     spent = Spent(
         seconds={"flux": 88.0, "scores": 2.0, "vlm_filter": 6.0},
-        loading_s=Counter({"flux": 60.0}),
+        loading_s=defaultdict(float, flux=60.0),
         pictures=Counter({"flux": 2}),
         places=Counter({"scores": 16}),
         own=Counter({"scores": 4}),

@@ -10,11 +10,12 @@ from rich.console import Console
 
 from manifests.dataset import Commit
 from operators.vlm.request import Usage
-from pipelines.report.progress import SILENT, live, painting_line, print_report
+from pipelines.report.progress import SILENT, live, print_report
 from pipelines.run.made import Made
 from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
+from pipelines.run.waits import Waits
 from pipelines.run.watch import Painting
 from tests.datasets import plan_job
 from tests.sources import write_photos
@@ -86,24 +87,13 @@ def test_each_dataset_of_a_run_has_its_own_account(job: Job, tmp_path: Path) -> 
     with live([(job, 2), (other, 1)], SILENT) as run:
         run.add(job, _made(0))
         run.add(other, _made(0))
-        run.delivered(other, Delivered(ended=(), gpu_s=1.0, usage=Usage(calls=3), spent=Spent(units_s=5.0)))
+        run.delivered(other, Delivered(ended=(), waits=Waits(), usage=Usage(calls=3), spent=Spent(units_s=5.0)))
         run.add(job, _made(1))
         run.tick([_painting(job), _painting(other)])
     assert (run.tally(job).totals.units, run.tally(other).totals.units) == (2, 1)
     assert (run.tally(job).usage.calls, run.tally(other).usage.calls) == (0, 3)
     assert (run.tally(job).spent.units_s, run.tally(other).spent.units_s) == (8.0, 9.0)
     assert [one.job for one in run.tally(other).paintings] == [other]
-
-
-def test_a_line_says_what_painters_have_done(job: Job) -> None:
-    """2 painters for 200 s each, of which their GPUs had work for 300 s, in which they did 50 pairs: one in 8 s."""
-    assert painting_line(_painting(job)) == (
-        "derain: flux + scores: 2 painters, 75% busy, 50 pairs, 1,234 left, 900 pairs an hour, "
-        "3 in hand of painters that died"
-    )
-    assert painting_line(Painting(job=job, operators=("flux",), gpus=1.0)) == (
-        "derain: flux: 0 painters, starting, 0 pairs, 0 left"
-    )
 
 
 @pytest.mark.usefixtures("_clock")
@@ -115,7 +105,7 @@ def test_a_log_file_hears_of_painters_and_how_long_their_queues_last(job: Job) -
         for _ in range(2):
             run.tick([_painting(job)])
     assert "0 of 2 shards made, 0 pairs, 0.0 pairs/s, 0 rejects, 1:22:16 left" in heard.getvalue()
-    assert "\n  derain: flux + scores: 2 painters, 75% busy" in heard.getvalue()
+    assert "\n  derain: flux + scores: 2 painters, 50 pairs done" in heard.getvalue()
 
 
 def _painting(job: Job) -> Painting:

@@ -38,6 +38,22 @@ def test_painters_are_spread_until_all_queues_take_equally_long() -> None:
     assert started == [FLUX, OTHER, FLUX, FLUX, OTHER]
 
 
+def test_a_queue_that_has_no_painter_comes_first() -> None:
+    """However short it is: what follows its pairs on CPUs is to begin early. Of two such queues the longer one."""
+    third = Key(job=2, stage=0)
+    schedule = _schedule({FLUX: ONE, OTHER: replace(ONE, pair_s=0.01), third: replace(ONE, pair_s=0.02)})
+    schedule.add_units(FLUX, range(100))
+    schedule.add_units(OTHER, [0])
+    schedule.add_units(third, [0])
+    started = []
+    for painter in range(4):
+        key = schedule.wanted(free_gpus=1.0)
+        assert key
+        schedule.start(painter, key)
+        started.append(key)
+    assert started == [FLUX, third, OTHER, FLUX]
+
+
 def test_no_painter_is_started_that_does_not_fit_or_has_nothing_to_take() -> None:
     small = Terms(gpus=0.25, pair_s=1.0, group=1, pairs_per_unit=1)
     schedule = _schedule({FLUX: ONE, OTHER: small})
@@ -331,6 +347,7 @@ def test_the_seconds_of_a_pair_are_those_that_were_measured() -> None:
     _up(schedule, 0, OTHER)
     group = schedule.take(0)
     assert group
+    _up(schedule, 1, FLUX)
     schedule.deliver(0, group, seconds=100.0)
     assert schedule.wanted(free_gpus=1.0) == OTHER
 
