@@ -1,20 +1,19 @@
 """The engine that this project had on GPUs before: the arm to compare with.
 
 A row of a Ray Data job is a whole work unit; an actor with a share of a GPU takes it through the whole chain. A unit
-whose actor dies again and again is made once more, alone, item by item. Left out here: what it said to the user.
+whose actor dies again and again is made once more, alone. Left out here: what it said to the user.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 import ray.data
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.run.plan import Job
@@ -72,38 +71,18 @@ def _rows(job: Job, units: list[int]) -> Iterator[dict[str, Any]]:
 
 
 def _narrow(job: Job, unit: int) -> None:
+    """Make a unit again in a process of its own. Which item an attempt dies at was noted as well, by another actor."""
     attempts: Any = ray.remote(max_retries=0, num_gpus=_gpus(job))(_attempt)
-    breadcrumbs: Any = ray.remote(num_cpus=0)(_Breadcrumb)
-    deaths: Counter[int | None] = Counter()
-    while deaths[None] < ITEM_DEATHS:
-        culprits = frozenset(item for item, count in deaths.items() if item is not None and count >= ITEM_DEATHS)
-        breadcrumb: Any = breadcrumbs.remote()
+    for _ in range(ITEM_DEATHS):
         try:
-            ray.get(attempts.remote(job, unit, culprits, breadcrumb))
+            ray.get(attempts.remote(job, unit))
             return
         except RayTaskError as error:
             raise RuntimeError(f"shard {job.plan.name(unit)}: {error.cause}") from error
         except RayError:  # the worker or its node died
-            try:
-                deaths[ray.get(breadcrumb.last.remote())] += 1
-            except RayActorError:  # and took the breadcrumb with it
-                deaths[None] += 1
-    raise RuntimeError(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times before reading an item")
+            continue
+    raise RuntimeError(f"shard {job.plan.name(unit)}: its worker died {ITEM_DEATHS} times")
 
 
-def _attempt(job: Job, unit: int, culprits: frozenset[int], breadcrumb: Any) -> None:
-    def at_item(position: int) -> None:
-        ray.get(breadcrumb.at.remote(position))
-
-    make_unit(job, unit, Spent(), culprits=culprits, at_item=at_item)
-
-
-class _Breadcrumb:
-    def __init__(self) -> None:
-        self._position: int | None = None
-
-    def at(self, position: int) -> None:
-        self._position = position
-
-    def last(self) -> int | None:
-        return self._position
+def _attempt(job: Job, unit: int) -> None:
+    make_unit(job, unit, Spent())

@@ -33,8 +33,8 @@ from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer, Responses
-from pipelines.run import engine
 from pipelines.run.asking import through_actor
+from pipelines.run.session import ray_session
 
 LATENCY_S = 1.0
 PLACES = 64
@@ -52,7 +52,7 @@ def main() -> int:
         asyncio.run(_serve())
         return 0
     _measure_store(arguments.answers)
-    with _server() as url, engine.ray_session(arguments.cpus), tempfile.TemporaryDirectory() as folder:
+    with _server() as url, ray_session(arguments.cpus), tempfile.TemporaryDirectory() as folder:
         for at_once in IN_THE_AIR:
             for number in range(arguments.rounds):
                 _measure_asking(url, Path(folder) / f"{at_once}-{number}", at_once, arguments.seconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGKILL
@@ -103,9 +102,9 @@ class Waits:
 class DiesAtTheEnd(Task):
     """A task whose worker dies when all pairs of a unit are made, so that none of them is to blame."""
 
-    def missing(self, pair: Pair) -> Sequence[tuple[Direction, Kind]]:
+    def missing(self, pair: Pair) -> list[tuple[Direction, Kind]]:
         os.kill(os.getpid(), SIGKILL)
-        return ()
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)

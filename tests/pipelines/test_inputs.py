@@ -17,7 +17,7 @@ from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
 from manifests.verify.dataset import verify
 from pipelines.report.progress import SILENT
-from pipelines.run.dataset import make_dataset as run_job
+from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.plan import make_job
 from pipelines.tasks.low_level import DERAIN
 from tests.datasets import Row, examples, image, make_dataset, params, reader_of, reasons, rejects, stored_bytes, totals
@@ -95,7 +95,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> tuple[Pa
     files |= {"input/same.png": encode(photo(0)), "target/same.png": encode(photo(0), compress_level=1)}
     data = write_files(folder / "data", files)
     job = make_job(DERAIN, reader_of(DERAIN, str(data)), str(folder / "out" / "derain"), 0)
-    run_job(job, nullcontext, models=None, taken_as="pairs", prices=None, console=SILENT)
+    make_datasets([Work(job=job, models=None, taken_as="pairs", prices=None)], nullcontext, SILENT)
     return data, Dataset(str(folder / "out/derain"))
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -316,7 +316,7 @@ def test_a_disk_that_is_full_leaves_no_half_line(tmp_path: Path, monkeypatch: py
     (path,) = tmp_path.iterdir()
     whole, write = path.read_bytes(), os.write
     with monkeypatch.context() as patch:
-        calls = iter([lambda file, data: write(file, data[:7]), _full])
+        calls: Iterator[Callable[[int, bytes], int]] = iter([lambda file, data: write(file, data[:7]), _full])
         patch.setattr(os, "write", lambda file, data: next(calls)(file, data))
         with pytest.raises(OSError, match="no space"):
             responses.add(_key(2), ASKED, _say(2))
