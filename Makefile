@@ -148,6 +148,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.packing
 	@$(BIN)/python -m infra.bench.reading
 	@$(BIN)/python -m infra.bench.batching
+	@$(BIN)/python -m infra.bench.vlm
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

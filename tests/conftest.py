@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @lru_cache
 def _starts_ray(path: Path) -> bool:
     text = path.read_text()
-    return any(word in text for word in ("local_ray", "ray_session(", "shards_command", "Running("))
+    words = ("local_ray", "gpu_ray", "ray_session(", "shards_command", "Running(", "_two_nodes(")
+    return any(word in text for word in words)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,34 @@ def local_ray() -> Iterator[None]:
         patch.chdir(ROOT)
         with ray_session(2):
             yield
+
+
+@pytest.fixture(scope="module")
+def gpu_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A Ray with GPUs that are numbers alone, as many as its file's GPUS says. That of `local_ray` is stopped for it,
+    and started again."""
+    import ray
+
+    from pipelines.run.start import start
+
+    there = ray.is_initialized()
+    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=request.module.GPUS,
+            include_dashboard=False,
+            object_store_memory=2**27,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        yield
+        ray.shutdown()
+        if there:
+            start(2, 2**28, [str(ROOT)])
 
 
 @pytest.fixture(scope="session")

@@ -101,26 +101,31 @@ def _wait_for_another(tried: int, batch: Batch, error: RayError) -> None:
 def asking(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """The jobs, with one actor for all until the block ends that asks the servers of their vision-language models.
 
-    It runs on this node, takes no CPU of the cluster, and is started only where a job asks a server.
+    It takes no CPU of the cluster, and is started only where a job asks a server.
     """
     if not any(_asks_server(job) for job in jobs):
         yield [*jobs]
         return
+    with through_actor() as through:
+        yield [_with(job, through) if _asks_server(job) else job for job in jobs]
+
+
+@contextmanager
+def through_actor() -> Iterator[ThroughActor]:
+    """An actor that asks servers until the block ends, on this node. It is started again if it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": _AT_ONCE, "scheduling_strategy": here}
     actor: Any = ray.remote(**options)(_Asking).remote()
-    through = ThroughActor(actor=actor)
     try:
-        yield [
-            replace(job, task=job.task.with_vlm(lambda vlm: replace(vlm, through=through)))
-            if _asks_server(job)
-            else job
-            for job in jobs
-        ]
+        yield ThroughActor(actor=actor)
     finally:
         with suppress(RayError):
             ray.get(actor.close.remote(), timeout=_CLOSE_S)
         ray.kill(actor)
+
+
+def _with(job: Job, through: ThroughActor) -> Job:
+    return replace(job, task=job.task.with_vlm(lambda vlm: replace(vlm, through=through)))
 
 
 def _asks_server(job: Job) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -313,10 +314,10 @@ def test_a_disk_that_is_full_leaves_no_half_line(tmp_path: Path, monkeypatch: py
     responses = Responses(str(tmp_path))
     responses.add(_key(1), ASKED, _say(1))
     (path,) = tmp_path.iterdir()
-    whole, write = path.read_bytes(), vlm_responses.os.write
+    whole, write = path.read_bytes(), os.write
     with monkeypatch.context() as patch:
         calls = iter([lambda file, data: write(file, data[:7]), _full])
-        patch.setattr(vlm_responses.os, "write", lambda file, data: next(calls)(file, data))
+        patch.setattr(os, "write", lambda file, data: next(calls)(file, data))
         with pytest.raises(OSError, match="no space"):
             responses.add(_key(2), ASKED, _say(2))
     assert path.read_bytes() == whole

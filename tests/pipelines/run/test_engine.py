@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import ray
+from ray.thirdparty_files import psutil
 
 from infra.command import main
 from manifests.dataset import Commit
@@ -16,17 +16,16 @@ from manifests.schema import Item
 from manifests.verify.dataset import verify
 from operators.base import Operator
 from operators.degrade.rain import Rain
-from operators.vlm.request import Usage
-from pipelines.run import engine
-from pipelines.run.engine import Made
+from pipelines.run import engine, schedule
+from pipelines.run.made import Made
 from pipelines.run.plan import Job
-from pipelines.run.spent import Spent
-from pipelines.run.unit import make_unit
+from pipelines.run.schedule import PAIR_DEATHS, UNIT_DEATHS
+from pipelines.run.watch import Watch
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
 from pipelines.tasks.task import Task
 from tests.datasets import examples, finish_job, make_dataset, plan_job, rejects, sha256_by_file, totals
-from tests.pipelines.hazards import DiskIsFull, KillsWorker
+from tests.pipelines.hazards import DiesAtTheEnd, DiskIsFull, Hangs, KillsWorker, Waits
 from tests.sources import write_photos
 
 PHOTOS = 40  # two shards
@@ -36,12 +35,6 @@ REFS = {f"{number:04d}.jpg" for number in range(PHOTOS)}
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("engine") / "photos", PHOTOS)
-
-
-@pytest.fixture
-def _in_local_ray(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the command line use the session's Ray."""
-    monkeypatch.setattr(engine, "ray_session", lambda *given, **named: nullcontext())
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -82,13 +75,14 @@ def test_pairs_that_kill_their_worker_end_as_rejects_after_bounded_deaths(photos
         (first, "worker", "killed_worker"),
         (second, "worker", "killed_worker"),
     ]
-    # The first is tried by Ray Data and then one attempt at a time; the second only there.
+    # The first is tried with its unit and then alone; the second only alone.
     died = {path.name: len(path.read_text()) for path in deaths.iterdir()}
-    assert died == {first: 1 + engine.UNIT_RETRIES + engine.ITEM_DEATHS, second: engine.ITEM_DEATHS}
+    assert died == {first: UNIT_DEATHS + PAIR_DEATHS, second: PAIR_DEATHS}
+    assert not (tmp_path / "out/derain/painted").exists()
     assert list(verify(str(tmp_path / "out"))) == []
 
 
-@pytest.mark.usefixtures("_in_local_ray")
+@pytest.mark.usefixtures("local_ray")
 def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,62 +108,54 @@ def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     assert totals(made)["rejects"] == 0
 
 
-def test_an_interrupted_run_is_over_before_its_exception_is_handled(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The exception keeps the generator alive, which, closed later, would call a Ray that has been shut down."""
-    job = plan_job(tmp_path, photos)
-    closed = []
+@pytest.mark.usefixtures("local_ray")
+def test_an_interrupted_run_is_over_before_its_exception_is_handled(photos: Path, tmp_path: Path) -> None:
+    """The second unit is in the making then: its worker is ended, and nothing of it appears later."""
+    go, waiting = tmp_path / "go", tmp_path / "waiting"
+    waiting.mkdir()
+    refs = tuple(item.ref for item in _unit(photos, tmp_path, 0))
+    job = plan_job(tmp_path, photos, task=_raining(Waits(refs=refs, go=str(go), waiting=str(waiting))))
 
-    def two_units(job: Job, units: list[int]) -> Iterator[Made]:
-        try:
-            for unit in units:
-                yield Made(commit=make_unit(job, unit, Spent()), usage=Usage(), spent=Spent())
-        finally:
-            closed.append(True)
-
-    def interrupt(made: Made) -> None:
+    def interrupt(of: Job, made: Made) -> None:
+        _until(lambda: any(waiting.iterdir()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "_run_units", two_units)
     with pytest.raises(KeyboardInterrupt) as caught:
-        engine.run(job, interrupt)
-    assert caught.traceback and closed == [True]
-    assert job.dataset.committed() == {0}
+        engine.run([job], Watch(on_made=interrupt))
+    assert caught.traceback and job.dataset.committed() == {0}
+    (worker,) = (int(path.name) for path in waiting.iterdir())
+    _until(lambda: not psutil.pid_exists(worker))
+    assert not go.exists() and job.dataset.committed() == {0}
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_worker_that_dies_before_any_item_fails_the_run(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is blamed that was not reached: no item is rejected, and the run does not go on for ever."""
-    job = plan_job(tmp_path, photos)
-    monkeypatch.setattr(engine, "_attempt", _dies)
-    with pytest.raises(engine.UnitFailed, match="shard derain-000001: its worker died 2 times before"):
-        engine._narrow(job, 1)
+def test_a_worker_that_dies_when_all_pairs_are_made_fails_the_run(photos: Path, tmp_path: Path) -> None:
+    """No item is blamed, since none was in the making, and the run does not go on for ever."""
+    task = DiesAtTheEnd(**{field.name: getattr(DERAIN, field.name) for field in fields(DERAIN)})
+    job = plan_job(tmp_path, photos, task=task)
+    with pytest.raises(engine.UnitFailed, match=r"shard derain-00000\d: its worker died each time it was tried"):
+        _run(job)
     assert job.dataset.committed() == set()
 
 
-@pytest.mark.parametrize(("gpus", "cluster", "share"), [(0.5, 2.0, 0.5), (0.5, 0.0, 0.0), (None, 2.0, 0.0)])
-def test_the_attempts_at_a_unit_whose_workers_died_have_the_gpu_that_they_had(
-    gpus: float | None, cluster: float, share: float, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("local_ray")
+def test_an_operator_that_hangs_on_a_cpu_costs_its_pair_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, float]] = []
-
-    def remote(**options: float) -> object:
-        asked.append(options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": cluster})
-    monkeypatch.setattr(ray, "remote", remote)
-    monkeypatch.setattr(Task, "gpus", gpus)
-    with pytest.raises(KeyboardInterrupt):
-        engine._narrow(plan_job(tmp_path, photos), 1)
-    assert asked == [{"max_retries": 0, "num_gpus": share}]
+    monkeypatch.setattr(schedule, "PAIR_DEATHS", 1)
+    item = _unit(photos, tmp_path, 1)[3]
+    job = plan_job(tmp_path / "out", photos, task=_raining(Hangs(ref=item.ref)))
+    _run(job)
+    finish_job(job)
+    assert [(row["source_ref"], row["reason"]) for row in rejects(job.dataset)] == [(item.ref, "killed_worker")]
+    assert {row["source_ref"] for row in examples(job.dataset)} == REFS - {item.ref}
 
 
-def _dies(*arguments: object) -> None:
-    os.kill(os.getpid(), 9)
+def _until(condition: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < ends_s, "waited in vain"
+        time.sleep(0.05)
 
 
 def _raining(operator: Operator) -> Task:
@@ -183,5 +169,5 @@ def _unit(photos: Path, tmp_path: Path, unit: int) -> tuple[Item, ...]:
 
 def _run(job: Job) -> list[Commit]:
     commits: list[Commit] = []
-    engine.run(job, lambda made: commits.append(made.commit))
+    engine.run([job], Watch(on_made=lambda of, made: commits.append(made.commit)))
     return commits
