@@ -120,7 +120,8 @@ def test_deaths_among_painters_leave_the_same_bytes(tmp_path: Path, monkeypatch:
         with Running(command, {"RAY_ADDRESS": cluster.address}) as running:
             for pictures in (4, 10):
                 running.until(lambda number=pictures: painted(number))  # type: ignore[misc]
-                running.until(lambda before=kills.kills: kills() or kills.kills > before)  # type: ignore[misc]
+                before = kills.kills
+                running.until(lambda before=before: _killed(kills, before))  # type: ignore[misc]
             running.until(lambda: painted(16))
             cluster.remove_node(second, allow_graceful=False)
             running.until(lambda: painted(28))
@@ -218,6 +219,12 @@ def _disturb_models(
     done = running.wait()
     assert done.returncode == 0, done
     return counts
+
+
+def _killed(kills: PainterKills, before: int) -> bool:
+    """Kill a painter if one can be killed now. Whether there were more kills than before."""
+    kills()
+    return kills.kills > before
 
 
 def _lose_a_node(undisturbed: Undisturbed, out: Path) -> None:

@@ -306,7 +306,7 @@ def test_an_upload_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest
     fsspec.filesystem("memory").rm("/answers", recursive=True)
 
 
-def _full(*given: object) -> None:
+def _full(*given: object) -> int:
     raise OSError("no space left on device")
 
 

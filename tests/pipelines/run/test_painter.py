@@ -173,7 +173,7 @@ def test_a_resumed_run_paints_nothing_that_was_kept(job: Callable[..., Job], tmp
 def test_what_is_damaged_on_its_way_is_painted_again(job: Callable[..., Job], tmp_path: Path, log: str) -> None:
     """Found out when its unit is assembled."""
     made = job(1, 4)
-    damaged: list[Path] = []
+    damaged: list[str] = []
 
     def damage(of: Job, what: Any) -> None:
         folder = Path(made.out, "painted", made.plan.name(0))
