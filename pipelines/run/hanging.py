@@ -29,38 +29,43 @@ _GRACE_S = 10.0  # for the thread to be the first
 def watched(link: Link, pairs: int) -> Iterator[None]:
     """End this process if the block, in which an operator works on so many pairs, takes longer than it may.
 
-    For processes that run one operator at a time. Time-outs: operators/timeouts.py.
+    Several threads may each have an operator at work. Time-outs: operators/timeouts.py.
     """
-    watch = _watch()
-    watch.begin(timeout_s(link) * pairs)
+    watch, thread = _watch(), threading.get_ident()
+    watch.begin(thread, timeout_s(link) * pairs)
     try:
         yield
     finally:
-        watch.ends_s = None
+        watch.end(thread)
 
 
 class _Watch:
     def __init__(self) -> None:
-        self.ends_s: float | None = None
+        self._ends_s: dict[int, float] = {}
+        """Thread -> when the operator that is at work in it has to be done."""
         self._longest_s = 0.0
         threading.Thread(target=self._look, name="watch", daemon=True).start()
 
-    def begin(self, allowed_s: float) -> None:
+    def begin(self, thread: int, allowed_s: float) -> None:
         """Take note that an operator begins, whose first instruction may be the last of Python's.
 
         To have faulthandler count takes 30 us, too long for every operator: it counts from the last look at the clock
         on, to the longest that an operator may take.
         """
-        self.ends_s = time.monotonic() + allowed_s
+        self._ends_s[thread] = time.monotonic() + allowed_s
         if allowed_s > self._longest_s:
             self._longest_s = allowed_s
             self._count()
 
+    def end(self, thread: int) -> None:
+        """Take note that a thread's operator is done."""
+        del self._ends_s[thread]
+
     def _look(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY_S)
-            ends_s = self.ends_s
-            if ends_s is not None and time.monotonic() >= ends_s:
+            now_s = time.monotonic()
+            if any(ends_s <= now_s for ends_s in list(self._ends_s.values())):
                 faulthandler.dump_traceback(file=_STDERR)
                 os._exit(STATUS)
             self._count()

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -19,6 +19,7 @@ from operators.pictures import keeping
 from operators.vlm.client import asks
 from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected, go_on, read_items
+from pipelines.run.hanging import watched
 from pipelines.run.made import Made, made_unit
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
@@ -88,10 +89,13 @@ class Painter:
     @contextmanager
     def _using(self, link: Link, pairs: int) -> Iterator[None]:
         if on_gpu(link):
-            with self._gpu, self._clock.at("gpu"):
+            with self._gpu, self._clock.at("gpu"), watched(link, pairs):
+                yield
+        elif asks(link):  # whose requests wait for their turn: the client ends those that hang
+            with self._clock.at("answers"):
                 yield
         else:
-            with self._clock.at("answers") if asks(link) else nullcontext():
+            with watched(link, pairs):
                 yield
 
     def _items(self, job: Job, unit: int) -> tuple[Item, ...]:

@@ -49,6 +49,16 @@ def test_later_operators_are_watched_too() -> None:
     assert done.returncode in (1, STATUS)
 
 
+def test_each_thread_has_its_own_operator() -> None:
+    """One that comes and goes beside one that hangs."""
+    done = _run(
+        "import threading\n"
+        "threading.Thread(target=worked, args=(5.0, 1, in_python(600)), daemon=True).start()\n"
+        "while True: worked(60.0, 1, in_python(0.1))"
+    )
+    assert done.returncode == STATUS
+
+
 def test_what_is_slow_but_allowed_is_left_alone() -> None:
     """Each pair of a batch has the whole time; nothing is counted on after its end, nor while no operator works."""
     done = _run(

@@ -104,7 +104,6 @@ def test_a_painter_that_hangs_is_ended_and_its_pair_rejected(
 ) -> None:
     """After the time that its operator states: all else that a painter does takes less on a busy machine."""
     monkeypatch.setattr(schedule, "PAIR_DEATHS", 1)
-    monkeypatch.setattr(engine, "LOAD_S", 0.0, raising=False)
     made = job(1, 4, timeout_s=8.0, **{how: ("2",)})
     engine.run([made], Watch())
     finish_job(made)
