@@ -316,8 +316,8 @@ def test_a_disk_that_is_full_leaves_no_half_line(tmp_path: Path, monkeypatch: py
     (path,) = tmp_path.iterdir()
     whole, write = path.read_bytes(), os.write
     with monkeypatch.context() as patch:
-        calls = iter([lambda file, data: write(file, data[:7]), _full])
-        patch.setattr(os, "write", lambda file, data: next(calls)(file, data))
+        writes: Iterator[Any] = iter([lambda file, data: write(file, data[:7]), _full])
+        patch.setattr(os, "write", lambda file, data: next(writes)(file, data))
         with pytest.raises(OSError, match="no space"):
             responses.add(_key(2), ASKED, _say(2))
     assert path.read_bytes() == whole
