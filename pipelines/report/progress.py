@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -80,7 +80,7 @@ class RunProgress:
             TimeElapsedColumn(),
             _Left(self),
         )
-        self.line = Progress(*columns, console=to, disable=to.quiet or not to.is_terminal)
+        self.line = _Live(self, *columns, console=to, disable=to.quiet or not to.is_terminal)
         self._task = self.line.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
 
     @property
@@ -97,6 +97,12 @@ class RunProgress:
         """The time left, in words."""
         left_s = self._eta.left_s(time.monotonic()) if self._eta and not self._paintings else self._painting_left_s()
         return "estimating the time left" if left_s is None else f"{timedelta(seconds=round(left_s))} left"
+
+    @property
+    def painting(self) -> list[str]:
+        """A line for each stage that has painters at work."""
+        at_work = [painting for painting in self._paintings if painting.painters]
+        return [f"{one.job.task.name}: {', '.join(painting_lines(one))}" for one in at_work]
 
     def tally(self, job: Job) -> Tally:
         """What has been made of a dataset so far."""
@@ -164,9 +170,21 @@ class RunProgress:
             f"{self._units} of {_counted(self._shards, 'shard')} made, {self._pairs:,} pairs, "
             f"{self._rate:.1f} pairs/s, {self._rejects:,} rejects, {self.left}"
         )
-        for painting in self._paintings:
-            if painting.painters:
-                self.say(f"  {painting.job.task.name}: {', '.join(painting_lines(painting))}")
+        for text in self.painting:
+            self.say(f"  {text}")
+
+
+class _Live(Progress):
+    """The live line, and below it a line for each stage that has painters at work, cut off at the terminal's edge."""
+
+    def __init__(self, run: RunProgress, *columns: ProgressColumn, console: Console, disable: bool) -> None:
+        self._run = run
+        super().__init__(*columns, console=console, disable=disable)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for text in self._run.painting:
+            yield Text(f"  {text}", no_wrap=True, overflow="ellipsis")
 
 
 class _Left(ProgressColumn):

@@ -110,7 +110,7 @@ def _finish(work: Work, made: int, console: Console) -> Totals:
         if finished:  # a unit was made anew, and has no retrieved contexts yet
             job.dataset.store.remove("dataset.json")
         console.print(str(assign_contexts(job.dataset, job.plan, _embedder(work.models))), highlight=False)
-    job.dataset.store.remove_folder(FOLDER)
+    job.dataset.store.remove_folder(FOLDER)  # of a run that was killed when its last unit was made
     licences = {job.reader.source: job.reader.licence}
     return finish(job.dataset, job.plan, versions=versions(job.task), licences=licences)
 

@@ -30,7 +30,7 @@ from pipelines.run.asking import asking
 from pipelines.run.chain import Rejected
 from pipelines.run.cluster import Cluster
 from pipelines.run.made import Made
-from pipelines.run.painted import Painted
+from pipelines.run.painted import FOLDER, Painted
 from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
@@ -177,7 +177,8 @@ class _Run:
         self._in_a_row = 0
         self._failures: Counter[tuple[int, int]] = Counter()
         self._failed: dict[tuple[int, int], str] = {}
-        self._left = {(job, unit) for job, units in enumerate(pending) for unit in units}
+        self._left = {number: set(units) for number, units in enumerate(pending) if units}
+        """Dataset -> its units that are neither made nor given up."""
         self.paintings: dict[Key, Painting] = {}
         self._gone: dict[Key, Counter[str]] = {}
         """What `_Worker.seconds` said of painters that are no more."""
@@ -480,8 +481,8 @@ class _Run:
 
     def _made(self, number: int, made: Made) -> None:
         self._in_a_row = 0
-        self._left.discard((number, made.commit.unit))
         self._watch.on_made(self._jobs[number], made)
+        self._no_more(number, made.commit.unit)
 
     def _count_failure(self, message: str) -> None:
         """Raises UnitFailed if nothing has succeeded for so long that nothing else will."""
@@ -491,10 +492,19 @@ class _Run:
 
     def _fail(self, number: int, unit: int, message: str) -> None:
         self._failed[number, unit] = message
-        self._left.discard((number, unit))
+        self._no_more(number, unit)
         for lane in self._lanes.values():
             with suppress(ValueError):
                 lane.units.remove((number, unit))
+
+    def _no_more(self, number: int, unit: int) -> None:
+        """A unit is made or given up. What was on its way is gone with a dataset's last one."""
+        left = self._left.get(number, set())
+        left.discard(unit)
+        if not left:
+            self._left.pop(number, None)
+            if not any(failed == number for failed, _ in self._failed):
+                self._jobs[number].dataset.store.remove_folder(FOLDER)
 
     def _stop_if_told(self, error: RayTaskError) -> None:
         if isinstance(error.cause, StopRun):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -306,7 +306,7 @@ def test_an_upload_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest
     fsspec.filesystem("memory").rm("/answers", recursive=True)
 
 
-def _full(*given: object) -> int:
+def _full(*given: object) -> None:
     raise OSError("no space left on device")
 
 
@@ -316,8 +316,8 @@ def test_a_disk_that_is_full_leaves_no_half_line(tmp_path: Path, monkeypatch: py
     (path,) = tmp_path.iterdir()
     whole, write = path.read_bytes(), os.write
     with monkeypatch.context() as patch:
-        calls: Iterator[Callable[[int, bytes], int]] = iter([lambda file, data: write(file, data[:7]), _full])
-        patch.setattr(os, "write", lambda file, data: next(calls)(file, data))
+        writes: Iterator[Any] = iter([lambda file, data: write(file, data[:7]), _full])
+        patch.setattr(os, "write", lambda file, data: next(writes)(file, data))
         with pytest.raises(OSError, match="no space"):
             responses.add(_key(2), ASKED, _say(2))
     assert path.read_bytes() == whole

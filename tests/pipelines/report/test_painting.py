@@ -82,6 +82,15 @@ def test_a_log_file_hears_of_each_stage_at_work(job: Job, monkeypatch: pytest.Mo
     assert "edges" not in heard.getvalue()
 
 
+def test_a_terminal_has_a_line_of_each_stage_at_work_below_the_live_line(job: Job) -> None:
+    heard = io.StringIO()
+    with live([(job, 1)], Console(file=heard, width=60, force_terminal=True)) as run:
+        run.tick([_painting(job), replace(_painting(job), operators=("edges",), painters=0)])
+        run.line.refresh()
+    assert "\n  derain: flux + rb_modulation: 4 painters, 100 pairs done,…\n" in heard.getvalue()
+    assert "edges" not in heard.getvalue()
+
+
 def test_a_groups_time_goes_to_painting_and_loading_and_not_to_other_steps(job: Job) -> None:
     painting = Painting(job=job, operators=("flux", "scores"), gpus=1.0)
     spent = Spent(
