@@ -88,8 +88,8 @@ def _each(units: list[int], begin: Callable[[Any, int], Any]) -> Iterator[dict[s
     resources = ray.cluster_resources()
     gpus = tokenize.GPUS if resources.get("GPU") else 0.0
     workers = int(resources["GPU"] / gpus if gpus else resources["CPU"])
-    task: Any = ray.remote(_tokenize)
-    tokenized = task.options(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=UNIT_RETRIES)
+    # A decorator with arguments: Ray takes no max_calls later.
+    tokenized: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=UNIT_RETRIES)(_tokenize)
     waiting, running = iter(units), set[Any]()
     while True:
         running |= {begin(tokenized, unit) for unit in itertools.islice(waiting, max(1, workers) + 2 - len(running))}

@@ -21,10 +21,11 @@ from infra.tiny.chameleon import write_chameleon
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.pixels import decode_rgb
 from manifests.schema import canonical_json
-from manifests.tokens import token_commit
+from manifests.tokens import committed_tokens, token_commit
 from manifests.verify.dataset import verify
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
 from pipelines.report.progress import SILENT
+from pipelines.run.engine import UnitFailed
 from pipelines.run.tokens import make_tokens
 from tests.commands import Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
@@ -160,14 +161,28 @@ def test_what_cannot_be_tokenized_is_said_in_one_line(models: Path, tmp_path: Pa
         make_tokens(finished.url, str(tmp_path), _no_ray, SILENT)
 
 
-def test_a_damaged_image_stops_its_unit(dataset: Dataset, models: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_unit_that_cannot_be_tokenized_fails_the_run_when_all_others_are_made(dataset: Dataset, models: Path) -> None:
+    member = _damaged(dataset)
+    with pytest.raises(UnitFailed, match=rf"^tokens of shard derain-000000: .*shards/derain-000000\.tar: {member}: "):
+        make_tokens(dataset.url, str(models), _this_ray, SILENT)
+    assert committed_tokens(dataset, dataset.plan()) == {1, 2}
+
+
+def _damaged(dataset: Dataset) -> str:
+    """Damage the first image of the first shard; its member's name."""
     row = examples(dataset)[0]
     (image, _) = row["images"]
     shard = Path(dataset.url, "shards", row["shard"])
     data = bytearray(shard.read_bytes())
     data[image["offset"] + 100 : image["offset"] + image["bytes"]] = bytes(image["bytes"] - 100)
     shard.write_bytes(data)
-    with pytest.raises(DatasetError, match=rf"shards/derain-000000\.tar: {image['member']}: "):
+    return str(image["member"])
+
+
+def test_a_damaged_image_stops_its_unit(dataset: Dataset, models: Path) -> None:
+    member = _damaged(dataset)
+    with pytest.raises(DatasetError, match=rf"shards/derain-000000\.tar: {member}: "):
         tokenize_unit(dataset, dataset.plan(), 0, load_tokenizer(models / "chameleon"))
     assert not Path(dataset.url, "tokens").exists() or not list(Path(dataset.url, "tokens").iterdir())
 
