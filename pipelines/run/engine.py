@@ -200,7 +200,8 @@ class _Run:
             self._lane(number, assembled=False).units.extend((number, unit) for unit in units)
             return
         gpu_s = [sum(map(_gpu_s, operators[stage.start : stage.stop])) for stage in stages]
-        whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S
+        asks = job.task.vlm is not None and not job.task.vlm.is_local  # a painter is not to wait for answers
+        whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S and not asks
         self._painted[number] = 0 if whole else stages[-1].stop
         for place, (stage, pair_s) in enumerate(zip(stages, gpu_s, strict=True)):
             links = operators[stage.start : stage.stop]
