@@ -1,13 +1,13 @@
 """The recipe's painted datasets on a cluster that is not there: a virtual clock, the engine's own schedule.
 
 Every decision, which painter is started for whom and what it is given, is taken by pipelines/run/schedule.py, asked as
-pipelines/run/engine.py asks it; what is simulated is how long things take. Three arms:
+pipelines/run/engine.py asks it; what is simulated is how long things take. The arms:
 
-overlapped  one schedule for all datasets, as `xprompt recipe` runs them
-urgent      the same, on a server that takes questions first without which a painter cannot paint: ours does not yet
-in turn     the same engine, one dataset after the other, each with its start, its models and its tail
-before      the engine of before, one dataset after the other: a worker a GPU makes whole units, and the GPU waits
-            while the worker asks
+overlapped     one schedule for all datasets, as `xprompt recipe` runs them
+as they come   the same, if questions without which a painter cannot paint waited behind the others
+in turn        the same engine, one dataset after the other, each with its start, its models and its tail
+before         the engine of before, one dataset after the other: a worker a GPU makes whole units, and the GPU waits
+               while the worker asks
 
 Assumed, and not measured: what a pair takes (the operators' own figures for an A100; FLUX wherever a task lets one
 choose), what starting a process, loading models, an answer, and a unit's CPU work take. Times of pairs vary by chance.
@@ -116,7 +116,7 @@ class Site:
     gpus: int = 128
     answers: int = 128
     """How many questions are in the air at the same time, at most."""
-    urgent: bool = False
+    urgent: bool = True
     """Whether questions without which a painter cannot paint are taken first, and not as they come."""
 
     @property
@@ -342,9 +342,9 @@ def overlapped(lines: Sequence[Line], site: Site, seed: int) -> Course:
     return Simulation(lines, site, seed).run()
 
 
-def urgent(lines: Sequence[Line], site: Site, seed: int) -> Course:
-    """All datasets on one schedule, and painters' questions first."""
-    return overlapped(lines, replace(site, urgent=True), seed)
+def as_they_come(lines: Sequence[Line], site: Site, seed: int) -> Course:
+    """All datasets on one schedule, and no question before another."""
+    return overlapped(lines, replace(site, urgent=False), seed)
 
 
 def in_turn(lines: Sequence[Line], site: Site, seed: int) -> Course:
@@ -386,7 +386,7 @@ def before(lines: Sequence[Line], site: Site, seed: int) -> Course:
 
 ARMS: Mapping[str, Callable[[Sequence[Line], Site, int], Course]] = {
     "overlapped": overlapped,
-    "urgent": urgent,
+    "as they come": as_they_come,
     "in turn": in_turn,
     "before": before,
 }
@@ -403,7 +403,7 @@ def table(lines: Sequence[Line], site: Site, seed: int, arms: Sequence[str]) -> 
         course = ARMS[name](lines, site, seed)
         spent = ", ".join(f"{what} {seconds / 3600:,.1f}" for what, seconds in sorted(course.spent_s.items()))
         yield (
-            f"  {name:<11}{course.end_s / 3600:6.2f} h; GPUs busy {course.busy(site.gpus, course.end_s):.1%} over the "
+            f"  {name:<13}{course.end_s / 3600:6.2f} h; GPUs busy {course.busy(site.gpus, course.end_s):.1%} over the "
             f"whole, {course.busy(site.gpus, 0.95 * course.end_s):.1%} until the last 5%; "
             f"{course.starts.total():,} painters; GPU hours: {spent}"
         )

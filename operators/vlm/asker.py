@@ -39,6 +39,8 @@ class Batch:
     """URL of the folder of stored answers."""
     requests: Mapping[str, Request]
     """The requests by their hashes."""
+    urgent: bool = False
+    """Whether they are asked before those that wait already: a GPU waits for the answers."""
 
 
 @dataclass(kw_only=True)
@@ -141,7 +143,9 @@ class Asker:
             if line.refusal:
                 raise line.refusal
             request = batch.requests[key]
-            answer = await line.server.chat(batch.model, key, request, flight.stop, flight.count_retry)
+            answer = await line.server.chat(
+                batch.model, key, request, flight.stop, flight.count_retry, urgent=batch.urgent
+            )
             if isinstance(answer, Answer):
                 flight.usage.add(Usage(calls=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out))
                 await kept.keep(key, request, batch.model, answer)

@@ -52,6 +52,8 @@ class Vlm:
     timeout_s: float = field(default=_DEFAULT_TIMEOUT_S, metadata={"location": True})
     through: Callable[[Batch], Answered] | None = field(default=None, metadata={"location": True})
     """Who asks the server for the whole run (pipelines/run/asking.py); None where this process asks itself."""
+    urgent: bool = field(default=False, metadata={"location": True})
+    """Whether a GPU waits for the answers: such requests are asked before the others of the run."""
 
     @classmethod
     def of(cls, vlm: str, model: str | None, models: str | None, **limits: Any) -> Vlm:
@@ -159,7 +161,9 @@ class Vlm:
             requests_per_s=self.requests_per_s,
             timeout_s=self.timeout_s,
         )
-        batch = Batch(endpoint=endpoint, model=self.model, responses=self.responses, requests=requests)
+        batch = Batch(
+            endpoint=endpoint, model=self.model, responses=self.responses, requests=requests, urgent=self.urgent
+        )
         answered = (self.through or ask_here)(batch)
         open_account().add_usage(answered.usage)
         if answered.error:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.images.pixels import read_header
 from manifests.schema import Reject
 from operators.base import StopRun
+from operators.vlm.places import Places
 from operators.vlm.prompting import IMAGE
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
@@ -67,22 +68,29 @@ class Server:
         self.endpoint = endpoint
         self.pacer = Pacer(endpoint.requests_per_s)
         self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
-        self._places = asyncio.Semaphore(endpoint.concurrency)
+        self._places = Places(endpoint.concurrency)
 
     async def chat(
-        self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
+        self,
+        model: str,
+        key: str,
+        request: Request,
+        stop: asyncio.Event,
+        on_retry: Callable[[], None],
+        *,
+        urgent: bool = False,
     ) -> Answer | Reject:
         """Ask the server's chat endpoint until there is an answer.
 
-        It takes one of the endpoint's places, and keeps it between attempts. `key` is the request's hash, from which
-        the jitter is drawn; `stop` lets no further attempt begin, and ends the waiting for one; `on_retry` is called
-        before each attempt but the first.
+        It takes one of the endpoint's places, before others if it is urgent, and keeps it between attempts. `key` is
+        the request's hash, from which the jitter is drawn; `stop` lets no further attempt begin, and ends the waiting
+        for one; `on_retry` is called before each attempt but the first.
 
         Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are
         used up, or none is to be made any more. If the server has answered others meanwhile, it is this request that it
         cannot answer: a Reject, no_answer.
         """
-        async with self._places:
+        async with self._places.one(urgent=urgent):
             return await self._chat(model, key, request, stop, on_retry)
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -62,7 +62,8 @@ class Painter:
         plan = job.plan
         on_their_way = Painted(job.dataset, plan.name(unit))
         items = self._items(job, unit)
-        operators = job.task.operators(job.reader)[:links]
+        task = job.task.with_vlm(lambda vlm: replace(vlm, urgent=True))
+        operators = task.operators(job.reader)[:links]
         began_s = time.perf_counter()
         keep = keeping(f"{job.out}/{on_their_way.folder}")
         with self._clock.at("disk"), accounting() as account, remembering(), keep:
