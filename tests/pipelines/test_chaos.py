@@ -27,7 +27,7 @@ from pipelines.prepare import prepare
 from pipelines.report.progress import SILENT
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.plan import make_job
-from pipelines.run.schedule import IN_HAND
+from pipelines.run.schedule import IN_HAND, PAIR_DEATHS
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from tests.commands import Running, committed, run, shards_command
@@ -42,6 +42,9 @@ from tests.vlm import running as vlm_running
 ROUNDS = 10
 MAX_WORKER_KILLS = 4
 """In one run. Five aimed at one pair would be taken for the pair's fault, as they should."""
+
+MAX_PAINTER_KILLS = PAIR_DEATHS - 1
+"""In one run. Any more, aimed at one pair, would be taken for its fault."""
 
 _RAY_GAVE_UP = "Ray does not start on this machine: The current node timed out during startup"
 """Ray's own limit of 30 s, which nothing sets."""
@@ -210,7 +213,7 @@ def _disturb_models(
         if kind == "nodes" and nodes:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
             counts["nodes"] += 1
-        elif kind in ("painters", "workers") and counts["painters"] + counts["workers"] < MAX_WORKER_KILLS:
+        elif kind in ("painters", "workers") and counts["painters"] + counts["workers"] < MAX_PAINTER_KILLS:
             with suppress(psutil.NoSuchProcess):
                 worker = chance.choice(busy)
                 title = "".join(worker.cmdline())
