@@ -25,11 +25,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from operators.batching import PAIRS
 from operators.models.diffusion import AT_ONCE, PICTURE_GPU_S
 from operators.paint.rb_modulation import RbModulation
 from pipelines.recipe import FULL_8M
 from pipelines.run.engine import GROUP_GPU_S, WHOLE_UNIT_GPU_S
-from pipelines.run.schedule import Group, Key, Schedule, Terms
+from pipelines.run.schedule import IN_HAND, Group, Key, Schedule, Terms
 from pipelines.tasks.catalogue import OUR_TASKS
 
 START_S = 15.0
@@ -179,7 +180,7 @@ class _Server:
         self._free_s = self._free_for_urgent_s = 0.0
 
     def answered_s(self, now_s: float, rounds: int, questions: int, *, to_paint: bool = False) -> float:
-        """When as many questions are answered, that are asked now, of which each pair's follow one another."""
+        """When as many questions are answered, that are asked now, of which `rounds` follow one another."""
         if not questions:
             return now_s
         self._free_s = free_s = max(self._free_s, now_s) + questions * self._each_s
@@ -273,7 +274,7 @@ class Simulation:
         for number in list(self._resting):
             while group := self._schedule.take(number):
                 self._work(number, group)
-            if self._schedule.in_hand(number):
+            if len(self._schedule.in_hand(number)) == IN_HAND:
                 self._resting.discard(number)  # until it delivers
         self._units.extend(self._schedule.through())
 
@@ -290,7 +291,9 @@ class Simulation:
         painter.free_s = begin_s + line.pair_s * pairs * self._chance.lognormvariate(-(SPREAD**2) / 2, SPREAD)
         self.course.painted.append((begin_s, painter.free_s, line.gpus))
         if not group.positions:  # the unit is asked about and committed by the painter itself
-            answered_s = self._server.answered_s(painter.free_s, line.after, line.after * pairs)
+            # Its questions join the line now, and not when it is painted: a fluid server would stand still till then.
+            asked_s = self._server.answered_s(self._now_s, 0, line.after * pairs)
+            answered_s = max(asked_s, painter.free_s + _rounds(line.after, pairs) * ANSWER_S)
             self.course.spent_s["asking"] += (answered_s - painter.free_s) * line.gpus
             painter.free_s = answered_s
         self._at(painter.free_s + KEEP_S, "delivered", (number,), group)
@@ -308,7 +311,7 @@ class Simulation:
             job, unit = self._units.popleft()
             line, pairs = self._lines[job], self._pairs(job, unit)
             self._units_running += 1
-            answered_s = self._server.answered_s(self._now_s, line.after, line.after * pairs)
+            answered_s = self._server.answered_s(self._now_s, _rounds(line.after, pairs), line.after * pairs)
             self._at(answered_s + PAIR_CPU_S * pairs, "unit", (job,))
 
     def _committed(self, job: int) -> None:
@@ -327,6 +330,11 @@ class Simulation:
                     self._waiting.remove(number)
                 else:
                     self._free_gpus[painter.gpu] += painter.line.gpus
+
+
+def _rounds(questions: int, pairs: int) -> int:
+    """How many answers a unit waits for one after the other: it is asked about PAIRS of its pairs at a time."""
+    return questions * math.ceil(pairs / PAIRS)
 
 
 def overlapped(lines: Sequence[Line], site: Site, seed: int) -> Course:

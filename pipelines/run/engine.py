@@ -60,6 +60,7 @@ _ALONE = -1
 """The stage in whose queue pairs are tried alone: those of units that have killed workers."""
 
 _TICK_S = 1.0
+_MOST_PAUSE_S = 60.0  # before painters are started again
 _QUEUED_TASKS = 2  # beyond those that run, so that no CPU waits for the driver
 
 
@@ -175,6 +176,8 @@ class _Run:
         self._taken_apart: set[tuple[int, int]] = set()
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._in_a_row = 0
+        self._start_after_s = 0.0
+        """When painters may be started again, after one did not start."""
         self._failures: Counter[tuple[int, int]] = Counter()
         self._failed: dict[tuple[int, int], str] = {}
         self._left = {number: set(units) for number, units in enumerate(pending) if units}
@@ -200,7 +203,8 @@ class _Run:
             self._lane(number, assembled=False).units.extend((number, unit) for unit in units)
             return
         gpu_s = [sum(map(_gpu_s, operators[stage.start : stage.stop])) for stage in stages]
-        whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S
+        asks = job.task.vlm is not None and not job.task.vlm.is_local  # a painter is not to wait for answers
+        whole = len(stages) == 1 and gpu_s[0] * per_unit <= WHOLE_UNIT_GPU_S and not asks
         self._painted[number] = 0 if whole else stages[-1].stop
         for place, (stage, pair_s) in enumerate(zip(stages, gpu_s, strict=True)):
             links = operators[stage.start : stage.stop]
@@ -289,6 +293,8 @@ class _Run:
         return tasks + max(1, min(int(painters), pairs))
 
     def _start_painters(self) -> None:
+        if time.monotonic() < self._start_after_s:
+            return
         while (key := self._schedule.wanted(*self._free())) is not None:
             number = next(self._numbers)
             worker = _Worker(actor=self._cluster.painter(self._gpus_of(key)), key=key, began_s=time.monotonic())
@@ -369,6 +375,7 @@ class _Run:
             worker.node, _ = ray.get(call.ref)
         except RayError as error:
             self._painter_died(call.painter)
+            self._start_after_s = time.monotonic() + min(_MOST_PAUSE_S, 2.0**self._in_a_row)
             self._count_failure(f"a painter does not start: {' '.join(str(error).split())[:400]}")
             return
         worker.up_s = time.monotonic()
@@ -446,16 +453,15 @@ class _Run:
             self._made(call.job, ray.get(call.ref))
         except RayTaskError as error:
             self._stop_if_told(error)
-            if isinstance(error.cause, NotPainted):  # a file was damaged or removed: what is missing is painted again
+            self._failures[which] += 1
+            if self._failures[which] >= ATTEMPTS:
+                self._fail(*which, str(error.cause))
+            elif isinstance(error.cause, NotPainted):  # a file was damaged or removed: what is missing is painted again
                 stage = _ALONE if which in self._taken_apart else 0
                 self._schedule.add_units(Key(job=call.job, stage=stage), [call.unit])
-                return
-            self._count_failure(f"shard {self._jobs[call.job].plan.name(call.unit)}: {error.cause}")
-            self._failures[which] += 1
-            if self._failures[which] < ATTEMPTS:
-                self._again(call)
             else:
-                self._fail(*which, str(error.cause))
+                self._count_failure(f"shard {self._jobs[call.job].plan.name(call.unit)}: {error.cause}")
+                self._again(call)
         except RayError:  # the worker or its node died
             if call.unit in self._jobs[call.job].dataset.committed():  # and its report was lost with it
                 dataset, name = self._jobs[call.job].dataset, self._jobs[call.job].plan.name(call.unit)
