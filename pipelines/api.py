@@ -55,6 +55,7 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
             taken_as=prepared.taken_as,
             prices=prepared.prices,
             gpu_gib=values["gpu_gib"],
+            gpus=values["gpus"],
         )
         folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
 

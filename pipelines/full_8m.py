@@ -175,6 +175,7 @@ def _work(planned: Planned, job: Job) -> Work:
         taken_as=f"{planned.place}: {one.taken_as}",
         prices=one.prices,
         gpu_gib=one.values["gpu_gib"],
+        gpus=one.values["gpus"],
     )
 
 

@@ -69,6 +69,11 @@ WHERE = (
     Option(name="out", default="data", help="folder or URL that gets a folder for each task (default: data)"),
     Option(name="cpus", type=at_least_one, help="CPUs that the Ray started on this machine has (default: all)"),
     Option(
+        name="gpus",
+        type=at_least_one,
+        help="GPUs that a cluster will come to have, where an autoscaler adds them (default: those that it has)",
+    ),
+    Option(
         name="gpu_gib", type=_positive, help="memory of a GPU, in GiB (default: what is found; for plan and recipes 80)"
     ),
     Option(name="wait", type=bool, default=False, help="if another run writes to the same dataset: wait for its end"),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray._private.state import state
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.dataset import Dataset
@@ -20,6 +20,11 @@ from pipelines.run.schedule import IN_HAND
 
 _LOOK_EVERY_S = 2.0
 
+_LOST_AFTER_S = 30.0
+"""Ray takes 12 to 15 s (measured) to notice that a node is gone; a busy head takes longer."""
+
+_SEE_S = 60.0  # how long a node has to look for a folder
+
 _PAINTERS_CPUS = 0.5
 """The share of the CPUs that painters are promised where there are GPUs. The rest is for units."""
 
@@ -27,7 +32,9 @@ _PAINTERS_CPUS = 0.5
 class Cluster:
     """Counts nodes, CPUs and GPUs, and gives painters and tasks their part of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: int = 0) -> None:
+        """The cluster that this process is connected to; it will come to have `gpus` GPUs, if it has fewer."""
+        self._stated_gpus = gpus
         self._seen: set[str] = set()
         self._lost: set[str] = set()
         self._looked_s = 0.0
@@ -45,7 +52,7 @@ class Cluster:
         self._looked_s = time.monotonic()
         resources = ray.cluster_resources()
         self.cpus = max(1, int(resources.get("CPU", 1)))
-        self.gpus = max(resources.get("GPU", 0.0), _promised_gpus())
+        self.gpus = max(resources.get("GPU", 0.0), float(self._stated_gpus))
 
     def refuse_unshared(self, jobs: Sequence[Job]) -> None:
         """Look from every node for the datasets' plans. Raises ValueError, one line, for a node that cannot see one.
@@ -58,12 +65,23 @@ class Cluster:
             return
         seen: Any = ray.remote(_unseen)
         there = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
-        unseen = ray.get([seen.options(num_cpus=0, scheduling_strategy=node).remote(outs) for node in there])
+        asked = [seen.options(num_cpus=0, scheduling_strategy=node, max_retries=0).remote(outs) for node in there]
+        answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_SEE_S)  # one that is being lost does not answer
+        unseen = []
+        for answer in answered:
+            with suppress(RayError):
+                unseen.append(ray.get(answer))
         for host, out in (one for one in unseen if one):
             raise ValueError(
                 f"{out} cannot be seen from {host}: on a cluster OUT, DATA and MODELS have to be on a disk that all "
                 "nodes share, or in a bucket"
             )
+
+    @property
+    def lost_after_s(self) -> float:
+        """How long it takes until a node that is lost is known to be; none where there is only this one."""
+        self.lost_nodes()
+        return _LOST_AFTER_S if len(self._seen) > 1 else 0.0
 
     def lost_nodes(self) -> Collection[str]:
         """The ids of nodes that were there and are not any more."""
@@ -97,10 +115,3 @@ def _unseen(outs: Sequence[str]) -> tuple[str, str] | None:
     """The name of this node and the first of some datasets whose plan it cannot see, if there is one."""
     missing = (out for out in outs if not Dataset(out).store.exists("plan.parquet"))
     return next(((socket.gethostname(), out) for out in missing), None)
-
-
-def _promised_gpus() -> float:
-    """How many GPUs an autoscaler may add up to, by its configuration; 0 where there is none."""
-    with suppress(Exception):  # a part of Ray that is not promised to stay
-        return float((state.get_max_resources_from_cluster_config() or {}).get("GPU", 0))
-    return 0.0

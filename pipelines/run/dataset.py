@@ -22,7 +22,7 @@ from pipelines.run.gpus import memory_of
 from pipelines.run.made import Made
 from pipelines.run.painted import FOLDER
 from pipelines.run.plan import Job, versions
-from pipelines.run.session import in_ray_job
+from pipelines.run.session import in_ray_job, on_cluster
 from pipelines.run.stages import on_gpu
 
 
@@ -42,14 +42,22 @@ class Work:
     prices: Prices | None
     gpu_gib: float | None = None
     """The memory of a GPU that the run is told of; None for what is found."""
+    gpus: int | None = None
+    """How many GPUs the cluster will come to have, by what the run is told; None for those that it has."""
 
 
 def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
     """Run what is not committed of all datasets together, finish each as its last unit is made, report to the console.
 
-    `session` gives a Ray, if one is needed. Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
+    `session` gives a Ray, if one is needed.
+
+    Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
     ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
+    if works[0].gpus and not on_cluster():
+        raise ValueError(
+            "--gpus is for a cluster that grows: set RAY_ADDRESS, or leave it out for those of this machine"
+        )
     there = [len(work.job.dataset.committed()) for work in works]
     for work, done in zip(works, there, strict=True):
         job = work.job
@@ -81,7 +89,8 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
             if to_be_made:
                 with session():
                     watch = exported(replace(progress.watch, on_made=on_made))
-                    engine.run([work.job for work, _ in to_be_made.values()], watch, _gpu_gib(works))
+                    jobs = [work.job for work, _ in to_be_made.values()]
+                    engine.run(jobs, watch, _gpu_gib(works), works[0].gpus or 0)
         for work in works:
             totals = finished[work.job.out].result()
             print_report(work.job, totals, progress.tally(work.job), console, work.prices)

@@ -68,10 +68,11 @@ class UnitFailed(Exception):
     """A unit could not be made, for a reason that is not one of its pairs. The message says which and why."""
 
 
-def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None) -> None:
+def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None, gpus: int = 0) -> None:
     """Make every unit of the datasets that is not committed, on one pool of workers.
 
-    `gpu_gib` is the memory of a GPU, by which chains are cut into stages; None where anything fits.
+    `gpu_gib` is the memory of a GPU, by which chains are cut into stages; None where anything fits. `gpus` is how many
+    GPUs the cluster will come to have, where an autoscaler adds them; those that it has are known.
 
     Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
     no other unit can fare better, and ValueError, before anything is loaded, where models do not fit a GPU.
@@ -80,7 +81,7 @@ def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None) -> None
     if not any(pending):
         return
     with asking([_fitting(job, gpu_gib) for job in jobs]) as jobs:
-        loop = _Run(jobs, pending, watch, gpu_gib)
+        loop = _Run(jobs, pending, watch, gpu_gib, gpus)
         try:
             loop.work()
         finally:
@@ -158,13 +159,13 @@ class _Worker:
 
 class _Run:
     def __init__(
-        self, jobs: Sequence[Job], pending: Sequence[Sequence[int]], watch: Watch, gpu_gib: float | None
+        self, jobs: Sequence[Job], pending: Sequence[Sequence[int]], watch: Watch, gpu_gib: float | None, gpus: int
     ) -> None:
         self._jobs = jobs
         self._gpu_gib = gpu_gib
         self._watch = watch
         self._refs = [ray.put(job) for job in jobs]
-        self._cluster = Cluster()
+        self._cluster = Cluster(gpus)
         self._cluster.refuse_unshared(jobs)
         self._schedule = Schedule(self._unfinished)
         self._calls: dict[Any, _Call] = {}
@@ -173,6 +174,8 @@ class _Run:
         self._lanes: dict[tuple[bool, int], _Lane] = {}
         self._painted: dict[int, int] = {}
         """Dataset -> how many links of its chain painters take each pair through."""
+        self._blamed: list[tuple[float, str, Group]] = []
+        """Pairs that painters died with again and again: when it is certain that their node was not lost, and which."""
         self._taken_apart: set[tuple[int, int]] = set()
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._in_a_row = 0
@@ -429,11 +432,22 @@ class _Run:
         worker = self._workers[number]
         self._forget_painter(number)
         for group in self._schedule.die(number, worker.node, self._cluster.lost_nodes()):
-            job = self._jobs[group.key.job]
             if not group.positions:
                 self._schedule.give_up(group)
                 self._take_apart(group.key.job, group.unit)
                 continue
+            self._blamed.append((time.monotonic() + self._cluster.lost_after_s, worker.node, group))
+
+    def _reject_the_blamed(self, now_s: float) -> None:
+        """Reject pairs that kill their painters, unless it turns out now that the node was lost with the painter."""
+        due = [one for one in self._blamed if one[0] <= now_s]
+        self._blamed = [one for one in self._blamed if one[0] > now_s]
+        lost = self._cluster.lost_nodes() if due else ()
+        for _, node, group in due:
+            if node in lost:
+                self._schedule.acquit(group)
+                continue
+            job = self._jobs[group.key.job]
             said = "its worker process died, or was ended since it took too long, each time the item was tried"
             killed = Rejected(step="worker", reject=Reject("killed_worker", said))
             for position in group.positions:
@@ -531,6 +545,7 @@ class _Run:
             return
         self._ticked_s = now_s
         self._end_hanging(now_s)
+        self._reject_the_blamed(now_s)
         self._report(now_s)
 
     def _end_hanging(self, now_s: float) -> None:

@@ -233,6 +233,10 @@ class Schedule:
         queue.pairs -= len(group.positions) or queue.terms.pairs_per_unit
         self._pass(group, group.positions)
 
+    def acquit(self, group: Group) -> None:
+        """A pair that `die` has returned is tried again, alone: its painter died with its node."""
+        self._queues[group.key].suspects.append(group)
+
     def put_back(self, painter: int, group: Group) -> None:
         """A painter could not do a group for a reason that is not the pairs': it goes to the front again."""
         self._painters[painter].in_hand.remove(group)

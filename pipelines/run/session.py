@@ -70,6 +70,11 @@ def _inside(root: Path, folders: Sequence[str]) -> list[str]:
     return inside
 
 
+def on_cluster() -> bool:
+    """Whether `ray_session` gives a Ray that was there before, which may grow, and not one of our own."""
+    return ray.is_initialized() or in_ray_job() or os.environ.get("RAY_ADDRESS", "local") != "local"
+
+
 def in_ray_job() -> bool:
     """Whether this process is the driver of a job submitted by `ray job submit`."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
