@@ -98,6 +98,22 @@ def test_a_pair_that_kills_its_painters_is_rejected_and_its_neighbours_are_kept(
     assert list(verify(made.out)) == []
 
 
+def test_where_all_painters_die_the_run_ends_and_no_pair_is_blamed(
+    job: Callable[..., Job], tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in main memory that is too small for the models."""
+    monkeypatch.setattr(schedule, "PAIR_DEATHS", 1)
+    monkeypatch.setattr(engine, "IN_A_ROW", 4)
+    made = job(2, 6, kills=tuple(map(str, range(12))))
+    with pytest.raises(engine.UnitFailed, match=r"workers died at whatever they tried"):
+        engine.run([made], Watch())
+    well = job(2, 6)
+    engine.run([well], Watch())
+    finish_job(well)
+    assert rejects(well.dataset) == []
+    assert sha256_by_file(tmp_path / "ray") == _undisturbed(tmp_path, 2, 6)
+
+
 @pytest.mark.parametrize("how", ["hangs", "holds"])
 def test_a_painter_that_hangs_is_ended_and_its_pair_rejected(
     job: Callable[..., Job], log: str, how: str, monkeypatch: pytest.MonkeyPatch
