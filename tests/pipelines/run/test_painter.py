@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from manifests.verify.dataset import verify
 from operators.base import StopRun
 from operators.word.instruct import Instruct
 from pipelines.report.progress import SILENT
-from pipelines.run import engine, schedule
+from pipelines.run import engine, painter, schedule
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
@@ -112,6 +113,29 @@ def test_where_all_painters_die_the_run_ends_and_no_pair_is_blamed(
     finish_job(well)
     assert rejects(well.dataset) == []
     assert sha256_by_file(tmp_path / "ray") == _undisturbed(tmp_path, 2, 6)
+
+
+def test_what_a_group_waits_for_its_gpu_is_no_work_on_it(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other group in hand has the GPU then. The report takes all that steps leave of a unit for hashing."""
+
+    class Taken:
+        """A GPU that is to be had after 100 s."""
+
+        def __enter__(self) -> None:
+            nonlocal now_s
+            now_s += 100.0
+
+        def __exit__(self, *error: object) -> None: ...
+
+    now_s = 0.0
+    monkeypatch.setattr(painter, "time", SimpleNamespace(perf_counter=lambda: now_s))
+    one = painter.Painter()
+    monkeypatch.setattr(one, "_gpu", Taken())
+    made = job(1, 2)
+    assert one.paint(made, 1, 0, (0, 1)).spent.units_s == 0.0
+    assert now_s == 200.0
 
 
 @pytest.mark.parametrize("how", ["hangs", "holds"])
