@@ -44,7 +44,8 @@ ATTEMPTS = 3
 """How often a unit or a group of pairs is tried that fails by what is no pair's fault, such as a full disk."""
 
 IN_A_ROW = 24
-"""How often units, groups and starts of painters may fail in a row, whichever they are, before the run ends."""
+"""How often units, groups and starts of painters may fail in a row, whichever they are, before the run ends. A pair
+that is rejected because its workers died counts too."""
 
 GROUP_GPU_S = 4.0
 """Seconds of a GPU for which a painter is given pairs at once. Pairs that take less are handed out in groups, so that
@@ -181,6 +182,8 @@ class _Run:
         self._in_a_row = 0
         self._start_after_s = 0.0
         """When painters may be started again, after one did not start."""
+        self._in_doubt: list[tuple[Painted, int]] = []
+        """Pairs rejected for the deaths of their workers since something succeeded last."""
         self._failures: Counter[tuple[int, int]] = Counter()
         self._failed: dict[tuple[int, int], str] = {}
         self._left = {number: set(units) for number, units in enumerate(pending) if units}
@@ -399,7 +402,7 @@ class _Run:
             self._painter_died(call.painter)
             return
         seconds, worker.since_s = now_s - worker.since_s, now_s
-        self._in_a_row = 0
+        self._succeeded()
         ended = came.ended if isinstance(came, Delivered) else ()
         self._schedule.deliver(call.painter, group, seconds=seconds, ended=ended)
         if not self._schedule.in_hand(call.painter):
@@ -450,8 +453,15 @@ class _Run:
             job = self._jobs[group.key.job]
             said = "its worker process died, or was ended since it took too long, each time the item was tried"
             killed = Rejected(step="worker", reject=Reject("killed_worker", said))
+            name = job.plan.name(group.unit)
+            on_their_way = Painted(job.dataset, name)
             for position in group.positions:
-                Painted(job.dataset, job.plan.name(group.unit)).put(position, killed, 0)
+                on_their_way.put(position, killed, 0)
+                self._in_doubt.append((on_their_way, position))
+                self._count_failure(
+                    f"shard {name}: workers died at whatever they tried, or were ended since it took too long; "
+                    "main memory that is too small is a common reason"
+                )
             self._schedule.give_up(group)
 
     def _forget_painter(self, number: int) -> None:
@@ -500,14 +510,25 @@ class _Run:
         call.lane.units.append((call.job, call.unit))
 
     def _made(self, number: int, made: Made) -> None:
-        self._in_a_row = 0
+        if made.commit.pairs:
+            self._succeeded()
         self._watch.on_made(self._jobs[number], made)
         self._no_more(number, made.commit.unit)
 
+    def _succeeded(self) -> None:
+        """Take note that a pair was made: what failed before was not the fault of all."""
+        self._in_a_row = 0
+        self._in_doubt.clear()
+
     def _count_failure(self, message: str) -> None:
-        """Raises UnitFailed if nothing has succeeded for so long that nothing else will."""
+        """Raises UnitFailed if nothing has succeeded for so long that nothing else will.
+
+        Pairs whose workers have died meanwhile are then not to blame: they are tried again when the run goes on.
+        """
         self._in_a_row += 1
         if self._in_a_row >= IN_A_ROW:
+            for on_their_way, position in self._in_doubt:
+                on_their_way.forgive(position)
             raise UnitFailed(message)
 
     def _fail(self, number: int, unit: int, message: str) -> None:

@@ -67,6 +67,11 @@ class Painted:
         name = self._name(position, None if isinstance(made, Rejected) else links)
         self._store.write_bytes(name, _encoded(made))
 
+    def forgive(self, position: int) -> None:
+        """Keep no longer that an item was rejected."""
+        with suppress(FileNotFoundError):
+            self._store.remove(self._name(position, None))
+
     def remove(self) -> None:
         """Remove all states of the unit, and whatever else lies beside them."""
         self._store.remove_folder(self.folder)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import ray
 
@@ -74,7 +75,9 @@ class Painter:
             new = [position for position in positions if position not in kept]
             read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
             states = {**kept, **dict(zip(new, read, strict=True))}
-            done = go_on([states[position] for position in positions], operators, job.seed, spent, self._using)
+            done = go_on(
+                [states[position] for position in positions], operators, job.seed, spent, partial(self._using, spent)
+            )
             for position, state in zip(positions, done, strict=True):
                 if state is not kept.get(position):
                     on_their_way.put(position, state.made, links)
@@ -88,9 +91,11 @@ class Painter:
             return made_unit(job, unit)
 
     @contextmanager
-    def _using(self, link: Link, pairs: int) -> Iterator[None]:
+    def _using(self, spent: Spent, link: Link, pairs: int) -> Iterator[None]:
         if on_gpu(link):
+            asked_s = time.perf_counter()
             with self._gpu, self._clock.at("gpu"), watched(link, pairs):
+                spent.units_s -= time.perf_counter() - asked_s  # while another group had the GPU nothing was done
                 yield
         elif asks(link):  # whose requests wait for their turn: the client ends those that hang
             with self._clock.at("answers"):

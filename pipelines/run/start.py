@@ -28,6 +28,7 @@ START_ATTEMPTS = 2
 
 _PROBE_S = 5.0
 _CLIENT_PORT = 10_001  # Ray's default of ray:// addresses
+_AUTH_MODE = "RAY_AUTH_MODE"
 _LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 _RAY_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] ")
 _ERROR_CHARS = 400  # of what Ray says, in one line of ours
@@ -55,7 +56,20 @@ def connect(address: str, runtime_env: dict[str, Any]) -> None:
             ray.init(address=address, runtime_env=runtime_env, **_QUIET)
     except Exception as error:  # Ray raises no narrower one
         ray.shutdown()
-        raise RayUnavailable(f"RAY_ADDRESS={address}: {_one_line(error)}; {way_out}") from error
+        raise RayUnavailable(f"RAY_ADDRESS={address}: {_one_line(error)}; {way_out}{_hint(error)}") from error
+
+
+def _hint(error: Exception) -> str:
+    """What else may be wrong where something answers, but lets nobody in: "" if `error` is not of that kind.
+
+    `ray start` wants a token where one lies on its machine, and a Ray of our own leaves one there; who connects sends
+    it only if told.
+    """
+    if not isinstance(error, ConnectionError):
+        return ""
+    if _AUTH_MODE in os.environ:
+        return f"; {_AUTH_MODE}={os.environ[_AUTH_MODE]} has to be what it was when the cluster was started"
+    return f"; if the cluster wants a token (~/.ray/auth_token), set {_AUTH_MODE}=token here"
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

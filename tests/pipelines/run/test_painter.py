@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from manifests.verify.dataset import verify
 from operators.base import StopRun
 from operators.word.instruct import Instruct
 from pipelines.report.progress import SILENT
-from pipelines.run import engine, schedule
+from pipelines.run import engine, painter, schedule
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
@@ -96,6 +97,45 @@ def test_a_pair_that_kills_its_painters_is_rejected_and_its_neighbours_are_kept(
     assert PAIR_DEATHS <= deaths <= PAIR_DEATHS + schedule.UNIT_DEATHS
     assert all(not one.gpu.endswith(f"process-{one.pid}") for one in read_log(log))  # each attempt had a GPU
     assert list(verify(made.out)) == []
+
+
+def test_where_all_painters_die_the_run_ends_and_no_pair_is_blamed(
+    job: Callable[..., Job], tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in main memory that is too small for the models."""
+    monkeypatch.setattr(schedule, "PAIR_DEATHS", 1)
+    monkeypatch.setattr(engine, "IN_A_ROW", 4)
+    made = job(2, 6, kills=tuple(map(str, range(12))))
+    with pytest.raises(engine.UnitFailed, match=r"workers died at whatever they tried"):
+        engine.run([made], Watch())
+    well = job(2, 6)
+    engine.run([well], Watch())
+    finish_job(well)
+    assert rejects(well.dataset) == []
+    assert sha256_by_file(tmp_path / "ray") == _undisturbed(tmp_path, 2, 6)
+
+
+def test_what_a_group_waits_for_its_gpu_is_no_work_on_it(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other group in hand has the GPU then. The report takes all that steps leave of a unit for hashing."""
+
+    class Taken:
+        """A GPU that is to be had after 100 s."""
+
+        def __enter__(self) -> None:
+            nonlocal now_s
+            now_s += 100.0
+
+        def __exit__(self, *error: object) -> None: ...
+
+    now_s = 0.0
+    monkeypatch.setattr(painter, "time", SimpleNamespace(perf_counter=lambda: now_s))
+    one = painter.Painter()
+    monkeypatch.setattr(one, "_gpu", Taken())
+    made = job(1, 2)
+    assert one.paint(made, 1, 0, (0, 1)).spent.units_s == 0.0
+    assert now_s == 200.0
 
 
 @pytest.mark.parametrize("how", ["hangs", "holds"])

@@ -138,6 +138,29 @@ def test_another_version_at_the_other_end_is_one_line(monkeypatch: pytest.Monkey
     assert "cluster was started with: Ray: 2.9.0 Python: 3.9.1; start that cluster" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("mode", "way_out"),
+    [(None, "set RAY_AUTH_MODE=token here"), ("disabled", "RAY_AUTH_MODE=disabled has to be what it was")],
+)
+def test_who_is_not_let_in_is_told_of_tokens(mode: str | None, way_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray says of a cluster that wants a token, which the driver has not sent: nothing of it."""
+
+    def not_let_in(**options: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+    monkeypatch.setattr(ray, "init", not_let_in)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        with pytest.raises(RayUnavailable) as caught:
+            start.connect(f"127.0.0.1:{listening.getsockname()[1]}", {})
+    assert way_out in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_ray_that_does_not_start_is_one_line_with_advice(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
