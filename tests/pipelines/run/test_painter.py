@@ -119,6 +119,7 @@ def test_what_a_group_waits_for_its_gpu_is_no_work_on_it(
     job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other group in hand has the GPU then. The report takes all that steps leave of a unit for hashing."""
+    now_s = 0.0
 
     class Taken:
         """A GPU that is to be had after 100 s."""
@@ -129,7 +130,6 @@ def test_what_a_group_waits_for_its_gpu_is_no_work_on_it(
 
         def __exit__(self, *error: object) -> None: ...
 
-    now_s = 0.0
     monkeypatch.setattr(painter, "time", SimpleNamespace(perf_counter=lambda: now_s))
     one = painter.Painter()
     monkeypatch.setattr(one, "_gpu", Taken())
