@@ -262,8 +262,8 @@ def _task(name: str, folder: Path, options: argparse.Namespace, url: str) -> tup
             steps = min(options.steps or link.sampling.steps, link.sampling.steps)
             return replace(link, sampling=replace(link.sampling, steps=steps))
         if isinstance(link, BestEdit) and options.steps:
-            once = (replace(one, steps=options.steps) for one in (link.kontext, link.fill))
-            return replace(link, **dict(zip(("kontext", "fill"), once, strict=True)))
+            kontext, fill = (replace(one, steps=options.steps) for one in (link.kontext, link.fill))
+            return replace(link, kontext=kontext, fill=fill)
         return link
 
     if name == "style":
@@ -492,9 +492,12 @@ def _sampled() -> Iterator[Card | None]:
     with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         lines = process.stdout
-        reading = threading.Thread(
-            target=lambda: [card.samples.append(read_sample(line, time.monotonic())) for line in lines], daemon=True
-        )
+
+        def read() -> None:
+            for line in lines:
+                card.samples.append(read_sample(line, time.monotonic()))
+
+        reading = threading.Thread(target=read, daemon=True)
         reading.start()
         try:
             yield card

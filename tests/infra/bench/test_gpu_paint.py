@@ -26,7 +26,7 @@ def test_a_line_of_nvidia_smi_is_shares_and_gib() -> None:
 def test_the_card_tells_of_a_time_and_not_of_what_was_there_before() -> None:
     lines = ["100, 90000", "0, 1024", "50, 11264", "100, 6144", "0, 99999"]
     card = Card(name="card", gib=139.0, samples=[read_sample(line, at_s) for at_s, line in enumerate(lines)])
-    assert card.between(1, 3) == (pytest.approx(0.5), pytest.approx(10.0))
+    assert card.between(1, 3) == pytest.approx((0.5, 10.0))
     assert card.between(7, 9) == (0.0, 0.0)
 
 
