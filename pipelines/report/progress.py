@@ -100,8 +100,8 @@ class RunProgress:
 
     @property
     def painting(self) -> list[str]:
-        """A line for each stage that has painters at work."""
-        at_work = [painting for painting in self._paintings if painting.painters]
+        """A line for each stage that has painters at work, or that has asked for some and has none."""
+        at_work = [one for one in self._paintings if one.painters or (one.pairs_left and one.starting)]
         return [f"{one.job.task.name}: {', '.join(painting_lines(one))}" for one in at_work]
 
     def tally(self, job: Job) -> Tally:
@@ -217,6 +217,8 @@ def painting_lines(painting: Painting) -> list[str]:
     The rate is of all painters that are at work, or of one of them where none is any more.
     """
     done = [_counted(painting.painters, "painter")] if painting.painters else []
+    if painting.starting and not painting.painters:
+        done.append("no painter yet, it waits for a GPU" if painting.gpus else "no painter yet")
     done.append(f"{painting.pairs:,} pairs done" + (f", {painting.pairs_left:,} left" if painting.pairs_left else ""))
     busy = []
     if painting.pairs:

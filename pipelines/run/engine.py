@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import NodeDiedError, RayError, RayTaskError
 
 from manifests.schema import Reject
 from operators.base import Link, ModelOperator, StopRun
@@ -486,15 +486,18 @@ class _Run:
             else:
                 self._count_failure(f"shard {self._jobs[call.job].plan.name(call.unit)}: {error.cause}")
                 self._again(call)
-        except RayError:  # the worker or its node died
+        except RayError as error:  # the worker or its node died
             if call.unit in self._jobs[call.job].dataset.committed():  # and its report was lost with it
                 dataset, name = self._jobs[call.job].dataset, self._jobs[call.job].plan.name(call.unit)
                 self._made(call.job, Made(commit=dataset.commit(name), usage=Usage(), spent=Spent()))
                 return
-            self._unit_died(call)
+            if isinstance(error, NodeDiedError):
+                self._again(call)
+            else:
+                self._unit_died(call)
 
     def _unit_died(self, call: _Call) -> None:
-        """A worker has died at a unit, with its node or by itself."""
+        """A worker has died at a unit, and its node has not."""
         which = call.job, call.unit
         self._deaths[which] += 1
         if self._deaths[which] < UNIT_DEATHS or which in self._taken_apart:
@@ -579,6 +582,7 @@ class _Run:
         for key, painting in self.paintings.items():
             mine = [worker for worker in self._workers.values() if worker.key == key]
             painting.painters = sum(bool(worker.node) for worker in mine)
+            painting.starting = len(mine) - painting.painters
             seconds = Counter(self._gone.get(key, {}))
             for worker in mine:
                 seconds.update(worker.seconds(now_s))

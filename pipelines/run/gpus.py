@@ -18,11 +18,12 @@ _PROBE_S = 60.0
 def memory_of(given: float | None, models: str | None) -> float | None:
     """The memory in GiB that a GPU has for a run: as `given` by GPU_GIB, else the least that is found on the cluster.
 
-    None where anything fits: if there is no real GPU, or the models are the small random ones of MODELS=tiny.
+    None where anything fits: if there is no real GPU, or the models are the small random ones of MODELS=tiny, which
+    count as the published ones where a memory is given.
     """
-    if models == "tiny":
-        return None
-    return least_gib() if given is None else given
+    if given is not None:
+        return given
+    return None if models == "tiny" else least_gib()
 
 
 def least_gib() -> float | None:

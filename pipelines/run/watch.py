@@ -28,6 +28,8 @@ class Painting:
     pairs_left: int = 0
     painters: int = 0
     """How many painters are at work now."""
+    starting: int = 0
+    """How many painters have been asked for and are not there yet."""
     lost: int = 0
     """How many pairs painters had in hand when they died."""
     pictures: int = 0

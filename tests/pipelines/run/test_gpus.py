@@ -50,4 +50,5 @@ def test_what_is_given_comes_before_what_is_found_and_tiny_models_fit_anywhere(
     monkeypatch.setattr(gpus, "least_gib", lambda: 79.1)
     assert memory_of(None, "hub") == 79.1
     assert memory_of(24.0, "hub") == 24.0
-    assert memory_of(24.0, "tiny") is None
+    assert memory_of(24.0, "tiny") == 24.0  # to try what a run on such a card would do
+    assert memory_of(None, "tiny") is None
