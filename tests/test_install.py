@@ -110,7 +110,8 @@ def test_the_wheel_holds_the_packages_and_what_they_read_and_nothing_else(wheel:
     assert "infra/tiny/models.py" in names
     prompts = {name for name in tracked_files() if name.startswith("operators/vlm/prompts/")}
     assert len(prompts) >= 6
-    assert {name for name in names if not name.endswith(".py")} == {"manifests/browse/browse.html", *prompts}
+    read = {"manifests/browse/browse.html", "pipelines/full_8m.toml", *prompts}
+    assert {name for name in names if not name.endswith(".py")} == read
 
 
 def test_the_wheel_makes_and_verifies_a_dataset_outside_of_the_repository(wheel: Path, tmp_path: Path) -> None:

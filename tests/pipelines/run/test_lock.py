@@ -256,7 +256,10 @@ def _leave_lease(store: Store) -> bytes:
 
 
 def _lease(store: Store) -> dict[str, float]:
-    record: dict[str, float] = json.loads(store.read(".lock"))
+    data = store.read(".lock")
+    while not data:  # fsspec's memory shows a file that is being written, which a bucket does not
+        data = store.read(".lock")
+    record: dict[str, float] = json.loads(data)
     return record
 
 
