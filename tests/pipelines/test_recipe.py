@@ -344,7 +344,7 @@ def _lines(planned: str) -> dict[str, tuple[str, int, int]]:
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units are made in this process, one after the other: workers would import torch for each dataset."""
 
-    def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None) -> None:
+    def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None, gpus: int) -> None:
         for job in jobs:
             for unit in range(job.plan.units):
                 spent = Spent()
