@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
 
 from manifests.images.pixels import NEW_IMAGE_FORMAT, encode_lossless
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from manifests.storage import Store
 from operators.arrange.dense import depth_target, read_step
 from operators.read.files import SourceFile, list_files, read_file
+
+if TYPE_CHECKING:
+    import h5py
 
 _LABELED = "nyu_depth_v2_labeled.mat"
 _SPLITS = "splits.mat"
@@ -59,6 +60,8 @@ class NyuLabeled:
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         size = next(file.bytes for file in listing if file.path == _LABELED)
+        from scipy.io import loadmat
+
         splits = loadmat(io.BytesIO(read_file(self.root, _SPLITS)))
         for number in sorted(int(number) for number in splits["trainNdxs"].flat):
             # MATLAB counts from 1; the number in the reference counts from 0, as BTS's file names do.
@@ -112,6 +115,8 @@ class NyuFrames:
 
     def read(self, item: Item, task: str) -> Pair:
         data = read_file(self.root, item.files[0])
+        import h5py
+
         with _damage_as_reject(item.ref), h5py.File(io.BytesIO(data), "r") as file:
             rgb, depth_m = file["rgb"][()].transpose(1, 2, 0), file["depth"][()]
         return _pair(self, item, task, posixpath.dirname(item.ref), rgb, depth_m)
@@ -164,4 +169,6 @@ def _damage_as_reject(ref: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _open(root: str, path: str) -> h5py.File:
+    import h5py  # here and above, as scipy: every worker of every task would take a fifth of a second for them
+
     return h5py.File(Store(root).open(path), "r")
