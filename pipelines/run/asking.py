@@ -29,7 +29,7 @@ _AT_ONCE = 10_000  # calls; how many requests are in the air is for the endpoint
 _CLOSE_S = 60.0
 
 _ON_THE_WAY_BYTES = 64 * 2**20
-"""How many bytes of requests a worker may have on their way: they lie in Ray's store, which is small (engine.py), and
+"""How many bytes of requests a worker may have on their way: they lie in Ray's store, which is small (session.py), and
 go to disk where it is full."""
 
 

@@ -2,7 +2,7 @@
 
 A queue holds the pairs of one stage of one dataset (pipelines/run/stages.py). A painter has the models of one stage
 loaded, so it stays with that stage's queue for as long as there is work in it. pipelines/run/engine.py asks this module
-for every decision and carries it out; infra/bench/cluster.py simulates a cluster with the same code.
+for every decision and carries it out; infra/bench/simulate.py simulates a cluster with the same code.
 """
 
 from __future__ import annotations
@@ -123,9 +123,6 @@ class Schedule:
 
     def pairs_left(self, key: Key) -> int:
         return max(0, round(self._queues[key].pairs))
-
-    def painters(self, key: Key) -> Collection[int]:
-        return self._queues[key].painters
 
     def in_hand(self, painter: int) -> Sequence[Group]:
         """What a painter has been given and has not delivered, the oldest first."""
