@@ -21,7 +21,7 @@ import re
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,7 +102,8 @@ class Responses:
                 try:
                     return self._at(key, place)
                 except FileNotFoundError:  # merged with others meanwhile, or removed
-                    self._index.pop(bytes.fromhex(key))
+                    if place == _OLD:
+                        del self._index[bytes.fromhex(key)]
                     self.refresh()
             return None
 
@@ -230,11 +231,25 @@ class Responses:
     def _refresh(self) -> None:
         listed = self._list()
         gone = {name for name, size in self._indexed_bytes.items() if size > listed.get(name, -1)}
-        if gone:
-            numbers = {number for number, name in enumerate(self._files) if name in gone}
-            self._index = {key: at for key, at in self._index.items() if at >> _OFFSET_BITS not in numbers}
-            for name in gone:
-                del self._indexed_bytes[name]
+        lost = self._forget(gone) if gone else set()
+        self._index_new(listed)
+        if not lost <= self._index.keys():
+            # What they were merged into was indexed while they were still there, and theirs was the place that counted.
+            self._indexed_bytes.clear()
+            self._index_new(listed)
+
+    def _forget(self, names: Collection[str]) -> set[bytes]:
+        """Forget files that are gone: the keys of the answers whose places were in them."""
+        numbers = {number for number, name in enumerate(self._files) if name in names}
+        lost = {key for key, place in self._index.items() if place >> _OFFSET_BITS in numbers}
+        for key in lost:
+            del self._index[key]
+        for name in names:
+            del self._indexed_bytes[name]
+        return lost
+
+    def _index_new(self, listed: Mapping[str, int]) -> None:
+        """Index what is new of the files that there are, of these sizes."""
         for name in sorted(listed):
             if listed[name] > self._indexed_bytes.get(name, 0):
                 self._index_file(name)

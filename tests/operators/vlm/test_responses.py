@@ -145,6 +145,26 @@ def test_many_readers_while_a_thread_writes_and_merges(url: str, monkeypatch: py
     assert _texts(url, range(200)) == [f"it is {number}" for number in range(200)]
 
 
+def test_what_is_merged_is_seen_by_who_looked_before_the_small_ones_were_removed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlm_responses, "MERGED_AT_ONCE", 2)
+    for number in range(4):
+        _write(url, [number])
+    reader, writer = Responses(url), Responses(url)
+    remove = writer._store.remove
+
+    def look_and_remove(name: str) -> None:
+        reader.refresh()  # the small ones and what they were merged into are there
+        remove(name)
+
+    monkeypatch.setattr(writer._store, "remove", look_and_remove)
+    writer.tidy()
+    for number in reversed(range(4)):
+        assert reader.get(_key(number)) == _say(number)
+    assert len(reader) == 4
+
+
 @pytest.mark.parametrize("lost", [1, 2, 40, 10_000])
 def test_a_torn_tail_loses_the_torn_answer_alone(lost: int, tmp_path: Path) -> None:
     _write(str(tmp_path), range(3))
