@@ -26,6 +26,7 @@ FLUSH_S = 1.0
 already, to be safe from a failure of the machine too."""
 
 _REFRESH_S = 1.0  # how old what is known of other processes' answers may be
+_REFUSED_S = 5.0  # for which a refusal holds for those who had not asked yet: other pairs of a unit, other units
 _SERVERS = 8  # to which connections are kept open, though nobody asks them
 
 
@@ -96,6 +97,8 @@ class Asker:
 
     async def _ask(self, batch: Batch, missing: list[str], kept: _Kept, answered: Answered) -> None:
         line = await self._line_to(batch.endpoint)
+        if not line.askers and time.monotonic() - line.refused_s >= _REFUSED_S:
+            line.refusal = None  # whoever comes now may have mended what was wrong
         line.askers += 1
         flights: dict[str, _Flight] = {}
         own = set()
@@ -113,8 +116,6 @@ class Asker:
             await asyncio.wait([flight.task for flight in flights.values() if flight.task])
         finally:  # cancelled too: what nobody waits for is not asked any more
             line.askers -= 1
-            if not line.askers:
-                line.refusal = None  # whoever comes next may have mended what was wrong
             for flight in flights.values():
                 flight.waiting -= 1
                 if not flight.waiting:
@@ -193,11 +194,12 @@ class _Line:
     flights: set[_Flight] = field(default_factory=set)
     refusal: StopRun | None = None
     """Why no request is sent to it any more."""
+    refused_s: float = 0.0
 
     def end(self, error: Exception) -> None:
         """Let no further request, and no further attempt at one, begin."""
         if isinstance(error, StopRun):
-            self.refusal = error
+            self.refusal, self.refused_s = error, time.monotonic()
         for flight in self.flights:
             if not flight.stop.is_set():
                 flight.ended_by = error

@@ -24,7 +24,7 @@ def _ensure(folder: Path, start: object) -> None:
 
 
 def test_of_two_processes_one_writes(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")  # another test may have connected this process to a Ray
     start = context.Barrier(2)
     processes = [context.Process(target=_ensure, args=(tmp_path / "tiny", start)) for _ in range(2)]
     for process in processes:

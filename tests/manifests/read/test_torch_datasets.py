@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from manifests import Dataset
 from tests.manifests.make import photo
@@ -40,12 +42,24 @@ def test_an_item(sound: Path, names: list[Name]) -> None:
         examples[48]
 
 
+WITH_WORKERS = """
+import json, sys
+from torch.utils.data import DataLoader
+from manifests import Dataset
+from tests.manifests.read.test_torch_datasets import name
+dataset = Dataset(sys.argv[1])
+for examples in (dataset.to_torch(transform=name), dataset.to_torch(iterable=True, shuffle=True, transform=name)):
+    print(json.dumps(list(DataLoader(examples, batch_size=None, num_workers=2))))
+"""
+
+
 def test_two_workers_give_all_of_it(sound: Path, names: list[Name]) -> None:
-    mapped = Dataset(sound).to_torch(transform=name)
-    assert list(map(tuple, DataLoader(mapped, batch_size=None, num_workers=2))) == names
-    streamed = Dataset(sound).to_torch(iterable=True, shuffle=True, transform=name)
-    seen = list(map(tuple, DataLoader(streamed, batch_size=None, num_workers=2)))
-    assert sorted(seen) == sorted(names) and seen != names
+    """In a process of its own: workers are forked, and another test may have connected this one to a Ray."""
+    command = [sys.executable, "-c", WITH_WORKERS, str(sound)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    mapped, streamed = ([tuple(seen) for seen in json.loads(line)] for line in done.stdout.splitlines())
+    assert mapped == names
+    assert sorted(streamed) == sorted(names) and streamed != names
 
 
 def test_they_are_pickled(sound: Path, names: list[Name]) -> None:

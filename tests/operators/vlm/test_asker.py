@@ -131,7 +131,21 @@ def test_a_refused_key_ends_it_for_all_at_once(server: Server, url: str) -> None
     assert set(server.paid.values()) == {1} and server.paid.total() == 60
 
 
-def test_who_asks_after_a_refused_key_was_mended_is_answered(server: Server, url: str) -> None:
+def test_who_comes_just_after_a_refused_key_is_refused_without_a_request(server: Server, url: str) -> None:
+    server.plan = lambda request, attempt: "401"
+
+    async def one_after_the_other(asker: Asker) -> list[Answered]:
+        return [await asker.ask(_batch(server, url, [number])) for number in range(3)]
+
+    assert [type(answered.error) for answered in _run(one_after_the_other)] == [StopRun] * 3
+    assert len(server.requests) == 1
+
+
+def test_who_asks_after_a_refused_key_was_mended_is_answered(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlm_asker, "_REFUSED_S", 0.0)
+
     async def twice(asker: Asker) -> Answered:
         server.plan = lambda request, attempt: "401"
         assert isinstance((await asker.ask(_batch(server, url, range(3)))).error, StopRun)

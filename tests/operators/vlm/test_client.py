@@ -14,6 +14,7 @@ import pytest
 from manifests.schema import Pair, Reject
 from operators.account import accounting
 from operators.base import StopRun
+from operators.vlm import asker as vlm_asker
 from operators.vlm import openai as vlm_openai
 from operators.vlm.asker import Answered, Batch, ask_here
 from operators.vlm.client import Vlm
@@ -94,7 +95,10 @@ def test_a_cut_off_answer_is_a_reject_and_is_not_paid_again(server: Server, vlm:
     assert server.paid.total() == 1
 
 
-def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(server: Server, vlm: Vlm) -> None:
+def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(
+    server: Server, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlm_asker, "_REFUSED_S", 0.0)
     server.plan = lambda request, attempt: "401" if request >= 6 else None
     with pytest.raises(StopRun, match="refuses the key"):
         replace(vlm, concurrency=2).ask(_requests(40))

@@ -145,7 +145,8 @@ def test_a_reject_keeps_its_reason(server: Server, tmp_path: Path) -> None:
     server.plan = lambda request, attempt: "refused" if request == 0 else None
     with asking([_job(server, tmp_path, concurrency=1)]) as (job,):
         texts, _ = _ask(_vlm(job), range(3))
-    assert texts == ["refused", "it is 1", "it is 2"]
+    refused = texts.index("refused")  # whichever came to the server first
+    assert texts == ["refused" if number == refused else f"it is {number}" for number in range(3)]
 
 
 def test_more_bytes_than_may_be_on_their_way_go_one_after_the_other(
