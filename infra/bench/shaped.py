@@ -21,13 +21,12 @@ import transformers
 from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
 
 from infra.tiny.clip import write_clip, write_csd, write_dino
 from infra.tiny.diffusion import write_cascade, write_flux
 from infra.tiny.dwpose import write_dwpose
 from infra.tiny.flux import write_flux_controlnet, write_flux_fill
-from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, STAGES, previewer_blocks
+from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, effnet_backbone, previewer_blocks
 from operators.models.table import CHECKPOINTS, Part, parts_of
 
 State = dict[str, torch.Tensor]
@@ -310,13 +309,8 @@ def _as_is(file: str) -> Maker:
 
 
 def _effnet(folder: Path, part: str) -> Network:
-    widths = zip(_EFFNET_WIDTHS[:-1], _EFFNET_WIDTHS[1:], _EFFNET_BLOCKS, strict=True)
-    stages = [
-        (FusedMBConvConfig if fused else MBConvConfig)(expansion, 3, stride, before, after, count)
-        for (fused, expansion, stride), (before, after, count) in zip(STAGES, widths, strict=True)
-    ]
     with torch.device("meta"):
-        backbone = EfficientNet(stages, dropout=0.0, last_channel=_EFFNET_LAST).features
+        backbone = effnet_backbone(_EFFNET_WIDTHS, _EFFNET_BLOCKS, _EFFNET_LAST)
         mapper = nn.Sequential(
             nn.Conv2d(_EFFNET_LAST, LATENT_CHANNELS, 1, bias=False), nn.BatchNorm2d(LATENT_CHANNELS, affine=False)
         )
