@@ -124,18 +124,20 @@ class Network:
     dtype: torch.dtype = torch.bfloat16
 
 
-def write_shaped(folder: Path, depth: Depth | None, device: str = "cpu") -> tuple[Part, ...]:
-    """Write all checkpoints into a folder; the parts that they hold, with the number of their parameters.
+def write_shaped(
+    folder: Path, depth: Depth | None, device: str = "cpu", roles: Sequence[str] = ROLES
+) -> tuple[Part, ...]:
+    """Write the checkpoints of roles into a folder; the parts that they hold, with the number of their parameters.
 
-    `depth` is None for the small shapes of MODELS=tiny, which are written in the same way.
+    `depth` is None for the small shapes of MODELS=tiny, which are written in the same way. What is no role's is small.
     """
     _write_tiny(folder)
     if depth:
         _lengthen_prompts(folder)
     generator = torch.Generator(device).manual_seed(0)
-    millions = dict.fromkeys((part.name for part in parts_of(ROLES)), 0.0)
+    millions = dict.fromkeys((part.name for part in parts_of(roles)), 0.0)
     written: dict[str, Path] = {}
-    for role in ROLES:
+    for role in roles:
         for network in networks(folder, role, depth):
             path = folder / role / network.file
             network.save_config(folder / role)
@@ -148,7 +150,7 @@ def write_shaped(folder: Path, depth: Depth | None, device: str = "cpu") -> tupl
             save_file(saved, path, metadata={"format": "pt"})
             written[network.part] = path
             millions[network.part] += parameters(network) / 1e6
-    return tuple(replace(part, parameters_m=millions[part.name]) for part in parts_of(ROLES))
+    return tuple(replace(part, parameters_m=millions[part.name]) for part in parts_of(roles))
 
 
 def networks(folder: Path, role: str, depth: Depth | None) -> list[Network]:

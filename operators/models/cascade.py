@@ -63,7 +63,8 @@ def effnet_backbone(widths: Sequence[int], blocks: Sequence[int], last_channel: 
     ]
     norm = partial(nn.BatchNorm2d, eps=_BACKBONE_EPS)
     network = EfficientNet(stages, dropout=0.0, stochastic_depth_prob=0.0, last_channel=last_channel, norm_layer=norm)
-    return network.features
+    layers: nn.Sequential = network.features
+    return layers
 
 
 class Effnet(nn.Module):

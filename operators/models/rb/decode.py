@@ -36,5 +36,5 @@ def decode(
     clean = sample(noise, predicting(decoder.decoder, conditions), sampling, generator=generator)
     with mixed_precision(decoder.vqgan):
         images = decoder.vqgan.decode(STAGE_A_SCALE * clean).sample
-    made = images[0].float().clamp(0, 1).permute(1, 2, 0).cpu()
+    made: torch.Tensor = images[0].float().clamp(0, 1).permute(1, 2, 0).cpu()
     return (made * 255).round().to(torch.uint8).numpy()

@@ -26,7 +26,7 @@ def test_it_is_the_mean_of_the_attentions_to_each_group_of_features(references: 
     tokens = {name: torch.randn(2, 7 if name == "w" else REFERENCE, CHANNELS) for name in "wpcs"}
     given = [own, tokens["w"], tokens["p"], *([tokens["c"]] if references == 2 else []), tokens["s"]]
     found = AggregatedAttention(references, REFERENCE)(attention, hidden, torch.cat(given, 1))
-    tokens["s"] = torch.stack([sum(tokens["s"].unbind(1)) / REFERENCE] * REFERENCE, 1)  # type: ignore[arg-type]
+    tokens["s"] = torch.stack([tokens["s"].sum(1) / REFERENCE] * REFERENCE, 1)
     expected = torch.zeros(2, 6, CHANNELS)
     for names in seen:
         expected += _plain(attention, own, torch.cat([own, *(tokens[name] for name in names)], 1)) / len(seen)
