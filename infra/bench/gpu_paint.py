@@ -17,6 +17,9 @@ huggingface_hub, einops, rich, click, protobuf) is in these wheels, which a mach
     pip install --no-index --no-deps --target SITE WHEELS/*.whl
     PYTHONPATH=SITE PYTHONUNBUFFERED=1 python -m infra.bench.gpu_paint
 
+`--one-step` measures RB-Modulation alone, with all its blocks, which are 14 GiB of checkpoints to write first: a step
+of stage C with its control, one of stage B, and stage A, with and without a content reference, in seconds and GiB.
+
 Ray's wheel alone is 76 MiB. It has not been run on a GPU, nor with older releases than pyproject.toml asks for: where a
 machine has such, say so beside the figures. `--shapes tiny --steps 2 --pairs 2` rehearses it on a CPU.
 """
@@ -47,6 +50,7 @@ import numpy as np
 from manifests.images.pixels import Pixels
 from manifests.write.finish import finish
 from operators.base import Link
+from operators.models.rb.parameters import STAGE_B, Sampling, StageCSampling
 from operators.models.table import Part
 from operators.paint.best_edit import BestEdit
 from operators.paint.flux import Flux
@@ -185,7 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{card.name}, {card.gib:.1f} GiB" if card else "no GPU: what follows is a rehearsal on a CPU", flush=True
         )
-        parts, models = _write(folder, options.shapes, card)
+        parts, models = _write(folder, options, card)
+        if options.one_step:
+            _print_pictures(_one_step(Path(models), SIDE_PX[options.shapes]))
+            print(f"all in {time.monotonic() - started_s:.0f} s", flush=True)
+            return 0
         url = open_now.enter_context(_server())
         same = []
         with ray_session(options.cpus):
@@ -233,12 +241,14 @@ def photo(seed: int, side_px: int) -> Pixels:
     return np.asarray(cv2.resize(blocks, (side_px, side_px), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _write(folder: Path, shapes: str, card: Card | None) -> tuple[tuple[Part, ...], str]:
+def _write(folder: Path, options: argparse.Namespace, card: Card | None) -> tuple[tuple[Part, ...], str]:
     """Write checkpoints and photos; the parts of the checkpoints, and their folder."""
-    from infra.bench.shaped import Depth, write_shaped  # the models' libraries take many seconds to import
+    # The models' libraries take many seconds to import.
+    from infra.bench.shaped import PUBLISHED, ROLES, Depth, write_shaped
 
-    began_s, models = time.monotonic(), folder / "models"
-    parts = write_shaped(models, Depth() if shapes == "real" else None, "cuda" if card else "cpu")
+    began_s, models, shapes = time.monotonic(), folder / "models", options.shapes
+    depth, roles = (PUBLISHED, RbModulation.loads) if options.one_step else (Depth(), ROLES)
+    parts = write_shaped(models, depth if shapes == "real" else None, "cuda" if card else "cpu", roles)
     if card:
         import torch
 
@@ -360,19 +370,24 @@ def _print_parts(models: Path, options: argparse.Namespace, card: Card | None) -
             options,
             {"image": photo(0, side_px), "mask_image": np.full((side_px, side_px, 3), 255, np.uint8)},
         ),
-        "style by RB-Modulation": lambda clock: _by_cascade(clock, models, options),
+        "style by RB-Modulation": lambda clock: _by_rb_modulation(clock, models, options),
     }
+    _print_pictures({name: paint for name, paint in pictures.items() if name.split()[0] in options.tasks})
+
+
+def _print_pictures(pictures: Mapping[str, Callable[[Clock], None]]) -> None:
+    """Seconds of each of several pictures by network, and the memory that its making takes."""
     print("a picture by part, seconds; the second of its kind, but what is loaded:")
     for name, paint in pictures.items():
-        if name.split()[0] in options.tasks:
-            for again in (False, True):
-                clock = Clock()
-                _forget_peak()
-                paint(clock)
-                if again:
-                    print(f"  {name} {clock.told()}, {_working_gib():.1f} GiB to work in", flush=True)
-                else:
-                    print(f"  {name}: loading {clock.seconds.get('loading', 0.0):.2f} s", flush=True)
+        for again in (False, True):
+            clock = Clock()
+            _forget_peak()
+            paint(clock)
+            if again:
+                peak_gib, working_gib = _peak_gib()
+                print(f"  {name} {clock.told()}, {working_gib:.1f} GiB to work in, {peak_gib:.1f} in all", flush=True)
+            else:
+                print(f"  {name}: loading {clock.seconds.get('loading', 0.0):.2f} s", flush=True)
 
 
 def _by_flux(
@@ -411,14 +426,31 @@ def _by_flux(
     clock.seconds["all"] += loading_s
 
 
-def _by_cascade(clock: Clock, models: Path, options: argparse.Namespace) -> None:
+def _by_rb_modulation(clock: Clock, models: Path, options: argparse.Namespace) -> None:
+    steps = StageCSampling().steps
+    sampling = StageCSampling(steps=min(options.steps or steps, steps))
+    _by_cascade(clock, models, SIDE_PX[options.shapes], sampling, STAGE_B, with_content=True)
+
+
+def _one_step(models: Path, side_px: int) -> Mapping[str, Callable[[Clock], None]]:
+    """Pictures by RB-Modulation in both of its modes, for which stages C and B take one step each."""
+
+    def of(with_content: bool) -> Callable[[Clock], None]:
+        once = StageCSampling(steps=1), replace(STAGE_B, steps=1)
+        return lambda clock: _by_cascade(clock, models, side_px, *once, with_content=with_content)
+
+    return {"a step with a style": of(False), "a step with a style and a content": of(True)}
+
+
+def _by_cascade(
+    clock: Clock, models: Path, side_px: int, sampling: StageCSampling, decoding: Sampling, *, with_content: bool
+) -> None:
     from operators.models.cascade import load_cascade
     from operators.models.csd import load_csd
     from operators.models.device import prepared_device
-    from operators.models.rb.parameters import StageCSampling, Weights
     from operators.models.rb.stylise import stylise
 
-    device, side_px = prepared_device(), SIDE_PX[options.shapes]
+    device = prepared_device()
     with clock.at("loading"):
         cascade = load_cascade(str(models / "stable-cascade-prior"), str(models / "stable-cascade"), device)
         csd = load_csd(str(models / "csd"), device)
@@ -434,8 +466,6 @@ def _by_cascade(clock: Clock, models: Path, options: argparse.Namespace) -> None
         (cascade.decoder.decoder, "forward", "stage B"),
         (cascade.decoder.vqgan, "decode", "stage A"),
     ]
-    steps = StageCSampling().steps
-    sampling = StageCSampling(steps=min(options.steps or steps, steps))
     with ExitStack() as timing:
         for thing, method, label in timed:
             timing.enter_context(clock.on(thing, method, label))
@@ -445,10 +475,10 @@ def _by_cascade(clock: Clock, models: Path, options: argparse.Namespace) -> None
                 csd,
                 "a red house by the sea",
                 photo(1, side_px),
-                photo(2, side_px),
+                photo(2, side_px) if with_content else None,
                 3,
                 sampling=sampling,
-                weights=Weights(),
+                decoding=decoding,
                 size_px=(side_px, side_px),
             )
     clock.seconds["loading"], clock.calls["loading"] = loading_s, 1
@@ -469,13 +499,14 @@ def _forget_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _working_gib() -> float:
-    """The most that tensors took since `_forget_peak`, beyond what they take now: that is weights."""
+def _peak_gib() -> tuple[float, float]:
+    """The most that tensors took since `_forget_peak`: in all, and beyond what they take now, which is weights."""
     import torch
 
     if not torch.cuda.is_available():
-        return 0.0
-    return (torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()) / 2**30
+        return 0.0, 0.0
+    peak = torch.cuda.max_memory_allocated()
+    return peak / 2**30, (peak - torch.cuda.memory_allocated()) / 2**30
 
 
 @contextmanager
@@ -558,6 +589,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", choices=sorted(PAIRS), default=list(PAIRS), help="(default: all three)")
     parser.add_argument("--pairs", type=int, help=f"of each dataset (default: {PAIRS})")
     parser.add_argument("--steps", type=int, help="of sampling, but of pose (default: as the tasks have them)")
+    parser.add_argument(
+        "--one-step", action="store_true", help="RB-Modulation alone, with all blocks: one step of it, without Ray"
+    )
     parser.add_argument("--cpus", type=int, help="that Ray may use (default: all)")
     parser.add_argument("--folder", help="where checkpoints and datasets are written (default: a temporary one)")
     return parser

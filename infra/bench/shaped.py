@@ -21,13 +21,12 @@ import transformers
 from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
 
 from infra.tiny.clip import write_clip, write_csd, write_dino
 from infra.tiny.diffusion import write_cascade, write_flux
 from infra.tiny.dwpose import write_dwpose
 from infra.tiny.flux import write_flux_controlnet, write_flux_fill
-from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, STAGES, previewer_blocks
+from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, effnet_backbone, previewer_blocks
 from operators.models.table import CHECKPOINTS, Part, parts_of
 
 State = dict[str, torch.Tensor]
@@ -125,18 +124,20 @@ class Network:
     dtype: torch.dtype = torch.bfloat16
 
 
-def write_shaped(folder: Path, depth: Depth | None, device: str = "cpu") -> tuple[Part, ...]:
-    """Write all checkpoints into a folder; the parts that they hold, with the number of their parameters.
+def write_shaped(
+    folder: Path, depth: Depth | None, device: str = "cpu", roles: Sequence[str] = ROLES
+) -> tuple[Part, ...]:
+    """Write the checkpoints of roles into a folder; the parts that they hold, with the number of their parameters.
 
-    `depth` is None for the small shapes of MODELS=tiny, which are written in the same way.
+    `depth` is None for the small shapes of MODELS=tiny, which are written in the same way. What is no role's is small.
     """
     _write_tiny(folder)
     if depth:
         _lengthen_prompts(folder)
     generator = torch.Generator(device).manual_seed(0)
-    millions = dict.fromkeys((part.name for part in parts_of(ROLES)), 0.0)
+    millions = dict.fromkeys((part.name for part in parts_of(roles)), 0.0)
     written: dict[str, Path] = {}
-    for role in ROLES:
+    for role in roles:
         for network in networks(folder, role, depth):
             path = folder / role / network.file
             network.save_config(folder / role)
@@ -149,7 +150,7 @@ def write_shaped(folder: Path, depth: Depth | None, device: str = "cpu") -> tupl
             save_file(saved, path, metadata={"format": "pt"})
             written[network.part] = path
             millions[network.part] += parameters(network) / 1e6
-    return tuple(replace(part, parameters_m=millions[part.name]) for part in parts_of(ROLES))
+    return tuple(replace(part, parameters_m=millions[part.name]) for part in parts_of(roles))
 
 
 def networks(folder: Path, role: str, depth: Depth | None) -> list[Network]:
@@ -310,13 +311,8 @@ def _as_is(file: str) -> Maker:
 
 
 def _effnet(folder: Path, part: str) -> Network:
-    widths = zip(_EFFNET_WIDTHS[:-1], _EFFNET_WIDTHS[1:], _EFFNET_BLOCKS, strict=True)
-    stages = [
-        (FusedMBConvConfig if fused else MBConvConfig)(expansion, 3, stride, before, after, count)
-        for (fused, expansion, stride), (before, after, count) in zip(STAGES, widths, strict=True)
-    ]
     with torch.device("meta"):
-        backbone = EfficientNet(stages, dropout=0.0, last_channel=_EFFNET_LAST).features
+        backbone = effnet_backbone(_EFFNET_WIDTHS, _EFFNET_BLOCKS, _EFFNET_LAST)
         mapper = nn.Sequential(
             nn.Conv2d(_EFFNET_LAST, LATENT_CHANNELS, 1, bias=False), nn.BatchNorm2d(LATENT_CHANNELS, affine=False)
         )

@@ -27,7 +27,6 @@ from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
-from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
 from transformers import (
     CLIPImageProcessor,
     CLIPTextConfig,
@@ -40,7 +39,15 @@ from transformers import (
 )
 
 from infra.tiny.tokenizers import clip_tokenizer, t5_tokenizer
-from operators.models.cascade import EFFNET_FILE, LATENT_CHANNELS, PREVIEWER_FILE, STAGES, previewer_blocks
+from operators.models.cascade import (
+    EFFNET_FILE,
+    LATENT_CHANNELS,
+    PREVIEWER_FILE,
+    STAGE_A_SCALE,
+    STAGES,
+    effnet_backbone,
+    previewer_blocks,
+)
 
 SIDE_PX = 128
 """Side of the pictures that the tiny FLUX makes: 8 x 8 tokens."""
@@ -155,7 +162,7 @@ def write_cascade(prior_folder: Path, decoder_folder: Path) -> None:
         out = vqgan.out_block[0]
         out.weight.copy_(out.weight[::4].repeat_interleave(4, 0))
         out.bias.zero_()
-        _standardise(vqgan.out_block[0], lambda: vqgan.decode(0.3764 * torch.randn(4, 4, 16, 16)), 0.3, 0.5)
+        _standardise(vqgan.out_block[0], lambda: vqgan.decode(STAGE_A_SCALE * torch.randn(4, 4, 16, 16)), 0.3, 0.5)
     StableCascadePriorPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
@@ -244,11 +251,7 @@ def _standardise(layer: Any, output: Any, std: float, mean: float = 0.0) -> None
 def _write_effnet_and_previewer(folder: Path) -> None:
     """The EfficientNet narrower and with one block a stage, the previewer with 32 channels of 512."""
     widths, last = (8, 8, 8, 16, 16, 24, 32), 64
-    stages = [
-        (FusedMBConvConfig if fused else MBConvConfig)(expansion, 3, stride, before, after, 1)
-        for (fused, expansion, stride), before, after in zip(STAGES, widths[:-1], widths[1:], strict=True)
-    ]
-    backbone = EfficientNet(stages, dropout=0.0, stochastic_depth_prob=0.0, last_channel=last).features
+    backbone = effnet_backbone(widths, (1,) * len(STAGES), last)
     mapper = nn.Sequential(
         nn.Conv2d(last, LATENT_CHANNELS, 1, bias=False), nn.BatchNorm2d(LATENT_CHANNELS, affine=False)
     )

@@ -1,9 +1,9 @@
 """RB-Modulation: the input image's content in another image's style, without training (arXiv 2405.17401).
 
-Written from the paper on diffusers' Stable Cascade: operators/models/rb/control.py has the optimal control of the
-latents, operators/models/rb/attention.py the attention, operators/models/cascade.py and operators/models/csd.py the
-models. One picture goes through the models at a time: each step of control holds its gradient through previewer and
-descriptor.
+Written anew on diffusers' networks of Stable Cascade, with the formulas and numbers of the authors' code:
+operators/models/rb/ has the sampling, the optimal control of the latents, the attention and the decoder,
+operators/models/cascade.py and operators/models/csd.py the models. One picture goes through the models at a time: each
+step of control holds its gradient through previewer and descriptor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from operators.batching import in_batches
 from operators.models.checkpoints import folders_and_identities
 from operators.models.device import prepared_device
 from operators.models.diffusion import Order, resized, with_pictures
-from operators.models.rb.parameters import StageCSampling, Weights
+from operators.models.rb.parameters import STAGE_B, Sampling, StageCSampling, mode_of
 
 _GRID_PX = 128
 """Sides of pictures: stage C's latents are 3/128 of them (42.67 px each)."""
@@ -33,7 +33,7 @@ class RbModulation:
     """
 
     name: ClassVar[str] = "rb_modulation"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gpus: ClassVar[float] = 1.0
     gpu_s: ClassVar[float] = 60.0  # of which most is the gradient of the style through the previewer, step by step
     batch_size: ClassVar[int] = 1
@@ -42,7 +42,9 @@ class RbModulation:
     working_gib: ClassVar[float] = 4.0
     """Assumed, not measured: stage A decodes a picture of 1,024 px as other VAEs do; gradients take a tenth of that."""
     sampling: StageCSampling = field(default_factory=StageCSampling)
-    weights: Weights = field(default_factory=Weights)
+    """Of stage C."""
+    decoding: Sampling = STAGE_B
+    """Of stage B."""
     models: tuple[tuple[str, str], ...] = ()
     """Name and revision of the prior, the decoder and the style descriptor."""
     folders: tuple[str, ...] = field(default=(), metadata={"location": True})
@@ -69,12 +71,16 @@ class RbModulation:
         shape = pair.image("input") or pair.image("style")
         assert shape
         target = resized(pictures[0], (shape.height_px, shape.width_px))
-        params = {**asdict(self.sampling), "weights": asdict(self.weights)}
+        params = {
+            "prior": {**asdict(self.sampling), **asdict(mode_of(pair.image("input") is not None))},
+            "decoder": {"part": "decoder", **asdict(self.decoding)},
+            "csd": {"part": "csd"},
+        }
         steps = [
             Step(
                 operator=self.name,
                 version=self.version,
-                params=params if part == "prior" else {"part": part},
+                params=params[part],
                 seed=seed,
                 model=model,
                 model_revision=revision,
@@ -101,7 +107,7 @@ class RbModulation:
             order.images.get("content"),
             order.seed,
             sampling=self.sampling,
-            weights=self.weights,
+            decoding=self.decoding,
             size_px=order.size_px,
         )
         return [picture]

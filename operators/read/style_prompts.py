@@ -42,8 +42,13 @@ shard, since units are slices of the listing."""
 
 @dataclass(frozen=True, kw_only=True)
 class StylePrompts(PromptRecipe):
-    """Blocks of one style each, in Tab. 8's order, over and over; subjects are drawn by the block's number."""
+    """Blocks of one style each, in Tab. 8's order, over and over; subjects are drawn by the block's number.
 
+    The prompt of the target names the style, as the prompts of RB-Modulation's authors do: data/prompts.txt and the
+    notebook of https://github.com/google/RB-Modulation.
+    """
+
+    version: ClassVar[int] = 2
     contiguous: ClassVar[bool] = True
     source: ClassVar[str] = "FLUX.1 and RB-Modulation on Stable Cascade, from style prompts"
     licence: ClassVar[str] = "made by FLUX.1 [dev] and Stable Cascade, under their non-commercial licences"
@@ -65,6 +70,10 @@ class StylePrompts(PromptRecipe):
             images=(),
             group=item.ref,
             context_group=style,
-            texts={"prompt": subject, "base_prompt": f"{subject}, photo", "style_prompt": f"{other}, {style} style"},
-            steps=(Step(operator="style_prompts", version=1, params=params, seed=seed),),
+            texts={
+                "prompt": f"{subject} in {style} style",
+                "base_prompt": f"{subject}, photo",
+                "style_prompt": f"{other}, {style} style",
+            },
+            steps=(Step(operator="style_prompts", version=self.version, params=params, seed=seed),),
         )

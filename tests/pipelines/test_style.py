@@ -60,9 +60,9 @@ def test_pairs_come_with_contexts_of_their_style_and_all_provenance(task: Task, 
         makers = [step for step in row["steps"] if step["operator"] in ("flux", "rb_modulation")]
         assert len(makers) == 5 and all(step["seed"] is not None and step["model_revision"] for step in makers)
         prompts = [step["prompt"] for step in makers]
-        subject = _params(row)["subject"]
-        assert prompts[1:4] == [f"{subject}, photo", subject, subject]
-        assert prompts[0].endswith(f"{_params(row)['style']} style")
+        subject, style = _params(row)["subject"], _params(row)["style"]
+        assert prompts[1:4] == [f"{subject}, photo", *[f"{subject} in {style} style"] * 2]
+        assert prompts[0].endswith(f", {style} style")
 
 
 def test_gates_reject_with_scores(task: Task, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """RB-Modulation's attention feature aggregation (AFA) in stage C of Stable Cascade.
 
 arXiv 2405.17401, section 4: a stage C block lets the latents attend to themselves and to the text, in one attention.
-AFA computes several such attentions, with the text, the reference style and the reference content apart and together,
-and averages them, so that no reference drowns the text. With [a; b] for the concatenation of keys and values:
+AFA computes several such attentions, which see the references apart and together, and averages them, so that no
+reference drowns the text. The paper leaves open which of them see the text; the authors' code says it (utils.py of
+https://github.com/google/RB-Modulation, Attention2D). With [a; b] for the concatenation of keys and values, and K for
+the latents' own, which all of them see:
 
-    style             mean of A(Q, [K; K_text]), A(Q, [K; K_style]), A(Q, [K; K_text; K_style])
-    style + content   mean of A(Q, [K; K_text]), A(Q, [K; K_content]), A(Q, [K; K_style]), A(Q, [K; K_content; K_style])
+    style             mean of A(Q, [K; text]), A(Q, [K; text; style]), A(Q, [K; words; style])
+    style + content   mean of A(Q, [K; text]), A(Q, [K; text; content]), A(Q, [K; text; style]),
+                      A(Q, [K; text; content; style])
 
-K are the latents' own keys (self-attention, the authors on https://github.com/LituRout/RB-Modulation/issues/3). The
-paper leaves open which of the text goes with the references in the second mode; these are its named features, once
-each and together, beside the text.
+The text is a token for each word, and as many as a reference has for all words together: the style alone takes the
+place of these, and leaves `words`. Each of the style's tokens is replaced by the mean of them all, so that its layout
+does not show; the content's stay as they are.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from torch.nn import functional
 class AggregatedAttention:
     """An attention processor for diffusers. The last tokens of what is attended to are the references'.
 
-    `reference_tokens` is how many tokens one reference image takes (clip_seq, 4 in Stable Cascade); `references` is 1
-    for style, 2 for content followed by style; everything between the latents' and these is the text's.
+    `reference_tokens` is how many tokens one reference image takes, and the pooled text (clip_seq, 4 in Stable
+    Cascade); `references` is 1 for style, 2 for content followed by style; what is between the latents' tokens and
+    these is the text's, words first.
     """
 
     def __init__(self, references: int, reference_tokens: int) -> None:
@@ -38,14 +42,17 @@ class AggregatedAttention:
         batch, channels, height, width = hidden_states.shape
         latents = height * width
         query = self._heads(attention, attention.to_q(hidden_states.flatten(2).transpose(1, 2)))
-        key = self._heads(attention, attention.to_k(encoder_hidden_states))
-        value = self._heads(attention, attention.to_v(encoder_hidden_states))
+        style = encoder_hidden_states[:, -self._tokens :]
+        mean = style.mean(1, keepdim=True).expand_as(style)
+        seen = torch.cat([encoder_hidden_states[:, : -self._tokens], mean], dim=1)
+        key = self._heads(attention, attention.to_k(seen))
+        value = self._heads(attention, attention.to_v(seen))
         outputs = []
         for chosen in self._groups(latents, key.shape[2]):
             index = torch.tensor(chosen, device=key.device)
             outputs.append(functional.scaled_dot_product_attention(query, key[:, :, index], value[:, :, index]))
-        mean = torch.stack(outputs).mean(0).transpose(1, 2).reshape(batch, latents, channels)
-        projected: torch.Tensor = attention.to_out[0](mean)
+        aggregated = torch.stack(outputs).mean(0).transpose(1, 2).reshape(batch, latents, channels)
+        projected: torch.Tensor = attention.to_out[0](aggregated)
         return projected.transpose(1, 2).reshape(batch, channels, height, width)
 
     def _groups(self, latents: int, tokens: int) -> list[list[int]]:
@@ -54,9 +61,9 @@ class AggregatedAttention:
         own, text = list(range(latents)), list(range(latents, start))
         style = list(range(tokens - self._tokens, tokens))
         if self._references == 1:
-            return [own + text, own + style, own + text + style]
+            return [own + text, own + text + style, own + text[: -self._tokens] + style]
         content = list(range(start, start + self._tokens))
-        return [own + text, own + content, own + style, own + content + style]
+        return [own + text, own + text + content, own + text + style, own + text + content + style]
 
     @staticmethod
     def _heads(attention: Any, tokens: torch.Tensor) -> torch.Tensor:

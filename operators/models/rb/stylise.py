@@ -1,4 +1,4 @@
-"""One picture by RB-Modulation: stage C under control, with aggregated attention, then Stable Cascade's decoder."""
+"""One picture by RB-Modulation: stage C under control, with aggregated attention, then stages B and A."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torchvision.transforms import v2
 
 from manifests.images.pixels import Pixels
-from operators.models.cascade import LATENT_CHANNELS, Cascade
+from operators.models.cascade import LATENT_CHANNELS, REFERENCE_SCALE, Cascade
 from operators.models.csd import Csd
 from operators.models.rb.attention import AggregatedAttention
-from operators.models.rb.control import Cost, sample
-from operators.models.rb.parameters import StageCSampling, Weights
+from operators.models.rb.control import Control, Cost
+from operators.models.rb.decode import decode
+from operators.models.rb.parameters import Sampling, StageCSampling, mode_of
+from operators.models.rb.sampling import noise_like, predicting, sample
 from operators.shared.vision import clip_input
 
 
@@ -27,19 +30,19 @@ def stylise(
     seed: int,
     *,
     sampling: StageCSampling,
-    weights: Weights,
+    decoding: Sampling,
     aggregate: bool = True,
     size_px: tuple[int, int],
 ) -> Pixels:
     """A picture of what the prompt says in the style of an image; of another image's content too, if one is given.
 
-    `style` and `content` are H x W x 3; the result has `size_px` (height, width), if they are multiples of 128.
-    `aggregate` says whether the references go into stage C's attention too; without it and with `sampling.iterations` 0
-    this is Stable Cascade alone.
+    `style` and `content` are H x W x 3; the result has `size_px` (height, width), multiples of 128. `sampling` is stage
+    C's, `decoding` stage B's. `aggregate` says whether the references go into stage C's attention too; without it and
+    with `sampling.iterations` 0 this is Stable Cascade alone. All noise comes from the seed.
     """
     device = csd.style.device
-    prior = cascade.prior
-    references = [_tensor(image, device) for image in (content, style) if image is not None]
+    prior, mode = cascade.prior, mode_of(content is not None)
+    references = [_reference(image, size_px, device) for image in (content, style) if image is not None]
     encoded = [cascade.effnet(reference) for reference in references]
 
     def describe(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,9 +53,7 @@ def stylise(
         describe=describe,
         style=describe(encoded[-1])[0],
         content=describe(encoded[0])[1] if content is not None else None,
-        style_weight=weights.style,
-        content_weight=weights.content,
-        text_weight=weights.text,
+        weights=mode.weights,
     )
     text, pooled, no_text, no_pooled = prior.encode_prompt(device, 1, 1, True, prompt=prompt, negative_prompt="")
     shown = _embedded(prior, references)
@@ -63,32 +64,27 @@ def stylise(
         "clip_text_pooled": torch.cat([pooled, no_pooled]),
         "clip_img": torch.cat([shown, torch.zeros_like(shown)]),
     }
-    dtype = text.dtype
-
-    def predict(latents: torch.Tensor, ratio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        both = prior.prior(
-            sample=latents.to(dtype).repeat(2, 1, 1, 1),
-            timestep_ratio=ratio.to(dtype).expand(2),
-            **conditions,
-            return_dict=False,
-        )[0].float()
-        return both[:1], both[1:]
-
-    # On the CPU, so that every device begins with the same noise.
     generator = torch.Generator().manual_seed(seed)
-    sides = (math.ceil(side / prior.config.resolution_multiple) for side in size_px)
-    noise = torch.randn((1, LATENT_CHANNELS, *sides), generator=generator).to(device)
+    height, width = (math.ceil(side / prior.config.resolution_multiple) for side in size_px)
+    noise = noise_like(torch.empty(1, LATENT_CHANNELS, height, width, device=device), generator)
     processor = AggregatedAttention(len(references), prior.prior.config.clip_seq) if aggregate else None
     with _Attention(prior.prior, processor):
-        latents = sample(noise, predict, cost, sampling)
-    images = cascade.decoder(latents.to(dtype), prompt=prompt, generator=generator, output_type="np").images
-    made = torch.from_numpy(images[0])
-    return (made * 255).round().to(torch.uint8).numpy()
+        latents = sample(
+            noise,
+            predicting(prior.prior, conditions),
+            sampling,
+            generator=generator if mode.stochastic else None,
+            control=Control(cost=cost, sampling=sampling),
+        )
+    return decode(cascade, latents, prompt, size_px, decoding, generator)
 
 
-def _tensor(image: Pixels, device: torch.device) -> torch.Tensor:
-    """The picture as a tensor, 1 x 3 x H x W in [0, 1]."""
-    return (torch.tensor(image).permute(2, 0, 1).float() / 255)[None].to(device)
+def _reference(image: Pixels, size_px: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """The reference as all networks see it, 1 x 3 x H x W in [0, 1]: its shorter side fits a picture of that size."""
+    tensor = (torch.tensor(image).permute(2, 0, 1).float() / 255)[None].to(device)
+    side = round(min(size_px) * REFERENCE_SCALE)
+    resized: torch.Tensor = v2.functional.resize(tensor, [side], v2.InterpolationMode.BILINEAR, antialias=True)
+    return resized
 
 
 def _embedded(prior: Any, images: Sequence[torch.Tensor]) -> torch.Tensor:

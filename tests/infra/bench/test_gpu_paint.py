@@ -72,6 +72,27 @@ def test_the_server_says_what_each_question_asks_for() -> None:
     assert {"differences", "reverse_differences", "subtask", "reverse_prompt"} == json.loads(said[1]).keys()
 
 
+def test_a_step_of_rb_modulation_counts_each_networks_calls_in_both_modes(tiny: str) -> None:
+    """What `--one-step` times, of the small networks on a CPU."""
+    pictures = gpu_paint._one_step(Path(tiny), 128)
+    assert list(pictures) == ["a step with a style", "a step with a style and a content"]
+    for references, paint in enumerate(pictures.values(), 1):
+        clock = Clock()
+        paint(clock)
+        # Each reference is encoded and described once; then three steps of Adam describe the latents.
+        assert {name: calls for name, calls in clock.calls.items() if "CLIP" not in name} == {
+            "all": 1,
+            "loading": 1,
+            "vision tower": references,
+            "EfficientNet": references,
+            "previewer forwards": references + 3,
+            "CSD forwards": references + 3,
+            "stage C": 1,
+            "stage B": 1,
+            "stage A": 1,
+        }
+
+
 def test_somebody_is_found_in_the_photos() -> None:
     folder = f"{tiny_models('dwpose')}/dwpose"
     for seed in range(max(gpu_paint.PAIRS.values())):

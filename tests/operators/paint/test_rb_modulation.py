@@ -25,7 +25,10 @@ def test_it_adds_the_target_and_names_every_model(tiny: str, with_base: bool) ->
     assert [(s.model, s.model_revision) for s in pair.steps] == [identity(f"{tiny}/{role}", role) for role in roles]
     assert {step.seed for step in pair.steps} == {7}
     assert [step.prompt for step in pair.steps] == ["a cat", "a cat", None]
-    assert pair.steps[0].params["steps"] == 2 and pair.steps[0].params["weights"]["style"] == 1
+    prior, decoder, _ = (step.params for step in pair.steps)
+    assert prior["steps"] == 2 and decoder["steps"] == 10 and decoder["guidance"] == 1.1
+    assert prior["stochastic"] is with_base
+    assert prior["weights"] == {"style": 1.0, "content": float(with_base), "text": float(not with_base)}
     assert run_one(bound, _pair(with_base), 7) == pair
     assert run_one(bound, _pair(with_base), 8).images[-1].data != target.data
 

@@ -19,13 +19,13 @@ def test_each_style_comes_in_blocks_of_different_subjects_and_exemplars_show_som
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]
         assert len({pair.context_group for pair in block}) == 1
-        shown = [pair.texts["prompt"] for pair in block] + [
-            str(pair.steps[0].params["exemplar_subject"]) for pair in block
-        ]
+        shown = [pair.steps[0].params[name] for pair in block for name in ("subject", "exemplar_subject")]
         assert len(set(shown)) == 2 * BLOCK
     first = pairs[0]
     assert first.texts["style_prompt"].endswith(", Rendering style")
-    assert first.texts["base_prompt"] == f"{first.texts['prompt']}, photo"
+    subject = first.steps[0].params["subject"]
+    assert first.texts["base_prompt"] == f"{subject}, photo"
+    assert first.texts["prompt"] == f"{subject} in Rendering style"  # "<caption> in <style description>"
     # Another round of the same style has other subjects.
     assert [p.texts["prompt"] for p in pairs[:BLOCK]] != [p.texts["prompt"] for p in pairs[len(pairs) // 2 :][:BLOCK]]
 

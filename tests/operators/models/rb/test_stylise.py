@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import InterpolationMode, functional
 
 from manifests.images.pixels import Pixels
 from operators.models.cascade import Cascade, load_cascade
 from operators.models.csd import Csd, load_csd
-from operators.models.rb import control as rb_control
+from operators.models.rb import sampling as rb_sampling
 from operators.models.rb import stylise
-from operators.models.rb.parameters import StageCSampling, Weights
+from operators.models.rb.parameters import STAGE_B, StageCSampling
 from operators.shared.vision import tensor
 from tests.sources import photo
 
@@ -64,6 +66,30 @@ def test_prompt_seed_style_and_content_all_show_and_nothing_else_does(models: tu
         assert np.abs(image - first).mean() > 0.5, name
 
 
+@pytest.mark.parametrize("with_content", [False, True])
+def test_the_mode_is_the_references(
+    models: tuple[Cascade, Csd], with_content: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A content reference takes the alignment with the text from the cost, and gives the sampler fresh noise (DDPM)."""
+    given: list[dict[str, Any]] = []
+
+    def keep(*arguments: Any, **named: Any) -> torch.Tensor:
+        given.append(named)
+        return rb_sampling.sample(*arguments, **named)
+
+    monkeypatch.setattr(stylise, "sample", keep)
+    seen: list[torch.Size] = []
+    hook = models[0].effnet.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    once = replace(FEW, steps=1)
+    _make(models, style=photo(0, 200, 150), content=photo(2, 128, 128) if with_content else None, sampling=once)
+    hook.remove()
+    cost = given[0]["control"].cost
+    assert asdict(cost.weights) == {"style": 1, "content": float(with_content), "text": float(not with_content)}
+    assert (cost.content is not None) is (given[0]["generator"] is not None) is with_content
+    # A reference's shorter side is three quarters of the picture's, as 768 px are for one of 1,024.
+    assert seen == [torch.Size((1, 3, 96, 96))] * with_content + [torch.Size((1, 3, 96, 128))]
+
+
 def test_the_attention_is_put_back(models: tuple[Cascade, Csd]) -> None:
     attentions = [module for module in models[0].prior.prior.modules() if type(module).__name__ == "Attention"]
     before = [attention.processor for attention in attentions]
@@ -73,7 +99,7 @@ def test_the_attention_is_put_back(models: tuple[Cascade, Csd]) -> None:
 
 def _make(models: tuple[Cascade, Csd], **change: Any) -> Pixels:
     settings: dict[str, Any] = {"prompt": "a cat", "style": STYLE, "content": None, "seed": 0, "sampling": FEW} | change
-    return stylise.stylise(*models, weights=Weights(), size_px=(128, 128), **settings)
+    return stylise.stylise(*models, decoding=STAGE_B, size_px=(128, 128), **settings)
 
 
 def _similarity(
@@ -87,14 +113,22 @@ def _similarity(
     cascade, csd = models
     kept: list[torch.Tensor] = []
 
-    def keep(*arguments: Any) -> torch.Tensor:
-        kept.append(rb_control.sample(*arguments))
+    def keep(*arguments: Any, **named: Any) -> torch.Tensor:
+        kept.append(rb_sampling.sample(*arguments, **named))
         return kept[0]
 
     with monkeypatch.context() as patch:
         patch.setattr(stylise, "sample", keep)
         _make(models, style=style, content=content, sampling=sampling)
     found = csd(cascade.previewer(kept[0]))
-    wanted_style = csd(cascade.previewer(cascade.effnet(tensor(style, "cpu"))))[0]
-    wanted_content = csd(cascade.previewer(cascade.effnet(tensor(content if content is not None else style, "cpu"))))[1]
+    wanted_style = _described(models, style)[0]
+    wanted_content = _described(models, content if content is not None else style)[1]
     return float((found[0] * wanted_style).sum()), float((found[1] * wanted_content).sum())  # all of length 1
+
+
+def _described(models: tuple[Cascade, Csd], reference: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+    """The descriptors of a reference's preview, as it is shown for a picture of 128 px."""
+    cascade, csd = models
+    shown = functional.resize(tensor(reference, "cpu"), [96], InterpolationMode.BILINEAR, antialias=True)
+    style, content = csd(cascade.previewer(cascade.effnet(shown)))
+    return style, content
