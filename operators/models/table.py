@@ -137,6 +137,9 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("FluxPipeline.load_ip_adapter",),
             (Part(name="FLUX.1's IP-Adapter", parameters_m=490.9),),
             "composition",
+            # XLabs changed the file in place; by two public downloaders it is ip_adapter.safetensors at this commit.
+            files=("ip_adapter.safetensors",),
+            revision="18f6940238ab5dc3744df7a8e30315892279d5f9",
         ),
         _hub(
             "flux-ip-adapter-image-encoder",
@@ -251,6 +254,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ),
             "style",
             files=_SAFETENSORS_FILES,
+            revision="22a78febb95e62e2299f39aadd1599d494323c9c",
         ),
         _hub(
             "stable-cascade",
@@ -275,6 +279,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             (Part(name="CSD", parameters_m=304.8, bytes_each=4),),
             "style",
             files=("config.json", "model.safetensors"),
+            revision="cd2dac3ad9398e42906127bc44988a6de47abe68",
         ),
         _hub(
             "clip",
@@ -293,7 +298,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "facebook/dino-vits16",
             "Apache-2.0",
             ("ViTModel", "ViTImageProcessor"),
-            (Part(name="DINO ViT-S/16", parameters_m=21.8, bytes_each=4),),
+            (Part(name="DINO ViT-S/16", parameters_m=21.7, bytes_each=4),),
             "style",
             "composition",
             "editing",
@@ -335,7 +340,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("OpenposeDetector",),
-            (Part(name="OpenPose", parameters_m=127.5, bytes_each=4),),
+            (Part(name="OpenPose", parameters_m=127.6, bytes_each=4),),
             "pose",
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
@@ -373,7 +378,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("MLSDdetector",),
-            (Part(name="MLSD", parameters_m=1.6, bytes_each=4),),
+            (Part(name="MLSD", parameters_m=1.5, bytes_each=4),),
             "mlsd2img",
             files=("mlsd_large_512_fp32.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",

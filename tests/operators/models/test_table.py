@@ -161,7 +161,9 @@ def _networks() -> dict[str, Any]:
                 vision_config={"hidden_size": 768, "intermediate_size": 3072, "patch_size": 32},
             )
         ),
-        "DINO ViT-S/16": hf.ViTModel(hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6)),
+        "DINO ViT-S/16": hf.ViTModel(
+            hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6), add_pooling_layer=False
+        ),
         "Qwen2-VL-7B": hf.Qwen2VLForConditionalGeneration(
             hf.Qwen2VLConfig(
                 text_config={
