@@ -43,8 +43,8 @@ class Network:
     file_bytes: int | None
     """The size of the released file, where it is published."""
     slack_bytes: int
-    """How much of that size is not known: 0 for safetensors as the library writes it, 8 where the order of the tensors is
-    not published (it decides how many digits their offsets have), more for files of another kind."""
+    """How much of that size is not known: 0 for safetensors as the library writes it, 8 where the order of its tensors
+    is not published (which decides how many digits their offsets have), more for files of another kind."""
     data_bytes: int | None
     """The size of all tensors, where an index of several files says it."""
 
@@ -112,7 +112,7 @@ def _read(path: Path) -> Network:
         loader=record["loader"],
         config=record.get("config"),
         shapes=shapes,
-        types={name: record["dtype"] for name in shapes} | expanded(record.get("other_dtypes", {})),
+        types=dict.fromkeys(shapes, record["dtype"]) | expanded(record.get("other_dtypes", {})),
         metadata=record.get("metadata", True),
         file_bytes=record.get("file_bytes"),
         slack_bytes=record.get("slack_bytes", 0),
