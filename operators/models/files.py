@@ -14,6 +14,9 @@ from typing import Any
 _POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS leaves in the place of the real one (https://git-lfs.com, its specification)."""
 
+_INDICES = ("model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json")
+"""What transformers and diffusers read where there are several files of weights. Indices of variants are not read."""
+
 _MOST_HEADER_BYTES = 100_000_000
 """The longest header of a safetensors file: MAX_HEADER_SIZE of https://github.com/huggingface/safetensors."""
 
@@ -41,7 +44,7 @@ def damage(folder: Path) -> str:
         try:
             if path.name.endswith(".safetensors"):
                 header(path)
-            elif path.name.endswith(".safetensors.index.json"):
+            elif path.name in _INDICES:
                 _refuse_missing(path.parent, set(_read(path)["weight_map"].values()))
             elif path.name == "model_index.json":
                 parts = {part for part, kind in _read(path).items() if isinstance(kind, list) and kind[0]}
