@@ -1,8 +1,8 @@
 """Size and sha256 of released files, as others published them: what a download is compared with.
 
 Only files are here of which somebody states the figures for the very file, in a list, in code that downloads it, or in
-a Git LFS pointer. A sha256 that nobody states is None. Not found: flux's and flux-fill's transformers, csd, dino,
-qwen2-vl, and stable-cascade-prior at the table's revision.
+a Git LFS pointer. A size or a sha256 that nobody states is None. Not found: flux's transformer, all of flux-fill's,
+csd, dino, qwen2-vl, stable-cascade-prior, and what stable-cascade has for diffusers at the table's revision.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The model table: which checkpoint plays which role, where it comes from, and under which licence.
 
-Revisions are commits that others report to have downloaded, in public code. One of "main" is one for which we found
-none (flux-controlnet-pose; its file is known by its size, operators/models/published.py); what was in fact downloaded
-is recorded all the same (operators/models/checkpoints.py).
+Revisions are commits that others report to have downloaded, in public code; those of csd and stable-cascade-prior were
+reported to us, and we did not find them there. One of "main" is one for which we found none (flux-controlnet-pose; its
+file is known by its size, operators/models/published.py); what was in fact downloaded is recorded all the same
+(operators/models/checkpoints.py).
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("FluxPipeline.load_ip_adapter",),
             (Part(name="FLUX.1's IP-Adapter", parameters_m=490.9),),
             "composition",
-            # XLabs changed the file in place; by two public downloaders it is ip_adapter.safetensors at this commit.
+            # The file had another name before. Two public downloaders take it by this name at this commit.
             files=("ip_adapter.safetensors",),
             revision="18f6940238ab5dc3744df7a8e30315892279d5f9",
         ),
