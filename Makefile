@@ -79,6 +79,11 @@ shards-help: $(CORE) ## list the variables of shards and plan: [TASK=derain]
 tasks: $(CORE) ## list the tasks
 	@$(XPROMPT) tasks
 
+.PHONY: models
+models: $(CORE) ## list the models' checkpoints, and what of them is there: [TASK=style] [MODELS=folder or hub]
+	@$(call checked,models $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(XPROMPT) models $(GIVEN)
+
 .PHONY: tiny-models
 tiny-models: $(MODELS_INSTALLED) ## write small random checkpoints to try model operators with: [MODELS=models/tiny]
 	@$(XPROMPT) tiny-models "$(if $(MODELS),$(MODELS),$(TINY))"

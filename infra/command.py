@@ -1,6 +1,6 @@
 """The command `xprompt`: all that a user does, under one name.
 
-    xprompt tasks                                   what there is
+    xprompt tasks, models                           what there is, and which checkpoints it needs
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt browse, verify, sql, show, ls, ...      look at datasets

@@ -1,4 +1,7 @@
-"""The commands that make datasets: tasks, shards, plan, tokens, recipe. `xprompt` has them beside those that look."""
+"""The commands that make datasets: tasks, models, shards, plan, tokens, recipe.
+
+`xprompt` (infra/command.py) has them beside those that look.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from manifests.dataset import Dataset
 from operators.base import StopRun
 from operators.option import Option
+from pipelines.models import add_command
 from pipelines.options import RUN, WHERE
 from pipelines.prepare import checked
 from pipelines.report.hints import as_typed
@@ -25,6 +29,9 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
     listing = commands.add_parser("tasks", help="list the tasks, and what each reads")
     listing.set_defaults(run=lambda options: _tasks())
     task = _named(arguments)
+    looking = add_command(commands)
+    if task:
+        add_options(looking.add_argument_group(f"what {task.name} itself lets you set"), task.options.values())
     for name, text, run in (
         ("shards", "make a task's shards and manifests", _shards),
         ("plan", "say what `xprompt shards` with the same options would make and cost", _plan),
@@ -96,8 +103,10 @@ def ended(prog: str, run: Callable[[], object]) -> int:
 
 
 def _named(arguments: Sequence[str]) -> Task | None:
-    """The task that `shards TASK` or `plan TASK` names, if it does and there is one."""
-    if len(arguments) < 2 or arguments[0] not in ("shards", "plan") or arguments[1].startswith("-"):
+    """The task that `shards TASK`, `plan TASK` or `models TASK` names, if it does and there is one."""
+    if len(arguments) < 2 or arguments[0] not in ("shards", "plan", "models") or arguments[1].startswith("-"):
+        return None
+    if arguments[0] == "models" and "=" in arguments[1]:  # which can do without a task
         return None
     return find_task(arguments[1])
 
@@ -128,6 +137,8 @@ def extras(command: str, options: argparse.Namespace) -> list[str]:
     if command == "tokens":
         _tokenized(options).plan()
         return ["models"]
+    if command == "models":
+        return ["models"] if options.models else []
     return ["models"] if checked(options.task, given(options)).runs_models or options.vlm else []
 
 

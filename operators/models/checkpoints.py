@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from manifests.schema import canonical_json
+from operators.models.files import damage, files_of
 from operators.models.table import CHECKPOINTS, Checkpoint
 
 
@@ -38,21 +39,24 @@ def folder(models: str | None, role: str) -> str:
     """The folder of a role's checkpoint, a full path. With MODELS=hub it is downloaded first, if it is not there yet.
 
     On a cluster HF_HOME must then be on a disk that all nodes see. Raises ValueError, one line: what is missing, its
-    licence, how to get it, which tasks wait for it.
+    licence, how to get it, which tasks wait for it; or which of its files is damaged (operators/models/files.py).
     """
     checkpoint = CHECKPOINTS[role]
     if models == "hub":
         return _downloaded(checkpoint)
     if not has(models, role):
         raise ValueError(_missing(checkpoint, f"not in MODELS={models or ''}"))
-    return str(_place(models, role).resolve())
+    path = _place(models, role)
+    if broken := damage(path):
+        raise ValueError(_missing(checkpoint, f"not usable in MODELS={models}: {broken}"))
+    return str(path.resolve())
 
 
 def has(models: str | None, role: str) -> bool:
     """Whether MODELS is a directory with a checkpoint for that role, or the hub."""
     if models == "hub":
         return bool(CHECKPOINTS[role].hub_id)
-    return bool(models) and any(_files(_place(models, role)))
+    return bool(models) and any(files_of(_place(models, role)))
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +71,7 @@ def identity(folder: str, role: str) -> tuple[str, str]:
     if hub_id and path.parts[-3:-1] == (f"models--{hub_id.replace('/', '--')}", "snapshots"):
         return hub_id, path.name
     hashes = []
-    for file in sorted(_files(path)):
+    for file in sorted(files_of(path)):
         with open(file, "rb") as opened:
             hashes.append([file.relative_to(path).as_posix(), hashlib.file_digest(opened, "sha256").hexdigest()])
     return role, hashlib.sha256(canonical_json(hashes).encode()).hexdigest()[:12]
@@ -79,6 +83,29 @@ def folders_and_identities(
     """The folders of the checkpoints of several roles, and name and revision of each. Raises ValueError as `folder`."""
     folders = tuple(folder(models, role) for role in roles)
     return folders, tuple(map(identity, folders, roles))
+
+
+def place(models: str, role: str) -> Path | None:
+    """Where a role's checkpoint is or would be, None if it cannot be there: MODELS=hub has none that is not on the hub.
+
+    Of MODELS=hub it is the folder of the table's revision in the hub's cache, BlazePose's that of `make blazepose`.
+    Raises ValueError if MODELS=hub is asked for without the extra `models`.
+    """
+    if models != "hub":
+        return _place(models, role)
+    checkpoint = CHECKPOINTS[role]
+    if role == "blazepose":
+        return TINY.parent / role
+    if not checkpoint.hub_id:
+        return None
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        raise ValueError("MODELS=hub needs the extra: pip install 'xprompt-data-engine[models]'") from None
+    repository = Path(HF_HUB_CACHE, f"models--{checkpoint.hub_id.replace('/', '--')}")
+    branch = repository / "refs" / checkpoint.revision
+    commit = branch.read_text("utf-8").strip() if branch.is_file() else checkpoint.revision
+    return repository / "snapshots" / commit
 
 
 def _place(models: str | None, role: str) -> Path:
@@ -106,11 +133,3 @@ def _missing(checkpoint: Checkpoint, why: str) -> str:
     tasks = f"; it is needed by {', '.join(checkpoint.tasks)}" if checkpoint.tasks else ""
     what = f"{checkpoint.role} ({checkpoint.hub_id}, licence: {checkpoint.licence})".replace("(, ", "(")
     return f"{what} is {why}: {checkpoint.obtain}, or try random weights: make tiny-models, MODELS=tiny{tasks}"
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of a checkpoint: not hidden ones, which are downloaders' notes, nor its card."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and path.suffix != ".md":
-            yield path

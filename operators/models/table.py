@@ -1,7 +1,9 @@
 """The model table: which checkpoint plays which role, where it comes from, and under which licence.
 
-Revisions are commits that others report to have downloaded, in public code. One of "main" is one for which we found
-none; what was in fact downloaded is recorded all the same (operators/models/checkpoints.py).
+Revisions are commits that others report to have downloaded, in public code; those of csd and stable-cascade-prior were
+reported to us, and we did not find them there. One of "main" is one for which we found none (flux-controlnet-pose; its
+file is known by its size, operators/models/published.py); what was in fact downloaded is recorded all the same
+(operators/models/checkpoints.py).
 """
 
 from __future__ import annotations
@@ -11,6 +13,24 @@ from dataclasses import dataclass
 
 _FLUX = "FLUX.1 [dev] non-commercial"
 _RAIL = "CreativeML OpenRAIL-M"
+_CASCADE = "Stability AI non-commercial research"
+_OUTPUTS = {
+    # LICENSE-FLUX1-dev, 1d and 2d and 2e, in https://github.com/black-forest-labs/flux
+    _FLUX: "yours for any purpose, but not to train a model that competes with FLUX.1 [dev] or Kontext; they are to be "
+    "filtered or reviewed, and marked as made by AI",
+    # Sections 1 (Derivatives of the Model) and 6, attachment A
+    _RAIL: "yours, within the uses that attachment A allows; a model that is trained on them to do the same is a "
+    "derivative, under the same restrictions",
+    # WEIGHTS_LICENSE, section 1, in https://github.com/Stability-AI/StableCascade
+    _CASCADE: "non-commercial research; they are no derivative works, but a model that is based on them is one",
+    "Apache-2.0": "nothing said of them",
+    "MIT": "nothing said of them",
+    "BSD-2-Clause": "nothing said of them",
+    "OpenRAIL": "as CreativeML OpenRAIL-M has it",
+    "none stated; code MIT": "nothing said of them",
+    "other": "nothing stated; OpenPose's weights are for non-commercial research",
+}
+"""Licence -> what it says of what the model makes, and of training on that. In our words, which are no legal advice."""
 _FLUX_FILES = (
     "model_index.json",
     "scheduler/*",
@@ -69,6 +89,8 @@ class Checkpoint:
     """The repository on huggingface.co; "" for a checkpoint that is not there."""
     revision: str
     licence: str
+    outputs: str
+    """What the licence says of what the model makes, and of training on that: in our words, no legal advice."""
     gated: bool = False
     """Whether the hub gives it only to who has accepted its licence."""
     classes: tuple[str, ...]
@@ -105,6 +127,7 @@ def _hub(
         hub_id=hub_id,
         revision=revision,
         licence=licence,
+        outputs=_OUTPUTS[licence],
         gated=gated,
         classes=classes,
         parts=parts,
@@ -137,6 +160,9 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ("FluxPipeline.load_ip_adapter",),
             (Part(name="FLUX.1's IP-Adapter", parameters_m=490.9),),
             "composition",
+            # The file had another name before. Two public downloaders take it by this name at this commit.
+            files=("ip_adapter.safetensors",),
+            revision="18f6940238ab5dc3744df7a8e30315892279d5f9",
         ),
         _hub(
             "flux-ip-adapter-image-encoder",
@@ -233,6 +259,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="main",
             licence="that of who trained it",
+            outputs="that of who trained it; of its base: " + _OUTPUTS[_RAIL],
             classes=("UNet2DConditionModel",),
             parts=_sd15_parts("SD 1.5 inpainting")[:1],  # it takes the place of that UNet
             obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
@@ -242,7 +269,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         _hub(
             "stable-cascade-prior",
             "stabilityai/stable-cascade-prior",
-            "Stability AI non-commercial research",
+            _CASCADE,
             ("StableCascadePriorPipeline",),
             (
                 Part(name="stage C", parameters_m=3_589.1),
@@ -251,11 +278,12 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             ),
             "style",
             files=_SAFETENSORS_FILES,
+            revision="22a78febb95e62e2299f39aadd1599d494323c9c",
         ),
         _hub(
             "stable-cascade",
             "stabilityai/stable-cascade",
-            "Stability AI non-commercial research",
+            _CASCADE,
             ("StableCascadeDecoderPipeline", "operators.models.cascade"),
             (
                 Part(name="stage B", parameters_m=1_562.9),
@@ -275,6 +303,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             (Part(name="CSD", parameters_m=304.8, bytes_each=4),),
             "style",
             files=("config.json", "model.safetensors"),
+            revision="cd2dac3ad9398e42906127bc44988a6de47abe68",
         ),
         _hub(
             "clip",
@@ -293,7 +322,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "facebook/dino-vits16",
             "Apache-2.0",
             ("ViTModel", "ViTImageProcessor"),
-            (Part(name="DINO ViT-S/16", parameters_m=21.8, bytes_each=4),),
+            (Part(name="DINO ViT-S/16", parameters_m=21.7, bytes_each=4),),
             "style",
             "composition",
             "editing",
@@ -304,6 +333,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="v0.1",
             licence="BSD-2-Clause",
+            outputs=_OUTPUTS["BSD-2-Clause"],
             classes=("LPIPS",),
             parts=(Part(name="LPIPS", parameters_m=2.5, bytes_each=4),),
             obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
@@ -314,6 +344,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="main",
             licence="Apache-2.0",
+            outputs=_OUTPUTS["Apache-2.0"],
             classes=("LAION's aesthetic head",),
             parts=(Part(name="CLIP ViT-L/14", parameters_m=427.6, bytes_each=4),),
             obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
@@ -325,6 +356,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="0.10.21",
             licence="Apache-2.0",
+            outputs=_OUTPUTS["Apache-2.0"],
             classes=("ai_edge_litert",),
             parts=(),
             obtain="make blazepose BLAZEPOSE=MODELS/blazepose (for MODELS=hub: make blazepose)",
@@ -335,7 +367,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("OpenposeDetector",),
-            (Part(name="OpenPose", parameters_m=127.5, bytes_each=4),),
+            (Part(name="OpenPose", parameters_m=127.6, bytes_each=4),),
             "pose",
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
@@ -373,7 +405,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "lllyasviel/Annotators",
             "other",
             ("MLSDdetector",),
-            (Part(name="MLSD", parameters_m=1.6, bytes_each=4),),
+            (Part(name="MLSD", parameters_m=1.5, bytes_each=4),),
             "mlsd2img",
             files=("mlsd_large_512_fp32.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",

@@ -100,7 +100,7 @@ def test_prompts_begin_with_as_many_pairs_as_the_recipe_counts(tmp_path: Path) -
 def test_pairs_that_a_dataset_does_not_hold_are_planned_where_models_can_paint_them(tmp_path: Path) -> None:
     write_viton_hd(tmp_path / "VITON-HD")
     entry = Entry(task="tryon", pairs=120_000)
-    write_files(tmp_path / "models", {f"sd15-{role}/unet.safetensors": b"weights" for role in ("inpaint", "tryon")})
+    write_files(tmp_path / "models", {f"sd15-{role}/unet.bin": b"weights" for role in ("inpaint", "tryon")})
     painted = _plan(tmp_path, entry, models=str(tmp_path / "models"))
     assert painted.paints and painted.prepared and isinstance(painted.prepared.reader, VitonHd)
     assert painted.prepared.reader.count == 120_000

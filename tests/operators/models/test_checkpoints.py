@@ -28,13 +28,26 @@ def test_what_is_missing_is_one_line_with_licence_and_way_out(role: str, tmp_pat
 def test_a_role_is_a_folder_below_models_and_tiny_is_one_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_files(tmp_path, {"dino/model.safetensors": b"weights"})
+    write_files(tmp_path, {"dino/pytorch_model.bin": b"weights"})
     assert folder(str(tmp_path), "dino") == str((tmp_path / "dino").resolve())
     assert Path(__file__).parents[3] / "models" / "tiny" == checkpoints.TINY
     monkeypatch.setattr(checkpoints, "TINY", tmp_path)
     assert folder("tiny", "dino") == folder(str(tmp_path), "dino")
     monkeypatch.chdir(tmp_path)
     assert Path(folder(".", "dino")).is_absolute()
+
+
+def test_a_file_that_is_cut_short_is_one_line_before_anything_is_loaded(tmp_path: Path) -> None:
+    """Safetensors by hand: the length of the header, the header, and 23 of the 24 bytes that it speaks of."""
+    text = b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
+    write_files(tmp_path, {"csd/model.safetensors": len(text).to_bytes(8, "little") + text + bytes(23)})
+    with pytest.raises(
+        ValueError, match=r"csd .* is not usable in MODELS=.*: model\.safetensors is cut short"
+    ) as caught:
+        folder(str(tmp_path), "csd")
+    assert "\n" not in str(caught.value) and CHECKPOINTS["csd"].obtain in str(caught.value)
+    write_files(tmp_path, {"csd/model.safetensors": len(text).to_bytes(8, "little") + text + bytes(24)})
+    assert folder(str(tmp_path), "csd") == str((tmp_path / "csd").resolve())
 
 
 def test_tiny_is_in_the_clone_or_else_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from operators.models.diffusion import pipeline
 from operators.models.table import CHECKPOINTS, parts_of
+from operators.paint.compose import FLUX_WEIGHTS
 from pipelines.recipe import FULL_8M
 from tests.sources import write_files
 from tests.tiny import tiny_models
@@ -22,7 +23,7 @@ def test_the_table_is_complete_and_says_what_a_user_must_know() -> None:
     tasks = {entry.task for entry in FULL_8M} | {"editing"}
     for role, checkpoint in CHECKPOINTS.items():
         assert checkpoint.role == role
-        assert checkpoint.licence and checkpoint.classes and checkpoint.obtain
+        assert checkpoint.licence and checkpoint.outputs and checkpoint.classes and checkpoint.obtain
         assert not checkpoint.hub_id or re.fullmatch(r"main|[0-9a-f]{40}", checkpoint.revision), role
         assert set(checkpoint.tasks) <= tasks
     assert {role for role, checkpoint in CHECKPOINTS.items() if checkpoint.gated} == {
@@ -30,6 +31,13 @@ def test_the_table_is_complete_and_says_what_a_user_must_know() -> None:
         "flux-fill",
         "flux-kontext",
     }
+
+
+def test_what_comes_from_the_hub_is_pinned_but_for_one() -> None:
+    unpinned = {role for role, one in CHECKPOINTS.items() if one.hub_id and one.revision == "main"}
+    assert unpinned == {"flux-controlnet-pose"}
+    assert CHECKPOINTS["flux-ip-adapter"].revision.startswith("18f6940")  # whose file has the name that is loaded
+    assert CHECKPOINTS["flux-ip-adapter"].files == (FLUX_WEIGHTS,)
 
 
 def test_the_server_of_qwen2_vl_serves_the_revision_of_the_table() -> None:
@@ -161,7 +169,9 @@ def _networks() -> dict[str, Any]:
                 vision_config={"hidden_size": 768, "intermediate_size": 3072, "patch_size": 32},
             )
         ),
-        "DINO ViT-S/16": hf.ViTModel(hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6)),
+        "DINO ViT-S/16": hf.ViTModel(
+            hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6), add_pooling_layer=False
+        ),
         "Qwen2-VL-7B": hf.Qwen2VLForConditionalGeneration(
             hf.Qwen2VLConfig(
                 text_config={

@@ -195,7 +195,7 @@ def test_what_cannot_be_is_one_line(vlm: str, model: str | None, says: str) -> N
 
 
 def test_local_is_the_checkpoint_of_that_role_known_by_its_content(tmp_path: Path) -> None:
-    write_files(tmp_path, {"qwen2-vl/model.safetensors": b"weights"})
+    write_files(tmp_path, {"qwen2-vl/pytorch_model.bin": b"weights"})
     vlm = Vlm.of("local", None, str(tmp_path))
     assert vlm.is_local and vlm.gpus == 0.5
     assert vlm.model == "qwen2-vl" and len(vlm.revision) == 12

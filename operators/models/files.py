@@ -1,0 +1,102 @@
+"""The files of a checkpoint: which there are, whether they are whole, and what they say of themselves.
+
+Nothing is loaded: of a safetensors file the header is read, which says how large the file must be.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS leaves in the place of the real one (https://git-lfs.com, its specification)."""
+
+_INDICES = ("model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json")
+"""What transformers and diffusers read where there are several files of weights. Indices of variants are not read."""
+
+_MOST_HEADER_BYTES = 100_000_000
+"""The longest header of a safetensors file: MAX_HEADER_SIZE of https://github.com/huggingface/safetensors."""
+
+
+class Damaged(ValueError):
+    """A file of a checkpoint is not whole. The message says what is wrong with it, without its name."""
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """The files of a checkpoint: not hidden ones, which are downloaders' notes, nor its card."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and path.suffix != ".md":
+            yield path
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with the files in a checkpoint's folder, in a few words; "" if they are whole.
+
+    A file cut short or longer than it says, a pointer of Git LFS, an index whose files are not all there, a component
+    of a pipeline that is not there. What tensors hold is not looked at.
+    """
+    for path in sorted(files_of(folder)):
+        name = path.relative_to(folder).as_posix()
+        try:
+            if path.name.endswith(".safetensors"):
+                header(path)
+            elif path.name in _INDICES:
+                _refuse_missing(path.parent, set(_read(path)["weight_map"].values()))
+            elif path.name == "model_index.json":
+                parts = {part for part, kind in _read(path).items() if isinstance(kind, list) and kind[0]}
+                _refuse_missing(path.parent, parts)
+            else:
+                _refuse_pointer(path)
+        except Damaged as why:
+            return f"{name} {why}"
+    return ""
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: name -> {dtype, shape, data_offsets}. Raises Damaged."""
+    _refuse_pointer(path)
+    size = path.stat().st_size
+    with path.open("rb") as opened:
+        first = opened.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
+        if not 2 <= length <= _MOST_HEADER_BYTES:
+            raise Damaged("is no safetensors file")
+        text = opened.read(length)
+    if len(text) < length:
+        raise Damaged(f"is cut short, after {size:,} bytes")
+    try:
+        tensors: dict[str, Any] = json.loads(text)
+        tensors.pop("__metadata__", None)
+        end = 8 + length + max((one["data_offsets"][1] for one in tensors.values()), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise Damaged("is no safetensors file") from None
+    if size != end:
+        raise Damaged(f"is {'cut short' if size < end else 'too long'}: it has {size:,} bytes, and should have {end:,}")
+    return tensors
+
+
+def _read(path: Path) -> dict[str, Any]:
+    _refuse_pointer(path)
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if isinstance(record, dict):
+            return record
+    except ValueError:
+        pass
+    raise Damaged("is not JSON")
+
+
+def _refuse_pointer(path: Path) -> None:
+    with path.open("rb") as opened:
+        if opened.read(len(_POINTER)) == _POINTER:
+            raise Damaged("is a pointer of Git LFS and not the file: git lfs pull")
+
+
+def _refuse_missing(folder: Path, names: set[str]) -> None:
+    missing = sorted(name for name in names if not (folder / name).exists())
+    if missing:
+        raise Damaged(f"names {missing[0]}, which is not there")
