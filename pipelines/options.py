@@ -12,6 +12,7 @@ from typing import Any, get_args
 from operators.arrange.resize import Mode
 from operators.judge.hold_out import NOVEL_TASKS, EditJudge
 from operators.option import Option, at_least_one
+from operators.read.split import TRAIN
 from operators.vlm.client import LOCAL
 
 
@@ -35,6 +36,7 @@ def _positive(text: str) -> float:
 
 SHAPE = (
     Option(name="data", help="folder or URL of the source (default: the task's bundled input)"),
+    Option(name="split", default=TRAIN, help="split of the source: train, or one to test with, as its source names it"),
     Option(name="seed", type=int, default=0, help="the seed of all that is drawn at random (default: 0)"),
     Option(name="scale", type=share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"),
     Option(name="size", type=at_least_one, help="bring photos to this shorter side, in pixels (default: as they are)"),

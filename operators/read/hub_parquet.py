@@ -15,10 +15,11 @@ from typing import ClassVar, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.schema import Item, Pair, Reject, pair_key
+from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files
 from operators.read.parquet import in_footers, open_parquet, read_row
 from operators.read.photos import upright
+from operators.read.split import TRAIN
 
 _NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
 
@@ -52,7 +53,10 @@ class HubParquet:
     session: str = ""
     """Column that names the original image; "" if there is none: then equal input bytes make a group."""
     turn: str = ""
-    """Column that counts a session's turns from 1."""
+    """Column that counts a session's turns from 1. In a test split it goes into the manifest too, with a step "read",
+    so that a pair is found in what was published for the evaluation."""
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
@@ -134,9 +138,14 @@ class HubParquet:
             group=str(row[self.session]) if self.session else hashlib.sha256(before).hexdigest()[:16],
             texts=texts,
             scores={name: value for name, value in scores.items() if math.isfinite(value)},
-            steps=input_steps + target_steps,
+            steps=(*self._turn(row), *input_steps, *target_steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
+
+    def _turn(self, row: Mapping[str, object]) -> tuple[Step, ...]:
+        if self.split == TRAIN or not self.turn:
+            return ()
+        return (Step(operator="read", version=1, params={"session": str(row[self.session]), "turn": row[self.turn]}),)
 
     def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
         """Input and target bytes of a row, and its other values.

@@ -27,7 +27,7 @@ ULTRAEDIT = Task(
 MAGICBRUSH = Task(
     name="magicbrush",
     prototype_task="editing",
-    sources=(datasets.MAGICBRUSH,),
+    sources=(datasets.MAGICBRUSH, datasets.MAGICBRUSH_FOLDER),
     chain=(
         Gate(),
         EditInstruction(),

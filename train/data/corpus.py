@@ -24,6 +24,7 @@ from manifests.schema import canonical_json
 from manifests.storage import Store
 from manifests.tokens import TokenCommit
 from manifests.write.contexts import read_columns
+from operators.shared.palettes import UNSEEN_PALETTE
 from train.data.tokens import read_commit
 
 EXAMPLE_KINDS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
@@ -138,6 +139,10 @@ def _pairs(dataset: Dataset) -> Pairs:
     if not dataset.store.exists("plan.parquet"):
         raise ValueError(f"there is no dataset at {dataset.url}: run make shards TASK={dataset.url.rpartition('/')[2]}")
     plan = dataset.plan()
+    if plan.test_split:
+        raise ValueError(f"{dataset.url} is of the split {plan.test_split}: it is evaluated on, and never trained on")
+    if any(operator.get("palette") == UNSEEN_PALETTE for operator in plan.config.get("operators", ())):
+        raise ValueError(f"{dataset.url} is drawn in the palette {UNSEEN_PALETTE}, which is never trained on")
     names = tuple(plan.name(unit) for unit in sorted(dataset.committed()))
     there = {name.removesuffix(".parquet") for name in dataset.store.names("tokens") if name.endswith(".parquet")}
     if not names or (missing := sum(name not in there for name in names)):
