@@ -11,7 +11,7 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,8 @@ class Corpus:
     rates: tuple[NDArray[np.float64], ...]
     """How often an example comes in an epoch of its dataset, by its code: [4] each."""
     tokenizer: Mapping[str, Any]
+    contexts: bool = True
+    """Whether examples have their in-context examples."""
 
     @classmethod
     def open(cls, urls: Sequence[str], recipe: str = "", sampling: Sequence[str] = ()) -> Corpus:
@@ -113,7 +115,13 @@ class Corpus:
             [pairs.task, pairs.fingerprint, pairs.shards, len(examples.pair), weight, rates.tolist()]
             for pairs, examples, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
         ]
-        return hashlib.sha256(canonical_json(known).encode()).hexdigest()
+        without = [] if self.contexts else [["without contexts"]]
+        return hashlib.sha256(canonical_json([*known, *without]).encode()).hexdigest()
+
+    def without_contexts(self) -> Corpus:
+        """The same data for the arm "no context" of the paper's Tab. 4: no example has an in-context example."""
+        examples = tuple(replace(one, context=np.full_like(one.context, -1)) for one in self.examples)
+        return replace(self, examples=examples, contexts=False)
 
     @property
     def labels(self) -> list[str]:

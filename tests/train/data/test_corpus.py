@@ -44,6 +44,14 @@ def test_what_is_evaluated_on_is_never_trained_on(tmp_path: Path) -> None:
             Corpus.open([dataset.url])
 
 
+def test_without_contexts_it_is_other_data(tmp_path: Path) -> None:
+    corpus = Corpus.open([make_tokens(str(tmp_path / "derain"), units=1).url])
+    bare = corpus.without_contexts()
+    assert (corpus.examples[0].context >= 0).all() and (bare.examples[0].context == -1).all()
+    assert bare.examples[0].pair.tolist() == corpus.examples[0].pair.tolist()
+    assert bare.identity != corpus.identity
+
+
 def test_contexts_from_another_dataset_beside_it(tmp_path: Path) -> None:
     """As retrieval rewrites them, without new tokens."""
     dataset, database = (make_tokens(str(tmp_path / task), task=task, units=1) for task in ("derain", "edits"))
