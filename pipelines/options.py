@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from operators.arrange.resize import Mode
-from operators.judge.hold_out import NOVEL_TASKS, EditJudge
+from operators.judge.hold_out import NOVEL_TASKS, EditJudge, novel_task
 from operators.option import Option, at_least_one
 from operators.read.split import TRAIN
 from operators.vlm.client import LOCAL
@@ -47,7 +47,12 @@ SHAPE = (
     ),
     Option(name="guard", help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
     Option(
-        name="hold_out", many=True, choices=tuple(NOVEL_TASKS), default=(), help="novel tasks to leave out (paper 4.4)"
+        name="hold_out",
+        type=novel_task,
+        many=True,
+        choices=tuple(NOVEL_TASKS),
+        default=(),
+        help="novel tasks to leave out (paper 4.4)",
     ),
     Option(name="hold_out_by", choices=get_args(EditJudge), default="rules", help="who says which edits are left out"),
 )

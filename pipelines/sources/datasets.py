@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from operators.read.bundled import BundledPhotos
 from operators.read.bundled_stereo import BundledStereo
+from operators.read.chosen_edits import ChosenEdits
 from operators.read.hub_parquet import HubParquet
 from operators.read.img2dataset import Img2Dataset
 from operators.read.magicbrush_folder import MagicBrushFolder
@@ -403,6 +404,30 @@ MAGICBRUSH_FOLDER = Source(
     ),
 )
 """The test split, which is published as a zip file alone: there is nothing in it to train on."""
+
+INSTRUCTPIX2PIX = Source(
+    # Columns and counts: https://huggingface.co/datasets/timbrooks/instructpix2pix-clip-filtered. Section 4.4 tests on
+    # 100 edits of it and does not say which; these are of the first 4 of its 262 files, 2 of 63 GB.
+    reader=ChosenEdits(
+        source="InstructPix2Pix",
+        licence="none stated; research use",
+        files="train-0000[0-3]-of-00262-*.parquet",
+        of_files=4,
+        count=100,
+        input="original_image",
+        target="edited_image",
+        texts=(
+            ("instruction", "edit_prompt"),
+            ("source_caption", "original_prompt"),
+            ("target_caption", "edited_prompt"),
+        ),
+        split="test",
+    ),
+    layout="data/train-00000-of-00262-<hash>.parquet to train-00003-of-00262-<hash>.parquet",
+    size="100 edits that add or remove an object",
+    obtain="hf download timbrooks/instructpix2pix-clip-filtered --repo-type dataset --include 'data/train-0000[0-3]*'",
+)
+"""A test split alone: the paper does not train on InstructPix2Pix."""
 
 NYU_FRAMES = Source(
     # https://github.com/dwofk/fast-depth; the same frames at https://huggingface.co/datasets/sayakpaul/nyu_depth_v2

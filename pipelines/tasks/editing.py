@@ -36,6 +36,19 @@ MAGICBRUSH = Task(
     context="raie",
 )
 
+INSTRUCTPIX2PIX = Task(
+    # Not a line of the tables: section 4.4 tests edits that add or remove an object on it, --split test.
+    name="instructpix2pix",
+    prototype_task="editing",
+    sources=(datasets.INSTRUCTPIX2PIX,),
+    chain=(
+        Gate(),
+        EditInstruction(),
+        Difference(),
+    ),
+    context="raie",
+)
+
 EDITING = Task(
     # Beyond the paper. Lower bounds of CLIP: InstructPix2Pix (arXiv 2211.09800, section 3.1.2). The others are ours.
     name="editing",

@@ -29,6 +29,16 @@ def test_turns_are_pairs_that_say_which_they_are(tmp_path: Path) -> None:
     assert [(item.ref, reject.reason) for item, reject in rejects] == [("edit_turns.json#2", "no_target")]
 
 
+def test_what_the_images_show_is_told_where_it_is_published(tmp_path: Path) -> None:
+    reader = _written(tmp_path, [_TURN, _SECOND])
+    described = {"7": {"7-input.png": "a room", "7-output1.png": "a room with a cat"}}
+    write_files(tmp_path / "test", {"global_descriptions.json": json.dumps(described).encode()})
+    first, second = read_all(reader)[0]
+    captions = {"source_caption": "a room", "target_caption": "a room with a cat"}
+    assert first.steps[0].params == {"session": "7", "turn": 1, **captions}
+    assert second.steps[0].params == {"session": "7", "turn": 2}  # its output is not described
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..-output1.png"])
 def test_names_that_lead_elsewhere_lead_nowhere(name: str, tmp_path: Path) -> None:
     reader = _written(tmp_path, [{**_TURN, "output": name}])
