@@ -203,7 +203,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--direction", choices=("forward", "reverse"), default="forward")
     parser.add_argument("--models", help="folder with ViT-B-32/, dino/, detector/, for tasks that need them")
     parser.add_argument(
-        "--captions", type=Path, help='JSON lines {"pair", "input", "output"}, for CLIP_dir and CLIP_out'
+        "--captions",
+        type=Path,
+        help='for CLIP_dir and CLIP_out: MagicBrush\'s global_descriptions.json, or lines {"pair", "input", "output"}',
     )
     parser.add_argument("--device", default="cpu", help="where models run (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write everything here, value by value")

@@ -55,7 +55,7 @@ def test_a_row_is_a_pair_with_its_captions(tmp_path: Path) -> None:
 def test_without_all_the_files_it_would_be_another_list(tmp_path: Path) -> None:
     write_instructpix2pix(tmp_path)
     next((tmp_path / "data").glob("train-00002*")).unlink()
-    with pytest.raises(ValueError, match="has 3 of the 4 files .* download the others"):
+    with pytest.raises(ValueError, match=r"has 3 of the 4 files .* download the others"):
         _chosen(tmp_path)
 
 
