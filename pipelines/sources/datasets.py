@@ -527,24 +527,59 @@ ADE20K = Source(
     ),
 )
 
+_SCANNET = PairedFolders(
+    source="ScanNet",
+    licence="ScanNet terms of use: non-commercial research and education, on agreement",
+    input="{group}_{name}-color",
+    target="{group}_{name}-normal",
+    target_values="negated_normals",
+    nested=("", "scannet-frames"),
+)
+
 SCANNET = Source(
     # https://github.com/hjwdzh/FrameNet, src/data/download.sh. Signs: n is proportional to 0.5 - rgb / 255 in
     # https://github.com/MARSLab-UMN/TiltedImageSurfaceNormal, dataset_loader/dataset_loader_scannet.py; camera axes x
-    # right, y down, z forward. {group} is the room: scene0016_02 is its third scan. Its split is published as a pickle,
-    # train_test_split.pkl, which is not read: a pickle can run code.
-    reader=PairedFolders(
-        source="ScanNet",
-        licence="ScanNet terms of use: non-commercial research and education, on agreement",
-        input="{group}_{name}-color",
-        target="{group}_{name}-normal",
-        target_values="negated_normals",
-        nested=("", "scannet-frames"),
-    ),
+    # right, y down, z forward. {group} is the room: scene0016_02 is its third scan. FrameNet's own split is a pickle,
+    # train_test_split.pkl, which is not read: a pickle can run code. The test images are those of it that
+    # https://github.com/baegwangbin/DSINE evaluates on, data/datasets/scannet, in whose files the signs are the same.
+    # They are not told apart from the frames that are trained on: --guard keeps them out.
+    reader=_SCANNET,
     layout="<scene>/frame-000000-color.png and frame-000000-normal.png (also below scannet-frames/)",
     size="260,000 pairs in the paper",
     obtain="scannet-frame-links.txt in https://github.com/hjwdzh/FrameNet, after agreeing to ScanNet's terms",
     folder="ScanNet",
+    tests=(
+        Split(
+            reader=replace(
+                _SCANNET,
+                split="test",
+                input="scene{group}_{name}_img",
+                target="scene{group}_{name}_normal",
+                nested=("", "scannet", "dsine_eval/scannet"),
+            ),
+            layout="dsine_eval/scannet/<scene>/000000_img.png and 000000_normal.png",
+            size="300 pairs",
+        ),
+    ),
 )
+
+NYU_NORMALS = Source(
+    # GeoNet's normals of the labelled test images, as https://github.com/baegwangbin/DSINE publishes them to evaluate
+    # on, data/datasets/nyuv2; decoded there as ScanNet's are, so the signs are those of FrameNet's files.
+    reader=PairedFolders(
+        source="NYU Depth v2 normals",
+        licence="none stated; research use",
+        input="test/{name}_img",
+        target="test/{name}_normal",
+        target_values="negated_normals",
+        nested=("", "nyuv2", "dsine_eval/nyuv2"),
+        split="test",
+    ),
+    layout="dsine_eval/nyuv2/test/000000_img.png and 000000_normal.png",
+    size="654 pairs",
+    obtain="dsine_eval, by the link in README.md of https://github.com/baegwangbin/DSINE",
+)
+"""A test split alone: section 4 tests normals on NYU-v2 and trains on ScanNet."""
 
 VITON_HD = Source(
     # https://github.com/shadow2496/VITON-HD and https://github.com/sangyun884/HR-VITON

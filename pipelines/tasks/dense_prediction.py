@@ -35,7 +35,7 @@ SEGMENTATION = Task(
 NORMAL = Task(
     name="normal",
     prototype_task="dense prediction",
-    sources=(datasets.SCANNET,),
+    sources=(datasets.SCANNET, datasets.NYU_NORMALS),
     chain=(
         ColourDense(),
         Instruct(forward=phrasings.TO_NORMALS, reverse=phrasings.FROM_NORMALS),

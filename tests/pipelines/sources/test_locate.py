@@ -19,7 +19,7 @@ from operators.read.split import TRAIN, split_of
 from pipelines.run.plan import find_source
 from pipelines.sources.locate import locate
 from pipelines.tasks.catalogue import OUR_TASKS
-from tests.fixtures import depth_mm, write_magicbrush
+from tests.fixtures import depth_mm, normals_rgb, write_magicbrush
 from tests.readers import read_all
 from tests.sources import encode, encode_image, jpeg, photo, write_files
 
@@ -121,6 +121,27 @@ LAYOUTS: Mapping[str, tuple[str, Mapping[str, bytes], Mapping[str, Sequence[str]
         },
         {"train": ["kitchen/rgb_1.jpg"], "test": ["attic/rgb_2.jpg"]},
     ),
+    "ScanNet": (
+        "normal",
+        {
+            "scannet-frames/scene0016_00/frame-000010-color.png": encode(photo(0)),
+            "scannet-frames/scene0016_00/frame-000010-normal.png": encode(normals_rgb(0)),
+            "dsine_eval/scannet/scene0532_00/000000_img.png": encode(photo(1)),
+            "dsine_eval/scannet/scene0532_00/000000_normal.png": encode(normals_rgb(1)),
+            "dsine_eval/scannet/scene0532_00/000000_intrins.npy": b"not read",
+        },
+        {"train": ["scene0016_00/frame-000010-color.png"], "test": ["scene0532_00/000000_img.png"]},
+    ),
+    "NYU normals": (
+        "normal",
+        {
+            f"dsine_eval/nyuv2/{split}/00000{number}_{kind}.png": data
+            for split in ("train", "test")
+            for number in range(2)
+            for kind, data in (("img", encode(photo(number))), ("normal", encode(normals_rgb(number))))
+        },
+        {"test": ["test/000000_img.png", "test/000001_img.png"]},
+    ),
     "VITON-HD": (
         "tryon",
         {
@@ -172,10 +193,12 @@ def test_the_folder_of_a_test_split_is_read_as_one_and_never_to_train_on(
     assert "\n" not in str(caught.value) and str(below) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["ADE20K", "LOL", "LOL-v2 synthetic", "GoPro", "Rain13K", "NYU sync", "VITON-HD"])
+@pytest.mark.parametrize(
+    "name", ["ADE20K", "LOL", "LOL-v2 synthetic", "GoPro", "Rain13K", "NYU sync", "VITON-HD", "NYU normals"]
+)
 def test_a_root_with_the_test_split_alone_is_not_taken_for_photos(name: str, tmp_path: Path) -> None:
     task, files, splits = LAYOUTS[name]
-    tests = ("eval15", "test", "validation", "official_splits", "Synthetic/Test")
+    tests = ("eval15", "test", "validation", "official_splits", "Synthetic/Test", "dsine_eval")
     kept = {path: data for path, data in files.items() if any(part in path for part in tests)}
     with pytest.raises(ValueError, match="laid out as the"):
         _reader(task, write_files(tmp_path, kept), TRAIN)
