@@ -79,7 +79,9 @@ def add_commands(commands: Any) -> None:
     )
 
     hashes = command("hashes", _hashes, "add an evaluation set to a guard file, so that training data leaves it out")
-    hashes.add_argument("folder", help="the set: a folder of images or Parquet files, local or an fsspec URL")
+    hashes.add_argument(
+        "folder", help="the set: a folder of images or Parquet files or a dataset directory, local or an fsspec URL"
+    )
     hashes.add_argument("--name", required=True, help="what to call the set; another set of that name is replaced")
     hashes.add_argument("--out", default="guard.parquet", help="the guard file (default: %(default)s)")
 

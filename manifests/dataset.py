@@ -59,6 +59,11 @@ class Plan:
     units: int
     items: int
 
+    @property
+    def test_split(self) -> str:
+        """The split of the source that the dataset is of, if it is for evaluation alone; "" if it is to train on."""
+        return str(self.config.get("source", {}).get("split", ""))
+
     def name(self, unit: int) -> str:
         return f"{self.task}-{unit:06d}"
 

@@ -20,7 +20,7 @@ from pipelines.report.estimate import Estimate, estimate
 from pipelines.report.progress import SILENT
 from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
-from pipelines.run.plan import make_job
+from pipelines.run.plan import folder_name, make_job
 from pipelines.run.session import ray_session
 from pipelines.tasks.catalogue import modules_of
 from pipelines.tasks.task import Task
@@ -31,7 +31,8 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
 
     `task` is a Task or a name as on the command line. `options` are those of `pipelines.options.RUN` (data, out, seed,
     scale, ...) and those that the task's own operators and readers declare. Nothing is printed unless a `console` is
-    given, no signal handler is installed, and any thread will do. A Ray that runs in this process already is used.
+    given, no signal handler is installed, and any thread will do. A Ray that runs in this process already is used. The
+    dataset lies in the folder of OUT that has the task's name, that of a test split in <task>-<split>.
 
     Raises ValueError for what cannot be made as asked, manifests.dataset.DatasetError (a ValueError) if OUT holds
     something else, engine.UnitFailed for a unit that cannot be made, StopRun or ConnectionError for a server that
@@ -42,7 +43,7 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
     if values["models"] == "tiny" and task.judges:
         console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
     out = anchored(str(values["out"]))
-    folder = f"{out}/{task.name}"
+    folder = f"{out}/{folder_name(task, prepared.reader)}"
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)

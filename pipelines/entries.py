@@ -11,7 +11,9 @@ from manifests.storage import Store
 from operators.option import Option, options_of, with_options
 from operators.read.files import SourceFile, list_files
 from operators.read.prompt_recipe import PromptRecipe
+from operators.read.split import TRAIN
 from operators.read.viton_hd import VitonHd
+from operators.shared.palettes import UNSEEN_PALETTE
 from pipelines.options import RUN, WHERE
 from pipelines.prepare import Prepared, prepare, refuse_unknown
 from pipelines.recipe import Entry
@@ -117,15 +119,27 @@ def sources_of(task: Task, name: str) -> list[Source]:
 def with_parsed_options(entry: Entry, task: Task) -> Entry:
     """The entry with its options as values, as those of a command line become.
 
-    Raises ValueError, one line, for one that an entry cannot have, with the nearest name, and for what is no value.
+    Raises ValueError, one line, for one that an entry cannot have, with the nearest name, for what is no value, and for
+    data that is not to train on.
     """
     known = {one.name: one for one in RUN} | dict(task.options)
+    refuse_test_data(entry.options)
     if wrong := sorted(entry.options.keys() & _OF_THE_RUN):
         raise ValueError(f"{task.name} cannot have an option {wrong[0]} of its own: it is the whole recipe's")
     refuse_unknown(task, entry.options)
     values = {name: _parsed(known[name], value) for name, value in entry.options.items()}
     sources_of(task, entry.source)
     return replace(entry, options=values)
+
+
+def refuse_test_data(options: Mapping[str, Any]) -> None:
+    """Raises ValueError, one line, for options by which a recipe would train on what is evaluated on."""
+    if (split := options.get("split") or TRAIN) != TRAIN:
+        raise ValueError(f"a recipe makes data to train on, never of the split {split}: make that with xprompt shards")
+    if (palette := options.get("palette")) == UNSEEN_PALETTE:
+        raise ValueError(
+            f"no training data is drawn in the palette {palette}: make a test set of it with xprompt shards"
+        )
 
 
 def _parsed(option: Option, value: Any) -> Any:

@@ -34,7 +34,15 @@ from manifests.schema import canonical_json
 from manifests.storage import Store
 from operators.judge.hold_out import HELD_OUT
 from pipelines.commands import add_options, ended
-from pipelines.entries import DataRoot, Planned, options_of_tasks, plan_entry, refuse_untaken, with_parsed_options
+from pipelines.entries import (
+    DataRoot,
+    Planned,
+    options_of_tasks,
+    plan_entry,
+    refuse_test_data,
+    refuse_untaken,
+    with_parsed_options,
+)
 from pipelines.options import RUN, defaults
 from pipelines.recipe import PAPER, Entry, Outcome, read_recipe, weights
 from pipelines.report.estimate import estimate
@@ -89,6 +97,7 @@ def asked_for(arguments: Sequence[str], prog: str) -> Asked:
     if unknown:
         raise ValueError(_no_option(unknown[0].partition("=")[0], parser))
     own = {"recipe", "data_root", "out", "plan"}
+    refuse_test_data(vars(options))
     return Asked(
         recipe=Path(first.recipe).stem,
         entries=[(with_parsed_options(entry, task), task) for entry, task in entries],

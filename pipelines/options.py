@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from operators.arrange.resize import Mode
-from operators.judge.hold_out import NOVEL_TASKS, EditJudge
+from operators.judge.hold_out import NOVEL_TASKS, EditJudge, novel_task
 from operators.option import Option, at_least_one
+from operators.read.split import TRAIN
 from operators.vlm.client import LOCAL
 
 
@@ -35,6 +36,7 @@ def _positive(text: str) -> float:
 
 SHAPE = (
     Option(name="data", help="folder or URL of the source (default: the task's bundled input)"),
+    Option(name="split", default=TRAIN, help="split of the source: train, or one to test with, as its source names it"),
     Option(name="seed", type=int, default=0, help="the seed of all that is drawn at random (default: 0)"),
     Option(name="scale", type=share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"),
     Option(name="size", type=at_least_one, help="bring photos to this shorter side, in pixels (default: as they are)"),
@@ -45,7 +47,12 @@ SHAPE = (
     ),
     Option(name="guard", help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
     Option(
-        name="hold_out", many=True, choices=tuple(NOVEL_TASKS), default=(), help="novel tasks to leave out (paper 4.4)"
+        name="hold_out",
+        type=novel_task,
+        many=True,
+        choices=tuple(NOVEL_TASKS),
+        default=(),
+        help="novel tasks to leave out (paper 4.4)",
     ),
     Option(name="hold_out_by", choices=get_args(EditJudge), default="rules", help="who says which edits are left out"),
 )

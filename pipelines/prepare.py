@@ -46,7 +46,7 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     vlm, prices = _vlm(values), _prices(values)
     data = str(values["data"]) if values["data"] is not None else None
     taken_as = f"{data} taken as " if data else ""
-    source = source or find_source(task, data, counted="count" in own)
+    source = source or find_source(task, data, counted="count" in own, split=str(values["split"]))
     reader = _counted(source.reader, own, task)
     task = _with_added(task.with_options(own), reader, values)
     if values["keep"] == "all":

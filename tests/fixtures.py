@@ -248,6 +248,29 @@ def write_magicbrush(root: Path) -> Written:
     return Written(pairs=6)
 
 
+def write_instructpix2pix(root: Path) -> Written:
+    """The first four files, 80 rows each, of which half add or remove an object."""
+    said = (
+        "add a hat number {}",
+        "make it look like winter {}",
+        "remove the cup number {}",
+        "turn photo {} into a sketch",
+    )
+    for number in range(4):
+        rows: list[dict[str, Any]] = [
+            {
+                "original_prompt": f"photo {index} of {number}",
+                "original_image": _hub_image(jpeg(80 * number + index), f"{index}_0.jpg"),
+                "edit_prompt": said[index % 4].format(index),
+                "edited_prompt": f"edited photo {index} of {number}",
+                "edited_image": _hub_image(rainy_jpeg(80 * number + index), f"{index}_1.jpg"),
+            }
+            for index in range(80)
+        ]
+        _write_hub(root / f"data/train-{number:05d}-of-00262-{number:016x}.parquet", rows, 40)
+    return Written(pairs=100)
+
+
 def _hub_image(data: bytes | None, path: str) -> dict[str, Any]:
     return {"bytes": data, "path": path if data else None}
 

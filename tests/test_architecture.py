@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
         "operators.arrange.dense",
         "operators.base",
         "operators.word.instruct",
+        "operators.judge.edit_rules",
     },
     "operators.models": {
         "manifests",

@@ -14,7 +14,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from operators.shared.texts import ClipText, MiniLM
-from xprompt_model.checkpoint import XP_FILE
+from xprompt_model.arm import Arm
+from xprompt_model.checkpoint import XP_FILE, read_arm
 from xprompt_model.generator import Generator
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
@@ -29,7 +30,14 @@ Pixels = NDArray[np.uint8]
 def answer(options: argparse.Namespace) -> None:
     """Write or print an answer for each seed. Raises ValueError, one line, for what a user can put right."""
     # What is asked for is read before the model, which may take minutes to load.
+    trained = read_arm(options.model)
+    arm: Arm = options.arm or trained
+    if arm != trained:
+        _say(f"{options.model} was trained in the arm {trained}, and answers in the arm {arm}")
     example, pictures = _example(options), [_read(path) for path in options.input]
+    if arm == "none" and example:
+        _say("the arm none has no in-context example: the one that was given is left out")
+        example = None
     samplings = [
         Sampling(
             temperature=options.temperature,
@@ -59,7 +67,7 @@ def answer(options: argparse.Namespace) -> None:
             output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
         )
     generator = Generator(model)
-    compressed = generator.compress(context)
+    compressed = generator.compress(context, keep_example=arm == "causal")
     if context:
         _say(
             f"in-context example: {compressed.tokens:,} tokens in {compressed.seconds:.2f} s; keys and values "

@@ -19,12 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import ChameleonConfig
 
+from xprompt_model.arm import ARMS, DEFAULT_ARM, Arm
+
 XP_KEY = "xp"
 XP_FILE = "xprompt.safetensors"
 VQ_PREFIX = "model.vqmodel."
 """What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
 
 CONFIG_FILE = "config.json"
+_ARM_KEY = "arm"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
@@ -52,6 +55,25 @@ def read_checkpoint(folder: Path | str, *, dtype: torch.dtype, device: torch.dev
     return {name: tensor.to(dtype) for name, tensor in state.items()}
 
 
+def read_arm(folder: Path | str) -> Arm:
+    """The arm that a model directory says it was trained in; DEFAULT_ARM if it says nothing.
+
+    Raises ValueError for a file that cannot be read, or an arm that there is not.
+    """
+    path = Path(folder) / XP_FILE
+    if not path.is_file():
+        return DEFAULT_ARM
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get(_ARM_KEY, DEFAULT_ARM)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    for arm in ARMS:
+        if found == arm:
+            return arm
+    raise ValueError(f"{path} is of an arm {found!r}; there are {', '.join(ARMS)}")
+
+
 def read_tensors(
     folder: Path | str, wanted: Callable[[str], bool], *, device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
@@ -67,10 +89,11 @@ def read_tensors(
 
 
 def write_checkpoint(
-    folder: Path | str, state: dict[str, Tensor], config: ChameleonConfig, source: Path | str | None
+    folder: Path | str, state: dict[str, Tensor], config: ChameleonConfig, source: Path | str | None, arm: Arm
 ) -> None:
     """Write a model directory; it appears under its name when it is complete.
 
+    `arm` goes into the metadata of XP_FILE, where `read_arm` finds it.
     `state` has the names of `XPromptChameleon`. From `source`, a model directory, come the VQ tokenizer's weights and
     all files that are neither config nor weights. Raises ValueError if the folder exists or a source's file is broken.
     """
@@ -82,7 +105,7 @@ def write_checkpoint(
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = {"format": "pt"}
-    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, metadata)
+    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, {**metadata, _ARM_KEY: arm})
     if source is not None:
         for path in Path(source).iterdir():
             if path.is_file() and path.suffix != ".safetensors" and path.name not in (CONFIG_FILE, _INDEX):

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from xprompt_model.arm import ARMS
+
 
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt generate") -> int:
     """Answer as the arguments say; `prog` is the command as the user typed it.
@@ -47,6 +49,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--context-answer", help="the example's answer with --describe, after whose images it comes")
     parser.add_argument("--contexts-from", type=Path, help="dataset directory to take the example from")
     parser.add_argument("--clip", type=Path, help="CLIP weights to compare instructions by, instead of MiniLM")
+    parser.add_argument(
+        "--arm", choices=ARMS, help="what is seen of the example (Tab. 4; default: what the model was trained with)"
+    )
     parser.add_argument("--temperature", type=float, default=1.0, help="0: the likeliest (default 1)")
     parser.add_argument("--top-k", type=int, default=0, help="draw from so many likeliest (default 0: all)")
     parser.add_argument("--top-p", type=float, default=1.0, help="draw from so much probability (default 1)")

@@ -29,6 +29,7 @@ from transformers.models.chameleon.modeling_chameleon import (
     ChameleonSwinDecoderLayer,
 )
 
+from xprompt_model.arm import DEFAULT_ARM, Arm
 from xprompt_model.batch import MicroBatch
 from xprompt_model.cache import KeyValues
 from xprompt_model.checkpoint import XP_KEY, read_checkpoint, read_config, write_checkpoint
@@ -241,13 +242,14 @@ class XPromptChameleon(nn.Module):
                 model.reset_xp()
         return model
 
-    def save_pretrained(self, folder: Path | str, *, source: Path | str | None = None) -> None:
+    def save_pretrained(self, folder: Path | str, *, source: Path | str | None = None, arm: Arm = DEFAULT_ARM) -> None:
         """Write a directory that transformers loads, with the X-Prompt embeddings in a file of their own.
 
         The tokenizer's files and the VQ tokenizer's weights are copied from `source`, the checkpoint that training
-        started from. Raises ValueError if the folder exists.
+        started from. `arm` is what the model has learned to see of an in-context example. Raises ValueError if the
+        folder exists.
         """
-        write_checkpoint(folder, self.state_dict(), self.config, source)
+        write_checkpoint(folder, self.state_dict(), self.config, source, arm)
 
 
 def _attend(

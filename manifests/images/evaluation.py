@@ -1,7 +1,8 @@
 """A guard file: the perceptual hashes of evaluation sets, by which their images are kept out of training data.
 
 set     name of the evaluation set
-path    of the image below the set's folder; row and column follow for one inside a Parquet file
+path    of the image below the set's folder; row and column follow for one inside a Parquet file; <pair>.<role> for one
+        of a dataset directory
 phash   16 hex digits
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.dataset import write_table
+from manifests.dataset import Dataset, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
@@ -30,6 +31,7 @@ GUARD = pa.schema(
 
 _IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _ROWS = 64
+_FLAT = "it is flat, or cannot be decoded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +46,19 @@ def hash_folder(folder: str, name: str, out: str) -> Hashed:
     """Add an evaluation set to a guard file, or make the file; rows of a set of that name are replaced.
 
     All images below the folder, by their endings, and those inside Parquet files as hubs publish them (structs with
-    `bytes`). Folder and file may be fsspec URLs. Raises ValueError if there is no image.
+    `bytes`). Of a dataset directory, as `xprompt shards --split` makes one, the pictures of its pairs; the colours of
+    depth, labels and normals are no pictures. Folder and file may be fsspec URLs.
+
+    Raises ValueError if there is no image.
     """
     rows, unguarded = [], []
-    for path, data in _images(folder):
-        try:
-            digits = phash(data)
-        except Reject as reject:
-            unguarded.append((path, reject.message))
-            continue
-        if digits is None:
-            unguarded.append((path, "it is flat"))
-        else:
+    dataset = Dataset(folder)
+    found = _of_dataset(dataset) if dataset.store.exists("plan.parquet") else _of_images(folder)
+    for path, digits, why_not in found:
+        if digits:
             rows.append({"set": name, "path": path, "phash": digits})
+        else:
+            unguarded.append((path, why_not))
     if not rows:
         raise ValueError(f"{folder} has no image that can be hashed")
     store, file = _located(out)
@@ -64,6 +66,26 @@ def hash_folder(folder: str, name: str, out: str) -> Hashed:
     rows = sorted(others + rows, key=lambda row: (row["set"], row["path"]))
     write_table(store, file, pa.Table.from_pylist(rows, schema=GUARD), {})
     return Hashed(images=len(rows) - len(others), unguarded=unguarded)
+
+
+def _of_images(folder: str) -> Iterator[tuple[str, str | None, str]]:
+    """Path and hash of each image below a folder, and why it has none."""
+    for path, data in _images(folder):
+        try:
+            yield path, phash(data), "it is flat"
+        except Reject as reject:
+            yield path, None, reject.message
+
+
+def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, str | None, str]]:
+    """<pair>.<role> and hash of each picture of a dataset, as its manifests have them, and why it has none."""
+    for pair in dataset.pairs():
+        record = pair.record
+        steps = [step["operator"] for step in record["steps"]]
+        coloured = ("input" if "swap" in steps else "target") if "colour_dense" in steps else ""
+        for image in record["images"]:
+            if image["role"] != coloured:
+                yield f"{pair.key}.{image['role']}", image["phash"], _FLAT
 
 
 def read_guard(data: bytes, name: str) -> list[dict[str, str]]:

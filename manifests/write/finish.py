@@ -134,6 +134,8 @@ def shard_entry(name: str, commit: Commit, manifest: bytes) -> dict[str, Any]:
 
 def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
     """The dataset card, with the YAML header that dataset hubs read."""
+    split = plan.test_split
+    what = f"pairs of the split {split}, for evaluation alone" if split else "in-context training pairs"
     lines = [
         "---",
         f"pretty_name: X-Prompt {plan.task}",
@@ -145,7 +147,7 @@ def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
         "  data_files: manifest/*.parquet",
         "---",
         "",
-        f"# {plan.task}: in-context training pairs",
+        f"# {plan.task}: {what}",
         "",
         f"{totals.pairs:,} pairs, {totals.examples.total():,} examples, {totals.bytes / 2**20:,.1f} MiB in "
         f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",

@@ -12,7 +12,16 @@ from PIL import Image as PILImage
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Image, Pair, Reject, Step
 from operators.arrange.dense import Values
-from operators.shared.palettes import decode_normals, encode_depth, encode_labels, encode_normals
+from operators.option import option
+from operators.shared.palettes import (
+    DEPTH_PALETTES,
+    TRAINED_PALETTE,
+    UNSEEN_PALETTE,
+    decode_normals,
+    encode_depth,
+    encode_labels,
+    encode_normals,
+)
 
 MIN_VALID = 0.05
 """Least share of pixels that must have a value: a target that is nearly all black teaches nothing."""
@@ -28,7 +37,7 @@ class ColourDense:
 
     name: ClassVar[str] = "colour_dense"
     version: ClassVar[int] = 2
-    palette: str = "rainbow"
+    palette: str = TRAINED_PALETTE
     """The palette for depth; the other kinds have only one."""
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
@@ -59,6 +68,17 @@ class ColourDense:
                 raise Reject("wrong_values", str(error)) from None
         normals = decode_normals(raw)
         return encode_normals(-normals if values == "negated_normals" else normals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourDepth(ColourDense):
+    """The same for depth, whose palette a user may set."""
+
+    palette: str = option(
+        TRAINED_PALETTE,
+        f"colours of depth; {UNSEEN_PALETTE} is for the test of an unseen palette (paper 4.4), and is not trained on",
+        choices=DEPTH_PALETTES,
+    )
 
 
 def _decode(image: Image) -> np.ndarray:

@@ -3,8 +3,9 @@
     derain          generating the clean image from the rainy one
     lowlight        generating the enhanced image, from LOL (lowlight) and MIT-Adobe FiveK (retouch)
     object_edits    UltraEdit and MagicBrush pairs whose instruction adds or removes an object, whole
-    depth_palette   nothing: the test draws depth in the palette "unseen" of operators.shared.palettes, which no
-                    training example uses
+
+The paper's fourth novel task, depth in a palette never seen, needs no hold-out: no training data is drawn in that
+palette (operators.shared.palettes), and its test set is made with `--palette unseen`.
 
 The paper removes "generating" those images and says that the reverse stays: so the reverse generate example and both
 describe examples are kept. An edit is removed with its describe examples, since "removed from UltraEdit and MagicBrush"
@@ -22,6 +23,7 @@ from operators.base import Link
 from operators.batching import each_pair
 from operators.judge.edit_classifier import LABELS
 from operators.judge.edit_rules import RuleClassifier
+from operators.shared.palettes import UNSEEN_PALETTE
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request
@@ -131,7 +133,7 @@ class NovelTask:
 
     name: str
     tasks: frozenset[str]
-    operator: Link | None
+    operator: Link
     evaluation: str
     """What the paper tests it on."""
 
@@ -141,8 +143,8 @@ def _forward(novel_task: str) -> DropExamples:
 
 
 NOVEL_TASKS = {
-    novel_task.name: novel_task
-    for novel_task in (
+    one.name: one
+    for one in (
         NovelTask(name="derain", tasks=frozenset(["derain"]), operator=_forward("derain"), evaluation="Rain100H"),
         NovelTask(
             name="lowlight",
@@ -156,9 +158,18 @@ NOVEL_TASKS = {
             operator=HoldOutEdits(),
             evaluation="100 InstructPix2Pix edits",
         ),
-        NovelTask(name="depth_palette", tasks=frozenset(), operator=None, evaluation="NYU-v2"),
     )
 }
+
+
+def novel_task(name: str) -> str:
+    """The name of a novel task, as options take it. Raises ValueError, one line, where there is nothing to hold out."""
+    if name == "depth_palette":
+        raise ValueError(
+            f"{name} holds nothing out: no training data is drawn in the palette {UNSEEN_PALETTE}; make the test set "
+            f"with `xprompt shards depth --split test --palette {UNSEEN_PALETTE}`"
+        )
+    return name
 
 
 def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tuple[Link, ...]:
@@ -166,10 +177,9 @@ def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tup
 
     `by` says who judges the edits of "object_edits". Raises ValueError for a name that is no novel task.
     """
-    if unknown := sorted(set(names) - set(NOVEL_TASKS)):
+    if unknown := sorted(set(map(novel_task, names)) - set(NOVEL_TASKS)):
         raise ValueError(f"no such novel task: {', '.join(unknown)}; there are {', '.join(NOVEL_TASKS)}")
-    novel_tasks = [NOVEL_TASKS[name] for name in sorted(set(names)) if task in NOVEL_TASKS[name].tasks]
-    operators = [novel_task.operator for novel_task in novel_tasks if novel_task.operator]
+    operators = [NOVEL_TASKS[name].operator for name in sorted(set(names)) if task in NOVEL_TASKS[name].tasks]
     return tuple(replace(operator, by=by) if isinstance(operator, HoldOutEdits) else operator for operator in operators)
 
 

@@ -15,10 +15,11 @@ from typing import ClassVar, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.schema import Item, Pair, Reject, pair_key
+from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files
 from operators.read.parquet import in_footers, open_parquet, read_row
 from operators.read.photos import upright
+from operators.read.split import TRAIN, caption_params
 
 _NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
 
@@ -31,6 +32,9 @@ class HubParquet:
     With `session` and `turn`, rows are the turns of editing sessions: each session's turns are listed together and in
     order, and a turn's `parents` is the key of the turn before it, where that lies in the same file; at the border of
     two files it is left empty, since finding it would mean to read another file.
+
+    A pair of a test split has a step "read" that says which turn of which session it is, and the captions before and
+    after the edit where the texts have them, for evaluation.
     """
 
     version: ClassVar[int] = 1
@@ -53,6 +57,8 @@ class HubParquet:
     """Column that names the original image; "" if there is none: then equal input bytes make a group."""
     turn: str = ""
     """Column that counts a session's turns from 1."""
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
@@ -134,9 +140,16 @@ class HubParquet:
             group=str(row[self.session]) if self.session else hashlib.sha256(before).hexdigest()[:16],
             texts=texts,
             scores={name: value for name, value in scores.items() if math.isfinite(value)},
-            steps=input_steps + target_steps,
+            steps=(*self._told(row, texts), *input_steps, *target_steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
+
+    def _told(self, row: Mapping[str, object], texts: Mapping[str, str]) -> tuple[Step, ...]:
+        """What an evaluation needs to know of a pair of a test split, as a step, which the manifest keeps."""
+        if self.split == TRAIN:
+            return ()
+        turn = {"session": str(row[self.session]), "turn": row[self.turn]} if self.turn else {}
+        return (Step(operator="read", version=1, params=turn | caption_params(texts)),)
 
     def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
         """Input and target bytes of a row, and its other values.

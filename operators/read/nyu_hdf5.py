@@ -18,6 +18,7 @@ from manifests.schema import Item, Pair, Reject, Step, pair_key
 from manifests.storage import Store
 from operators.arrange.dense import depth_target, read_step
 from operators.read.files import SourceFile, list_files, read_file
+from operators.read.split import TRAIN
 
 if TYPE_CHECKING:
     import h5py
@@ -31,8 +32,10 @@ _LICENCE = "none stated; research use"
 class NyuLabeled:
     """The 795 training images of nyu_depth_v2_labeled.mat, read one by one in place; its 3 GB are never loaded whole.
 
-    The other 654 are the benchmark's test images (paper Tab. 1); splits.mat beside the file tells which they are, and
-    without it nothing is read. Images become lossless files, depths 16-bit PNG in millimetres.
+    The other 654 are the benchmark's test images (paper Tab. 1), read as another split. splits.mat beside the file
+    tells which they are, and without it nothing is read.
+
+    Images become lossless files, depths 16-bit PNG in millimetres.
     """
 
     version: ClassVar[int] = 1
@@ -43,6 +46,8 @@ class NyuLabeled:
     root: str = ""
     depths: str = "rawDepths"
     """"rawDepths" as measured, with holes, or "depths" with the holes filled in by colour."""
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
@@ -63,7 +68,7 @@ class NyuLabeled:
         from scipy.io import loadmat
 
         splits = loadmat(io.BytesIO(read_file(self.root, _SPLITS)))
-        for number in sorted(int(number) for number in splits["trainNdxs"].flat):
+        for number in sorted(int(number) for number in splits["trainNdxs" if self.split == TRAIN else "testNdxs"].flat):
             # MATLAB counts from 1; the number in the reference counts from 0, as BTS's file names do.
             yield Item(ref=f"{_LABELED}#{number - 1}", files=(_LABELED,), index=number - 1, bytes=size)
 
@@ -95,6 +100,8 @@ class NyuFrames:
     licence: str = _LICENCE
     root: str = ""
     nested: tuple[str, ...] = ("", "train", "nyudepthv2/train")
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)

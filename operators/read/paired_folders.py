@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar, Self
 
@@ -14,6 +14,7 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.dense import Values, dense, read_step
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file
 from operators.read.photos import upright
+from operators.read.split import TRAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,11 @@ class PairedFolders:
     """What a target's numbers mean that is not a picture (operators/arrange/dense.py)."""
     nested: tuple[str, ...] = ("",)
     """Where below a data root the two folders may be; the first that has both is read."""
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
+    # What it chooses is in a dataset's fingerprint by the items themselves.
+    listed: str = field(default="", metadata={"location": True})
+    """A file beside the two folders that names the pairs to read, a line each; "" for all pairs that are there."""
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
@@ -50,6 +56,9 @@ class PairedFolders:
         there = {side: [n for n in self.nested if _below(listing, n, side)] for side in (self.input, self.target)}
         both = [folder for folder in self.nested if all(folder in folders for folders in there.values())]
         if both:
+            path = f"{both[0]}/{self.listed}".lstrip("/")
+            if self.listed and all(file.path != path for file in listing):
+                raise ValueError(f"DATA: {root} lacks {path}, which names the pairs of the {self.split} split")
             return replace(self, root=f"{root.rstrip('/')}/{both[0]}".rstrip("/"))
         for side, folders in there.items():
             if folders:
@@ -59,7 +68,12 @@ class PairedFolders:
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         inputs, targets = (_by_name(listing, side) for side in (self.input, self.target))
-        for name in sorted(inputs.keys() | targets.keys()):
+        names = inputs.keys() | targets.keys()
+        if self.listed:
+            lines = read_file(self.root, self.listed).decode("utf-8", "replace").splitlines()
+            wanted = {line.strip() for line in lines}
+            names = {name for name in names if name[1] in wanted}
+        for name in sorted(names):
             yield from _match(inputs.get(name, []), targets.get(name, []))
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:

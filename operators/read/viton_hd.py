@@ -11,15 +11,16 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file
 from operators.read.photos import upright
+from operators.read.split import TRAIN
 
-_PAIRS = "train_pairs.txt"
 _ROLES = ("person", "cloth", "target")
 _UNPAIRED_ROLES = ("person", "cloth", "mask")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VitonHd:
-    """The training images named by train_pairs.txt, with roles person (garment masked out), cloth and target.
+    """The images named by train_pairs.txt, or as a test split by test_pairs.txt, with roles person (garment masked
+    out), cloth and target.
 
     Each line names a person and, for the unpaired setting, another garment, which is not read: the garment of the
     photo has the photo's name, as the official loaders have it (https://github.com/sangyun884/HR-VITON).
@@ -38,6 +39,12 @@ class VitonHd:
     """Names that releases have for the folder of persons without garment; the first that is there is read."""
     count: int | None = option(None, "how many pairs to make (default: one for each photo)", type=at_least_one)
     nested: tuple[str, ...] = ("", "VITON-HD", "zalando-hd-resized")
+    split: str = TRAIN
+    """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
+
+    @property
+    def _list(self) -> str:
+        return f"{self.split}_pairs.txt"
 
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
@@ -46,34 +53,35 @@ class VitonHd:
         for parent in self.nested:
             prefix = f"{parent}/" if parent else ""
             paths = [file.path.removeprefix(prefix) for file in listing if file.path.startswith(prefix)]
-            there = {_PAIRS: _PAIRS in paths} | {
-                wanted: any(path.startswith(f"train/{name}/") for path in paths for name in names)
+            image, cloth = f"{self.split}/image", f"{self.split}/cloth"
+            there = {self._list: self._list in paths} | {
+                wanted: any(path.startswith(f"{self.split}/{name}/") for path in paths for name in names)
                 for wanted, names in (
-                    ("train/image", ("image",)),
-                    ("train/cloth", ("cloth",)),
-                    (f"train/{self.agnostic[0]}", self.agnostic),
+                    (image, ("image",)),
+                    (cloth, ("cloth",)),
+                    (f"{self.split}/{self.agnostic[0]}", self.agnostic),
                 )
             }
             if all(there.values()):
                 return replace(self, root=f"{root.rstrip('/')}/{parent}".rstrip("/"))
-            if there[_PAIRS] or (there["train/image"] and there["train/cloth"]):
+            if there[self._list] or (there[image] and there[cloth]):
                 missing = ", ".join(name for name, is_there in there.items() if not is_there)
                 raise ValueError(f"DATA: {root} has {self.source} in part; {missing} is missing")
         return None
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         folders = {posixpath.dirname(file.path) for file in listing}
-        agnostic = next((name for name in self.agnostic if f"train/{name}" in folders), self.agnostic[0])
-        wanted = tuple(f"train/{name}" for name in (agnostic, "cloth", "image"))
-        by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith("train/")}
-        lines = read_file(self.root, _PAIRS).decode("utf-8", "replace").splitlines()
+        agnostic = next((name for name in self.agnostic if f"{self.split}/{name}" in folders), self.agnostic[0])
+        wanted = tuple(f"{self.split}/{name}" for name in (agnostic, "cloth", "image"))
+        by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith(f"{self.split}/")}
+        lines = read_file(self.root, self._list).decode("utf-8", "replace").splitlines()
         names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
         stems = [posixpath.splitext(name)[0] for name in names]
         for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):
             # Each round gives every person the garment of one further along the list; the first, their own.
             further, place = divmod(number, len(names))
             cloth = (place + further) % len(names)
-            third = f"train/agnostic-mask/{stems[place]}_mask" if further else f"{wanted[2]}/{stems[place]}"
+            third = f"{self.split}/agnostic-mask/{stems[place]}_mask" if further else f"{wanted[2]}/{stems[place]}"
             # Names are looked up in the listing, endings aside: they lead nowhere else.
             paths = (f"{wanted[0]}/{stems[place]}", f"{wanted[1]}/{stems[cloth]}", third)
             found = [by_stem.get(path) for path in paths]

@@ -28,19 +28,22 @@ Metres = npt.NDArray[np.float32]
 MAX_DEPTH_M = 10.0
 """The end of the range of depths, NYU-v2's own (https://github.com/cleinc/bts). A depth beyond it has no value."""
 
+TRAINED_PALETTE, UNSEEN_PALETTE = "rainbow", "unseen"
+"""The palette of depth that all training data is drawn in, and the one of section 4.4 that none is."""
+
 # Corners of the RGB cube: 255 steps from each to the next, so that neighbouring depths have neighbouring colours, none
 # occurs twice, and the two ends are far apart.
 _PATHS = {
     # Near is red, far is violet: the rainbow that depth maps are usually shown in, along the cube's edges.
-    "rainbow": ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255)),
+    TRAINED_PALETTE: ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255)),
     # Section 4.4 tests depth with a palette unseen in training: red to white and on to violet, across the cube's faces,
     # with nothing in common with the rainbow but the five corners where they cross.
-    "unseen": ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0), (255, 0, 255)),
+    UNSEEN_PALETTE: ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0), (255, 0, 255)),
 }
 DEPTH_PALETTES = tuple(_PATHS)
 
 
-def encode_depth(depth_m: Metres, palette: str = "rainbow") -> Pixels:
+def encode_depth(depth_m: Metres, palette: str = TRAINED_PALETTE) -> Pixels:
     """H x W metres -> H x W x 3 colours. Not finite, not positive, or beyond MAX_DEPTH_M becomes black."""
     colours = _depth_colours(palette)
     steps = len(colours) - 1
@@ -49,7 +52,7 @@ def encode_depth(depth_m: Metres, palette: str = "rainbow") -> Pixels:
     return np.where(valid[..., None], colours[step], np.uint8(0))
 
 
-def decode_depth(pixels: Pixels, palette: str = "rainbow") -> Metres:
+def decode_depth(pixels: Pixels, palette: str = TRAINED_PALETTE) -> Metres:
     """H x W x 3 colours -> H x W metres by the nearest colour of the palette, NaN where black is nearest."""
     colours = _depth_colours(palette)
     step = _nearest(colours, pixels) - 1

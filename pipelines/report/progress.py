@@ -284,7 +284,8 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
         cost = f", cost {prices.cost(asked.tokens_in, asked.tokens_out):,.2f}" if prices else ""
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     to.print(table)
-    for command in (as_typed("browse", job.out), as_typed("tokens", job.task.name, out=job.out.rpartition("/")[0])):
+    folder, _, name = job.out.rpartition("/")
+    for command in (as_typed("browse", job.out), as_typed("tokens", name, out=folder)):
         to.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import Link, Reader
 from operators.option import parameters
 from operators.read.files import list_files
+from operators.read.split import TRAIN, split_of
 from pipelines.sources.locate import locate
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
@@ -58,26 +59,38 @@ class Job:
         return Dataset(self.out)
 
 
-def find_source(task: Task, data: str | None, *, counted: bool = False) -> Source:
+def find_source(task: Task, data: str | None, *, counted: bool = False, split: str = TRAIN) -> Source:
     """The source that DATA holds, its reader bound to it; without DATA the bundled input, or with a count the prompts.
+
+    `split` is the split of the source that is read.
 
     Raises ValueError with the way out if there is nothing there that the task can read.
     """
     if data is None:
+        if split != TRAIN:
+            raise ValueError(f"--split {split} needs DATA: what {task.name} reads without it has no test split")
         if counted and task.prompted:
             return task.prompted
         if task.bundled is None:
-            wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in task.sources)
+            wanted = "\n".join(
+                f"  {source.layout}: {source.obtain}" for one in task.sources if (source := one.of(split))
+            )
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
         return task.bundled
     root = data if "://" in data else str(Path(data).resolve())
     listing = list_files(root)
     if not listing:
         raise ValueError(f"DATA: {data} is empty")
-    if source := locate(task.sources, root, listing):
+    if source := locate(task.sources, root, listing, split):
         return source
-    wanted = "; or ".join(source.layout for source in task.sources)
+    wanted = "; or ".join(source.layout for one in task.sources if (source := one.of(split)))
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
+
+
+def folder_name(task: Task, reader: Reader) -> str:
+    """The name of a dataset's folder below OUT: the task's, behind which that of a test split has the split's."""
+    split = split_of(reader)
+    return task.name if split == TRAIN else f"{task.name}-{split}"
 
 
 def make_job(
@@ -196,6 +209,8 @@ def _parameters(record: Reader | Link) -> dict[str, Any]:
     """What is set of a reader or operator, less where on this machine its source lies."""
     values = parameters(record)
     values.pop("root", None)
+    if values.get("split") == TRAIN:  # the fingerprints of what was made before there were test splits stay
+        del values["split"]
     return values
 
 

@@ -11,27 +11,60 @@ from dataclasses import replace
 
 from operators.read.bundled import BundledPhotos
 from operators.read.bundled_stereo import BundledStereo
+from operators.read.chosen_edits import ChosenEdits
 from operators.read.hub_parquet import HubParquet
 from operators.read.img2dataset import Img2Dataset
+from operators.read.magicbrush_folder import MagicBrushFolder
 from operators.read.nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read.paired_folders import PairedFolders
 from operators.read.photos import PhotoFolder
 from operators.read.viton_hd import VitonHd
-from pipelines.sources.source import Source
+from pipelines.sources.source import Source, Split
+
+_RAIN13K = PairedFolders(
+    source="Rain13K",
+    licence="research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
+    nested=("", "train", "Rain13K", "train/Rain13K"),
+)
 
 RAIN13K = Source(
     # Layout: the "Deraining" folder of https://github.com/swz30/Restormer, which publishes the collection. Pairs: one
-    # of the paper's 13,712 was removed, https://github.com/swz30/MPRNet/issues/74
-    reader=PairedFolders(
-        source="Rain13K",
-        licence="research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
-        nested=("", "train", "Rain13K", "train/Rain13K"),
-    ),
+    # of the paper's 13,712 was removed, https://github.com/swz30/MPRNet/issues/74. Test sets: test.py there.
+    reader=_RAIN13K,
     layout="input/ and target/ (also below train/, Rain13K/ or train/Rain13K/)",
     size="13,711 pairs",
     obtain="download_data.py in the Deraining folder of https://github.com/swz30/Restormer",
     folder="Rain13K",
     pairs=13_711,
+    tests=(
+        Split(
+            reader=replace(
+                _RAIN13K,
+                split="test",
+                input="{group}/input/{name}",
+                target="{group}/target/{name}",
+                nested=("", "test", "Rain13K/test"),
+            ),
+            layout="test/<set>/input/ and target/ (also below Rain13K/): all the sets",
+            size="4,300 pairs",
+        ),
+        *(
+            Split(
+                reader=replace(
+                    _RAIN13K, split=name, nested=("", name, f"test/{name}", f"Rain13K/test/{name}", f"Rain13K/{name}")
+                ),
+                layout=f"test/{name}/input/ and target/ (also below Rain13K/)",
+                size=f"{pairs:,} pairs",
+            )
+            for name, pairs in (
+                ("Rain100H", 100),
+                ("Rain100L", 100),
+                ("Test100", 98),
+                ("Test1200", 1_200),
+                ("Test2800", 2_800),
+            )
+        ),
+    ),
 )
 
 _DFWB = PhotoFolder(
@@ -78,6 +111,13 @@ GOPRO = Source(
     obtain=_GOPRO_OBTAIN,
     folder="GoPro",
     pairs=2_103,
+    tests=(
+        Split(
+            reader=replace(_GOPRO, split="test", nested=("", "test", "GOPRO_Large/test")),
+            layout="test/<sequence>/blur/ and sharp/",
+            size="1,111 pairs of 1,280 x 720 px",
+        ),
+    ),
 )
 
 GOPRO_GAMMA = Source(
@@ -88,6 +128,18 @@ GOPRO_GAMMA = Source(
     obtain=_GOPRO_OBTAIN,
     folder="GoPro",
     pairs=2_103,
+    tests=(
+        Split(
+            reader=replace(
+                _GOPRO,
+                input="{group}/blur_gamma/{name}",
+                split="test",
+                nested=("", "test", "GOPRO_Large/test"),
+            ),
+            layout="test/<sequence>/blur_gamma/ and sharp/",
+            size="1,111 pairs of 1,280 x 720 px",
+        ),
+    ),
 )
 
 GOPRO_CROPS = Source(
@@ -118,6 +170,19 @@ GOPRO_FLAT = Source(
     obtain="download_data.py in the Motion_Deblurring folder of https://github.com/swz30/Restormer",
     folder="GoPro",
     pairs=2_103,
+    tests=(
+        Split(
+            reader=replace(
+                _GOPRO,
+                split="test",
+                input="input/[{group}-]{name}",
+                target="target/[{group}-]{name}",
+                nested=("", "test", "GoPro/test", "test/GoPro"),
+            ),
+            layout="test/GoPro/input/ and target/ (also below GoPro/test/)",
+            size="1,111 pairs of 1,280 x 720 px",
+        ),
+    ),
 )
 
 _FIVEK = PairedFolders(
@@ -129,13 +194,21 @@ _FIVEK = PairedFolders(
 )
 
 FIVEK_480P = Source(
-    # https://github.com/HuiZeng/Image-Adaptive-3DLUT; all 5,000, as in Tab. 6, whatever its split files say
+    # https://github.com/HuiZeng/Image-Adaptive-3DLUT. For training all 5,000, as in Tab. 6, whatever its split files
+    # say: those that test.txt names are among them, and --guard keeps them out.
     reader=_FIVEK,
     layout="input/JPG/480p/ and expertC/JPG/480p/",
     size="5,000 pairs",
     obtain="the sRGB set of https://github.com/HuiZeng/Image-Adaptive-3DLUT",
     folder="FiveK",
     pairs=5_000,
+    tests=(
+        Split(
+            reader=replace(_FIVEK, split="test", listed="test.txt"),
+            layout="input/JPG/480p/, expertC/JPG/480p/ and test.txt",
+            size="the pairs that test.txt names",
+        ),
+    ),
 )
 
 FIVEK_EXPERT_C = Source(
@@ -156,6 +229,13 @@ FIVEK_RETINEXFORMER = Source(
     obtain="https://github.com/caiyuanhao1998/Retinexformer",
     folder="FiveK",
     pairs=4_500,
+    tests=(
+        Split(
+            reader=replace(_FIVEK, split="test", input="input", target="target", nested=("", "test", "FiveK/test")),
+            layout="test/input/ and test/target/",
+            size="500 pairs",
+        ),
+    ),
 )
 
 _LOL_V1 = PairedFolders(
@@ -167,13 +247,20 @@ _LOL_V1 = PairedFolders(
 )
 
 LOL_V1 = Source(
-    # https://huggingface.co/datasets/geekyrakshit/LoL-Dataset; eval15/, the benchmark, is not read
+    # https://huggingface.co/datasets/geekyrakshit/LoL-Dataset; eval15/ is the benchmark
     reader=_LOL_V1,
     layout="our485/low/ and our485/high/",
     size="485 pairs",
     obtain="https://daooshee.github.io/BMVC2018website/",
     folder="LOL",
     pairs=485,
+    tests=(
+        Split(
+            reader=replace(_LOL_V1, split="test", nested=("", "eval15", "LOLdataset/eval15")),
+            layout="eval15/low/ and eval15/high/",
+            size="15 pairs",
+        ),
+    ),
 )
 
 LOL_V1_RETINEXFORMER = Source(
@@ -184,6 +271,13 @@ LOL_V1_RETINEXFORMER = Source(
     obtain="https://github.com/caiyuanhao1998/Retinexformer",
     folder="LOL",
     pairs=485,
+    tests=(
+        Split(
+            reader=replace(_LOL_V1, split="test", input="input", target="target", nested=("", "LOLv1/Test", "Test")),
+            layout="LOLv1/Test/input/ and target/",
+            size="15 pairs",
+        ),
+    ),
 )
 
 _LOL_V2 = PairedFolders(
@@ -203,6 +297,13 @@ LOL_V2_REAL = Source(
     obtain="https://github.com/flyywh/CVPR-2020-Semi-Low-Light",
     folder="LOL",
     pairs=689,
+    tests=(
+        Split(
+            reader=replace(_LOL_V2, split="test", nested=("", "Real_captured/Test", "LOL-v2/Real_captured/Test")),
+            layout="Real_captured/Test/Low/ and Normal/ (also below LOL-v2/)",
+            size="100 pairs",
+        ),
+    ),
 )
 
 LOL_V2_SYNTHETIC = Source(
@@ -213,6 +314,18 @@ LOL_V2_SYNTHETIC = Source(
     obtain="https://github.com/flyywh/CVPR-2020-Semi-Low-Light",
     folder="LOL",
     pairs=900,
+    tests=(
+        Split(
+            reader=replace(
+                _LOL_V2,
+                source="LOL v2 synthetic",
+                split="test",
+                nested=("Synthetic/Test", "LOL-v2/Synthetic/Test"),
+            ),
+            layout="Synthetic/Test/Low/ and Normal/ (also below LOL-v2/)",
+            size="100 pairs",
+        ),
+    ),
 )
 
 LAION_AESTHETICS = Source(
@@ -248,23 +361,73 @@ ULTRAEDIT = Source(
     folder="UltraEdit_500k",
 )
 
+_MAGICBRUSH = HubParquet(
+    source="MagicBrush",
+    licence="CC-BY-4.0",
+    files="train-*.parquet",
+    input="source_img",
+    target="target_img",
+    texts=(("instruction", "instruction"),),
+    session="img_id",
+    turn="turn_index",
+)
+
 MAGICBRUSH = Source(
-    # Columns: https://huggingface.co/datasets/osunlp/MagicBrush; data/dev-*, the benchmark's, is not read
-    reader=HubParquet(
-        source="MagicBrush",
-        licence="CC-BY-4.0",
-        files="train-*.parquet",
-        input="source_img",
-        target="target_img",
-        texts=(("instruction", "instruction"),),
-        session="img_id",
-        turn="turn_index",
-    ),
+    # Columns and the dev split: https://huggingface.co/datasets/osunlp/MagicBrush. The test split is a zip file only,
+    # https://github.com/OSU-NLP-Group/MagicBrush, and dev is published as one too.
+    reader=_MAGICBRUSH,
     layout="data/train-00000-of-00051-<hash>.parquet and so on",
     size="8,807 turns of 4,512 sessions, 22 GB",
     obtain="hf download osunlp/MagicBrush --repo-type dataset",
     folder="MagicBrush",
+    tests=(
+        Split(
+            reader=replace(_MAGICBRUSH, split="dev", files="dev-*.parquet"),
+            layout="data/dev-00000-of-00004-<hash>.parquet and so on",
+            size="528 turns of 266 sessions",
+        ),
+    ),
 )
+
+MAGICBRUSH_FOLDER = Source(
+    # Names and keys: evaluation/image_eval.py of https://github.com/OSU-NLP-Group/MagicBrush
+    reader=MagicBrushFolder(split="test"),
+    layout="edit_turns.json and images/<session>/ (also below test/), as the zip file has them",
+    size="1,053 turns of 535 sessions",
+    obtain="the zip file, by the link in README.md of https://github.com/OSU-NLP-Group/MagicBrush",
+    tests=(
+        Split(
+            reader=MagicBrushFolder(split="dev"),
+            layout="edit_turns.json and images/<session>/ (also below dev/), as the zip file has them",
+            size="528 turns of 266 sessions",
+        ),
+    ),
+)
+"""The test split, which is published as a zip file alone: there is nothing in it to train on."""
+
+INSTRUCTPIX2PIX = Source(
+    # Columns and counts: https://huggingface.co/datasets/timbrooks/instructpix2pix-clip-filtered. Section 4.4 tests on
+    # 100 edits of it and does not say which; these are of the first 4 of its 262 files, 2 of 63 GB.
+    reader=ChosenEdits(
+        source="InstructPix2Pix",
+        licence="none stated; research use",
+        files="train-0000[0-3]-of-00262-*.parquet",
+        of_files=4,
+        count=100,
+        input="original_image",
+        target="edited_image",
+        texts=(
+            ("instruction", "edit_prompt"),
+            ("source_caption", "original_prompt"),
+            ("target_caption", "edited_prompt"),
+        ),
+        split="test",
+    ),
+    layout="data/train-00000-of-00262-<hash>.parquet to train-00003-of-00262-<hash>.parquet",
+    size="100 edits that add or remove an object",
+    obtain="hf download timbrooks/instructpix2pix-clip-filtered --repo-type dataset --include 'data/train-0000[0-3]*'",
+)
+"""A test split alone: the paper does not train on InstructPix2Pix."""
 
 NYU_FRAMES = Source(
     # https://github.com/dwofk/fast-depth; the same frames at https://huggingface.co/datasets/sayakpaul/nyu_depth_v2
@@ -274,22 +437,48 @@ NYU_FRAMES = Source(
     obtain="https://github.com/dwofk/fast-depth",
     folder="NYU-v2",
     pairs=47_584,
+    tests=(
+        Split(
+            reader=replace(NyuFrames(), split="test", nested=("", "val", "nyudepthv2/val")),
+            layout="val/official/<number>.h5 (also below nyudepthv2/)",
+            size="654 pairs",
+        ),
+    ),
+)
+
+_NYU_SYNC = PairedFolders(
+    source="NYU Depth v2 sync",
+    licence="none stated; research use",
+    input="{group}/rgb_{name}",
+    target="{group}/sync_depth_{name}",
+    target_values="depth_mm",
+    nested=("", "sync", "nyu_depth_v2/sync"),
 )
 
 NYU_SYNC = Source(
-    # https://github.com/cleinc/bts, pytorch/README.md and utils/sync_project_frames_multi_threads.m
-    reader=PairedFolders(
-        source="NYU Depth v2 sync",
-        licence="none stated; research use",
-        input="{group}/rgb_{name}",
-        target="{group}/sync_depth_{name}",
-        target_values="depth_mm",
-        nested=("", "sync", "nyu_depth_v2/sync"),
-    ),
+    # https://github.com/cleinc/bts, pytorch/README.md and utils/sync_project_frames_multi_threads.m; the test images as
+    # utils/extract_official_train_test_set_from_mat.py writes them
+    reader=_NYU_SYNC,
     layout="<scene>/rgb_00000.jpg and sync_depth_00000.png (also below sync/)",
     size="at least 24,231 pairs",
     obtain="sync.zip, by the link in pytorch/README.md of https://github.com/cleinc/bts",
     folder="NYU-v2",
+    tests=(
+        Split(
+            reader=replace(
+                _NYU_SYNC,
+                split="test",
+                nested=(
+                    "",
+                    "test",
+                    "official_splits/test",
+                    "nyu_depth_v2/official_splits/test",
+                ),
+            ),
+            layout="official_splits/test/<scene>/rgb_00000.jpg and sync_depth_00000.png",
+            size="654 pairs",
+        ),
+    ),
 )
 
 NYU_LABELED = Source(
@@ -300,45 +489,97 @@ NYU_LABELED = Source(
     size="795 training pairs, 3 GB",
     obtain="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
     folder="NYU-v2",
+    tests=(
+        Split(
+            reader=NyuLabeled(split="test"),
+            layout="nyu_depth_v2_labeled.mat and splits.mat",
+            size="654 pairs, 3 GB",
+        ),
+    ),
 )
 
 NYU = (NYU_SYNC, NYU_FRAMES, NYU_LABELED)
 """The layouts of NYU Depth v2."""
 
+_ADE20K = PairedFolders(
+    source="ADE20K",
+    licence="images for non-commercial research and education; annotations BSD-3-Clause",
+    input="images/training",
+    target="annotations/training",
+    target_values="class_ids",
+    nested=("", "ADEChallengeData2016"),
+)
+
 ADE20K = Source(
     # https://github.com/CSAILVision/sceneparsing
-    reader=PairedFolders(
-        source="ADE20K",
-        licence="images for non-commercial research and education; annotations BSD-3-Clause",
-        input="images/training",
-        target="annotations/training",
-        target_values="class_ids",
-        nested=("", "ADEChallengeData2016"),
-    ),
+    reader=_ADE20K,
     layout="images/training/ and annotations/training/ (also below ADEChallengeData2016/)",
     size="20,210 pairs, about 1 GB",
     obtain="the scene parsing data of http://sceneparsing.csail.mit.edu",
     folder="ADE20K",
     pairs=20_210,
+    tests=(
+        Split(
+            reader=replace(_ADE20K, split="validation", input="images/validation", target="annotations/validation"),
+            layout="images/validation/ and annotations/validation/ (also below ADEChallengeData2016/)",
+            size="2,000 pairs",
+        ),
+    ),
+)
+
+_SCANNET = PairedFolders(
+    source="ScanNet",
+    licence="ScanNet terms of use: non-commercial research and education, on agreement",
+    input="{group}_{name}-color",
+    target="{group}_{name}-normal",
+    target_values="negated_normals",
+    nested=("", "scannet-frames"),
 )
 
 SCANNET = Source(
     # https://github.com/hjwdzh/FrameNet, src/data/download.sh. Signs: n is proportional to 0.5 - rgb / 255 in
     # https://github.com/MARSLab-UMN/TiltedImageSurfaceNormal, dataset_loader/dataset_loader_scannet.py; camera axes x
-    # right, y down, z forward. {group} is the room: scene0016_02 is its third scan.
-    reader=PairedFolders(
-        source="ScanNet",
-        licence="ScanNet terms of use: non-commercial research and education, on agreement",
-        input="{group}_{name}-color",
-        target="{group}_{name}-normal",
-        target_values="negated_normals",
-        nested=("", "scannet-frames"),
-    ),
+    # right, y down, z forward. {group} is the room: scene0016_02 is its third scan. FrameNet's own split is a pickle,
+    # train_test_split.pkl, which is not read: a pickle can run code. The test images are those of it that
+    # https://github.com/baegwangbin/DSINE evaluates on, data/datasets/scannet, in whose files the signs are the same.
+    # They are not told apart from the frames that are trained on: --guard keeps them out.
+    reader=_SCANNET,
     layout="<scene>/frame-000000-color.png and frame-000000-normal.png (also below scannet-frames/)",
     size="260,000 pairs in the paper",
     obtain="scannet-frame-links.txt in https://github.com/hjwdzh/FrameNet, after agreeing to ScanNet's terms",
     folder="ScanNet",
+    tests=(
+        Split(
+            reader=replace(
+                _SCANNET,
+                split="test",
+                input="scene{group}_{name}_img",
+                target="scene{group}_{name}_normal",
+                nested=("", "scannet", "dsine_eval/scannet"),
+            ),
+            layout="dsine_eval/scannet/<scene>/000000_img.png and 000000_normal.png",
+            size="300 pairs",
+        ),
+    ),
 )
+
+NYU_NORMALS = Source(
+    # GeoNet's normals of the labelled test images, as https://github.com/baegwangbin/DSINE publishes them to evaluate
+    # on, data/datasets/nyuv2; decoded there as ScanNet's are, so the signs are those of FrameNet's files.
+    reader=PairedFolders(
+        source="NYU Depth v2 normals",
+        licence="none stated; research use",
+        input="test/{name}_img",
+        target="test/{name}_normal",
+        target_values="negated_normals",
+        nested=("", "nyuv2", "dsine_eval/nyuv2"),
+        split="test",
+    ),
+    layout="dsine_eval/nyuv2/test/000000_img.png and 000000_normal.png",
+    size="654 pairs",
+    obtain="dsine_eval, by the link in README.md of https://github.com/baegwangbin/DSINE",
+)
+"""A test split alone: section 4 tests normals on NYU-v2 and trains on ScanNet."""
 
 VITON_HD = Source(
     # https://github.com/shadow2496/VITON-HD and https://github.com/sangyun884/HR-VITON
@@ -348,6 +589,13 @@ VITON_HD = Source(
     obtain="https://github.com/shadow2496/VITON-HD",
     folder="VITON-HD",
     pairs=11_647,
+    tests=(
+        Split(
+            reader=VitonHd(split="test"),
+            layout="test_pairs.txt and test/ with image/, cloth/ and agnostic-v3.2/",
+            size="2,032 pairs of 768 x 1,024 px",
+        ),
+    ),
 )
 
 PHOTOS = Source(

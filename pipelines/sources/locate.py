@@ -2,37 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from manifests.storage import Store
+from operators.base import Reader
 from operators.read.files import SourceFile, list_files
 from operators.read.hub_parquet import HubParquet
+from operators.read.split import TRAIN, split_of
 from pipelines.sources.datasets import DATASETS
 from pipelines.sources.source import Source
 
 
-def locate(sources: Iterable[Source], root: str, listing: Sequence[SourceFile]) -> Source | None:
-    """The first source that a folder holds, its reader bound to the folder, else None.
+def locate(sources: Sequence[Source], root: str, listing: Sequence[SourceFile], split: str = TRAIN) -> Source | None:
+    """The first source of which a folder holds the split, its reader bound to the folder, else None.
 
     Records of one source are alternative layouts, and one may look like a part of another: FiveK's `input/` lies
     beside `target/` or `expertC/`. So a part is an error, a ValueError that names what is missing, only if no layout
     of that source is whole; but it is one before other sources are tried: half of Rain13K is not a folder of photos.
+
+    Raises ValueError too for a split that no source has, and, where it is TRAIN, for a folder that is or holds a test
+    split alone: neither is it trained on, nor are its inputs and targets taken for photos.
     """
     by_source: dict[str, list[Source]] = {}
-    for source in sources:
+    for source in (found for one in sources if (found := one.of(split))):
         by_source.setdefault(source.reader.source, []).append(source)
+    if split != TRAIN and not by_source:
+        raise ValueError(f"--split {split}: no source here has it. {_splits(sources)}")
     for layouts in by_source.values():
         in_part = None
+        if split == TRAIN and not any(layout.reader.paired for layout in layouts):
+            _refuse_test_split(sources, root, listing)
         for layout in layouts:
+            reader = None
             try:
-                if reader := layout.reader.located(root, listing):
-                    return replace(layout, reader=reader)
+                reader = layout.reader.located(root, listing)
             except ValueError as error:
                 in_part = in_part or error
+            if reader:
+                if split == TRAIN:
+                    _refuse_test_folder(layouts, reader)
+                return replace(layout, reader=reader)
         if in_part:
+            if split == TRAIN:
+                _refuse_test_split(layouts, root, listing)
             raise in_part
+    if split == TRAIN:
+        _refuse_test_split(sources, root, listing)
     return None
+
+
+def _splits(sources: Sequence[Source]) -> str:
+    """The test splits of sources, in words."""
+    has: dict[str, list[str]] = {}
+    for source in sources:
+        has.setdefault(source.reader.source, []).extend(name for name in source.splits if name != TRAIN)
+    return "; ".join(f"{name} has {', '.join(dict.fromkeys(splits)) or 'none'}" for name, splits in has.items())
+
+
+def _refuse_test_folder(layouts: Sequence[Source], reader: Reader) -> None:
+    """Raises ValueError if the folder that was found to train on has the name of one that holds a test split."""
+    own = {"", *(name for layout in layouts for name in getattr(layout.reader, "nested", ()))}
+    for layout in layouts:
+        for test in layout.tests:
+            if any(reader.root.endswith(f"/{name}") for name in getattr(test.reader, "nested", ()) if name not in own):
+                raise ValueError(_looks_like(test.reader, reader.root, layout))
+
+
+def _refuse_test_split(sources: Sequence[Source], root: str, listing: Sequence[SourceFile]) -> None:
+    """Raises ValueError if a folder that holds nothing to train on holds a test split."""
+    for source in sources:
+        for test in (found for name in source.splits if name != TRAIN and (found := source.of(name))):
+            there = None
+            with suppress(ValueError):  # for a part of one
+                there = test.reader.located(root, listing)
+            if there:
+                raise ValueError(_looks_like(there, root, source))
+
+
+def _looks_like(test: Reader, root: str, source: Source) -> str:
+    split, trained = split_of(test), source.of(TRAIN)
+    instead = f"not as {test.source} is for training ({trained.layout})" if trained else "which is for evaluation alone"
+    return (
+        f"DATA: {root} is laid out as the {split} split of {test.source}, {instead}. --split {split} reads it; if it "
+        "holds no test data, point DATA at the folder above it, or give it another name"
+    )
 
 
 def check(data: str) -> dict[str, str]:

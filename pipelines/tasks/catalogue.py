@@ -21,7 +21,7 @@ from typing import Any
 
 from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IMG, SEG2IMG
 from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
-from pipelines.tasks.editing import EDITING, MAGICBRUSH, ULTRAEDIT
+from pipelines.tasks.editing import EDITING, INSTRUCTPIX2PIX, MAGICBRUSH, ULTRAEDIT
 from pipelines.tasks.low_level import DEBLUR, DENOISE, DERAIN, LOWLIGHT, RETOUCH
 from pipelines.tasks.personalisation import COMPOSITION, MIMICBRUSH, POSE, STYLE, TRY_ON
 from pipelines.tasks.task import Task
@@ -54,10 +54,11 @@ OUR_TASKS = {
         TRY_ON,
         COMPOSITION,
         MIMICBRUSH,
+        INSTRUCTPIX2PIX,
         EDITING,
     )
 }
-"""The paper's tasks by name, in the order of its tables, and `editing`."""
+"""The paper's tasks by name, in the order of its tables, one that only its evaluation has, and `editing`."""
 
 _OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.arrange.colour_dense import ColourDense
+from operators.arrange.colour_dense import ColourDense, ColourDepth
 from operators.arrange.swap import Swap
 from operators.degrade.edges import Edges
 from operators.word.difference import Difference
@@ -17,7 +17,7 @@ DEPTH2IMG = Task(
     sources=datasets.NYU,
     bundled=datasets.BUNDLED_STEREO,
     chain=(
-        ColourDense(),
+        ColourDepth(),
         Swap(),
         Instruct(forward=phrasings.FROM_DEPTH, reverse=phrasings.TO_DEPTH),
         Difference(),

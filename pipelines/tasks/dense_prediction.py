@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.arrange.colour_dense import ColourDense
+from operators.arrange.colour_dense import ColourDense, ColourDepth
 from operators.word.difference import Difference
 from operators.word.instruct import Instruct
 from pipelines.sources import datasets
@@ -15,7 +15,7 @@ DEPTH = Task(
     sources=datasets.NYU,
     bundled=datasets.BUNDLED_STEREO,
     chain=(
-        ColourDense(),
+        ColourDepth(),
         Instruct(forward=phrasings.TO_DEPTH, reverse=phrasings.FROM_DEPTH),
         Difference(),
     ),
@@ -35,7 +35,7 @@ SEGMENTATION = Task(
 NORMAL = Task(
     name="normal",
     prototype_task="dense prediction",
-    sources=(datasets.SCANNET,),
+    sources=(datasets.SCANNET, datasets.NYU_NORMALS),
     chain=(
         ColourDense(),
         Instruct(forward=phrasings.TO_NORMALS, reverse=phrasings.FROM_NORMALS),

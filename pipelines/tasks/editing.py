@@ -27,7 +27,20 @@ ULTRAEDIT = Task(
 MAGICBRUSH = Task(
     name="magicbrush",
     prototype_task="editing",
-    sources=(datasets.MAGICBRUSH,),
+    sources=(datasets.MAGICBRUSH, datasets.MAGICBRUSH_FOLDER),
+    chain=(
+        Gate(),
+        EditInstruction(),
+        Difference(),
+    ),
+    context="raie",
+)
+
+INSTRUCTPIX2PIX = Task(
+    # Not a line of the tables: section 4.4 tests edits that add or remove an object on it, --split test.
+    name="instructpix2pix",
+    prototype_task="editing",
+    sources=(datasets.INSTRUCTPIX2PIX,),
     chain=(
         Gate(),
         EditInstruction(),

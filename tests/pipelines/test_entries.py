@@ -150,6 +150,19 @@ def test_options_of_an_entry_become_values() -> None:
     assert with_parsed_options(entry, POSE).options == {"size": 64, "scale": 1.0, "hold_out": ["derain"], "count": 5}
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("derain", {"split": "Rain100H"}, "never of the split Rain100H"),
+        ("depth", {"palette": "unseen"}, "no training data is drawn in the palette unseen"),
+    ],
+)
+def test_an_entry_makes_nothing_that_is_evaluated_on(task: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        with_parsed_options(Entry(task=task, options=options), OUR_TASKS[task])
+    with_parsed_options(Entry(task="depth", options={"split": "train", "palette": "rainbow"}), OUR_TASKS["depth"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Brush:
     name: ClassVar[str] = "brush"

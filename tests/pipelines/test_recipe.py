@@ -56,6 +56,15 @@ def test_the_recipe_has_the_lines_of_the_papers_tables() -> None:
     assert len(FULL_8M) == 21
 
 
+@pytest.mark.parametrize(("option", "value"), [("--split", "test"), ("--palette", "unseen")])
+def test_a_recipe_makes_nothing_that_is_evaluated_on(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data-root", str(tmp_path), "--plan", option, value]) == 2
+    error = capsys.readouterr().err
+    assert "xprompt shards" in error and value in error and error.count("\n") == 1
+
+
 def test_a_recipe_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(

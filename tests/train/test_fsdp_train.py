@@ -14,6 +14,7 @@ from tests.train.make import make_tokens
 from train.fsdp_train import main
 from train.run.config import Config
 from train.run.trainer import train
+from xprompt_model.checkpoint import read_arm
 
 
 def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:
@@ -29,6 +30,7 @@ def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:
         "128",
         "--global-windows",
         "4",
+        "--no-compress",
     ]
     script = [str(ROOT / "train/fsdp_train.py"), *options, *sizes]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -37,6 +39,7 @@ def test_torchrun_trains_and_says_so(config: Config, tmp_path: Path) -> None:
     first, second, third = ended.stdout.splitlines()
     assert first.startswith("step     1 of 2  loss ") and second.startswith("step     2 of 2  loss ")
     assert third == f"model: {tmp_path}/out/model"
+    assert read_arm(tmp_path / "out/model") == "causal"
 
 
 def test_without_a_model_one_line_says_what_to_do(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -12,6 +13,10 @@ from transformers import (
     BitImageProcessorPil,
     Dinov2Config,
     Dinov2Model,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    Mask2FormerImageProcessorPil,
+    SwinConfig,
     YolosConfig,
     YolosForObjectDetection,
     YolosImageProcessorPil,
@@ -60,4 +65,27 @@ def write_detector(folder: Path) -> Path:
     )
     YolosForObjectDetection(config).save_pretrained(folder)
     YolosImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def write_mask2former(folder: Path) -> Path:
+    """A Mask2Former of three classes, of which COCO calls one otherwise than GenEval."""
+    torch.manual_seed(0)
+    swin: dict[str, Any] = {"image_size": 32, "embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}
+    swin |= {"window_size": 4, "patch_size": 4, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+    config = Mask2FormerConfig(
+        backbone_config=SwinConfig(**swin),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=32,
+        num_queries=6,
+        id2label={0: "bench", 1: "remote", 2: "apple"},
+    )
+    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    Mask2FormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128}).save_pretrained(folder)
     return folder

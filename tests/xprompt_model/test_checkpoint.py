@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from tests.xprompt_model.small import batch_of, document, transformers_model
+from xprompt_model.arm import ARMS
+from xprompt_model.checkpoint import read_arm
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import VQGAN
@@ -51,6 +53,17 @@ def test_what_belongs_to_a_checkpoint_is_copied_along(checkpoint: Path, tmp_path
     with pytest.raises(ValueError, match="exists: remove it"):
         XPromptChameleon.from_pretrained(saved).save_pretrained(saved)
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_the_arm_is_kept_with_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+    assert read_arm(checkpoint) == "xprompt"  # it says nothing
+    model = XPromptChameleon.from_pretrained(checkpoint, xp_tokens=3)
+    for arm in ARMS:
+        model.save_pretrained(tmp_path / arm, source=checkpoint, arm=arm)
+        assert read_arm(tmp_path / arm) == arm
+    save_file({"xp": torch.ones(1)}, tmp_path / "none/xprompt.safetensors", {"arm": "sideways"})
+    with pytest.raises(ValueError, match="of an arm 'sideways'; there are xprompt, causal, none"):
+        read_arm(tmp_path / "none")
 
 
 def test_xp_is_drawn_by_seed_until_it_is_saved(checkpoint: Path, tmp_path: Path) -> None:

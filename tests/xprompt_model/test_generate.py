@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from tests.datasets import make_dataset
 from tests.sources import photo, write_photos
+from xprompt_model.arm import Arm
 from xprompt_model.generate import main
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import VQGAN
@@ -46,6 +47,34 @@ def test_an_image_from_an_example_and_an_image(
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), pictures[1])
     main([*asked, "--out", str(tmp_path / "guided.png"), "--seed", "1", "--guidance", "3", "--top-k", "50"])
     assert not np.array_equal(np.asarray(Image.open(tmp_path / "guided.png")), pictures[1])
+
+
+@pytest.mark.parametrize("arm", ["xprompt", "causal", "none"])
+def test_the_arm_that_a_model_was_trained_in_is_used(
+    arm: Arm, checkpoint: Path, tmp_path: Path, images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is kept of the example says which arm it was: a part, all, or nothing."""
+    model = XPromptChameleon.from_pretrained(checkpoint)
+    model.save_pretrained(tmp_path / "trained", source=checkpoint, arm=arm)
+    asked = [
+        *("--context", *images[:2], "--context-instruction", "Remove the rain.", "--input", images[2]),
+        *("--instruction", "Remove the rain.", "--out", str(tmp_path / "d.png")),
+    ]
+    main(["--model", str(tmp_path / "trained"), *asked])
+    report = capsys.readouterr().err
+    assert "was trained in" not in report
+    assert _kept(report) == arm
+    main(["--model", str(tmp_path / "trained"), *asked, "--arm", "causal"])
+    report = capsys.readouterr().err
+    assert ("was trained in the arm" in report) is (arm != "causal")
+    assert _kept(report) == "causal"
+
+
+def _kept(report: str) -> str:
+    found = re.search(r"keys and values ([\d.]+) MB, ([\d.]+) MB kept", report)
+    if not found:
+        return "none"
+    return "causal" if found[1] == found[2] else "xprompt"
 
 
 def test_an_image_from_text_alone(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from manifests.schema import canonical_json
 from manifests.storage import Store
 from manifests.tokens import TokenCommit
 from manifests.write.contexts import read_columns
+from operators.shared.palettes import UNSEEN_PALETTE
 from train.data.tokens import read_commit
 
 EXAMPLE_KINDS = tuple((direction, kind) for direction in ("forward", "reverse") for kind in ("generate", "describe"))
@@ -80,6 +81,8 @@ class Corpus:
     rates: tuple[NDArray[np.float64], ...]
     """How often an example comes in an epoch of its dataset, by its code: [4] each."""
     tokenizer: Mapping[str, Any]
+    contexts: bool = True
+    """Whether examples have their in-context examples."""
 
     @classmethod
     def open(cls, urls: Sequence[str], recipe: str = "", sampling: Sequence[str] = ()) -> Corpus:
@@ -112,7 +115,13 @@ class Corpus:
             [pairs.task, pairs.fingerprint, pairs.shards, len(examples.pair), weight, rates.tolist()]
             for pairs, examples, weight, rates in zip(self.pairs, self.examples, self.weights, self.rates, strict=False)
         ]
-        return hashlib.sha256(canonical_json(known).encode()).hexdigest()
+        without = [] if self.contexts else [["without contexts"]]
+        return hashlib.sha256(canonical_json([*known, *without]).encode()).hexdigest()
+
+    def without_contexts(self) -> Corpus:
+        """The same data for the arm "no context" of the paper's Tab. 4: no example has an in-context example."""
+        examples = tuple(replace(one, context=np.full_like(one.context, -1)) for one in self.examples)
+        return replace(self, examples=examples, contexts=False)
 
     @property
     def labels(self) -> list[str]:
@@ -138,6 +147,10 @@ def _pairs(dataset: Dataset) -> Pairs:
     if not dataset.store.exists("plan.parquet"):
         raise ValueError(f"there is no dataset at {dataset.url}: run make shards TASK={dataset.url.rpartition('/')[2]}")
     plan = dataset.plan()
+    if plan.test_split:
+        raise ValueError(f"{dataset.url} is of the split {plan.test_split}: it is evaluated on, and never trained on")
+    if any(operator.get("palette") == UNSEEN_PALETTE for operator in plan.config.get("operators", ())):
+        raise ValueError(f"{dataset.url} is drawn in the palette {UNSEEN_PALETTE}, which is never trained on")
     names = tuple(plan.name(unit) for unit in sorted(dataset.committed()))
     there = {name.removesuffix(".parquet") for name in dataset.store.names("tokens") if name.endswith(".parquet")}
     if not names or (missing := sum(name not in there for name in names)):

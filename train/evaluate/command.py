@@ -8,7 +8,8 @@ are over what was scored, so a table that lacks some says so, and the exit statu
 Text-to-image is scored by GenEval: `--geneval evaluation_metadata.jsonl --predictions DIR`, where the images of the
 prompt in line i (from 0) are DIR/<i, five digits>/samples/*.png, as GenEval's own programs write them.
 
---models DIR holds, as far as they are needed: ViT-B-32/ (open_clip), dino/ and detector/ (transformers).
+--models DIR holds, as far as they are needed: ViT-B-32/ (open_clip), dino/ and detector/ (transformers). --clip names
+another folder in it. GenEval's published figures are those of ViT-L-14/ and of a Mask2Former as the detector.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt evaluate")
 
 
 def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
-    clip, dino = _model(options, "ViT-B-32", Clip), _model(options, "dino", Dino)
+    clip, dino = _model(options, options.clip, Clip), _model(options, "dino", Dino)
     captions = read_captions(options.captions) if options.captions else {}
     predictions = find_predictions(options.predictions)
     datasets = find_datasets(options.dataset)
@@ -178,9 +179,9 @@ def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
-    detector, clip = _model(options, "detector", TransformersDetector), _model(options, "ViT-B-32", Clip)
+    detector, clip = _model(options, "detector", TransformersDetector), _model(options, options.clip, Clip)
     if not detector or not clip:
-        raise ValueError("GenEval needs --models with detector/ and ViT-B-32/")
+        raise ValueError(f"GenEval needs --models with detector/ and {options.clip}/")
     report = geneval(options.geneval, Path(options.predictions), detector(), ClipColours(clip()))
     print(report.table())
     for problem in report.problems[:_NAMED]:
@@ -203,7 +204,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--direction", choices=("forward", "reverse"), default="forward")
     parser.add_argument("--models", help="folder with ViT-B-32/, dino/, detector/, for tasks that need them")
     parser.add_argument(
-        "--captions", type=Path, help='JSON lines {"pair", "input", "output"}, for CLIP_dir and CLIP_out'
+        "--clip",
+        default="ViT-B-32",
+        help="folder of the CLIP in --models; GenEval's is ViT-L-14 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--captions",
+        type=Path,
+        help='for CLIP_dir and CLIP_out: MagicBrush\'s global_descriptions.json, or lines {"pair", "input", "output"}',
     )
     parser.add_argument("--device", default="cpu", help="where models run (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write everything here, value by value")

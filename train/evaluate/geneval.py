@@ -2,8 +2,10 @@
 so placed?
 
 The rules and constants are those of https://github.com/djghosh13/geneval, evaluation/evaluate_images.py. Its detector
-is a Mask2Former and its colours are told by CLIP ViT-L/14 on objects cut out by their masks. Here any detector that
-satisfies `Detector` serves, so scores of another detector, or of one without masks, are not the published ones.
+is mmdetection's Mask2Former Swin-S, trained on COCO's instances, and its colours are told by OpenAI's CLIP ViT-L/14 on
+objects cut out by their masks. Here any detector that satisfies `Detector` and any CLIP serve, so scores of another
+one, or of a detector without masks, are not the published ones. transformers has a Mask2Former of that size and
+training as facebook/mask2former-swin-small-coco-instance; how its figures compare with the published is not measured.
 """
 
 from __future__ import annotations

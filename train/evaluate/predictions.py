@@ -16,8 +16,21 @@ from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, decode_rgb
 from manifests.read.query import read_image
 from manifests.schema import Direction, Reject
+from operators.shared.palettes import TRAINED_PALETTE
 
-_COLUMNS = ["pair", "task", "prototype_task", "direction", "kind", "inputs", "output", "shard", "images", "steps"]
+_COLUMNS = [
+    "pair",
+    "task",
+    "prototype_task",
+    "direction",
+    "kind",
+    "inputs",
+    "output",
+    "shard",
+    "images",
+    "steps",
+    "source",
+]
 
 
 class Malformed(ValueError):
@@ -39,6 +52,13 @@ class Example:
     images: Mapping[str, Mapping[str, Any]]
     """Role -> the manifest's record of that image."""
     steps: tuple[Mapping[str, Any], ...]
+    source: str = ""
+    """The name of the source that the pair is of."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the reader of a test split says of the pair, such as its captions: parameters of its step "read"."""
+        return next((json.loads(step["params"]) for step in self.steps if step["operator"] == "read"), {})
 
     @property
     def file(self) -> str:
@@ -53,7 +73,7 @@ class Example:
     def palette(self) -> str:
         """The palette by which depth was coloured (operator `colour_dense`)."""
         params = [json.loads(step["params"]) for step in self.steps if step["operator"] == "colour_dense"]
-        return str(params[-1]["palette"]) if params else "rainbow"
+        return str(params[-1]["palette"]) if params else TRAINED_PALETTE
 
 
 def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
@@ -73,6 +93,7 @@ def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
                     shard=row["shard"],
                     images={image["role"]: image for image in row["images"]},
                     steps=tuple(row["steps"]),
+                    source=row["source"],
                 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -15,10 +16,13 @@ from operators.shared.metrics import SSIM_WINDOW_PX, psnr_db, ssim_rgb
 from operators.shared.square import square
 from operators.shared.vectors import cosine
 from operators.shared.vision import Clip, Dino
-from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m
+from train.evaluate.dense_metrics import NYU_SIZE_PX, Confusion, angles_deg, depth_rmse_m, inside_eigen_crop
 from train.evaluate.predictions import Example, Malformed
 
 Values = dict[str, float]
+
+_NYU = "NYU Depth v2"
+"""What the names of NYU-v2's sources begin with, whatever the layout."""
 
 HEADINGS = {
     "psnr_db": "PSNR (dB) ↑",
@@ -68,7 +72,10 @@ class RestorationScore:
 
 
 class DepthScore:
-    """Depth: root mean squared error in metres, the mean over the images that have depth."""
+    """Depth: root mean squared error in metres, the mean over the images that have depth.
+
+    Of the images of NYU-v2 that have its size the borders do not count, as is usual (dense_metrics.inside_eigen_crop).
+    """
 
     metrics: ClassVar[tuple[str, ...]] = ("depth_rmse_m",)
 
@@ -76,8 +83,11 @@ class DepthScore:
         self._rows: list[Values] = []
 
     def add(self, prediction: Pixels, example: Example) -> Values:
-        target = _like(example.image(example.output), prediction, nearest=True)
-        self._rows.append({"depth_rmse_m": depth_rmse_m(prediction, target, example.palette)})
+        whole = example.image(example.output)
+        target = _like(whole, prediction, nearest=True)
+        cropped = example.source.startswith(_NYU) and whole.shape[:2] == NYU_SIZE_PX
+        counts = inside_eigen_crop(*target.shape[:2]) if cropped else None
+        self._rows.append({"depth_rmse_m": depth_rmse_m(prediction, target, example.palette, counts)})
         return self._rows[-1]
 
     def result(self) -> Values:
@@ -129,8 +139,9 @@ class EditScore:
         CLIP_img   the edited image and the input
         DINO       the edited image and the input
 
-    Captions of the images before and after an edit are not in a manifest: without them CLIP_dir and CLIP_out are
-    absent. A model that is not given leaves its metrics out too.
+    The captions of the images before and after an edit are those that `read_captions` found, by a pair's key or by the
+    session and turn that a test split's manifest has, else those in the manifest of a test split, where its source
+    publishes them. Without captions CLIP_dir and CLIP_out are absent, and without a model its metrics are.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("clip_dir", "clip_out", "clip_img", "dino")
@@ -145,8 +156,8 @@ class EditScore:
         if self._clip:
             image_before, image_after = self._clip.embed([*map(self._clip.seen_by_open_clip, (before, prediction))])
             row["clip_img"] = cosine(image_before, image_after)
-            if example.pair in self._captions:
-                captions = self._captions[example.pair][:: 1 if example.direction == "forward" else -1]
+            if known := _captions_of(example, self._captions):
+                captions = known[:: 1 if example.direction == "forward" else -1]
                 text_before, text_after = self._clip.embed_texts(captions)
                 row["clip_dir"] = cosine(image_after - image_before, text_after - text_before)
                 row["clip_out"] = cosine(image_after, text_after)
@@ -160,15 +171,55 @@ class EditScore:
 
 
 def read_captions(path: Path) -> dict[str, tuple[str, str]]:
-    """Pair -> its captions before and after, from JSON lines {"pair", "input", "output"}. Raises ValueError."""
+    """The captions before and after of pairs, from JSON lines {"pair", "input", "output"}, by the pair's key; or from
+    MagicBrush's global_descriptions.json, by "<session>#<turn>". Raises ValueError for anything else.
+
+    That file has {"<session>": {"<session>-input.png": ..., "<session>-output1.png": ..., ...}}, as evaluation/
+    image_eval.py of https://github.com/OSU-NLP-Group/MagicBrush reads it: what each image shows as a whole. A turn
+    begins with the output of the one before it.
+    """
+    text = path.read_text("utf-8")
+    described = _described(text)
+    if described is not None:
+        return described
     captions = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line)
             captions[str(row["pair"])] = (str(row["input"]), str(row["output"]))
         except (ValueError, KeyError, TypeError):
             raise ValueError(f'{path}, line {number}: expected {{"pair": ..., "input": ..., "output": ...}}') from None
     return captions
+
+
+def _described(text: str) -> dict[str, tuple[str, str]] | None:
+    """The captions of a file of global descriptions; None if it is no such file."""
+    try:
+        sessions = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(sessions, dict) or not sessions or not all(isinstance(one, dict) for one in sessions.values()):
+        return None
+    found = {}
+    for session, images in sessions.items():
+        shown = {Path(name).stem.removeprefix(f"{session}-"): str(caption) for name, caption in images.items()}
+        for name, caption in shown.items():
+            turn = int(name.removeprefix("output")) if re.fullmatch(r"output\d+", name) else 0
+            before = shown.get("input" if turn == 1 else f"output{turn - 1}")
+            if turn and before and caption:
+                found[f"{session}#{turn}"] = (before, caption)
+    return found
+
+
+def _captions_of(example: Example, known: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
+    """The captions of an example's images before and after, by those that are known and by its manifest."""
+    told = example.told
+    for key in (example.pair, f"{told.get('session')}#{told.get('turn')}"):
+        if key in known:
+            return known[key]
+    if "source_caption" in told and "target_caption" in told:
+        return str(told["source_caption"]), str(told["target_caption"])
+    return None
 
 
 def score_for(

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from xprompt_model.arm import Arm
+
 _Value = TypeVar("_Value")
 
 
@@ -36,6 +38,7 @@ class Config:
     text_weight: float = _option(1.0, "loss weight of output texts")
     context_image_weight: float = _option(0.0, "loss weight of the in-context example's output image")
     compress: bool = _option(True, "the X-Prompt mask; --no-compress is Tab. 4's arm without X-Prompt")
+    contexts: bool = _option(True, "train with in-context examples; --no-contexts is Tab. 4's arm without context")
 
     steps: int = _option(20_000, "optimizer steps (section 4)")
     warmup_steps: int = _option(500, "steps of linear warm-up (the paper does not say)")
@@ -74,6 +77,13 @@ class Config:
         for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
+
+    @property
+    def arm(self) -> Arm:
+        """What the model learns to see of an in-context example: it is exported with the model, for generation."""
+        if not self.contexts:
+            return "none"
+        return "xprompt" if self.compress else "causal"
 
     @property
     def capacity(self) -> int:

@@ -86,7 +86,7 @@ def export(model: XPromptChameleon, config: Config, folder: Path) -> None:
             whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
         whole.load_state_dict(full, assign=True)
         shutil.rmtree(folder, ignore_errors=True)
-        whole.save_pretrained(folder, source=config.model)
+        whole.save_pretrained(folder, source=config.model, arm=config.arm)
     dist.barrier()
 
 

@@ -41,6 +41,8 @@ def train(config: Config) -> None:
     if not Path(config.model).is_dir():
         raise ValueError(f"no model at {config.model}: make tiny-models writes a small one, --model names another")
     corpus = Corpus.open(config.data, config.recipe, config.sampling)
+    if not config.contexts:
+        corpus = corpus.without_contexts()
     vocabulary = Vocabulary.from_config(read_config(config.model))
     codes = len(vocabulary.image_ids)
     if corpus.tokenizer.get("codes") != codes:

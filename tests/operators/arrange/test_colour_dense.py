@@ -9,7 +9,17 @@ from manifests.images.pixels import Pixels, decode_rgb
 from manifests.schema import Image, Pair, Reject
 from operators.arrange.colour_dense import ColourDense
 from operators.arrange.dense import Values, dense, depth_target, read_step
-from operators.shared.palettes import DEPTH_PALETTES, decode_depth, decode_labels, decode_normals, encode_normals
+from operators.shared.palettes import (
+    DEPTH_PALETTES,
+    TRAINED_PALETTE,
+    UNSEEN_PALETTE,
+    decode_depth,
+    decode_labels,
+    decode_normals,
+    encode_normals,
+)
+from pipelines.prepare import prepare
+from pipelines.tasks.catalogue import OUR_TASKS
 from tests.fixtures import depth_mm, normals_rgb
 from tests.sources import encode, encode_image, lossless, pair_of, photo
 
@@ -129,3 +139,19 @@ def _target(pair: Pair) -> Pixels:
     image = pair.image("target")
     assert image
     return decode_rgb(image.data)
+
+
+def test_all_training_data_is_drawn_in_one_palette_and_a_test_set_may_be_in_the_other() -> None:
+    assert (TRAINED_PALETTE, UNSEEN_PALETTE) == ("rainbow", "unseen") == DEPTH_PALETTES
+    drawn = {
+        name: [link.palette for link in task.chain if isinstance(link, ColourDense)] for name, task in OUR_TASKS.items()
+    }
+    assert {name for name, palettes in drawn.items() if palettes} >= {"depth", "depth2img", "segmentation", "normal"}
+    assert {palette for palettes in drawn.values() for palette in palettes} == {"rainbow"}
+    for name in ("depth", "depth2img"):
+        changed = prepare(name, {"palette": "unseen"}).task.chain
+        assert [link.palette for link in changed if isinstance(link, ColourDense)] == ["unseen"]
+    with pytest.raises(ValueError, match="--palette: green is none of rainbow, unseen"):
+        prepare("depth", {"palette": "green"})
+    with pytest.raises(ValueError, match="segmentation has no option palette"):
+        prepare("segmentation", {"palette": "unseen"})

@@ -3,13 +3,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as PILImage
 
-from manifests.images.evaluation import hash_folder
+from manifests.images.evaluation import hash_folder, read_guard
+from manifests.images.phash import phash
 from manifests.images.pixels import Pixels, stored
 from manifests.schema import Pair, Reject
 from operators.judge.guard import Guard
-from tests.sources import encode, lossless, pair_of, photo, write_files
+from pipelines.prepare import prepare
+from tests.datasets import examples, make_dataset, reasons
+from tests.fixtures import depth_mm
+from tests.sources import encode, encode_image, lossless, pair_of, photo, write_files
 
 
 @pytest.fixture
@@ -30,6 +36,38 @@ def test_an_evaluation_image_is_rejected_in_whatever_encoding_and_named(guard_fi
         assert caught.value.reason == "evaluation_image"
         assert caught.value.message == f"target shows input/1.png of the evaluation set {name}"
         assert caught.value.scores["phash_distance"] <= 4
+
+
+def test_the_dataset_of_a_test_split_guards_training(tmp_path: Path) -> None:
+    """A test pair that lies among the training data too, in another encoding and size, is not trained on."""
+    write_files(tmp_path / "data", _pair_files("test/Rain100H", "1.png", _photo(0)))
+    write_files(tmp_path / "data", _pair_files("train/Rain13K", "a.png", _photo(1)))
+    leaked = np.asarray(PILImage.fromarray(_photo(0)).resize((200, 210), PILImage.Resampling.BOX))
+    write_files(tmp_path / "data", _pair_files("train/Rain13K", "b.png", leaked))
+    options = {"data": str(tmp_path / "data"), "split": "Rain100H"}
+    test = make_dataset(tmp_path / "test", None, reader=prepare("derain", options).reader)
+    assert test.plan().test_split == "Rain100H"
+    guard = str(tmp_path / "guard.parquet")
+    assert hash_folder(test.url, "Rain100H", guard).images == 2  # input and target of the one pair
+    prepared = prepare("derain", {"data": str(tmp_path / "data"), "guard": guard})
+    trained = make_dataset(tmp_path / "train", None, task=prepared.task, reader=prepared.reader)
+    assert [row["source_ref"] for row in examples(trained)] == ["input/a.png"] * 2
+    assert reasons(trained) == {"input/b.png": "evaluation_image"}
+
+
+def test_the_colours_of_depth_guard_nothing(tmp_path: Path) -> None:
+    """Depth maps of two rooms may be alike: it is the photos that are kept out."""
+    data = write_files(
+        tmp_path / "data/test/attic",
+        {"rgb_1.png": encode(_photo(0)), "sync_depth_1.png": encode_image(PILImage.fromarray(depth_mm(0)))},
+    )
+    for task, photo_role in (("depth", "input"), ("depth2img", "target")):
+        prepared = prepare(task, {"data": str(data.parents[1]), "split": "test"})
+        test = make_dataset(tmp_path / "out", None, task=prepared.task, reader=prepared.reader)
+        guard = tmp_path / f"{task}.parquet"
+        assert hash_folder(test.url, task, str(guard)).images == 1
+        (row,) = read_guard(guard.read_bytes(), "guard")
+        assert row["path"].endswith(f".{photo_role}") and row["phash"] == phash(encode(_photo(0)))
 
 
 def test_other_and_flat_images_pass_with_a_step(guard_file: str) -> None:
@@ -74,6 +112,10 @@ def test_an_image_that_cannot_be_read_is_named_by_its_role(guard_file: str) -> N
     with pytest.raises(Reject) as caught:
         Guard.of(guard_file)(pair_of(stored("input", data[: len(data) // 2])), 0)
     assert caught.value.reason == "truncated" and caught.value.message.startswith("input: ")
+
+
+def _pair_files(folder: str, name: str, pixels: Pixels) -> dict[str, bytes]:
+    return {f"{folder}/input/{name}": encode(pixels // 2), f"{folder}/target/{name}": encode(pixels)}
 
 
 def _photo(index: int) -> Pixels:

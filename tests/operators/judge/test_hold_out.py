@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+from infra.command import main
 from manifests.schema import Direction, Example, Kind, Pair, Reject
 from operators.base import BatchOperator
 from operators.judge.hold_out import NOVEL_TASKS, DropExamples, HoldOutEdits, hold_outs
 from operators.vlm.client import Asks
+from operators.word.difference import Difference
+from pipelines.entries import DataRoot, plan_entry, with_parsed_options
+from pipelines.prepare import prepare
+from pipelines.recipe import Entry
 from pipelines.tasks.catalogue import OUR_TASKS
+from tests.fixtures import write_magicbrush
 from tests.operators.asking import Asked
 from tests.sources import pair_of
 
@@ -23,7 +31,7 @@ ALL: tuple[tuple[Direction, Kind], ...] = (
 
 @pytest.mark.parametrize("task", ["derain", "lowlight", "retouch"])
 def test_exactly_the_forward_generate_example_goes(task: str) -> None:
-    (operator,) = hold_outs(task, ["derain", "lowlight", "depth_palette"])
+    (operator,) = hold_outs(task, ["derain", "lowlight"])
     assert isinstance(operator, DropExamples)
     kept = operator(_pair(ALL), 0)
     assert [(example.direction, example.kind) for example in kept.examples] == list(ALL[1:])
@@ -44,7 +52,7 @@ def test_a_pair_of_which_nothing_is_left_is_rejected() -> None:
         ("derain", ["lowlight", "object_edits"], []),
         ("derain", [], []),
         ("denoise", list(NOVEL_TASKS), []),
-        ("depth", ["depth_palette"], []),
+        ("depth", list(NOVEL_TASKS), []),
         ("lowlight", ["lowlight", "lowlight"], [DropExamples]),
         ("ultraedit", list(NOVEL_TASKS), [HoldOutEdits]),
         ("magicbrush", ["object_edits"], [HoldOutEdits]),
@@ -54,6 +62,32 @@ def test_tasks_get_the_operators_of_their_novel_tasks_alone(
     task: str, names: Collection[str], expected: list[type]
 ) -> None:
     assert [type(operator) for operator in hold_outs(task, names)] == expected
+
+
+def test_a_hold_out_that_would_hold_nothing_out_says_what_to_do_in_its_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = "depth_palette holds nothing out: .* --palette unseen"
+    with pytest.raises(ValueError, match=message):
+        hold_outs("depth", ["depth_palette"])
+    assert main(["plan", "depth", "--hold-out", "depth_palette"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("by", "judged_by"), [("rules", None), ("vlm", "some-llm")])
+def test_a_run_and_a_recipe_say_who_judges(by: str, judged_by: str | None, tmp_path: Path) -> None:
+    """A model that reads texts alone will do, such as the paper's Llama-3: it is shown no image."""
+    write_magicbrush(tmp_path / "MagicBrush")
+    options = {"hold_out": ["object_edits"], "hold_out_by": by}
+    with_model = {"vlm": "http://127.0.0.1:9/v1", "vlm_model": "some-llm"} if judged_by else {}
+    run = prepare("magicbrush", {"data": str(tmp_path / "MagicBrush"), **options, **with_model})
+    entry = with_parsed_options(Entry(task="magicbrush", options=options), OUR_TASKS["magicbrush"])
+    planned = plan_entry(entry, OUR_TASKS["magicbrush"], DataRoot(url=str(tmp_path)), with_model)
+    assert planned.prepared
+    for prepared in (run, planned.prepared):
+        (operator,) = (link for link in prepared.task.chain if isinstance(link, HoldOutEdits))
+        assert (operator.by, operator.vlm.model if operator.vlm else None) == (by, judged_by)
+        assert prepared.task.chain.index(operator) < [type(link) for link in prepared.task.chain].index(Difference)
 
 
 def test_an_unknown_novel_task_is_refused() -> None:

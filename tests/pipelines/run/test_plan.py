@@ -14,7 +14,7 @@ from operators.degrade.rain import Rain
 from operators.judge.gate import Gate
 from operators.word.instruct import Instruct
 from pipelines.run import plan
-from pipelines.run.plan import Job, cut_units, make_job, versions
+from pipelines.run.plan import Job, cut_units, find_source, folder_name, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.editing import ULTRAEDIT
@@ -154,6 +154,19 @@ def test_a_plan_depends_on_nothing_but_its_input(tmp_path: Path) -> None:
     first, second = ((tmp_path / name / "derain/plan.parquet").read_bytes() for name in ("a", "b"))
     assert first == second
     assert plans[0].suffixes == {"input": "png", "target": "jpg"}
+
+
+def test_a_test_split_is_in_the_plan_and_training_is_as_it_was(tmp_path: Path) -> None:
+    write_rain13k(tmp_path / "data/train/Rain13K", 3)
+    write_rain13k(tmp_path / "data/test/Rain100H", 2)
+    readers = [find_source(DERAIN, str(tmp_path / "data"), split=split).reader for split in ("train", "Rain100H")]
+    trained, tested = (make_job(DERAIN, reader, str(tmp_path / reader.root[-4:]), 0).plan for reader in readers)
+    assert (trained.items, tested.items) == (3, 2)
+    # The keys that fingerprints had before there were test splits
+    before = {"input", "licence", "nested", "reader", "source", "target", "target_values", "version"}
+    assert trained.config["source"].keys() == before and tested.config["source"].keys() == before | {"split"}
+    assert (trained.test_split, tested.test_split) == ("", "Rain100H")
+    assert [folder_name(DERAIN, reader) for reader in readers] == ["derain", "derain-Rain100H"]
 
 
 def test_without_bundled_input_the_layouts_are_named() -> None:

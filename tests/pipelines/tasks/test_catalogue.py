@@ -38,6 +38,7 @@ ELSEWHERE = {
     "tryon": "tests.pipelines.test_try_on",
     "composition": "tests.pipelines.test_composition",
     "mimicbrush": "tests.pipelines.test_mimicbrush",
+    "instructpix2pix": "tests.pipelines.test_instructpix2pix",
     "editing": "tests.pipelines.test_editing",
 }
 """Tasks whose pictures come from models, and the file that runs each of them on tiny ones."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from manifests.dataset import write_table
 from manifests.write.contexts import Contexts, write_contexts
 from tests.datasets import examples
 from tests.train.make import make_tokens
@@ -23,6 +26,30 @@ def test_contexts_of_the_manifest_are_found_by_key(tmp_path: Path) -> None:
     assert [keys[pair] for pair in found.context] == [row["context_pair"] for row in rows]
     shard, row = corpus.pairs[0].place(5)
     assert (shard, row) == ("derain-000001", 1)
+
+
+def test_what_is_evaluated_on_is_never_trained_on(tmp_path: Path) -> None:
+    for config, message in (
+        (
+            {"source": {"split": "Rain100H"}},
+            "derain is of the split Rain100H: it is evaluated on, and never trained on",
+        ),
+        ({"operators": [{"name": "colour_dense", "palette": "unseen"}]}, "drawn in the palette unseen"),
+    ):
+        dataset = make_tokens(str(tmp_path / str(len(message)) / "derain"), units=1)
+        plan = dataset.plan()
+        table = pq.read_table(io.BytesIO(dataset.store.read("plan.parquet")))
+        write_table(dataset.store, "plan.parquet", table, {**vars(plan), "config": config})
+        with pytest.raises(ValueError, match=message):
+            Corpus.open([dataset.url])
+
+
+def test_without_contexts_it_is_other_data(tmp_path: Path) -> None:
+    corpus = Corpus.open([make_tokens(str(tmp_path / "derain"), units=1).url])
+    bare = corpus.without_contexts()
+    assert (corpus.examples[0].context >= 0).all() and (bare.examples[0].context == -1).all()
+    assert bare.examples[0].pair.tolist() == corpus.examples[0].pair.tolist()
+    assert bare.identity != corpus.identity
 
 
 def test_contexts_from_another_dataset_beside_it(tmp_path: Path) -> None:

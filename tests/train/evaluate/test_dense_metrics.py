@@ -8,7 +8,7 @@ import torch
 from torchmetrics.segmentation import MeanIoU
 
 from operators.shared.palettes import encode_depth, encode_labels, encode_normals
-from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m
+from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m, inside_eigen_crop
 
 RANDOM = np.random.default_rng(0)
 
@@ -27,6 +27,19 @@ def test_pixels_without_depth_do_not_count_and_black_predictions_are_0_m() -> No
     found_m = np.array([[9.0, 2.0, np.nan, 4.0]], np.float32)
     assert depth_rmse_m(encode_depth(found_m), encode_depth(wanted_m)) == pytest.approx(math.sqrt(16 / 3), abs=0.01)
     assert math.isnan(depth_rmse_m(encode_depth(found_m), np.zeros((1, 4, 3), np.uint8)))
+
+
+def test_the_borders_of_nyu_are_cropped_as_in_bts() -> None:
+    """As eval_with_pngs.py of BTS has it for NYU-v2: rows 45 to 470 and columns 41 to 600 of 480 x 640."""
+    inside = inside_eigen_crop(480, 640)
+    expected = np.zeros((480, 640), bool)
+    expected[45:471, 41:601] = True
+    assert np.array_equal(inside, expected)
+    # The middle square of 480 px, brought to 256 px: each pixel by the place that it was taken from
+    places = ((np.arange(256) + 0.5) * 480 / 256).astype(int)
+    assert np.array_equal(inside_eigen_crop(256, 256), expected[places][:, places + 80])
+    with pytest.raises(ValueError, match="320 x 240 px are not"):
+        inside_eigen_crop(240, 320)
 
 
 def test_miou_is_torchmetrics() -> None:

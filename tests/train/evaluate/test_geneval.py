@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
 from manifests.images.pixels import Pixels, encode_lossless
 from operators.shared.vision import Clip
@@ -135,6 +137,46 @@ def test_the_whole_with_tiny_models(tmp_path: Path, capsys: pytest.CaptureFixtur
     metadata.write_text('{"tag": "taste"}\n')
     assert main([*options, "--models", str(tmp_path / "models")]) == 2
     assert f"{metadata}, line 1: not a prompt of GenEval's" in capsys.readouterr().err
+
+
+def test_objects_of_a_mask2former_have_masks(tmp_path: Path) -> None:
+    """Compared with transformers' own post-processing, which rounds masks to 384 x 384 px: on an image of that size."""
+    folder = tiny.write_mask2former(tmp_path / "detector")
+    pixels = np.random.default_rng(0).integers(0, 256, (384, 384, 3), np.uint8)
+    found = TransformersDetector(folder)(pixels)
+    model = Mask2FormerForUniversalSegmentation.from_pretrained(folder).eval()
+    processor = AutoImageProcessor.from_pretrained(folder)
+    with torch.inference_mode():
+        outputs = model(**processor(images=pixels, return_tensors="pt"))
+    (theirs,) = processor.post_process_instance_segmentation(
+        outputs, threshold=0.0, target_sizes=[(384, 384)], return_binary_maps=True
+    )
+    names = {"bench": "bench", "remote": "tv remote", "apple": "apple"}
+    expected = [
+        (segment["score"], names[model.config.id2label[segment["label_id"]]], mask.numpy() > 0)
+        for segment, mask in zip(theirs["segments_info"], theirs["segmentation"], strict=True)
+    ]
+    assert len(found) == len(expected) > 1 and any(thing.name == "tv remote" for thing in found)
+    pairs = zip(sorted(found, key=lambda one: one.score), sorted(expected, key=lambda one: one[0]), strict=True)
+    for thing, (score, name, mask) in pairs:
+        assert thing.mask is not None
+        assert thing.name == name and thing.score == pytest.approx(score, abs=1e-4)
+        assert np.array_equal(thing.mask, mask)
+        left, top, right, bottom = (int(edge) for edge in thing.box)
+        assert thing.mask[top:bottom, left:right].sum() == thing.mask.sum()
+        edges = (thing.mask[top], thing.mask[bottom - 1], thing.mask[:, left], thing.mask[:, right - 1])
+        assert all(edge.any() for edge in edges)
+
+
+def test_another_clip_tells_the_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.write_clip(tmp_path / "models/ViT-L-14")
+    tiny.write_mask2former(tmp_path / "models/detector")
+    metadata = _write(tmp_path, [_prompt("colors", {"class": "bench", "count": 1, "color": "red"})], images=1)
+    options = ["--geneval", str(metadata), "--predictions", str(tmp_path / "images")]
+    options += ["--models", str(tmp_path / "models")]
+    assert main([*options, "--clip", "ViT-L-14"]) == 0
+    assert main(options) == 2
+    assert "GenEval needs --models with detector/ and ViT-B-32/" in capsys.readouterr().err
 
 
 class _Recording:

@@ -19,6 +19,7 @@ from operators.shared.vision import Clip, Dino
 from tests.manifests.make import photo
 from tests.train import tiny
 from train.evaluate.command import main
+from train.evaluate.scores import read_captions
 
 _DIRECTIONS: tuple[tuple[Direction, tuple[str], str], ...] = (
     ("forward", ("input",), "target"),
@@ -34,6 +35,21 @@ def test_depth_in_metres_by_the_palette_of_the_dataset(tmp_path: Path, capsys: p
     assert main(_options(tmp_path, "depth")) == 0
     assert "| task | RMSE (m) ↓ | scored |" in (said := capsys.readouterr().out)
     assert "| depth | 0.75" in said  # (0.5 + 1) / 2
+
+
+@pytest.mark.parametrize(("source", "rmse_m"), [("NYU Depth v2 labelled", 1.0), ("another", 5.06)])
+def test_the_borders_of_nyu_do_not_count(
+    source: str, rmse_m: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found_m = np.full((480, 640), 9, np.float32)
+    found_m[45:471, 41:601] = 4
+    targets = [encode_depth(np.full((480, 640), 3, np.float32))]
+    _write(tmp_path, "depth", "dense prediction", targets, [encode_depth(found_m)], source=source)
+    assert main(_options(tmp_path, "depth")) == 0
+    # 426 x 560 pixels are 1 m off, the other 68,640 are 6 m off
+    expected = rmse_m if rmse_m == 1 else ((426 * 560 + 68_640 * 36) / (480 * 640)) ** 0.5
+    printed = float(capsys.readouterr().out.splitlines()[-1].split(" | ")[1])
+    assert printed == pytest.approx(expected, abs=0.01)
 
 
 def test_miou_over_the_whole_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +107,36 @@ def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "captions.jsonl, line 1: expected" in capsys.readouterr().err
 
 
+def test_captions_are_those_that_the_source_publishes(tmp_path: Path) -> None:
+    """MagicBrush's file by session and turn; else those that a test split's manifest has, as InstructPix2Pix'."""
+    described = {
+        "7": {"7-input.png": "a room", "7-output1.png": "a room, a cat", "7-output2.png": "a room, two cats"},
+        "8": {"8-input.png": "a lake", "8-output2.png": "a frozen lake"},
+    }
+    file = tmp_path / "global_descriptions.json"
+    file.write_text(json.dumps(described, indent=2))
+    captions = read_captions(file)
+    assert captions == {"7#1": ("a room", "a room, a cat"), "7#2": ("a room, a cat", "a room, two cats")}
+    folder = tmp_path / "models"
+    clip = Clip(tiny.write_clip(folder / "ViT-B-32"), "cpu")
+    second = Step(operator="read", version=1, params={"session": "7", "turn": 2})
+    own = Step(operator="read", version=1, params={"source_caption": "a cup", "target_caption": "two cups"})
+    for name, step, (before, after) in (
+        ("magicbrush", second, ("a room, a cat", "a room, two cats")),
+        ("instructpix2pix", own, ("a cup", "two cups")),
+    ):
+        _write(tmp_path / name, name, "editing", [photo(4)], [photo(7)], step)
+        report = tmp_path / f"{name}.json"
+        options = [*_options(tmp_path / name, name), "--models", str(folder), "--json", str(report)]
+        assert main([*options, "--captions", str(file)]) == 0
+        images = clip.embed([*map(clip.seen_by_open_clip, (photo(4) // 2, photo(7)))])
+        texts = clip.embed_texts([before, after])
+        moved, said = images[1] - images[0], texts[1] - texts[0]
+        (written,) = json.loads(report.read_text())
+        expected = float(moved @ said / (np.linalg.norm(moved) * np.linalg.norm(said)))
+        assert written["values"]["clip_dir"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_models_are_loaded_by_the_tasks_that_need_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +184,7 @@ def _write(
     targets: Sequence[Pixels],
     predictions: Sequence[Pixels],
     *steps: Step,
+    source: str = "made",
 ) -> list[str]:
     """A dataset of one unit whose inputs are darkened targets, and a prediction of each target; the pairs' keys."""
     dataset = Dataset(str(folder / task))
@@ -150,7 +197,7 @@ def _write(
             images = (encode_lossless("input", target // 2), encode_lossless("target", target))
             pair = Pair(
                 key=pair_key(task, item.ref, images[1].data),
-                source="made",
+                source=source,
                 source_ref=item.ref,
                 licence="CC0",
                 images=images,

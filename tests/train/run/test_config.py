@@ -43,3 +43,16 @@ def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> No
 def test_what_cannot_be_trained_is_said_in_one_line(wrong: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "arm"),
+    [
+        ([], "xprompt"),
+        (["--no-compress"], "causal"),
+        (["--no-contexts"], "none"),
+        (["--no-contexts", "--no-compress"], "none"),
+    ],
+)
+def test_the_arm_of_tab_4_that_a_command_line_asks_for(arguments: list[str], arm: str) -> None:
+    assert parse(arguments).arm == arm

@@ -1,0 +1,298 @@
+"""Test splits of sources: each published layout by hand, the split that was asked for and nothing else of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+from scipy.io import savemat
+
+from manifests.schema import Pair
+from operators.base import Reader
+from operators.read.files import list_files
+from operators.read.split import TRAIN, split_of
+from pipelines.run.plan import find_source
+from pipelines.sources.locate import locate
+from pipelines.tasks.catalogue import OUR_TASKS
+from tests.fixtures import depth_mm, normals_rgb, write_magicbrush
+from tests.readers import read_all
+from tests.sources import encode, encode_image, jpeg, photo, write_files
+
+_GRAY = encode(np.full((40, 48), 3, np.uint8))
+_DEPTH = encode_image(PILImage.fromarray(depth_mm(0)))
+
+
+def _pairs(*folders: tuple[str, str], count: int, data: tuple[bytes, bytes] = (jpeg(0), jpeg(1))) -> dict[str, bytes]:
+    """Files of pairs: `count` in each of the folders."""
+    return {
+        f"{side}/{number}.png": file
+        for folder in folders
+        for number in range(count)
+        for side, file in zip(folder, data, strict=True)
+    }
+
+
+LAYOUTS: Mapping[str, tuple[str, Mapping[str, bytes], Mapping[str, Sequence[str]]]] = {
+    "ADE20K": (
+        "segmentation",
+        {
+            **_pairs(("images/training", "annotations/training"), count=1, data=(jpeg(0), _GRAY)),
+            **_pairs(("images/validation", "annotations/validation"), count=2, data=(jpeg(0), _GRAY)),
+        },
+        {"train": ["images/training/0.png"], "validation": ["images/validation/0.png", "images/validation/1.png"]},
+    ),
+    "LOL": (
+        "lowlight",
+        _pairs(("our485/low", "our485/high"), count=1) | _pairs(("eval15/low", "eval15/high"), count=2),
+        {"train": ["low/0.png"], "test": ["low/0.png", "low/1.png"]},
+    ),
+    "LOLv1 repacked": (
+        "lowlight",
+        _pairs(("LOLv1/Train/input", "LOLv1/Train/target"), count=1)
+        | _pairs(("LOLv1/Test/input", "LOLv1/Test/target"), count=2),
+        {"train": ["input/0.png"], "test": ["input/0.png", "input/1.png"]},
+    ),
+    "LOL-v2 real": (
+        "lowlight",
+        _pairs(("LOL-v2/Real_captured/Train/Low", "LOL-v2/Real_captured/Train/Normal"), count=1)
+        | _pairs(("LOL-v2/Real_captured/Test/Low", "LOL-v2/Real_captured/Test/Normal"), count=2),
+        {"train": ["Low/0.png"], "test": ["Low/0.png", "Low/1.png"]},
+    ),
+    "LOL-v2 synthetic": (
+        "lowlight",
+        _pairs(("Synthetic/Train/Low", "Synthetic/Train/Normal"), count=1)
+        | _pairs(("Synthetic/Test/Low", "Synthetic/Test/Normal"), count=2),
+        {"train": ["Low/0.png"], "test": ["Low/0.png", "Low/1.png"]},
+    ),
+    "GoPro": (
+        "deblur",
+        _pairs(("train/GOPR1_01/blur", "train/GOPR1_01/sharp"), count=1)
+        | _pairs(("test/GOPR2_01/blur", "test/GOPR2_01/sharp"), count=2),
+        {"train": ["GOPR1_01/blur/0.png"], "test": ["GOPR2_01/blur/0.png", "GOPR2_01/blur/1.png"]},
+    ),
+    "GoPro gamma": (
+        "deblur",
+        _pairs(("train/GOPR1_01/blur_gamma", "train/GOPR1_01/sharp"), count=1)
+        | _pairs(("test/GOPR2_01/blur_gamma", "test/GOPR2_01/sharp"), count=1),
+        {"train": ["GOPR1_01/blur_gamma/0.png"], "test": ["GOPR2_01/blur_gamma/0.png"]},
+    ),
+    "GoPro repacked": (
+        "deblur",
+        _pairs(("train/input", "train/target"), count=1) | _pairs(("test/GoPro/input", "test/GoPro/target"), count=2),
+        {"train": ["input/0.png"], "test": ["input/0.png", "input/1.png"]},
+    ),
+    "Rain13K": (
+        "derain",
+        _pairs(("train/Rain13K/input", "train/Rain13K/target"), count=1)
+        | _pairs(("test/Rain100H/input", "test/Rain100H/target"), count=2)
+        | _pairs(("test/Rain100L/input", "test/Rain100L/target"), count=1),
+        {
+            "train": ["input/0.png"],
+            "Rain100H": ["input/0.png", "input/1.png"],
+            "Rain100L": ["input/0.png"],
+            "test": ["Rain100H/input/0.png", "Rain100H/input/1.png", "Rain100L/input/0.png"],
+        },
+    ),
+    "FiveK": (
+        "retouch",
+        _pairs(("train/input", "train/target"), count=1) | _pairs(("test/input", "test/target"), count=2),
+        {"train": ["input/0.png"], "test": ["input/0.png", "input/1.png"]},
+    ),
+    "FiveK 480p": (
+        "retouch",
+        {**_pairs(("input/JPG/480p", "expertC/JPG/480p"), count=3), "test.txt": b"1\n2\n"},
+        {
+            "train": [f"input/JPG/480p/{number}.png" for number in range(3)],  # all 5,000, as Tab. 6 counts
+            "test": [f"input/JPG/480p/{number}.png" for number in (1, 2)],
+        },
+    ),
+    "NYU sync": (
+        "depth",
+        {
+            "sync/kitchen/rgb_1.jpg": jpeg(0),
+            "sync/kitchen/sync_depth_1.png": _DEPTH,
+            "official_splits/test/attic/rgb_2.jpg": jpeg(1),
+            "official_splits/test/attic/sync_depth_2.png": _DEPTH,
+        },
+        {"train": ["kitchen/rgb_1.jpg"], "test": ["attic/rgb_2.jpg"]},
+    ),
+    "ScanNet": (
+        "normal",
+        {
+            "scannet-frames/scene0016_00/frame-000010-color.png": encode(photo(0)),
+            "scannet-frames/scene0016_00/frame-000010-normal.png": encode(normals_rgb(0)),
+            "dsine_eval/scannet/scene0532_00/000000_img.png": encode(photo(1)),
+            "dsine_eval/scannet/scene0532_00/000000_normal.png": encode(normals_rgb(1)),
+            "dsine_eval/scannet/scene0532_00/000000_intrins.npy": b"not read",
+        },
+        {"train": ["scene0016_00/frame-000010-color.png"], "test": ["scene0532_00/000000_img.png"]},
+    ),
+    "NYU normals": (
+        "normal",
+        {
+            f"dsine_eval/nyuv2/{split}/00000{number}_{kind}.png": data
+            for split in ("train", "test")
+            for number in range(2)
+            for kind, data in (("img", encode(photo(number))), ("normal", encode(normals_rgb(number))))
+        },
+        {"test": ["test/000000_img.png", "test/000001_img.png"]},
+    ),
+    "VITON-HD": (
+        "tryon",
+        {
+            f"{split}{path}": jpeg(1) if path.endswith("jpg") else b"1.jpg 2.jpg\n"
+            for split in ("train", "test")
+            for path in ("_pairs.txt", "/image/1.jpg", "/cloth/1.jpg", "/agnostic-v3.2/1.jpg")
+        },
+        {"train": ["1.jpg"], "test": ["1.jpg"]},
+    ),
+}
+"""Name -> task, files, and the references of the items of each split."""
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [(name, split) for name, (_, _, splits) in LAYOUTS.items() for split in splits]
+)
+def test_only_the_split_that_is_asked_for_is_read(name: str, split: str, tmp_path: Path) -> None:
+    task, files, splits = LAYOUTS[name]
+    reader = _reader(task, write_files(tmp_path, files), split)
+    assert split_of(reader) == split
+    assert [item.ref for item in reader.items(reader.listing())] == splits[split]
+    pairs, rejects = read_all(reader)
+    assert [pair.source_ref for pair in pairs] == splits[split] and rejects == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "split"),
+    [
+        ("LOL", "eval15", "test"),
+        ("LOLv1 repacked", "LOLv1/Test", "test"),
+        ("LOL-v2 real", "LOL-v2/Real_captured/Test", "test"),
+        ("GoPro", "test", "test"),
+        ("GoPro gamma", "test", "test"),
+        ("GoPro repacked", "test/GoPro", "test"),
+        ("Rain13K", "test/Rain100H", "Rain100H"),
+        ("FiveK", "test", "test"),
+        ("NYU sync", "official_splits/test", "test"),
+    ],
+)
+def test_the_folder_of_a_test_split_is_read_as_one_and_never_to_train_on(
+    name: str, folder: str, split: str, tmp_path: Path
+) -> None:
+    task, files, splits = LAYOUTS[name]
+    below = write_files(tmp_path, files) / folder
+    reader = _reader(task, below, split)
+    assert [item.ref for item in reader.items(reader.listing())] == splits[split]
+    with pytest.raises(ValueError, match=f"laid out as the {split} split of .* --split {split} reads it") as caught:
+        _reader(task, below, TRAIN)
+    assert "\n" not in str(caught.value) and str(below) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["ADE20K", "LOL", "LOL-v2 synthetic", "GoPro", "Rain13K", "NYU sync", "VITON-HD", "NYU normals"]
+)
+def test_a_root_with_the_test_split_alone_is_not_taken_for_photos(name: str, tmp_path: Path) -> None:
+    task, files, splits = LAYOUTS[name]
+    tests = ("eval15", "test", "validation", "official_splits", "Synthetic/Test", "dsine_eval")
+    kept = {path: data for path, data in files.items() if any(part in path for part in tests)}
+    with pytest.raises(ValueError, match="laid out as the"):
+        _reader(task, write_files(tmp_path, kept), TRAIN)
+    split = next(split for split in splits if split != "train")
+    assert split_of(_reader(task, tmp_path, split)) == split
+
+
+def test_part_of_a_training_set_is_not_taken_for_photos(tmp_path: Path) -> None:
+    """low/ and high/ side by side would be photos of both kinds."""
+    _, files, _ = LAYOUTS["LOL"]
+    with pytest.raises(ValueError, match="point DATA at the folder above it"):
+        _reader("lowlight", write_files(tmp_path, files) / "our485", TRAIN)
+
+
+def test_magicbrush_has_dev_on_the_hub_and_test_in_a_zip_file(tmp_path: Path) -> None:
+    write_magicbrush(tmp_path / "hub")
+    pairs = _read("magicbrush", tmp_path / "hub", "dev")
+    assert {pair.source_ref.partition("#")[0] for pair in pairs} == {"dev-00000-of-00001-0000000000000000.parquet"}
+    place = {pair.source_ref.partition("#")[2]: pair.steps[0].params for pair in pairs}
+    assert place["2"] == {"session": "100", "turn": 3}
+    assert all("read" not in [step.operator for step in pair.steps] for pair in _read("magicbrush", tmp_path / "hub"))
+
+    (tmp_path / "zip").mkdir()
+    turns = b'[{"input": "7-input.png", "mask": "7-mask1.png", "output": "7-output1.png", "instruction": "add a cat"}]'
+    files = {
+        "edit_turns.json": turns,
+        "images/7/7-input.png": encode(photo(0)),
+        "images/7/7-output1.png": encode(photo(1)),
+    }
+    write_files(tmp_path / "zip/test", files)
+    (pair,) = _read("magicbrush", tmp_path / "zip", "test")
+    assert (pair.group, pair.texts["instruction"]) == ("7", "add a cat")
+    with pytest.raises(ValueError, match="which is for evaluation alone"):
+        _reader("magicbrush", tmp_path / "zip", TRAIN)
+
+
+def test_the_654_labelled_images_of_nyu_are_those_that_splits_mat_names(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "w") as file:
+        file["images"] = np.stack([photo(index).transpose(2, 1, 0) for index in range(4)])
+        file["rawDepths"] = np.stack([depth_mm(index).T / np.float32(1000) for index in range(4)])
+        scenes = file.create_dataset("scenes", (1, 4), dtype=h5py.ref_dtype)
+        scenes[0, :] = file.create_dataset("scene", data=np.array([[ord("a")]], np.uint16)).ref
+    savemat(tmp_path / "splits.mat", {"trainNdxs": np.array([[2]]), "testNdxs": np.array([[1], [4]])})
+    pairs = {split: _read("depth", tmp_path, split) for split in (TRAIN, "test")}
+    numbers = {split: [pair.source_ref.partition("#")[2] for pair in found] for split, found in pairs.items()}
+    assert numbers == {"train": ["1"], "test": ["0", "3"]}
+    pixels = np.asarray(PILImage.open(io.BytesIO(pairs["test"][1].images[0].data)))
+    assert np.array_equal(pixels, photo(3))
+
+
+def test_frames_of_nyu_for_testing_are_below_val(tmp_path: Path) -> None:
+    for name in ("train/attic_0001/00001", "val/official/00001", "val/official/00002"):
+        path = tmp_path / f"nyudepthv2/{name}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["rgb"], file["depth"] = photo(0).transpose(2, 0, 1), depth_mm(0) / np.float32(1000)
+    assert [pair.source_ref for pair in _read("depth", tmp_path)] == ["attic_0001/00001.h5"]
+    assert [pair.source_ref for pair in _read("depth", tmp_path, "test")] == ["official/00001.h5", "official/00002.h5"]
+    with pytest.raises(ValueError, match="--split test reads it"):
+        _reader("depth", tmp_path / "nyudepthv2/val", TRAIN)
+
+
+def test_a_split_that_no_source_has_is_refused_with_those_that_they_have(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.jpg": jpeg(0)})
+    with pytest.raises(
+        ValueError, match=r"--split dev: no source here has it\. Rain13K has test, Rain100H, .*photos has none"
+    ):
+        _reader("derain", tmp_path, "dev")
+    with pytest.raises(ValueError, match="UltraEdit has none"):
+        _reader("ultraedit", tmp_path, "test")
+    with pytest.raises(ValueError, match="needs DATA"):
+        find_source(OUR_TASKS["derain"], None, split="test")
+    with pytest.raises(ValueError, match=r"nothing that derain can read\. It reads test/<set>/input/") as caught:
+        _reader("derain", tmp_path, "test")
+    assert "photos" not in str(caught.value)
+
+
+def test_a_list_that_is_missing_is_named(tmp_path: Path) -> None:
+    write_files(tmp_path, _pairs(("FiveK/input/JPG/480p", "FiveK/expertC/JPG/480p"), count=1))
+    with pytest.raises(ValueError, match=r"lacks FiveK/test\.txt"):
+        _reader("retouch", tmp_path, "test")
+
+
+def test_photos_beside_no_test_split_are_photos_as_ever(tmp_path: Path) -> None:
+    write_files(tmp_path, {"test/a.jpg": jpeg(0), "b.jpg": jpeg(1)})
+    found = locate(OUR_TASKS["lowlight"].sources, str(tmp_path), list_files(str(tmp_path)))
+    assert found and found.reader.source == "photos"
+
+
+def _reader(task: str, data: Path, split: str = TRAIN) -> Reader:
+    return find_source(OUR_TASKS[task], str(data), split=split).reader
+
+
+def _read(task: str, data: Path, split: str = TRAIN) -> list[Pair]:
+    pairs, rejects = read_all(_reader(task, data, split))
+    assert rejects == []
+    return pairs
