@@ -116,7 +116,7 @@ def test_kontext_is_told_the_instruction_and_fill_the_caption_and_the_box(
     operator = BestEdit(scores=SCORES).bound(tiny)
     operator(_pair(), 5)
     assert given == [
-        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Denoising(steps=28, guidance=3.5)),
+        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Denoising(steps=28, guidance=2.5)),
         (str(Path(tiny, "flux-fill").resolve()), "a cat with a hat", BOX, Denoising(steps=50, guidance=30.0)),
     ]
     assert operator.gpu_s == 4 * 14 * (28 + 50) / 28
