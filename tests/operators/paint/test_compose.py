@@ -86,9 +86,12 @@ def test_true_guidance_of_flux_leads_away_from_an_empty_prompt_and_a_black_pictu
     called = _calls(monkeypatch, pipe.transformer)
     steps: list[Any] = []
     step = pipe.scheduler.step
-    monkeypatch.setattr(
-        pipe.scheduler, "step", lambda noise, *given, **more: steps.append(noise) or step(noise, *given, **more)
-    )
+
+    def noted(noise: Any, *given: Any, **named: Any) -> Any:
+        steps.append(noise)
+        return step(noise, *given, **named)
+
+    monkeypatch.setattr(pipe.scheduler, "step", noted)
     operator.many(pairs, [1, 2])
     assert len(steps) == 3 and len(called) == 6  # 0.6 of five steps, each with what it leads to and away from
     wanted, unwanted = called[::2], called[1::2]

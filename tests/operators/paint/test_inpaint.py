@@ -52,7 +52,7 @@ def test_without_a_family_the_photo_stays_and_no_model_is_needed() -> None:
     assert (Inpaint().gpus, Inpaint(family="flux").gpus) == (0, 1)
 
 
-def test_fill_paints_two_megapixels_in_fifty_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fill_paints_two_megapixels_in_fifty_steps() -> None:
     """By hand: FLUX.1 takes 14 s for 28 steps on one, and a VAE 4,400 bytes a pixel."""
     fill = Inpaint(family="flux")
     assert fill._denoising == Denoising(steps=50, guidance=30.0)
