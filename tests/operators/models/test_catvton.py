@@ -14,6 +14,7 @@ from diffusers import UNet2DConditionModel
 from torch.nn import functional
 
 from operators.models.catvton import FILE, RELEASED, CrossAttention, Trained, without_text
+from tests.commands import ROOT
 from tests.tiny import tiny_models
 
 
@@ -32,6 +33,11 @@ def test_a_checkpoint_says_how_it_was_trained(tmp_path: Path) -> None:
     for one, dimension in ((RELEASED, -2), (ours, -1)):
         assert Trained.of(str(_written(tmp_path, one))) == one
         assert one.dimension == dimension
+
+
+def test_the_readme_shows_the_file_of_the_released_attention() -> None:
+    (shown,) = re.findall(r"^```json\n(\{\"axis\".*\})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert json.loads(shown) == asdict(RELEASED)
 
 
 @pytest.mark.parametrize(
