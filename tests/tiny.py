@@ -14,7 +14,7 @@ import pytest
 from manifests.schema import Pair, Reject
 from operators.account import accounting
 from operators.base import BatchOperator
-from operators.models.diffusion import AT_ONCE, DENOISING, Denoising, Family
+from operators.models.diffusion import AT_ONCE, DENOISING, FILL, Denoising, Family
 from operators.pictures import keeping
 
 _HOLDER = tempfile.TemporaryDirectory(prefix="tiny-")
@@ -105,7 +105,8 @@ def _paints_nothing(*_: object) -> None:
 
 
 def few_steps(monkeypatch: pytest.MonkeyPatch, steps: int = 3, at_once: int = 2) -> None:
-    """Let both families sample in a few steps, in small batches: the same code, in a fraction of the time."""
+    """Let both families and Fill sample in a few steps, in small batches: the same code, in a fraction of the time."""
+    monkeypatch.setattr("operators.paint.inpaint.FILL", replace(FILL, steps=steps))
     for family, sampling in DENOISING.items():
         monkeypatch.setitem(cast(dict[Family, Denoising], DENOISING), family, replace(sampling, steps=steps))
         monkeypatch.setitem(cast(dict[Family, int], AT_ONCE), family, at_once)

@@ -5,6 +5,7 @@ Latents have the real ones' scale of 1/8 and four channels, so that everything a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import CLIPTextModel
 
 from infra.tiny.diffusion import _clip_text, _standardise
 from infra.tiny.tokenizers import clip_tokenizer
+from operators.models.catvton import RELEASED
 
 SIDE_PX = 64
 """Side of the pictures: the UNet's config says 8 latents, as SD 1.5's says 64."""
@@ -50,7 +52,10 @@ def write_sd15_inpaint(folder: Path) -> None:
 
 
 def write_sd15_tryon(folder: Path) -> None:
-    """Write an inpainting model whose UNet has a loud self-attention, since it is what carries the garment over."""
+    """Write an inpainting UNet with a loud self-attention, since it is what carries the garment over, and its VAE.
+
+    It says that it was trained as the released one, at SIDE_PX.
+    """
     torch.manual_seed(4)
     unet = unet_of(9)
     with torch.no_grad():
@@ -58,6 +63,8 @@ def write_sd15_tryon(folder: Path) -> None:
             if ".attn1." in name:
                 parameter.mul_(4)
     unet.save_pretrained(folder)
+    vae().save_pretrained(folder / "vae")
+    replace(RELEASED, height_px=SIDE_PX, width_px=SIDE_PX).write(folder)
 
 
 def write_sd15_controlnet(folder: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ WEIGHTS = {"hed": "ControlNetHED.pth", "mlsd": "mlsd_large_512_fp32.pth"}
 """Detector -> its file in its folder below MODELS (operators/models/checkpoints.py)."""
 
 _CANNY = (100, 200)  # controlnet_aux's default thresholds
+_MLSD = (0.1, 0.1)  # controlnet_aux's defaults: the least score of a line, and the least length, px of half the image
 _MIN_SIDE_PX = 64  # detectors round sides to multiples of it: a shorter one would become 0
 _MAX_SIDE_PX = 1_024  # of the shorter side: HED takes gigabytes beyond; a larger photo's edges are found at this size
 
@@ -90,7 +92,35 @@ def _detector(name: str, folder: str) -> Callable[[Pixels], Pixels]:
 
     def detect(pixels: Pixels) -> Pixels:
         side_px = min(max(min(pixels.shape[:2]), _MIN_SIDE_PX), _MAX_SIDE_PX)
+        if name == "mlsd":
+            return _lines(model.model, pixels, side_px)
         found: Pixels = model(pixels, detect_resolution=side_px, image_resolution=side_px, output_type="np")
         return found
 
     return detect
+
+
+def _lines(network: Any, pixels: Pixels, side_px: int) -> Pixels:
+    """The lines that MLSD sees, white on black, with `side_px` as the shorter side: what MLSDdetector returns.
+
+    That one takes any exception for a picture without lines, so that a lost GPU would become an empty map.
+    """
+    import torch
+    from controlnet_aux.mlsd.utils import pred_lines
+    from controlnet_aux.util import resize_image
+
+    seen = resize_image(pixels, side_px)
+    drawn = np.zeros_like(seen)
+    try:
+        with torch.no_grad():
+            lines = pred_lines(seen, network, [*seen.shape[:2]], *_MLSD)
+    except IndexError as error:
+        # It takes columns of an array of lines, which has none where there is no line.
+        if traceback.extract_tb(error.__traceback__)[-1].name != pred_lines.__name__:
+            raise
+        lines = ()
+    for line in lines:
+        start_x, start_y, end_x, end_y = (int(value) for value in line)
+        cv2.line(drawn, (start_x, start_y), (end_x, end_y), (255, 255, 255), 1)
+    height_px, width_px = resize_image(seen, side_px).shape[:2]  # sides that are rounded again may be others
+    return np.asarray(cv2.resize(drawn, (width_px, height_px), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -52,13 +52,16 @@ DENOISING: Mapping[Family, Denoising] = {
 }
 """Defaults of diffusers 0.42's StableDiffusionPipeline and FluxPipeline."""
 
+FILL = Denoising(steps=50, guidance=30.0)
+"""Of FLUX.1 Fill: diffusers' defaults, and those of https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev."""
+
 _DECODING_BYTES_PER_PX = 4_400
 """Memory of a GPU in which a VAE turns latents into pictures in bfloat16, for each pixel: 2 bytes times the 2,200 that
 InvokeAI has measured for SD 1.5 and FLUX.1, memory that the allocator reserves included
 (https://github.com/invoke-ai/InvokeAI, invokeai/backend/util/vae_working_memory.py). Denoising needs less (assumed)."""
 
 PICTURE_GPU_S: Mapping[Family, float] = {"sd15": 2.5, "flux": 14.0}
-"""Seconds of an A100 for one picture of the size and the steps that the family is used with: assumed, not measured."""
+"""Seconds of an A100 for one picture of the family's own size in the steps of DENOISING: assumed, not measured."""
 
 TEXT_TO_IMAGE: Mapping[Family, str] = {"sd15": "StableDiffusionPipeline", "flux": "FluxPipeline"}
 """The class of diffusers that makes a picture from a prompt."""
@@ -81,9 +84,25 @@ _LATENTS: Mapping[Family, int] = {"sd15": 8, "flux": 2}
 """Sides of latents are multiples of it: SD 1.5's UNet halves them three times, FLUX.1 sees them in patches of 2 x 2."""
 
 
-def painting_gib(family: Family, wide: int = 1) -> float:
-    """GiB of a GPU that a family's pipeline paints a batch in, beside its weights; pictures are `wide` squares wide."""
-    return AT_ONCE[family] * wide * _SIDE_PX[family] ** 2 * _DECODING_BYTES_PER_PX / 2**30
+def painting_gib(family: Family, squares: float = 1.0) -> float:
+    """GiB of a GPU that a family's pipeline paints a batch in, beside its weights.
+
+    A picture has the area of `squares` squares of the family's own side.
+    """
+    return AT_ONCE[family] * squares * _SIDE_PX[family] ** 2 * _DECODING_BYTES_PER_PX / 2**30
+
+
+def painting_s(family: Family, steps: float, squares: float = 1.0) -> float:
+    """Seconds of an A100 for a picture of the area of so many squares, in so many steps.
+
+    Assumed to grow with both alike, as PICTURE_GPU_S itself is assumed.
+    """
+    return PICTURE_GPU_S[family] * squares * steps / DENOISING[family].steps
+
+
+def squares_of(family: Family, height_px: int, width_px: int) -> float:
+    """The area of a picture, in squares of the family's own side."""
+    return height_px * width_px / _SIDE_PX[family] ** 2
 
 
 def steps_of(
@@ -285,9 +304,17 @@ class FamilyPainter(PictureOperator):
 
 
 def painted(
-    pipe: Any, orders: Sequence[Order], at_once: int, denoising: Denoising, **given: Any
+    pipe: Any,
+    orders: Sequence[Order],
+    at_once: int,
+    denoising: Denoising,
+    *,
+    negative_prompt: str | None = None,
+    **given: Any,
 ) -> list[Pixels | Reject]:
     """What a pipeline makes of each order, H x W x 3, `at_once` together; `given` are arguments that all share.
+
+    `negative_prompt` is what guidance leads away from: without one SD 1.5's from an empty prompt, FLUX's from nothing.
 
     Each picture's noise is its own seed's, drawn on the CPU, so that every device begins with the same. Rejects:
     out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture.
@@ -309,6 +336,7 @@ def painted(
                 output_type="np",
                 **{name: [PILImage.fromarray(order.images[name]) for order in batch] for name in batch[0].images},
                 **({"height": height_px, "width": width_px} if sized else {}),
+                **({} if negative_prompt is None else {"negative_prompt": [negative_prompt] * len(batch)}),
                 **prompted,
                 **given,
             )
@@ -328,7 +356,9 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
     """While open, a pipeline gives each picture the image prompt of its order; its own arguments are yielded.
 
     By themselves diffusers' pipelines (0.42) take one image prompt a call: where there are several, each picture of the
-    batch sees all of them.
+    batch sees all of them. What true guidance of FLUX leads away from is a black picture, as the image prompts' authors
+    have it (XFluxPipeline.__call__ in src/flux/xflux_pipeline.py of https://github.com/XLabs-AI/x-flux); that of SD 1.5
+    is an embedding of zeros, which diffusers adds.
     """
     import torch
     from PIL import Image as PILImage
@@ -341,9 +371,15 @@ def _image_prompts(pipe: Any, orders: Sequence[Order]) -> Iterator[dict[str, Any
     prepare = pipe.prepare_ip_adapter_image_embeds
     embedded = [prepare([image], None, pipe.device, 1, *guided)[0].chunk(1 + len(guided)) for image in images]
     vectors = torch.cat([part for parts in zip(*embedded, strict=True) for part in parts])
-    pipe.prepare_ip_adapter_image_embeds = lambda *_, **__: [vectors]
+    arguments, nothing = {"ip_adapter_image": images[:1]}, [vectors]
+    if not guided:
+        arguments["negative_ip_adapter_image"] = black = [PILImage.new("RGB", images[0].size)]
+        nothing = prepare(black, None, pipe.device, len(images))
+    pipe.prepare_ip_adapter_image_embeds = lambda image, *_, **__: (
+        [vectors] if image is arguments["ip_adapter_image"] else nothing
+    )
     try:
-        yield {"ip_adapter_image": images[:1]}
+        yield arguments
     finally:
         del pipe.prepare_ip_adapter_image_embeds
 
@@ -370,12 +406,20 @@ def side_px(pipe: Any) -> int:
     return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
 
 
-def size_like(pipe: Any, width_px: int, height_px: int) -> tuple[int, int]:
-    """(height, width) of a picture with about that shape and a pipeline's own area; multiples of 64 px, or 16."""
-    side, shape = side_px(pipe), math.sqrt(width_px / height_px)
-    grid_px = _LATENTS[_family(pipe)] * pipe.vae_scale_factor
-    height, width = (max(1, round(length / grid_px)) * grid_px for length in (side / shape, side * shape))
+def size_like(pipe: Any, width_px: int, height_px: int, area_px: int | None = None) -> tuple[int, int]:
+    """(height, width) of a picture with about that shape and a pipeline's own area, or another: multiples of `grid_px`.
+
+    The shape is given by a width and a height, px.
+    """
+    side, shape = math.sqrt(area_px) if area_px else side_px(pipe), math.sqrt(width_px / height_px)
+    grid = grid_px(pipe)
+    height, width = (max(1, round(length / grid)) * grid for length in (side / shape, side * shape))
     return height, width
+
+
+def grid_px(pipe: Any) -> int:
+    """What the sides of a pipeline's pictures are multiples of, px: 64 for SD 1.5, 16 for FLUX.1."""
+    return int(_LATENTS[_family(pipe)] * pipe.vae_scale_factor)
 
 
 def _family(pipe: Any) -> Family:

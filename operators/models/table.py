@@ -260,10 +260,11 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             revision="main",
             licence="that of who trained it",
             outputs="that of who trained it; of its base: " + _OUTPUTS[_RAIL],
-            classes=("UNet2DConditionModel",),
+            classes=("UNet2DConditionModel", "AutoencoderKL", "operators.models.catvton"),
             parts=_sd15_parts("SD 1.5 inpainting")[:1],  # it takes the place of that UNet
             obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
-            "diffusers in MODELS/sd15-tryon (only pairs whose target is missing need it)",
+            "diffusers in MODELS/sd15-tryon beside tryon.json, which says axis, cross-attention, eta, VAE and size of "
+            "its training (only pairs whose target is missing need it)",
             tasks=("tryon",),
         ),
         _hub(

@@ -12,11 +12,11 @@ from operators.judge.scores import Scores
 from operators.models.checkpoints import folders_and_identities
 from operators.models.diffusion import (
     AT_ONCE,
-    DENOISING,
-    PICTURE_GPU_S,
+    FILL,
     Denoising,
     alone,
     painting_gib,
+    painting_s,
     steps_of,
 )
 from operators.option import option
@@ -30,8 +30,9 @@ _ROLES: Mapping[Editor, str] = {"kontext": "flux-kontext", "fill": "flux-fill"}
 _TEXTS: Mapping[Editor, str] = {"kontext": "instruction", "fill": "target_caption"}
 """Name of the text that is each editor's prompt."""
 
-_FILL = Denoising(steps=50, guidance=30.0)
-"""The model card's: https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev."""
+_KONTEXT = Denoising(steps=28, guidance=2.5)
+"""The steps are the default of diffusers' FluxKontextPipeline.__call__, the guidance is that of its example, and of
+https://huggingface.co/black-forest-labs/FLUX.1-Kontext-dev."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,13 @@ class BestEdit:
     """
 
     name: ClassVar[str] = "best_edit"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     gpus: ClassVar[float] = 1.0
     scores: Scores
     rank: str = "clip_direction"
     candidates: int = 4
-    kontext: Denoising = DENOISING["flux"]
-    """Diffusers' defaults for Kontext too: FluxKontextPipeline.__call__."""
-    fill: Denoising = _FILL
+    kontext: Denoising = _KONTEXT
+    fill: Denoising = FILL
     keep_candidates: bool = option(
         False, "store the edits that were not chosen too, with their scores, as preference pairs", in_fingerprint=False
     )
@@ -102,8 +102,7 @@ class BestEdit:
 
     @property
     def gpu_s(self) -> float:
-        steps = self.kontext.steps + self.fill.steps
-        return self.candidates * PICTURE_GPU_S["flux"] * steps / DENOISING["flux"].steps
+        return self.candidates * painting_s("flux", self.kontext.steps + self.fill.steps)
 
     def bound(self, models: str | None) -> Self:
         folders, identities = folders_and_identities(models, tuple(_ROLES.values()))

@@ -10,11 +10,13 @@ from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Reject
 from operators.models.diffusion import (
     DENOISING,
+    Denoising,
     Family,
     FamilyPainter,
     Order,
     for_encoder,
     painted,
+    painting_s,
     pipeline,
     resized,
     size_like,
@@ -32,6 +34,24 @@ FLUX_WEIGHTS = "ip_adapter.safetensors"
 PROMPT = "best quality, high quality"
 """IP-Adapter's where the image is to speak: ip_adapter/ip_adapter.py of https://github.com/tencent-ailab/IP-Adapter."""
 
+SD15_NEGATIVE_PROMPT = "monochrome, lowres, bad anatomy, worst quality, low quality"
+"""What IP-Adapter's guidance leads away from, unless another is given: the same file."""
+
+_NEGATIVE_PROMPTS: Mapping[Family, str] = {"sd15": SD15_NEGATIVE_PROMPT, "flux": ""}
+"""Of FLUX.1 the default of XFluxPipeline.__call__: src/flux/xflux_pipeline.py of https://github.com/XLabs-AI/x-flux."""
+
+_FLUX_GUIDANCE, _TRUE_GUIDANCE = 4.0, 3.5
+"""What FLUX.1 is told, and the weight of true guidance, which runs it a second time on an empty prompt and a black
+picture: --guidance and --true_gs in the README of x-flux."""
+
+_STRENGTH: Mapping[Family, float] = {"sd15": 0.7, "flux": 0.6}
+"""Share of the schedule that is gone through. Ours for SD 1.5, enough to change the semantics and not the layout: it
+begins with 0.30 times as much layout as noise. FLUX.1's schedule is shifted towards noise: 0.7 of it would begin with
+0.13 times as much, the default of diffusers' FluxImg2ImgPipeline.__call__ begins with 0.20."""
+
+_SCALE: Mapping[Family, float] = {"sd15": 0.8, "flux": 1.0}
+"""Weight of the image prompt: of SD 1.5 ours, below 1, at which the layout gives way; of FLUX.1 XLabs' (ip_scale)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compose(FamilyPainter):
@@ -41,15 +61,16 @@ class Compose(FamilyPainter):
     """
 
     name: ClassVar[str] = "compose"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {
         "sd15": ("sd15", "sd15-ip-adapter"),
         "flux": ("flux", "flux-ip-adapter", "flux-ip-adapter-image-encoder"),
     }
-    strength: float = 0.7
-    """Share of the schedule that is gone through: ours, enough for the semantics to change and not the layout."""
-    scale: float = 0.8
-    """Weight of the image prompt: ours, below 1, at which the layout gives way."""
+
+    @property
+    def gpu_s(self) -> float:
+        times = 2 if self.family == "flux" else 1  # true guidance; that of SD 1.5 is in PICTURE_GPU_S
+        return times * painting_s(self.family, _STRENGTH[self.family] * self._denoising.steps)
 
     def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         layout, semantics = pair.image("input1"), pair.image("input2")
@@ -66,13 +87,37 @@ class Compose(FamilyPainter):
         ]
 
     def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return painted(self._pipeline(), orders, self.at_once, DENOISING[self.family], strength=self.strength)
+        return painted(
+            self._pipeline(),
+            orders,
+            self.at_once,
+            self._denoising,
+            negative_prompt=_NEGATIVE_PROMPTS[self.family],
+            strength=_STRENGTH[self.family],
+            **self._true_guidance,
+        )
 
     def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
-        params = {**DENOISING[self.family].params, "strength": self.strength, "scale": self.scale}
+        params = {
+            **self._denoising.params,
+            **self._true_guidance,
+            "negative_prompt": _NEGATIVE_PROMPTS[self.family],
+            "strength": _STRENGTH[self.family],
+            "scale": _SCALE[self.family],
+        }
         parts = ("generator", "ip-adapter", "image encoder")[: len(self.models)]
         steps = steps_of(self.name, self.version, parts, self.models, params=params, seed=seed, prompt=PROMPT)
         return replace(pair, images=(*pair.images, encode_lossless("target", pictures[0])), steps=(*pair.steps, *steps))
+
+    @property
+    def _denoising(self) -> Denoising:
+        denoising = DENOISING[self.family]
+        return replace(denoising, guidance=_FLUX_GUIDANCE) if self.family == "flux" else denoising
+
+    @property
+    def _true_guidance(self) -> dict[str, float]:
+        """The argument of diffusers' FLUX pipelines for guidance as SD 1.5 has it, which theirs does without."""
+        return {"true_cfg_scale": _TRUE_GUIDANCE} if self.family == "flux" else {}
 
     def _pipeline(self) -> Any:
         pipe = pipeline(_CLASSES[self.family], self.folders[0])
@@ -88,5 +133,5 @@ class Compose(FamilyPainter):
                     image_encoder_dtype=pipe.dtype,
                     local_files_only=True,
                 )
-        pipe.set_ip_adapter_scale(self.scale)
+        pipe.set_ip_adapter_scale(_SCALE[self.family])
         return pipe

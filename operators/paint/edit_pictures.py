@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
-from operators.models.diffusion import Denoising, Order, painted, pipeline, resized, size_like
+from operators.models.diffusion import Denoising, Order, grid_px, painted, pipeline, resized, side_px, size_like
 from operators.vlm.showing import Box
+
+_PREFERRED_SIDE_PX = 1_024
+"""Side of the square among the sizes that Kontext was trained at."""
 
 
 def by_kontext(
@@ -17,10 +21,10 @@ def by_kontext(
 ) -> list[Pixels | Reject]:
     """The photo edited after an instruction, once for each seed, H x W x 3 as the photo.
 
-    Made at about the photo's aspect and the area that the VAE was trained at, then resized. Rejects: out_of_memory.
+    Made at a size that Kontext was trained at, then resized. Rejects: out_of_memory.
     """
     pipe = pipeline("FluxKontextPipeline", folder)
-    size = size_like(pipe, photo.shape[1], photo.shape[0])
+    size = kontext_size(pipe, photo.shape[1], photo.shape[0])
     images = {"image": resized(photo, size)}
     edits = painted(
         pipe,
@@ -28,7 +32,7 @@ def by_kontext(
         at_once,
         denoising,
         max_area=size[0] * size[1],
-        _auto_resize=False,
+        _auto_resize=False,  # which would take the size of the published model, whatever the checkpoint's is
     )
     return [edit if isinstance(edit, Reject) else resized(edit, photo.shape[:2]) for edit in edits]
 
@@ -53,6 +57,19 @@ def by_fill(
     return [
         one if isinstance(one, Reject) else np.where(inside, resized(one, photo.shape[:2]), photo) for one in fillings
     ]
+
+
+def kontext_size(pipe: Any, width_px: int, height_px: int) -> tuple[int, int]:
+    """(height, width) of the edit of a photo: of the sizes that Kontext was trained at the one of the nearest shape.
+
+    Their list is diffusers'. A checkpoint of smaller pictures has them in proportion.
+    """
+    from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
+
+    shape, grid = width_px / height_px, grid_px(pipe)
+    _, width, height = min((abs(shape - wide / high), wide, high) for wide, high in PREFERRED_KONTEXT_RESOLUTIONS)
+    factor = side_px(pipe) / _PREFERRED_SIDE_PX / grid
+    return max(1, round(height * factor)) * grid, max(1, round(width * factor)) * grid
 
 
 def _mask(box: Box, size: tuple[int, ...]) -> Pixels:

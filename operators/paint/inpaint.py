@@ -16,7 +16,7 @@ from operators.models.diffusion import (
     AT_ONCE,
     DENOISING,
     FAMILY_GPUS,
-    PICTURE_GPU_S,
+    FILL,
     Denoising,
     Family,
     Order,
@@ -24,19 +24,20 @@ from operators.models.diffusion import (
     for_encoder,
     painted,
     painting_gib,
+    painting_s,
     pipeline,
     resized,
     size_like,
     steps_of,
 )
 from operators.option import option
-from operators.paint.compose import SD15_WEIGHTS
+from operators.paint.compose import SD15_NEGATIVE_PROMPT, SD15_WEIGHTS
 
 _ROLES: Mapping[Family, tuple[str, ...]] = {"sd15": ("sd15-inpaint", "sd15-ip-adapter"), "flux": ("flux-fill",)}
 _CLASSES: Mapping[Family, str] = {"sd15": "StableDiffusionInpaintPipeline", "flux": "FluxFillPipeline"}
 
-_FILL_GUIDANCE = 30.0
-"""FLUX Fill's guidance: diffusers' default, FluxFillPipeline.__call__."""
+_SQUARES: Mapping[Family, int] = {"sd15": 1, "flux": 2}
+"""How many pictures of the family's own area are painted as one: FLUX Fill's has the reference beside the photo."""
 
 _PROMPTS: Mapping[Family, str] = {
     "sd15": "best quality, high quality",
@@ -55,7 +56,7 @@ class Inpaint(PictureOperator):
     """
 
     name: ClassVar[str] = "complete"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     family: Family | None = option(
         None, "which models fill the holes (default: none, the photo stays)", name="generator", choices=get_args(Family)
     )
@@ -66,7 +67,7 @@ class Inpaint(PictureOperator):
 
     @property
     def gpu_s(self) -> float:
-        return PICTURE_GPU_S[self.family] if self.family else 0.0
+        return painting_s(self.family, self._denoising.steps, _SQUARES[self.family]) if self.family else 0.0
 
     @property
     def loads(self) -> tuple[str, ...]:
@@ -74,9 +75,7 @@ class Inpaint(PictureOperator):
 
     @property
     def working_gib(self) -> float:
-        if self.family is None:
-            return 0.0
-        return painting_gib(self.family, wide=2 if self.family == "flux" else 1)  # reference and photo, side by side
+        return painting_gib(self.family, _SQUARES[self.family]) if self.family else 0.0
 
     def bound(self, models: str | None) -> Self:
         if self.family is None:
@@ -107,7 +106,7 @@ class Inpaint(PictureOperator):
         return [Order(prompt=prompt, seed=seed, size_px=(height_px, 2 * width_px), images=images)]
 
     def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
-        return painted(self._pipeline(), orders, self.at_once, self._denoising)
+        return painted(self._pipeline(), orders, self.at_once, self._denoising, **self._negative)
 
     def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
         if self.family is None:
@@ -122,7 +121,7 @@ class Inpaint(PictureOperator):
             self.version,
             ("generator", "ip-adapter")[: len(self.models)],
             self.models,
-            params=self._denoising.params,
+            params={**self._denoising.params, **self._negative},
             seed=seed,
             prompt=_PROMPTS[self.family],
         )
@@ -132,8 +131,12 @@ class Inpaint(PictureOperator):
     @property
     def _denoising(self) -> Denoising:
         assert self.family
-        denoising = DENOISING[self.family]
-        return replace(denoising, guidance=_FILL_GUIDANCE) if self.family == "flux" else denoising
+        return FILL if self.family == "flux" else DENOISING[self.family]
+
+    @property
+    def _negative(self) -> dict[str, str]:
+        """The prompt that IP-Adapter's guidance leads away from; FLUX Fill has none."""
+        return {"negative_prompt": SD15_NEGATIVE_PROMPT} if self.family == "sd15" else {}
 
     def _pixels(self, pair: Pair, role: str) -> Pixels:
         image = pair.image(role)

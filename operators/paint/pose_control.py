@@ -78,13 +78,14 @@ class PoseControl(FamilyPainter):
     def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
         pipe = self._pipeline()
         union = self.family == "flux" and pipe.controlnet.union
+        mode: dict[str, Any] = {"control_mode": _POSE_MODE} if union else {}
         return painted(
             pipe,
             orders,
             self.at_once,
             DENOISING[self.family],
             controlnet_conditioning_scale=_SCALE[self.family],
-            **({"control_mode": _POSE_MODE} if union else {}),
+            **mode,
         )
 
     def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:

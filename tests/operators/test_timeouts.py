@@ -43,6 +43,7 @@ class Patient:
         (Flux(prompts=(("style", "a"), ("input", "b"))), 600.0 + 20 * 2 * 14),
         (RbModulation(), 600.0 + 20 * 60),
         (Inpaint(family="sd15"), 600.0 + 20 * 2.5),
+        (Inpaint(family="flux"), 600.0 + 20 * 2 * 14.0 * 50 / 28),  # two megapixels, in the steps of Fill
         (Inpaint(), 600.0),
         (Scores(measures=("ssim",)), 600.0),
         (Scores(measures=("dino",)), 600.0 + 20 * 0.1),

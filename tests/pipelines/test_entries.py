@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from manifests.schema import Pair
+from operators.models.catvton import RELEASED
 from operators.option import option
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.style_prompts import StylePrompts
@@ -101,6 +102,7 @@ def test_pairs_that_a_dataset_does_not_hold_are_planned_where_models_can_paint_t
     write_viton_hd(tmp_path / "VITON-HD")
     entry = Entry(task="tryon", pairs=120_000)
     write_files(tmp_path / "models", {f"sd15-{role}/unet.bin": b"weights" for role in ("inpaint", "tryon")})
+    replace(RELEASED, vae="base").write(tmp_path / "models/sd15-tryon")
     painted = _plan(tmp_path, entry, models=str(tmp_path / "models"))
     assert painted.paints and painted.prepared and isinstance(painted.prepared.reader, VitonHd)
     assert painted.prepared.reader.count == 120_000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from infra.tiny.models import write_annotators
 from manifests.images.pixels import Pixels, decode_rgb
@@ -15,6 +17,8 @@ from manifests.schema import Pair, Reject
 from operators.degrade import edges
 from operators.degrade.edges import WEIGHTS, Edges
 from operators.models.checkpoints import identity
+from pipelines.run.chain import State, go_on
+from pipelines.run.spent import Spent
 from tests.sources import lossless, pair_of, photo
 
 
@@ -100,6 +104,78 @@ def test_a_model_sees_the_photo_and_is_named(detector: Literal["hed", "mlsd"], m
 @pytest.mark.parametrize("detector", ["hed", "mlsd"])
 def test_a_photo_smaller_than_a_detectors_grid_keeps_its_size(detector: Literal["hed", "mlsd"], models: Path) -> None:
     assert _input(Edges(detector=detector).bound(str(models))(_pair(photo(0, 20, 30)), 1)).shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("size", [(101, 75), (130, 90), (64, 200), (20, 30)])
+def test_lines_are_those_of_the_published_detector(size: tuple[int, int], models: Path) -> None:
+    """An independent oracle: controlnet_aux's own MLSDdetector, at the size that we ask for, brought to the photo's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional detectors that are not installed
+        from controlnet_aux import MLSDdetector
+
+    width_px, height_px = size
+    clean = photo(0, width_px, height_px)
+    side_px = max(min(size), 64)
+    published = MLSDdetector.from_pretrained(str(models / "mlsd"))
+    found = published(clean, detect_resolution=side_px, image_resolution=side_px, output_type="np")
+    expected = cv2.resize(found[..., 0], size, interpolation=cv2.INTER_LINEAR)
+    assert expected.any()
+    ours = _input(Edges(detector="mlsd").bound(str(models))(_pair(clean), 1))
+    assert np.array_equal(ours, np.repeat(expected[..., None], 3, axis=2))
+
+
+_NETWORKS = {
+    "hed": "controlnet_aux.hed.ControlNetHED_Apache2.__call__",
+    "mlsd": "controlnet_aux.mlsd.models.mbv2_mlsd_large.MobileV2_MLSD_Large.forward",
+}
+"""What runs each network."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("the GPU is lost"),
+        torch.cuda.OutOfMemoryError("too small"),
+        RuntimeError("another shape"),
+        IndexError("a layer that is not there"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("detector", ["hed", "mlsd"])
+def test_a_network_that_fails_is_no_picture_without_edges(
+    detector: Literal["hed", "mlsd"], error: Exception, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it raises is the engine's to judge: a lost GPU ends the unit (pipelines/run/chain.py)."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    operator = Edges(detector=detector).bound(str(models))
+    monkeypatch.setattr(_NETWORKS[detector], fail)
+    with pytest.raises(type(error), match=str(error)):
+        operator(_pair(photo(0, 101, 75)), 1)
+
+
+def test_a_lost_gpu_ends_the_unit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access")
+
+    operator = Edges(detector="mlsd").bound(str(models))
+    monkeypatch.setattr(_NETWORKS["mlsd"], fail)
+    with pytest.raises(OSError, match="the GPU has failed"):
+        go_on([State(made=_pair(photo(0, 101, 75)))], [operator], 1, Spent())
+
+
+def test_a_photo_without_lines_is_rejected(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that gives every place the logit -9, a score of 0.0001: pred_lines finds no line above 0.1."""
+    operator = Edges(detector="mlsd").bound(str(models))
+    monkeypatch.setattr(
+        _NETWORKS["mlsd"],
+        lambda self, picture: torch.full((1, 9, picture.shape[2] // 2, picture.shape[3] // 2), -9.0),
+    )
+    with pytest.raises(Reject, match="mlsd finds nothing in it") as reject:
+        operator(_pair(photo(0, 101, 75)), 1)
+    assert reject.value.reason == "no_edges"
 
 
 def test_the_random_models_give_maps_worth_looking_at(models: Path, tmp_path: Path) -> None:

@@ -74,12 +74,12 @@ _KINDS = {"FluxKontextPipeline": "flux-kontext", "FluxFillPipeline": "flux-fill"
 
 def test_what_operators_change_is_each_pipelines_own() -> None:
     """An IP-Adapter replaces the attention of a UNet, CatVTON takes it out."""
-    from operators.paint.try_on import without_text
+    from operators.models.catvton import without_text
 
     folder = f"{tiny_models('sd15')}/sd15"
     changed, other = (pipeline.load("StableDiffusionPipeline", folder) for _ in range(2))
     assert changed.text_encoder is other.text_encoder and changed.vae is other.vae
-    without_text(changed.unet)
+    without_text(changed.unet, "removed")
     assert not any(getattr(module, "attn2", None) for module in changed.unet.modules())
     assert any(getattr(module, "attn2", None) for module in other.unet.modules())
 

@@ -116,7 +116,7 @@ def test_kontext_is_told_the_instruction_and_fill_the_caption_and_the_box(
     operator = BestEdit(scores=SCORES).bound(tiny)
     operator(_pair(), 5)
     assert given == [
-        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Denoising(steps=28, guidance=3.5)),
+        (str(Path(tiny, "flux-kontext").resolve()), "add a hat", Denoising(steps=28, guidance=2.5)),
         (str(Path(tiny, "flux-fill").resolve()), "a cat with a hat", BOX, Denoising(steps=50, guidance=30.0)),
     ]
     assert operator.gpu_s == 4 * 14 * (28 + 50) / 28
@@ -218,10 +218,10 @@ def test_the_candidates_are_carried_where_they_are_to_be_stored(edits: Callable[
     for candidate, editor, prompt in ((second, "kontext", "add a hat"), (third, "fill", "a cat with a hat")):
         model, revision = identity(f"{tiny}/flux-{editor}", f"flux-{editor}")
         number = {"kontext": "1", "fill": "0"}[editor]
-        sampling = {"kontext": {"steps": 28, "guidance": 3.5}, "fill": {"steps": 50, "guidance": 30.0}}[editor]
+        sampling = {"kontext": {"steps": 28, "guidance": 2.5}, "fill": {"steps": 50, "guidance": 30.0}}[editor]
         assert candidate.step == Step(
             operator="best_edit",
-            version=2,
+            version=3,
             params={"part": editor, **sampling},
             seed=seed_for(5, editor, number),
             model=model,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import FluxKontextPipeline
+from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
 
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
 from operators.models.diffusion import Denoising
-from operators.paint.edit_pictures import by_fill, by_kontext
+from operators.paint.edit_pictures import by_fill, by_kontext, kontext_size
 from operators.vlm.showing import Box
 from tests.sources import photo
 
@@ -51,6 +54,46 @@ def test_outside_of_the_box_the_photo_stays(box: Box, tiny: str) -> None:
 def test_edits_are_made_together_as_each_alone(editor: str, tiny: str) -> None:
     for edit, alone in zip(_edits(editor, tiny, [1, 2, 3], at_once=2), [1, 2, 3], strict=True):
         assert np.array_equal(edit, _edits(editor, tiny, [alone], at_once=2)[0])
+
+
+@pytest.mark.parametrize(
+    ("photo_px", "expected"),
+    [
+        ((1000, 1000), (1024, 1024)),
+        ((4032, 3024), (1184, 880)),  # 1.333: 1184 / 880 is 1.345, 1248 / 832 1.5, 1104 / 944 1.169
+        ((3024, 4032), (880, 1184)),  # 0.75: 880 / 1184 is 0.743
+        ((1920, 1080), (1392, 752)),  # 1.778: 1392 / 752 is 1.851, 1328 / 800 1.660
+        ((1080, 1920), (752, 1392)),  # 0.5625: 752 / 1392 is 0.540, 800 / 1328 0.602
+        ((1600, 1067), (1248, 832)),  # 1.4995
+        ((3000, 1000), (1568, 672)),  # 3: the widest there is
+        ((100, 900), (672, 1568)),
+        ((1045, 1000), (1024, 1024)),  # 1.045: 0.045 from 1, 0.124 from 1104 / 944
+    ],
+)
+def test_an_edit_has_the_size_of_the_nearest_shape_that_kontext_knows(
+    photo_px: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    """Width and height of the photo and of the edit, by hand from diffusers' list."""
+    assert expected in PREFERRED_KONTEXT_RESOLUTIONS
+    pipe: Any = SimpleNamespace(vae=SimpleNamespace(config=SimpleNamespace(sample_size=1024)), vae_scale_factor=8)
+    assert kontext_size(pipe, *photo_px) == expected[::-1]
+
+
+def test_kontext_is_called_at_that_size(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny one's pictures are an eighth as wide: 1248 x 832 becomes 156 x 104, in multiples of 16 px."""
+    sizes: list[Any] = []
+    call = FluxKontextPipeline.__call__
+
+    @wraps(call)
+    def noted(self: Any, **given: Any) -> Any:
+        made = call(self, **given)
+        sizes.append((given["width"], given["height"], given["image"][0].size, made.images.shape[1:3]))
+        return made
+
+    monkeypatch.setattr(FluxKontextPipeline, "__call__", noted)
+    (edit,) = by_kontext(f"{tiny}/flux-kontext", PHOTO, "a cat with a hat", TWO, [1], 1)
+    assert not isinstance(edit, Reject) and edit.shape == PHOTO.shape
+    assert sizes == [(160, 96, (160, 96), (96, 160))]
 
 
 def test_a_gpu_that_is_too_small_is_a_reject(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:

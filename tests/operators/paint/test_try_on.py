@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from diffusers import UNet2DConditionModel
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from manifests.images.pixels import Pixels, decode_rgb
-from manifests.schema import Pair
+from manifests.schema import Pair, Reject
 from operators.base import StopRun
+from operators.models.catvton import RELEASED, Axis, CrossAttention, Trained, Vae
 from operators.models.checkpoints import identity
-from operators.paint.try_on import TryOn, without_text
+from operators.models.diffusion import Order
+from operators.paint.try_on import TryOn
 from tests.sources import lossless, pair_of, photo
 from tests.tiny import few_steps, kept_as_painted, run_one, tiny_models, together_as_alone
 
@@ -37,7 +42,13 @@ def test_the_garment_decides_what_is_worn_and_the_rest_of_the_person_stays() -> 
     assert [(step.model, step.model_revision) for step in steps] == [
         identity(f"{models}/{role}", role) for role in ROLES
     ]
-    assert steps[0].params == {"part": "autoencoder and schedule", "steps": 3, "guidance": 2.5}
+    trained = {"axis": "height", "cross_attention": "identity", "eta": 1.0, "vae": "own"}
+    assert steps[0].params == {
+        "part": "autoencoder and schedule",
+        "steps": 3,
+        "guidance": 2.5,
+        "trained": {**trained, "height_px": 64, "width_px": 64},
+    }
     assert {step.seed for step in steps} == {7}
 
 
@@ -49,16 +60,109 @@ def test_a_pair_as_published_stays_and_needs_no_model() -> None:
         run_one(TryOn().bound("/nowhere"), _pair(photo(0, 100, 140)), 1)
 
 
-def test_text_has_no_part_in_it() -> None:
-    import torch
+@pytest.mark.parametrize("axis", ["height", "width"])
+@pytest.mark.parametrize(
+    ("cross_attention", "eta", "vae"), [("identity", 1.0, "own"), ("removed", 0.0, "base"), ("identity", 0.5, "base")]
+)
+def test_a_picture_is_what_the_released_code_makes_of_it(
+    axis: Axis, cross_attention: CrossAttention, eta: float, vae: Vae, tmp_path: Path
+) -> None:
+    """The loop of CatVTONPipeline.__call__ by hand, with the axis, the skipping, eta and the VAE of the checkpoint."""
+    models = _models(tmp_path, axis=axis, cross_attention=cross_attention, eta=eta, vae=vae, height_px=128)
+    operator = TryOn(steps=4).bound(str(models))
+    assert operator.trained and (operator.trained.axis, operator.trained.eta) == (axis, eta)
+    (order,) = operator.orders(_pair(photo(1, 100, 140)), 7)
+    assert order.size_px == (128, 64)
+    expected = _by_hand(models, order, axis, cross_attention, eta, vae)
+    (made, *_) = operator.paint([order])
+    assert not isinstance(made, Reject) and made.shape == expected.shape == (128, 64, 3)
+    assert np.abs(made.astype(int) - expected).max() <= 1  # rounded
+    for other_axis, other_skip, other_eta in (
+        ("width" if axis == "height" else "height", cross_attention, eta),
+        (axis, "removed" if cross_attention == "identity" else "identity", eta),
+        (axis, cross_attention, 1 - eta if eta != 0.5 else 0.0),
+    ):
+        assert np.abs(_by_hand(models, order, other_axis, other_skip, other_eta, vae) - expected).max() > 1
 
-    unet = UNet2DConditionModel.from_pretrained(Path(tiny_models("sd15-tryon")) / "sd15-tryon")
-    without_text(unet)
-    assert not any(".attn2." in name for name, _ in unet.named_parameters())
-    assert any(".attn1." in name for name, _ in unet.named_parameters())
+
+def _models(folder: Path, **changed: Any) -> Path:
+    """MODELS whose try-on checkpoint says that it was trained otherwise, and whose inpainting VAE is another."""
+    models = Path(tiny_models(*ROLES))
+    for role in ROLES:
+        shutil.copytree(models / role, folder / role)
+    replace(Trained.of(str(folder / ROLES[1])), **changed).write(folder / ROLES[1])
+    own = AutoencoderKL.from_pretrained(folder / ROLES[1] / "vae")
     with torch.no_grad():
-        made = unet(torch.zeros(1, 9, 8, 16), 5, encoder_hidden_states=None).sample
-    assert made.shape == (1, 4, 8, 16)
+        own.decoder.conv_out.bias += 0.2
+    own.save_pretrained(folder / ROLES[1] / "vae")
+    return folder
+
+
+def _by_hand(models: Path, order: Order, axis: str, cross_attention: str, eta: float, vae: str) -> Any:
+    """What the loop makes of an order, H x W x 3 from 0 to 255: four steps of DDIM, guidance 2.5."""
+    unet = UNet2DConditionModel.from_pretrained(models / "sd15-tryon")
+    for module in unet.modules():
+        if getattr(module, "attn2", None) is not None:
+            if cross_attention == "identity":
+                module.attn2.forward = lambda hidden_states, *_, **__: hidden_states
+            else:
+                module.attn2.forward = lambda hidden_states, *_, **__: torch.zeros_like(hidden_states)
+    folder = {"own": models / "sd15-tryon/vae", "base": models / "sd15-inpaint/vae"}[vae]
+    coder, dim = AutoencoderKL.from_pretrained(folder), {"height": 2, "width": 3}[axis]
+    person, mask, cloth = (
+        torch.from_numpy(np.array(order.images[role])).permute(2, 0, 1)[None].float()
+        for role in ("person", "mask", "cloth")
+    )
+    white = (mask[:, :1] / 255 >= 0.5).float()
+    draws = torch.Generator().manual_seed(order.seed)
+    kept = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=np.float32) ** 2)
+    with torch.no_grad():
+        masked = 0.18215 * coder.encode((person / 127.5 - 1) * (white < 0.5)).latent_dist.mean
+        worn = 0.18215 * coder.encode(cloth / 127.5 - 1).latent_dist.mean
+        small = white[:, :, ::8, ::8]  # the nearest pixel of an eighth
+        holes = torch.cat([small, torch.zeros_like(small)], dim)
+        latents = torch.randn(torch.cat([masked, worn], dim).shape, generator=draws)
+        for time in (751, 501, 251, 1):
+            with_garment, without = (
+                unet(torch.cat([latents, holes, torch.cat([masked, garment], dim)], 1), time, None).sample
+                for garment in (worn, torch.zeros_like(worn))
+            )
+            noise = without + 2.5 * (with_garment - without)
+            before, after = float(kept[time]), float(kept[max(time - 250, 0)])
+            clean = ((latents - (1 - before) ** 0.5 * noise) / before**0.5).clamp(-1, 1)  # as DDIM's config is here
+            drawn = eta * ((1 - after) / (1 - before) * (1 - before / after)) ** 0.5
+            latents = after**0.5 * clean + (1 - after - drawn**2) ** 0.5 * noise
+            if eta:
+                latents = latents + drawn * torch.randn(latents.shape, generator=draws)
+        decoded = coder.decode(latents.chunk(2, dim)[0] / 0.18215).sample
+    return (255 * (decoded[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1)).round().int().numpy()
+
+
+def test_a_garment_of_another_shape_is_shown_whole_on_white() -> None:
+    """By hand: 30 x 90 px of garment in 64 x 64 are 21 x 64 in the middle."""
+    (order,) = TryOn().bound(tiny_models(*ROLES)).orders(_pair(np.full((90, 30, 3), 10, np.uint8)), 1)
+    dark = (order.images["cloth"] == 10).all(-1)
+    assert (dark | (order.images["cloth"] == 255).all(-1)).all()
+    rows, columns = np.where(dark)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 63, 21, 41)
+    assert dark.sum() == 64 * 21
+
+
+def test_a_size_of_its_training_is_what_a_checkpoint_costs() -> None:
+    """By hand: person and garment of 768 x 1,024 px are six pictures of 512 x 512 of 2.5 s each."""
+    released = TryOn(folders=("/base", "/unet"), trained=RELEASED)
+    assert released.gpu_s == pytest.approx(6 * 2.5)
+    assert released.working_gib == pytest.approx(2 * 768 * 1024 * 4_400 / 2**30)
+    smaller = replace(released, trained=replace(RELEASED, height_px=512, width_px=384))
+    assert smaller.gpu_s == pytest.approx(1.5 * 2.5)
+    assert smaller.working_gib == pytest.approx(2 * 2 * 512 * 384 * 4_400 / 2**30)  # two at once
+
+
+def test_a_checkpoint_that_does_not_say_how_it_was_trained_is_refused(tmp_path: Path) -> None:
+    models = _models(tmp_path)
+    (models / "sd15-tryon/tryon.json").unlink()
+    with pytest.raises(ValueError, match=r"tryon\.json is missing: it says how the network was trained"):
+        TryOn().bound(str(models))
 
 
 def test_garments_are_put_on_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from infra.command import main
+from operators.models.catvton import RELEASED
 from operators.paint.try_on import TryOn
 from operators.vlm.client import Vlm
 from pipelines.report.memory import Fit, fit, fit_lines, fit_table
@@ -24,9 +25,9 @@ CARDS = {"24 GB": 22, "40 GB": 39, "80 GB": 79}
 
 
 def _painting(task: str, **options: Any) -> Task:
-    """A task with all that it may run: models for try-on, whose targets may be missing, and a model that is asked."""
+    """A task with all that it may run: CatVTON's released attention for try-on, whose targets may be missing."""
     found = OUR_TASKS[task].with_options(options)
-    return found.changed(lambda link: replace(link, folders=("unet", "base")) if isinstance(link, TryOn) else link)
+    return found.changed(lambda link: replace(link, trained=RELEASED) if isinstance(link, TryOn) else link)
 
 
 def _rows() -> Mapping[tuple[str, str], Task]:

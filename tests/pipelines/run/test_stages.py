@@ -15,6 +15,7 @@ from operators.base import Link, LoadsCheckpoints, ModelOperator
 from operators.judge.gate import Gate
 from operators.judge.scores import Scores
 from operators.models import checkpoints
+from operators.models.catvton import RELEASED, Trained
 from operators.models.table import CHECKPOINTS, Part
 from operators.paint.best_edit import BestEdit
 from operators.vlm.client import Vlm
@@ -182,6 +183,7 @@ def _looked_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         patch.setattr(checkpoints, "folder", noted)
         patch.setattr(checkpoints, "has", lambda models, role: True)
         patch.setattr(checkpoints, "identity", lambda folder, role: (role, "0"))
+        patch.setattr(Trained, "of", lambda folder: RELEASED)
         patch.setattr("operators.judge.scores.folder", noted)
         patch.setattr("operators.judge.scores.identity", lambda folder, role: (role, "0"))
         yield roles
