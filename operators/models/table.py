@@ -378,6 +378,40 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             files=("mlsd_large_512_fp32.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
         ),
+        _hub(
+            "depth-anything",
+            "depth-anything/Depth-Anything-V2-Small-hf",
+            "Apache-2.0 (its Base and Large: CC-BY-NC-4.0)",
+            ("AutoModelForDepthEstimation", "AutoImageProcessor"),
+            (Part(name="Depth Anything V2 Small", parameters_m=24.8, bytes_each=4),),
+            "depth2img",
+            files=("*.json", "model.safetensors"),
+            revision="5426e4f0f36572d16453bbda7a8389317b1bef99",
+        ),
+        _hub(
+            "segformer-ade20k",
+            "nvidia/segformer-b5-finetuned-ade-640-640",
+            "NVIDIA Source Code License for SegFormer: non-commercial",
+            ("AutoModelForSemanticSegmentation", "AutoImageProcessor"),
+            (Part(name="SegFormer-B5", parameters_m=84.7, bytes_each=4),),
+            "seg2img",
+            files=("*.json", "pytorch_model.bin"),
+            revision="739f5d4692954e4a185eac280dec1ba5a7d52f1d",
+        ),
+        _hub(
+            "marigold-normals",
+            "prs-eth/marigold-normals-v1-1",
+            "CreativeML OpenRAIL++-M",
+            ("MarigoldNormalsPipeline",),
+            (
+                Part(name="Marigold's UNet", parameters_m=865.9),
+                Part(name="Marigold's CLIP", parameters_m=340.4),
+                Part(name="Marigold's VAE", parameters_m=83.7),
+            ),
+            "normal2img",
+            files=_SAFETENSORS_FILES,
+            revision="09cfdd258cb281fa006cf1afcd2284376d16687d",
+        ),
     )
 }
 """Role -> checkpoint."""

@@ -84,7 +84,7 @@ def test_before_a_unit_was_one_workers() -> None:
 def test_the_recipe_takes_what_its_operators_say() -> None:
     """Where a task's operators can tell without checkpoints."""
     for line in RECIPE:
-        if line.task in ("style", "editing", "hed2img", "mlsd2img"):
+        if line.task in ("style", "editing") or line.task.endswith("2img"):
             links = [link for link in OUR_TASKS[line.task].chain if isinstance(link, ModelOperator)]
             assert line.pair_s == pytest.approx(sum(link.gpu_s for link in links)), line.task
     assert {line.task: line.pairs for line in RECIPE} == {
@@ -94,6 +94,8 @@ def test_the_recipe_takes_what_its_operators_say() -> None:
         "pose": 10_000,
         "mimicbrush": 50_000,
         "editing": 10_000,
+        "depth2img": 100_000,
+        "seg2img": 100_000,
         "hed2img": 100_000,
         "mlsd2img": 100_000,
     }
