@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, MarigoldNormalsPipeline, UNet2DConditionModel
@@ -40,6 +41,7 @@ _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def write_depth_anything(folder: Path) -> None:
     """Write a Depth Anything."""
     torch.manual_seed(0)
+    taken: dict[str, Any] = {"out_indices": [1, 2, 3, 4]}  # from a property, of which its signature knows nothing
     backbone = Dinov2Config(
         hidden_size=_WIDTH,
         num_hidden_layers=4,
@@ -47,8 +49,8 @@ def write_depth_anything(folder: Path) -> None:
         mlp_ratio=2,
         image_size=_DEPTH_PX,
         patch_size=_PATCH_PX,
-        out_indices=[1, 2, 3, 4],
         reshape_hidden_states=False,
+        **taken,
     )
     config = DepthAnythingConfig(
         backbone_config=backbone,

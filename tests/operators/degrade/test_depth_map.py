@@ -90,8 +90,8 @@ def _raw(pair: Pair) -> np.ndarray[Any, Any]:
 def _rainbow(nearness: np.ndarray[Any, Any]) -> Pixels:
     """Red, yellow, green, cyan, blue, violet: in between one channel goes up or down by one a step."""
     step = np.rint((1 - nearness) * 1275).astype(int)
-    up, down = (lambda start: np.clip(step - start, 0, 255)), (lambda start: 255 - np.clip(step - start, 0, 255))
-    red = down(255) + up(1020)
-    green = np.minimum(up(0), down(765))
-    blue = up(510)
+    since = [np.clip(step - start, 0, 255) for start in range(0, 1275, 255)]  # steps of each of the five parts
+    red = 255 - since[1] + since[4]
+    green = since[0] - since[3]
+    blue = since[2]
     return np.dstack([red, green, blue])

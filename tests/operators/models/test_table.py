@@ -87,6 +87,8 @@ def _networks() -> dict[str, Any]:
     from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
+    taken: dict[str, Any] = {"out_indices": [3, 6, 9, 12]}  # options of which the signatures know nothing
+    classes: dict[str, Any] = {"num_labels": 150}
     res, attn = ("SDCascadeResBlock", "SDCascadeTimestepBlock"), "SDCascadeAttnBlock"
     return {
         "FLUX.1 [dev]'s transformer": diffusers.FluxTransformer2DModel(guidance_embeds=True),
@@ -170,8 +172,8 @@ def _networks() -> dict[str, Any]:
                     num_attention_heads=6,
                     image_size=518,
                     patch_size=14,
-                    out_indices=[3, 6, 9, 12],
                     reshape_hidden_states=False,
+                    **taken,
                 ),
                 reassemble_hidden_size=384,
                 neck_hidden_sizes=[48, 96, 192, 384],
@@ -181,7 +183,7 @@ def _networks() -> dict[str, Any]:
         ),
         "SegFormer-B5": hf.SegformerForSemanticSegmentation(
             hf.SegformerConfig(
-                hidden_sizes=[64, 128, 320, 512], depths=[3, 6, 40, 3], decoder_hidden_size=768, num_labels=150
+                hidden_sizes=[64, 128, 320, 512], depths=[3, 6, 40, 3], decoder_hidden_size=768, **classes
             )
         ),
         "Marigold's UNet": diffusers.UNet2DConditionModel(
