@@ -85,7 +85,12 @@ def _target(labels: Pixels) -> Image | Reject:
 
 def _check_classes(config: Path) -> None:
     """Raises ValueError, one line, unless a network's config names ADE20K's classes in the order of our palette."""
-    named = json.loads(config.read_text("utf-8")).get("id2label", {})
+    try:
+        named = json.loads(config.read_text("utf-8")).get("id2label", {})
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{config} cannot be read, which names the classes of the network beside it: {error}"
+        ) from None
     ours = [name for name, *_ in CLASSES]
     theirs = [str(named.get(str(place), "")).split(",")[0].strip() for place in range(len(named))]
     if theirs != ours:

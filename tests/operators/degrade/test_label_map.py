@@ -94,6 +94,15 @@ def test_a_checkpoint_of_other_classes_is_refused_in_one_line(
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_checkpoint_without_a_config_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = Path(_with_classes(tmp_path, {}), "segformer-ade20k")
+    for damage in (lambda: (folder / "config.json").write_text("{"), (folder / "config.json").unlink):
+        damage()
+        with pytest.raises(ValueError, match=r"config\.json cannot be read, which names the classes") as error:
+            LabelMap().bound(str(tmp_path))
+        assert "\n" not in str(error.value)
+
+
 def test_a_large_photo_is_labelled_at_a_smaller_size(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = LabelMap().bound(tiny_models("segformer-ade20k"))
     pair = pair_of(lossless("target", photo(0, 200, 150)))
