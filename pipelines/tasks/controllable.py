@@ -1,4 +1,7 @@
-"""Controllable generation: a photo from its depth, labels, normals or edges (paper Tab. 6)."""
+"""Controllable generation: a photo from its depth, labels, normals or edges (paper Tab. 6).
+
+Datasets that have depth, labels or normals are turned round; in other photos models find them.
+"""
 
 from __future__ import annotations
 
