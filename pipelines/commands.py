@@ -139,7 +139,8 @@ def extras(command: str, options: argparse.Namespace) -> list[str]:
         return ["models"]
     if command == "models":
         return ["models"] if options.models else []
-    return ["models"] if checked(options.task, given(options)).runs_models or options.vlm else []
+    runs = checked(options.task, given(options)).runs_models(named=bool(options.models))
+    return ["models"] if runs or options.vlm else []
 
 
 def _shards(options: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     task = _with_added(task.with_options(own), reader, values)
     if values["keep"] == "all":
         task = task.keeping_all()
-    task = task.bound(values["models"]).asking(vlm, values["prompts"])
+    task = task.for_source(reader).bound(values["models"]).asking(vlm, values["prompts"])
     task.operators(reader)  # says if an operator lacks something
     return Prepared(task=task, reader=reader, taken_as=taken_as + source.layout, values=values, prices=prices)
 

@@ -33,6 +33,7 @@ def _write(role: str) -> None:
 
 
 def _writers() -> Mapping[str, Callable[[Path], None]]:
+    from infra.tiny.annotators import write_depth_anything, write_marigold_normals, write_segformer
     from infra.tiny.blazepose import fetch_blazepose
     from infra.tiny.clip import write_clip, write_csd, write_dino
     from infra.tiny.diffusion import write_cascade, write_flux
@@ -47,10 +48,13 @@ def _writers() -> Mapping[str, Callable[[Path], None]]:
         "blazepose": fetch_blazepose,
         "clip": write_clip,
         "csd": write_csd,
+        "depth-anything": write_depth_anything,
         "dino": write_dino,
         "dwpose": write_dwpose,
         "hed": lambda folder: write_annotators(folder.parent),  # and mlsd
+        "marigold-normals": write_marigold_normals,
         "openpose": write_openpose,
+        "segformer-ade20k": write_segformer,
         "stable-cascade": lambda folder: write_cascade(folder.with_name("stable-cascade-prior"), folder),
         "flux": write_flux,
         "flux-controlnet-pose": write_flux_controlnet,

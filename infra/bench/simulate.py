@@ -54,7 +54,8 @@ SPREAD = 0.2
 CPUS_A_GPU = 12
 
 _FLUX_S, _SD15_S = PICTURE_GPU_S["flux"], PICTURE_GPU_S["sd15"]
-_SCORES_S, _POSE_S, _EDGES_S = 0.1, 0.05, 0.03  # as operators/judge/scores.py, models/pose and degrade/edges.py say
+_SCORES_S, _POSE_S = 0.1, 0.05  # as operators/judge/scores.py and models/pose say
+_EDGES_S, _DEPTH_S, _LABELS_S = 0.03, 0.03, 0.1  # as those of operators/degrade/ say
 _UNCOUNTED = 10_000
 """Pairs of `editing`, which the paper does not have."""
 
@@ -100,6 +101,8 @@ RECIPE: Sequence[Line] = tuple(
             Line(task="pose", pair_s=2 * (_FLUX_S + _POSE_S), load_s=_FLUX_LOAD_S),
             Line(task="mimicbrush", pair_s=2 * _FLUX_S * 50 / 28, load_s=_FLUX_LOAD_S),
             Line(task="editing", pair_s=4 * _FLUX_S * (28 + 50) / 28, load_s=2 * _FLUX_LOAD_S, before=1, after=1),
+            Line(task="depth2img", pair_s=_DEPTH_S, load_s=_SMALL_LOAD_S, gpus=0.25, after=1),
+            Line(task="seg2img", pair_s=_LABELS_S, load_s=_SMALL_LOAD_S, gpus=0.25, after=1),
             Line(task="hed2img", pair_s=_EDGES_S, load_s=_SMALL_LOAD_S, gpus=0.25, after=1),
             Line(task="mlsd2img", pair_s=_EDGES_S, load_s=_SMALL_LOAD_S, gpus=0.25, after=1),
         ),

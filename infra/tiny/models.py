@@ -17,6 +17,7 @@ from diffusers import FluxKontextPipeline
 from torch import nn
 from torch.nn import functional
 
+from infra.tiny.annotators import write_depth_anything, write_marigold_normals, write_segformer
 from infra.tiny.blazepose import fetch_blazepose
 from infra.tiny.chameleon import write_chameleon
 from infra.tiny.clip import write_aesthetic, write_clip, write_csd, write_dino, write_lpips
@@ -118,6 +119,9 @@ def write_tiny(folder: Path) -> None:
         ("blazepose", fetch_blazepose),
         ("dwpose", write_dwpose),
         ("openpose", write_openpose),
+        ("depth-anything", write_depth_anything),
+        ("segformer-ade20k", write_segformer),
+        ("marigold-normals", write_marigold_normals),
     ):
         write(folder / role)
     write_qwen2_vl(folder / "qwen2-vl")

@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Image, Pair, Reject, Step
-from operators.arrange.dense import Values
+from operators.arrange.dense import NEAREST, Values
 from operators.option import option
 from operators.shared.palettes import (
     DEPTH_PALETTES,
@@ -20,6 +20,7 @@ from operators.shared.palettes import (
     decode_normals,
     encode_depth,
     encode_labels,
+    encode_nearness,
     encode_normals,
 )
 
@@ -43,9 +44,9 @@ class ColourDense:
     def __call__(self, pair: Pair, seed: int) -> Pair:
         raw = pair.image("target")
         assert raw, "a dense source brings its target"
-        read = pair.step("read")
-        assert read, "a dense source says what its numbers mean"
-        pixels = self._colours(_decode(raw), read.params["target"])
+        meaning = next((step.params["target"] for step in reversed(pair.steps) if "target" in step.params), None)
+        assert meaning, "who makes a dense target says what its numbers mean"
+        pixels = self._colours(_decode(raw), meaning)
         valid = round(float(pixels.any(-1).mean()), 4)
         if valid < MIN_VALID:
             raise Reject("no_values", f"{valid:.1%} of its pixels have a value", {"valid": valid})
@@ -61,6 +62,8 @@ class ColourDense:
     def _colours(self, raw: np.ndarray, values: Values) -> Pixels:
         if values == "depth_mm":
             return encode_depth(raw.astype(np.float32) / np.float32(1000), self.palette)
+        if values == "relative_depth":
+            return encode_nearness(raw / NEAREST, self.palette)
         if values == "class_ids":
             try:
                 return encode_labels(raw)

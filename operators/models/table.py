@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 _FLUX = "FLUX.1 [dev] non-commercial"
 _RAIL = "CreativeML OpenRAIL-M"
+_RAIL_PLUS = "CreativeML OpenRAIL++-M"
+_SEGFORMER = "NVIDIA Source Code License for SegFormer: non-commercial"
 _CASCADE = "Stability AI non-commercial research"
 _OUTPUTS = {
     # LICENSE-FLUX1-dev, 1d and 2d and 2e, in https://github.com/black-forest-labs/flux
@@ -23,6 +25,9 @@ _OUTPUTS = {
     "derivative, under the same restrictions",
     # WEIGHTS_LICENSE, section 1, in https://github.com/Stability-AI/StableCascade
     _CASCADE: "non-commercial research; they are no derivative works, but a model that is based on them is one",
+    _RAIL_PLUS: "as CreativeML OpenRAIL-M has it",
+    # Section 3.3 of LICENSE in https://github.com/NVlabs/SegFormer: the work itself is for research or evaluation
+    _SEGFORMER: "nothing said of them",
     "Apache-2.0": "nothing said of them",
     "MIT": "nothing said of them",
     "BSD-2-Clause": "nothing said of them",
@@ -410,6 +415,40 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             "mlsd2img",
             files=("mlsd_large_512_fp32.pth",),
             revision="982e7edaec38759d914a963c48c4726685de7d96",
+        ),
+        _hub(
+            "depth-anything",
+            "depth-anything/Depth-Anything-V2-Small-hf",
+            "Apache-2.0",  # of the small one; Base and Large are CC-BY-NC-4.0
+            ("AutoModelForDepthEstimation", "AutoImageProcessor"),
+            (Part(name="Depth Anything V2 Small", parameters_m=24.8, bytes_each=4),),
+            "depth2img",
+            files=("*.json", "model.safetensors"),
+            revision="5426e4f0f36572d16453bbda7a8389317b1bef99",
+        ),
+        _hub(
+            "segformer-ade20k",
+            "nvidia/segformer-b5-finetuned-ade-640-640",
+            _SEGFORMER,
+            ("AutoModelForSemanticSegmentation", "AutoImageProcessor"),
+            (Part(name="SegFormer-B5", parameters_m=84.7, bytes_each=4),),
+            "seg2img",
+            files=("*.json", "pytorch_model.bin"),
+            revision="739f5d4692954e4a185eac280dec1ba5a7d52f1d",
+        ),
+        _hub(
+            "marigold-normals",
+            "prs-eth/marigold-normals-v1-1",
+            _RAIL_PLUS,
+            ("MarigoldNormalsPipeline",),
+            (
+                Part(name="Marigold's UNet", parameters_m=865.9),
+                Part(name="Marigold's CLIP", parameters_m=340.4),
+                Part(name="Marigold's VAE", parameters_m=83.7),
+            ),
+            "normal2img",
+            files=_SAFETENSORS_FILES,
+            revision="09cfdd258cb281fa006cf1afcd2284376d16687d",
         ),
     )
 }

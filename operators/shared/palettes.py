@@ -8,12 +8,16 @@ so a model's imperfect output can be read too. Black means "no value" everywhere
     depth    1,275 steps along a path through the RGB cube     10 m / 1,275 / 2 = 4 mm
     normals  one byte an axis                                  0.4 degrees
     labels   one colour a class (ade20k.py)                    none
+
+Depth that a network finds in a photo has no metres: it goes the same path by inverse depth, from an image's nearest to
+its farthest.
 """
 
 from __future__ import annotations
 
 import itertools
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +54,12 @@ def encode_depth(depth_m: Metres, palette: str = TRAINED_PALETTE) -> Pixels:
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
     step = np.rint(np.where(valid, depth_m, 0) * (steps / MAX_DEPTH_M)).astype(np.int32)
     return np.where(valid[..., None], colours[step], np.uint8(0))
+
+
+def encode_nearness(nearness: npt.NDArray[np.floating[Any]], palette: str = TRAINED_PALETTE) -> Pixels:
+    """H x W inverse depth from 0, an image's farthest, to 1, its nearest -> H x W x 3 colours, the nearest's first."""
+    colours = _depth_colours(palette)
+    return colours[np.rint((1 - nearness.astype(np.float64)) * (len(colours) - 1)).astype(np.int32)]
 
 
 def decode_depth(pixels: Pixels, palette: str = TRAINED_PALETTE) -> Metres:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 from manifests.schema import Example, Pair, Step, seed_for
+from operators.base import Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,17 @@ class Instruct:
     reverse: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("input",)
     """Roles of the forward example's inputs."""
-    with_caption: bool = False
+    with_caption: bool | Literal["unpaired"] = False
     """Whether the forward instruction goes on with the source's caption, if it has one: a map alone leaves open what
-    the image shows."""
+    the image shows. "unpaired": where the source brings single images. It is for tasks that read dense datasets as
+    well, whose pairs have no captions."""
 
     caption: str = "caption"
     """Name of the text that is the caption."""
+
+    def fitted(self, setting: Setting) -> Self:
+        """Told whether there is a caption to go on with."""
+        return replace(self, with_caption=not setting.paired) if self.with_caption == "unpaired" else self
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         forward = Example(

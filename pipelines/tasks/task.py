@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from manifests.schema import Direction, Kind, Pair
-from operators.base import Fitted, Judge, Link, ModelOperator, Reader, Setting
+from operators.base import Fitted, Judge, Link, ModelOperator, OnlyUnpaired, Reader, Setting
 from operators.option import Option, options_of, with_options
 from operators.vlm.client import Asks, Vlm, asks
 from pipelines.sources.source import Source
@@ -111,10 +111,21 @@ class Task:
             models.append(self.vlm.gpus)
         return min(1.0, sum(models)) if models else None
 
-    @property
-    def runs_models(self) -> bool:
-        """Whether the task needs the packages of the extra `models`: for its operators, or for retrieval."""
-        return any(isinstance(link, ModelOperator) for link in self.chain) or self.context == "raie"
+    def runs_models(self, named: bool) -> bool:
+        """Whether the task needs the packages of the extra `models`: for its operators, or for retrieval.
+
+        What makes inputs is not needed where a source brings them. Of a task that reads such sources too, it is taken
+        to run only if MODELS are `named`.
+        """
+        spared = not named and any(reader.paired for reader in self.readers())
+        running = (link for link in self.chain if not (spared and isinstance(link, OnlyUnpaired)))
+        return any(isinstance(link, ModelOperator) for link in running) or self.context == "raie"
+
+    def for_source(self, reader: Reader) -> Task:
+        """The task without what makes inputs, where the reader brings them: its models need not be there then."""
+        if not reader.paired:
+            return self
+        return replace(self, chain=tuple(link for link in self.chain if not isinstance(link, OnlyUnpaired)))
 
     @property
     def vlm(self) -> Vlm | None:

@@ -177,7 +177,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """MODELS=tiny, of few steps."""
     folder = tiny_models(
         "flux", "stable-cascade", "csd", "clip", "dino", "sd15", "sd15-controlnet-openpose", "sd15-inpaint",
-        "sd15-tryon", "sd15-ip-adapter", "blazepose", "hed",
+        "sd15-tryon", "sd15-ip-adapter", "blazepose", "hed", "depth-anything", "segformer-ade20k",
     )  # fmt: skip
     monkeypatch.setattr(checkpoints, "TINY", Path(folder))
     few_steps(monkeypatch, 2)
@@ -200,8 +200,8 @@ def test_the_plan_has_every_line_of_the_tables(tmp_path: Path, capsys: pytest.Ca
         "depth": ("NYU Depth v2 sync (NYU-v2/)", 6),
         "segmentation": ("ADE20K", 6),
         "normal": ("ScanNet", 6),
-        "depth2img": ("NYU Depth v2 sync (NYU-v2/)", 6),
-        "seg2img": ("ADE20K", 6),
+        "depth2img": ("LAION-Aesthetics", 7),
+        "seg2img": ("LAION-Aesthetics", 7),
         "normal2img": ("ScanNet", 6),
         "hed2img": ("LAION-Aesthetics", 7),
         "mlsd2img": ("LAION-Aesthetics", 7),
@@ -241,6 +241,7 @@ def test_without_models_the_plan_says_what_is_there(tmp_path: Path, capsys: pyte
         task: pairs for task, (pairs, _) in PRINTED.items()
     }
     assert lines["hed2img"] == ("LAION-Aesthetics", 100_000, 7) and "hed2img: left out, hed (" in out
+    assert lines["seg2img"] == ("LAION-Aesthetics", 100_000, 7) and "seg2img: left out, segformer-ade20k (" in out
     assert lines["style"] == ("prompts", 10_000, 10_000) and "style: left out, flux (" in out
     assert lines["tryon"] == ("VITON-HD", 120_000, 5)  # what nobody can paint is not counted
     assert "tryon: 5 of 120,000 pairs, all that there are without models to make more" in out

@@ -100,6 +100,8 @@ def test_the_recipe_takes_what_its_operators_say() -> None:
         "pose": 10_000,
         "mimicbrush": 50_000,
         "editing": 10_000,
+        "depth2img": 100_000,
+        "seg2img": 100_000,
         "hed2img": 100_000,
         "mlsd2img": 100_000,
     }

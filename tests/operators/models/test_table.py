@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from operators.degrade import depth_map, label_map
 from operators.models.diffusion import pipeline
 from operators.models.table import CHECKPOINTS, parts_of
 from operators.paint.compose import FLUX_WEIGHTS
@@ -94,6 +95,8 @@ def _networks() -> dict[str, Any]:
     from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
+    taken: dict[str, Any] = {"out_indices": [3, 6, 9, 12]}  # options of which the signatures know nothing
+    classes: dict[str, Any] = {"num_labels": 150}
     res, attn = ("SDCascadeResBlock", "SDCascadeTimestepBlock"), "SDCascadeAttnBlock"
     return {
         "FLUX.1 [dev]'s transformer": diffusers.FluxTransformer2DModel(guidance_embeds=True),
@@ -172,6 +175,34 @@ def _networks() -> dict[str, Any]:
         "DINO ViT-S/16": hf.ViTModel(
             hf.ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6), add_pooling_layer=False
         ),
+        "Depth Anything V2 Small": hf.DepthAnythingForDepthEstimation(
+            hf.DepthAnythingConfig(
+                backbone_config=hf.Dinov2Config(
+                    hidden_size=384,
+                    num_attention_heads=6,
+                    image_size=518,
+                    patch_size=14,
+                    reshape_hidden_states=False,
+                    **taken,
+                ),
+                reassemble_hidden_size=384,
+                neck_hidden_sizes=[48, 96, 192, 384],
+                fusion_hidden_size=64,
+                head_hidden_size=32,
+            )
+        ),
+        "SegFormer-B5": hf.SegformerForSemanticSegmentation(
+            hf.SegformerConfig(
+                hidden_sizes=[64, 128, 320, 512], depths=[3, 6, 40, 3], decoder_hidden_size=768, **classes
+            )
+        ),
+        "Marigold's UNet": diffusers.UNet2DConditionModel(
+            in_channels=8, cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True
+        ),
+        "Marigold's CLIP": hf.CLIPTextModel(
+            hf.CLIPTextConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16)
+        ),
+        "Marigold's VAE": _autoencoder(latent_channels=4),
         "Qwen2-VL-7B": hf.Qwen2VLForConditionalGeneration(
             hf.Qwen2VLConfig(
                 text_config={
@@ -240,6 +271,13 @@ def _controlnet(folder: str) -> None:
             "sd15-controlnet-openpose",
             _controlnet,
             ["diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.safetensors", "images/input.png"],
+        ),
+        ("depth-anything", lambda folder: depth_map._network(folder), [".gitattributes", "README.md"]),
+        ("segformer-ade20k", lambda folder: label_map._network(folder), ["tf_model.h5", "README.md"]),
+        (
+            "marigold-normals",
+            lambda folder: pipeline("MarigoldNormalsPipeline", folder),
+            [*_HALF, "text_encoder/model.fp16.safetensors", "README.md"],
         ),
         ("clip", _clip, ["open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin", "config.json"]),
     ],

@@ -17,6 +17,7 @@ from operators.shared.palettes import (
     decode_normals,
     encode_depth,
     encode_labels,
+    encode_nearness,
     encode_normals,
 )
 
@@ -39,6 +40,13 @@ def test_what_has_no_depth_is_black_and_comes_back_as_nan(palette: str) -> None:
     ends = encode_depth(np.array([[1e-6, MAX_DEPTH_M]], np.float32), palette)
     assert ends.any(-1).all()
     assert decode_depth(ends, palette) == pytest.approx(np.array([[0, MAX_DEPTH_M]]))
+
+
+def test_depth_without_metres_goes_the_same_path_from_the_nearest_to_the_farthest() -> None:
+    """By hand: red, green and violet are the steps 0, 510 and 1,275 of the rainbow."""
+    nearness = np.array([[1, 1 - 510 / 1275, 0]])
+    assert encode_nearness(nearness).tolist() == [[[255, 0, 0], [0, 255, 0], [255, 0, 255]]]
+    assert encode_nearness(nearness[:, [0, 2]], "unseen").tolist() == [[[255, 0, 0], [255, 0, 255]]]
 
 
 @pytest.mark.parametrize("palette", DEPTH_PALETTES)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from manifests.schema import Example
+from operators.base import Setting
 from operators.word.instruct import Instruct, pick
 from pipelines.tasks.low_level import DERAIN
 from tests.sources import pair_of
@@ -53,6 +54,17 @@ def test_a_caption_completes_the_forward_instruction_alone(texts: dict[str, str]
     assert [example.instruction for example in made.examples] == [forward, "Map it."]
     without = Instruct(forward=("Paint it.",), reverse=("Map it.",))(pair, 5)
     assert [example.instruction for example in without.examples] == ["Paint it.", "Map it."]
+
+
+def test_a_task_of_dense_datasets_and_photos_has_captions_of_photos_alone() -> None:
+    """What is fitted has a plain yes or no: the fingerprint of a dense dataset knows nothing of photos."""
+    either = Instruct(forward=("Paint it.",), with_caption="unpaired")
+    setting = Setting(paired=True, examples=(), chain=())
+    assert either.fitted(setting) == Instruct(forward=("Paint it.",), with_caption=False)
+    assert either.fitted(replace(setting, paired=False)) == Instruct(forward=("Paint it.",), with_caption=True)
+    for always in (True, False):
+        plain = Instruct(forward=("Paint it.",), with_caption=always)
+        assert plain.fitted(setting) == plain.fitted(replace(setting, paired=False)) == plain
 
 
 def test_every_phrasing_of_derain_is_used_and_none_is_there_twice() -> None:

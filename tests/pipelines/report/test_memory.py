@@ -33,7 +33,8 @@ def _painting(task: str, **options: Any) -> Task:
 def _rows() -> Mapping[tuple[str, str], Task]:
     """Task and setting -> the task."""
     rows = {}
-    for name in ("style", "pose", "composition", "tryon", "mimicbrush", "editing", "hed2img"):
+    annotating = ("depth2img", "seg2img", "normal2img", "hed2img")
+    for name in ("style", "pose", "composition", "tryon", "mimicbrush", "editing", *annotating):
         has_choice = "generator" in OUR_TASKS[name].options
         for generator in ("sd15", "flux") if has_choice else ("",):
             setting = f"GENERATOR={generator}" if generator else ""

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image as PILImage
 
-from infra.tiny.models import write_annotators
 from manifests.images.pixels import decode_rgb
 from manifests.storage import Store
 from manifests.verify.dataset import verify
@@ -29,6 +28,7 @@ from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.task import Task
 from tests.datasets import reader_of
 from tests.fixtures import FIXTURES
+from tests.tiny import tiny_models
 
 PAPERS = {entry.task for entry in FULL_8M if entry.factor > 1}
 """Tasks of Tab. 6, that read pairs or make them without a large model: they run in this file."""
@@ -68,10 +68,8 @@ def test_every_task_is_run_by_this_file_or_by_one_of_its_own() -> None:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models")
-    write_annotators(folder)
-    return str(folder)
+def models() -> str:
+    return tiny_models("hed", "depth-anything", "segformer-ade20k", "marigold-normals")
 
 
 @pytest.mark.parametrize(("name", "layout"), LAYOUTS)
@@ -128,8 +126,8 @@ def test_swapped_tasks_store_the_photo_as_the_target(tmp_path: Path, models: str
 
 def run(task: Task, data: str | None, tmp_path: Path, models: str) -> tuple[list[dict[str, Any]], Totals]:
     """Make a dataset in this process; its rows and totals. What `verify` finds fails the test."""
-    task = replace(task.bound(models), pairs_per_shard=4 if data else task.pairs_per_shard)
     reader = reader_of(task, data)
+    task = replace(task.for_source(reader).bound(models), pairs_per_shard=4 if data else task.pairs_per_shard)
     out = tmp_path / "out" / task.name
     job = make_job(task, reader, str(out), seed=0, scale=1.0 if data else 0.05)
     for unit in range(job.plan.units):
