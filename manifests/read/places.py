@@ -35,4 +35,6 @@ def url_at(url: str, place: str) -> str:
 def folder_of(url: str) -> str:
     """The one name of a folder, however its URL is written: links are followed on this machine's own file system."""
     store = Store(url)
-    return os.path.realpath(store.root) if store.is_local else store.fs.unstrip_protocol(posixpath.normpath(store.root))
+    if store.is_local:
+        return os.path.realpath(store.root)
+    return str(store.fs.unstrip_protocol(posixpath.normpath(store.root)))
