@@ -36,5 +36,5 @@ def folder_of(url: str) -> str:
     """The one name of a folder, however its URL is written: links are followed on this machine's own file system."""
     store = Store(url)
     if store.is_local:
-        return os.path.realpath(store.root)
+        return os.path.realpath(str(store.root))
     return str(store.fs.unstrip_protocol(posixpath.normpath(store.root)))

@@ -27,7 +27,9 @@ def edits(tmp_path: Path) -> Dataset:
     dataset = make_edits(tmp_path / "edit", TEXTS)
     more = next(make_edits(tmp_path / "more", ["make it snow"]).pairs()).key
     keys = [pair.key for pair in dataset.pairs()]
-    chosen = {keys[n]: (keys[n - 1] if n else keys[1], SCORES[n], None) for n in range(len(keys))}
+    chosen: dict[str, tuple[str, float, str | None]] = {
+        keys[n]: (keys[n - 1] if n else keys[1], SCORES[n], None) for n in range(len(keys))
+    }
     chosen[keys[3]] = (more, SCORES[3], "more")
     for name in dataset.unit_names():
         found = [chosen[pair] for pair in read_columns(dataset, name, ["pair"])["pair"].to_pylist()]
