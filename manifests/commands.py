@@ -1,4 +1,4 @@
-"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, dups, hashes, browse.
+"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, similarity, dups, hashes, browse.
 
 `xprompt` (infra/command.py) has them beside those that make datasets.
 """
@@ -20,7 +20,8 @@ from rich.text import Text
 
 from manifests.browse.contact_sheet import write_contact_sheet
 from manifests.browse.server import serve
-from manifests.dataset import DatasetError, find_datasets
+from manifests.browse.similarity import Similarities, similarity_sheet
+from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
 from manifests.read.duplicates import find_duplicates
@@ -69,6 +70,13 @@ def add_commands(commands: Any) -> None:
     )
     sheet.add_argument("--pairs", type=int, default=12, help="how many pairs to show (default: %(default)s)")
     sheet.add_argument("--seed", type=int, default=0, help="another seed shows other pairs (default: %(default)s)")
+
+    similarity = command("similarity", _similarity, "tell how near retrieved in-context examples are, with a picture")
+    similarity.add_argument("dataset", help="a dataset directory, local or an fsspec URL")
+    similarity.add_argument(
+        "--out", type=Path, default=Path("similarity.png"), help="the PNG file to write (default: %(default)s)"
+    )
+    similarity.add_argument("--pairs", type=int, default=8, help="how many pairs to show (default: %(default)s)")
 
     dups = command("dups", _dups, "list groups of near-duplicate images within and across datasets")
     add_path(dups)
@@ -181,6 +189,16 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _contact_sheet(options: argparse.Namespace) -> int:
     write_contact_sheet(options.path, options.out, pairs=options.pairs, seed=options.seed)
+    print(options.out)
+    return 0
+
+
+def _similarity(options: argparse.Namespace) -> int:
+    dataset = Dataset(options.dataset)
+    found = Similarities.of(dataset)
+    options.out.write_bytes(similarity_sheet(dataset, found, pairs=options.pairs))
+    for line in found.lines():
+        print(line)
     print(options.out)
     return 0
 

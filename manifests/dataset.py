@@ -20,7 +20,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from manifests.read.notebook import card
 from manifests.read.reader import Reader
-from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
+from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json, needs_context
 from manifests.schema import DatasetError as DatasetError
 from manifests.storage import Store
 
@@ -66,6 +66,11 @@ class Plan:
 
     def name(self, unit: int) -> str:
         return f"{self.task}-{unit:06d}"
+
+    def needs_context(self, direction: str, kind: str, inputs: Sequence[str]) -> bool:
+        """Whether an example is to have an in-context example."""
+        listed = self.config.get("in_context")
+        return needs_context(None if listed is None else {*map(tuple, listed)}, direction, kind, inputs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -117,7 +117,8 @@ class Pair:
     group: str
     """Name of the original picture or scene: an in-context example preferably comes from another one."""
     context_group: str = ""
-    """An in-context example only comes from a pair of the same context group: one style, say, where a task has many."""
+    """An in-context example only comes from a pair of the same context group: one style or one pose, say, where a task
+    has many."""
     examples: tuple[Example, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     """What the source says of the pair, by name ("caption", "instruction"), for operators to make examples of."""
@@ -161,6 +162,25 @@ class Reject(Exception):
 
 class DatasetError(ValueError):
     """A dataset directory that cannot be used as asked. The message is one line that names it and the way out."""
+
+
+def needs_context(listed: Collection[tuple[str, str]] | None, direction: str, kind: str, inputs: Sequence[str]) -> bool:
+    """Whether an example of a direction, a kind and input images is to have an in-context example.
+
+    `listed` are the directions and kinds of which a task says that they are; None leaves it to the rule that those with
+    an input image are (paper section 4: tasks with an image in and an image out).
+    """
+    return bool(inputs) if listed is None else (direction, kind) in listed
+
+
+def shown_inputs(inputs: Sequence[str], roles: Collection[str]) -> tuple[str, ...]:
+    """The roles of the images that an example shows before its output when it is the in-context example of another.
+
+    They are its inputs. An example without any, which is to make its output of a text alone, shows the "input" among
+    the `roles` of its pair: what is asked of a pose is a person from words, and what is shown are two persons who have
+    the pose in common (paper section 4.5).
+    """
+    return tuple(inputs) or tuple(role for role in ("input",) if role in roles)
 
 
 def canonical_json(value: Any) -> str:
@@ -233,7 +253,9 @@ MANIFEST = pa.schema(
         pa.field("output", pa.string()),
         pa.field("text", pa.string()),
         pa.field("context_pair", pa.string()),
-        pa.field("context_dataset", pa.string()),  # its task, where the context comes from another dataset
+        pa.field(
+            "context_dataset", pa.string()
+        ),  # where it lies, if the context is of another dataset: manifests/read/places.py
         pa.field("context_method", pa.string()),
         pa.field("context_score", pa.float64()),
         pa.field("shard", pa.string(), False),

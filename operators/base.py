@@ -83,6 +83,13 @@ class OnlyUnpaired:
 
 
 @runtime_checkable
+class SeededByGroup(Protocol):
+    """An operator that draws the same for all pairs of a context group: its seed is derived from the group's name."""
+
+    seeded_by_group: ClassVar[bool]
+
+
+@runtime_checkable
 class ModelOperator(Protocol):
     """An operator, of either kind, that runs models of its own."""
 
@@ -168,6 +175,14 @@ class Selective(Protocol):
     def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
         """How many entries are left out, by reason."""
         ...
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """A contiguous reader of whose items so many in a row belong together: a shard has all of them or none."""
+
+    @property
+    def block(self) -> int: ...
 
 
 class Reader(Protocol):

@@ -4,9 +4,11 @@ X-Prompt tokens, then TD, what is to be done.
     [IE: begin-text, instruction, input images, separator, output] [XP x S] [TD: instruction, inputs, separator, output,
     end-text]
 
-Without a context (text-to-image needs none) there is neither IE nor XP, and TD begins with begin-text. Positions run
-through all three, so that XP's keys and values stay valid when IE is dropped. TD predicts its output and the end.
-"Without X-Prompt" of the paper's Tab. 4 is the same sequence under another mask: see `mask.py`.
+Without a context (text-to-image needs none) there is neither IE nor XP, and TD begins with begin-text. The two may have
+different numbers of images: where a person is asked for from words, IE has two persons, its input and its output, and
+their pose is what XP is to carry to TD, which has no input (paper section 4.5). Positions run through all three, so
+that XP's keys and values stay valid when IE is dropped. TD predicts its output and the end. "Without X-Prompt" of the
+paper's Tab. 4 is the same sequence under another mask: see `mask.py`.
 """
 
 from __future__ import annotations

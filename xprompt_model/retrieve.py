@@ -67,7 +67,8 @@ class ContextDatabase:
     def nearest(self, instruction: str, *, inputs: int, describe: bool = False) -> Example:
         """The example of the same kind, and with as many input images, whose instruction is nearest.
 
-        Of equally near ones the lowest pair and direction. Raises ValueError if there is none, or its images are gone.
+        Where none are asked with, as of a pose, it has those that it shows: its pair's "input", if there is one. Of
+        equally near ones the lowest pair and direction. Raises ValueError if there is none, or its images are gone.
         """
         kind, described = self._rows["kind"].to_pylist(), "describe" if describe else "generate"
         counts = [len(roles) for roles in self._rows["inputs"].to_pylist()]
@@ -101,7 +102,8 @@ class ContextDatabase:
             pair=row["pair"],
             score=score,
             instruction=row["instruction"],
-            inputs=tuple(image(role) for role in row["inputs"]),
+            # As manifests.schema.shown_inputs has it in training.
+            inputs=tuple(image(role) for role in row["inputs"] or [role for role in ("input",) if role in places]),
             output=row["text"] if row["output"] is None else image(row["output"]),
         )
 

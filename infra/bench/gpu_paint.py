@@ -55,6 +55,7 @@ from operators.models.table import Part
 from operators.paint.best_edit import BestEdit
 from operators.paint.flux import Flux
 from operators.paint.rb_modulation import RbModulation
+from operators.read.persons import GROUP
 from pipelines.prepare import prepare
 from pipelines.report.progress import painting_lines
 from pipelines.run import engine
@@ -69,8 +70,8 @@ from pipelines.tasks.editing import EDITING
 from pipelines.tasks.personalisation import POSE, STYLE
 from pipelines.tasks.task import Task
 
-PAIRS = {"style": 4, "pose": 6, "editing": 2}
-"""Pairs of each dataset."""
+PAIRS = {"style": 4, "pose": 8, "editing": 2}
+"""Pairs of each dataset; of pose they come in groups."""
 
 SIDE_PX = {"real": 1024, "tiny": 128}
 """Side of the photos that are edited, and of the persons'."""
@@ -280,7 +281,8 @@ def _task(name: str, folder: Path, options: argparse.Namespace, url: str) -> tup
         return STYLE.changed(quick), {"count": options.pairs or PAIRS[name]}
     photos = folder / f"photos-{name}"
     photos.mkdir(exist_ok=True)
-    for path in sorted((folder / "photos").iterdir())[: options.pairs or PAIRS[name]]:
+    wanted = -(-(options.pairs or PAIRS[name]) // (GROUP if name == "pose" else 1))
+    for path in sorted((folder / "photos").iterdir())[:wanted]:
         (photos / path.name).write_bytes(path.read_bytes())
     if name == "pose":
         return POSE, {"data": str(photos), "generator": "flux", "estimator": "dwpose"}

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image as PILImage
-from PIL import ImageDraw, ImageFont, ImageOps
+from PIL import ImageDraw
 
+from manifests.browse.drawing import BACK, FONT, QUIET, TEXT, beside, fit
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.pixels import decode_rgb
 from manifests.read.query import connect, datasets_by_task, read_image, select
 
 COLUMNS = 3
 _CELL_PX, _IMAGE_PX, _CAPTION_PX = 440, 216, 54  # two images and a gap are as wide as a cell
-_GAP_PX, _MARGIN_PX = 8, 16
-_BACK, _TEXT, _QUIET = "#ffffff", "#1b1e24", "#5d6573"
-_FONT = ImageFont.load_default(14)
+_MARGIN_PX = 16
 
 # One row a pair: of the examples that generate an image, forward ones are the task as it is named.
 _SHOWN = "FROM examples WHERE task = ? AND kind = 'generate' AND direction = 'forward'"
@@ -39,7 +38,7 @@ def contact_sheet(url: str, *, pairs: int, seed: int = 0) -> bytes:
     cell_height_px = _IMAGE_PX + _CAPTION_PX
     width_px = 2 * _MARGIN_PX + columns * _CELL_PX + (columns - 1) * _MARGIN_PX
     height_px = _MARGIN_PX + -(-len(rows) // columns) * (cell_height_px + _MARGIN_PX)
-    sheet = PILImage.new("RGB", (width_px, height_px), _BACK)
+    sheet = PILImage.new("RGB", (width_px, height_px), BACK)
     for index, row in enumerate(rows):
         left_px = _MARGIN_PX + index % columns * (_CELL_PX + _MARGIN_PX)
         top_px = _MARGIN_PX + index // columns * (cell_height_px + _MARGIN_PX)
@@ -68,18 +67,14 @@ def _sample(url: str, tasks: list[str], pairs: int, seed: int) -> Iterator[dict[
 
 def _cell(dataset: Dataset, row: Mapping[str, Any]) -> PILImage.Image:
     """Images of one pair side by side above two lines of caption."""
-    cell = PILImage.new("RGB", (_CELL_PX, _IMAGE_PX + _CAPTION_PX), _BACK)
+    cell = PILImage.new("RGB", (_CELL_PX, _IMAGE_PX + _CAPTION_PX), BACK)
     roles = [*row["inputs"], row["output"]]
     stored = {image["role"]: image for image in row["images"]}
-    width_px = (_CELL_PX - (len(roles) - 1) * _GAP_PX) // len(roles)
-    for index, role in enumerate(roles):
-        pixels = decode_rgb(read_image(dataset, row["shard"], stored[role]))
-        picture = ImageOps.contain(PILImage.fromarray(pixels), (width_px, _IMAGE_PX), PILImage.Resampling.LANCZOS)
-        left_px = index * (width_px + _GAP_PX) + (width_px - picture.width) // 2
-        cell.paste(picture, (left_px, (_IMAGE_PX - picture.height) // 2))
+    pictures = [decode_rgb(read_image(dataset, row["shard"], stored[role])) for role in roles]
+    cell.paste(beside(pictures, _CELL_PX, _IMAGE_PX))
     draw = ImageDraw.Draw(cell)
-    draw.text((0, _IMAGE_PX + 8), _fit(f"{row['task']}: {row['instruction']}"), _TEXT, _FONT)
-    draw.text((0, _IMAGE_PX + 30), _fit(_operators(row["steps"])), _QUIET, _FONT)
+    draw.text((0, _IMAGE_PX + 8), fit(f"{row['task']}: {row['instruction']}", _CELL_PX), TEXT, FONT)
+    draw.text((0, _IMAGE_PX + 30), fit(_operators(row["steps"]), _CELL_PX), QUIET, FONT)
     return cell
 
 
@@ -95,13 +90,3 @@ def _operators(steps: list[dict[str, Any]]) -> str:
         if parameters and step["seed"] is not None:
             texts.append(f"{step['operator']} {', '.join(parameters)}")
     return "; ".join(texts)
-
-
-def _fit(text: str) -> str:
-    """The text in one line, cut with an ellipsis where a cell ends."""
-    text = " ".join(text.split())
-    if _FONT.getlength(text) <= _CELL_PX:
-        return text
-    while text and _FONT.getlength(text + "…") > _CELL_PX:
-        text = text[:-1]
-    return text + "…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 
 from manifests.images.pixels import Pixels, decode_rgb
 from manifests.read.shards import Shards, verify_hint
-from manifests.schema import MANIFEST, DatasetError, Direction, Kind, Reject
+from manifests.schema import MANIFEST, DatasetError, Direction, Kind, Reject, shown_inputs
 
 EXAMPLE_COLUMNS = (
     *("direction", "kind", "instruction", "inputs", "output", "text"),
@@ -30,7 +30,7 @@ EXAMPLE_COLUMNS = (
 PAIR_COLUMNS = tuple(name for name in MANIFEST.names if name not in EXAMPLE_COLUMNS)
 
 Find = Callable[[str | None, str], "StoredPair"]
-"""Finds the pair of a key, in the dataset of a task or, for None, in this one."""
+"""Finds the pair of a key, in the dataset at a place (manifests/read/places.py) or, for None, in this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +49,20 @@ class StoredExample:
     context_pair: str | None
     """The key of the in-context example's pair; None if there is none."""
     context_dataset: str | None
-    """The task of the dataset that has the in-context pair; None if it is this one."""
+    """Where the dataset lies that has the in-context pair (manifests/read/places.py); None if it is this one."""
     find: Find = field(repr=False, compare=False)
 
     def context(self) -> StoredExample | None:
         """The in-context example: the other pair's example of the same direction and kind; None if there is none.
 
-        Raises DatasetError if the pair that the manifest names is not there.
+        Its inputs are those that it shows (`manifests.schema.shown_inputs`). Raises DatasetError if the pair that the
+        manifest names is not there.
         """
         if self.context_pair is None:
             return None
         try:
-            return self.find(self.context_dataset, self.context_pair).example(self.direction, self.kind)
+            shown = self.find(self.context_dataset, self.context_pair).example(self.direction, self.kind)
+            return replace(shown, inputs=shown_inputs(shown.inputs, shown.pair.roles))
         except KeyError as error:
             raise DatasetError(f"the in-context example of {self.pair.key} is not there: {error.args[0]}") from None
 

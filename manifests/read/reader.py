@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from manifests.images.pixels import Pixels
 from manifests.read.pairs import Rows, StoredPair, pair_starts
+from manifests.read.places import url_at
 from manifests.read.shards import Shards, verify_hint
 from manifests.schema import MANIFEST, DatasetError
 from manifests.storage import Store
@@ -166,13 +167,13 @@ class Reader:
     def _rows_of(self, table: pa.Table) -> Rows:
         return Rows(table, self.shards, self.url, self._pair_of)
 
-    def _pair_of(self, task: str | None, key: str) -> StoredPair:
-        """The pair of a key in this dataset or, if a task is named, in the dataset beside it of that name."""
-        if task is None:
+    def _pair_of(self, place: str | None, key: str) -> StoredPair:
+        """The pair of a key in this dataset or, if a place is named, in the dataset that lies there."""
+        if place is None:
             return self[key]
-        if task not in self._others:
-            self._others[task] = Reader(f"{self.url.rpartition('/')[0]}/{task}")
-        return self._others[task][key]
+        if place not in self._others:
+            self._others[place] = Reader(url_at(self.url, place))
+        return self._others[place][key]
 
     def _find(self, key: str) -> tuple[str, int, int] | None:
         """The unit, first row and end of the rows of a key's pair."""

@@ -11,16 +11,17 @@ or unpickled.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
+from manifests.read.places import folder_of, url_at
 from manifests.schema import MANIFEST, PLAN
 from manifests.verify.candidates import candidate_problems
 from manifests.verify.tokens import token_problems
-from manifests.verify.unit import EXAMPLES, ExamplesOf, Problem, check_unit, row_groups
+from manifests.verify.unit import EXAMPLES, Problem, check_unit, row_groups
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.finish import Totals, plan_entries, shard_entry
 
@@ -44,34 +45,35 @@ def verify(url: str) -> Iterator[Finding]:
     datasets = find_datasets(url)
 
     @cache
-    def examples_of(task: str) -> Mapping[str, int] | None:
-        return _examples_elsewhere(datasets, task)
+    def examples_in(folder: str) -> Mapping[str, int] | None:
+        return _examples_elsewhere(datasets, folder)
 
     for dataset in datasets:
-        for file, message in _dataset_problems(dataset, examples_of):
+        for file, message in _dataset_problems(dataset, examples_in):
             path = f"{dataset.url}/{file}"
             one_line = " ".join(message.removeprefix(f"{path} ").split())
             yield Finding(file=path, message=one_line)
 
 
-def _examples_elsewhere(datasets: list[Dataset], task: str) -> Mapping[str, int] | None:
+def _examples_elsewhere(datasets: list[Dataset], folder: str) -> Mapping[str, int] | None:
     """The pairs of another dataset, from which in-context examples may come; None if it is not among these."""
     for dataset in datasets:
+        if folder_of(dataset.url) != folder:
+            continue
         try:
             plan = dataset.plan()
         except ValueError:
-            continue  # `_dataset_problems` says so
-        if plan.task == task:
-            examples: dict[str, int] = {}
-            for unit in sorted(dataset.committed()):
-                for _ in _gather_examples(dataset, plan.name(unit), examples):
-                    pass
-            return examples
+            return None  # `_dataset_problems` says so
+        examples: dict[str, int] = {}
+        for unit in sorted(dataset.committed()):
+            for _ in _gather_examples(dataset, plan.name(unit), examples):
+                pass
+        return examples
     return None
 
 
-def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Problem]:
-    """`examples_of` tells of the other datasets of the folder."""
+def _dataset_problems(dataset: Dataset, examples_in: Callable[[str], Mapping[str, int] | None]) -> Iterator[Problem]:
+    """`examples_in` tells of the datasets that are verified together, by their folders."""
     try:
         plan = dataset.plan()
     except ValueError as error:
@@ -82,6 +84,10 @@ def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Pro
     examples: dict[str, int] = {}
     for unit in sorted(committed):
         yield from _gather_examples(dataset, plan.name(unit), examples)
+
+    def examples_of(place: str | None) -> Mapping[str, int] | None:
+        return examples if place is None else examples_in(folder_of(url_at(dataset.url, place)))
+
     units = items = 0
     try:
         for unit, refs in _planned(dataset):
@@ -90,9 +96,7 @@ def _dataset_problems(dataset: Dataset, examples_of: ExamplesOf) -> Iterator[Pro
                 break
             units += 1
             if unit in committed:
-                yield from check_unit(
-                    dataset, plan, unit, refs, lambda task: examples if task == plan.task else examples_of(task)
-                )
+                yield from check_unit(dataset, plan, unit, refs, examples_of)
     except DatasetError as error:
         yield "plan.parquet", f"{error}; remove it and {_AGAIN} to plan anew"
     else:

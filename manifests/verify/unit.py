@@ -29,8 +29,9 @@ Problem = tuple[str, str]
 
 Row = dict[str, Any]
 
-ExamplesOf = Callable[[str], Mapping[str, int] | None]
-"""Task -> by pair of that dataset, the bits in EXAMPLES of those it has; None if the dataset cannot be looked into."""
+ExamplesOf = Callable[[str | None], Mapping[str, int] | None]
+"""Place of a dataset (manifests/read/places.py), None for this one -> by pair of that dataset, the bits in EXAMPLES of
+those it has; None if the dataset cannot be looked into."""
 
 EXAMPLES = {
     ("forward", "generate"): 1,
@@ -131,7 +132,9 @@ def _commit_problems(commit: Commit, plan: Plan, rows: Sequence[Row], pairs: Map
     kinds = dict(Counter(f"{row['direction']} {row['kind']}" for row in rows))
     if (commit.pairs, commit.examples) != (len(pairs), kinds):
         yield f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
-    without = sum(bool(row["inputs"]) and row["context_pair"] is None for row in rows)
+    without = sum(
+        row["context_pair"] is None and plan.needs_context(row["direction"], row["kind"], row["inputs"]) for row in rows
+    )
     if commit.without_context != without:
         yield f"records {commit.without_context} examples without an in-context one; its rows have {without}"
 
@@ -142,7 +145,7 @@ def _example_problems(
     """Each row of the manifest, which is an example, by itself and with its in-context example."""
     for row in rows:
         by_itself = _row_problems(row, pairs[row["pair"]][0], plan, name)
-        for message in itertools.chain(by_itself, _context_problems(row, plan, examples_of)):
+        for message in itertools.chain(by_itself, _context_problems(row, examples_of)):
             yield f"pair {row['pair']}, {row['direction']} {row['kind']}: {message}"
 
 
@@ -186,7 +189,7 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
             yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
 
 
-def _context_problems(row: Row, plan: Plan, examples_of: ExamplesOf) -> Iterator[str]:
+def _context_problems(row: Row, examples_of: ExamplesOf) -> Iterator[str]:
     """What a row says of its in-context example."""
     context, database = row["context_pair"], row["context_dataset"]
     if context is None:
@@ -195,7 +198,11 @@ def _context_problems(row: Row, plan: Plan, examples_of: ExamplesOf) -> Iterator
         return
     if row["context_method"] is None:
         yield "it does not say how its in-context example was chosen"
-    examples = examples_of(database or plan.task)
+    try:
+        examples = examples_of(database)
+    except DatasetError as error:
+        yield str(error)
+        return
     if context == row["pair"]:
         yield "the pair is its own in-context example"
     elif examples is None:  # of a dataset that is not here

@@ -33,14 +33,20 @@ class Contexts:
     pairs: pa.Array
     scores: pa.Array
     method: str
-    dataset: str | None = None
-    """The task of the dataset that the pairs are of, where it is another one."""
+    datasets: pa.Array | None = None
+    """Where the dataset of each pair lies (manifests/read/places.py), null for this one; None: all are of it."""
 
 
 def read_columns(dataset: Dataset, name: str, columns: list[str]) -> pa.Table:
     """Some columns of a unit's manifest."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
         return pq.ParquetFile(file).read(columns)
+
+
+def needing(table: pa.Table, plan: Plan) -> pa.BooleanArray:
+    """Of rows with the columns direction, kind and inputs, which are to have an in-context example."""
+    columns = (table[name].to_pylist() for name in ("direction", "kind", "inputs"))
+    return pa.array([plan.needs_context(*example) for example in zip(*columns, strict=True)], pa.bool_())
 
 
 def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
@@ -57,8 +63,7 @@ def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
     new = table
     for column, values in zip(_COLUMNS, _values(contexts, has), strict=True):
         new = new.set_column(new.schema.get_field_index(column), MANIFEST.field(column), values)
-    needed = pc.greater(pc.list_value_length(table["inputs"]), 0)
-    without = pc.sum(pc.and_(needed, pc.invert(has))).as_py() or 0
+    without = pc.sum(pc.and_(needing(table, dataset.plan()), pc.invert(has))).as_py() or 0
     commit = replace(old, without_context=without)
     if new.equals(table) and commit == old:
         return commit
@@ -98,6 +103,7 @@ def _reopen(dataset: Dataset) -> None:
 
 def _values(contexts: Contexts, has: pa.BooleanArray) -> Iterator[pa.Array]:
     yield contexts.pairs.cast(pa.string())
-    for name in (contexts.dataset, contexts.method):
-        yield pc.if_else(has, pa.scalar(name, pa.string()), pa.scalar(None, pa.string()))
+    nowhere = pa.scalar(None, pa.string())
+    yield pc.if_else(has, nowhere if contexts.datasets is None else contexts.datasets.cast(pa.string()), nowhere)
+    yield pc.if_else(has, pa.scalar(contexts.method, pa.string()), nowhere)
     yield pc.if_else(has, contexts.scores.cast(pa.float64()), pa.scalar(None, pa.float64()))

@@ -1,4 +1,4 @@
-"""The first person of a pose pair, from a prompt (paper section 4.5), where the source brings no photo of one."""
+"""The first person of a pose, from a prompt (paper section 4.5), where the source brings no photo of one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from operators.models.diffusion import (
 class MakePerson(FamilyPainter):
     """Makes the input from the text "person_prompt"; a pair that has an input stays as it is.
 
-    Square, of the side that the model was trained at. Rejects: out_of_memory, unsafe.
+    Square, of the side that the model was trained at; the same for all pairs of a context group. Rejects:
+    out_of_memory, unsafe.
     """
 
     name: ClassVar[str] = "make_person"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    seeded_by_group: ClassVar[bool] = True
     roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {"sd15": ("sd15",), "flux": ("flux",)}
 
     def _pipeline(self) -> Any:

@@ -22,7 +22,6 @@ from operators.models.diffusion import (
 )
 from operators.models.pose.keypoints import draw, scaled
 from operators.paint.estimate_pose import estimated
-from operators.read.persons import PERSONS
 from operators.word.instruct import pick
 
 _CLASSES: Mapping[Family, tuple[str, str]] = {
@@ -39,14 +38,14 @@ _POSE_MODE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PoseControl(FamilyPainter):
-    """Makes the target: a person drawn from PERSONS, in the pose that was estimated, doing the text "action".
+    """Makes the target: the text "person" in the pose that was estimated, doing the text "action" if there is one.
 
-    The target has about the shape of the pose and the area that the model was trained at. The texts "person" and
-    "instruction" are added. Rejects: out_of_memory, unsafe.
+    The target has about the shape of the pose and the area that the model was trained at. The text "instruction" is
+    added. Rejects: out_of_memory, unsafe.
     """
 
     name: ClassVar[str] = "pose_control"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     roles: ClassVar[Mapping[Family, tuple[str, ...]]] = {
         "sd15": ("sd15", "sd15-controlnet-openpose"),
         "flux": ("flux", "flux-controlnet-pose"),
@@ -58,12 +57,8 @@ class PoseControl(FamilyPainter):
         (base, control), (kind, control_kind) = self.folders, _CLASSES[self.family]
         return with_controlnet(kind, pipeline(TEXT_TO_IMAGE[self.family], base), control_kind, control)
 
-    def _person(self, pair: Pair, seed: int) -> str:
-        others = tuple(person for person in PERSONS if person != pair.texts.get("person"))
-        return pick(others, seed, "person")
-
-    def _prompt(self, pair: Pair, seed: int) -> str:
-        return " ".join(f"a photo of {self._person(pair, seed)} {pair.texts.get('action', '')}".split())
+    def _prompt(self, pair: Pair) -> str:
+        return " ".join(f"a photo of {pair.texts['person']} {pair.texts.get('action', '')}".split())
 
     def orders(self, pair: Pair, seed: int) -> Sequence[Order]:
         pose = pair.image("pose")
@@ -73,7 +68,7 @@ class PoseControl(FamilyPainter):
         keypoints = scaled(estimated(pair), width_px / pose.width_px, height_px / pose.height_px)
         role = "control_image" if self.family == "flux" else "image"
         images = {role: draw(keypoints, height_px, width_px)}
-        return [Order(prompt=self._prompt(pair, seed), seed=seed, size_px=(height_px, width_px), images=images)]
+        return [Order(prompt=self._prompt(pair), seed=seed, size_px=(height_px, width_px), images=images)]
 
     def paint(self, orders: Sequence[Order]) -> Sequence[Pixels | Reject]:
         pipe = self._pipeline()
@@ -89,15 +84,20 @@ class PoseControl(FamilyPainter):
         )
 
     def finished(self, pair: Pair, seed: int, pictures: Sequence[Pixels]) -> Pair:
-        person, prompt = self._person(pair, seed), self._prompt(pair, seed)
         params = {**DENOISING[self.family].params, "scale": _SCALE[self.family]}
         steps = steps_of(
-            self.name, self.version, ("generator", "controlnet"), self.models, params=params, seed=seed, prompt=prompt
+            self.name,
+            self.version,
+            ("generator", "controlnet"),
+            self.models,
+            params=params,
+            seed=seed,
+            prompt=self._prompt(pair),
         )
-        said = {"person": person, "instruction": pick(self.instructions, seed, "instruction").format(person=person)}
+        instruction = pick(self.instructions, seed, "instruction").format(person=pair.texts["person"])
         return replace(
             pair,
             images=(*pair.images, encode_lossless("target", pictures[0])),
-            texts={**pair.texts, **said},
+            texts={**pair.texts, "instruction": instruction},
             steps=(*pair.steps, *steps),
         )

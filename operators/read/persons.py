@@ -1,9 +1,14 @@
 """Whom and what the generated pictures of the pose task show (paper section 4.5: varied human actions). Ours.
 
-Each can follow "a photo of" and be followed by an action. Actions are such that the body shows what is done.
+Each can follow "a photo of" and be followed by an action. Actions are such that the body shows what is done. Several
+persons are made in each pose: an in-context example shows two of them, and a further one is asked for.
 """
 
 from __future__ import annotations
+
+import numpy as np
+
+from manifests.schema import seed_for
 
 PERSONS = (
     "a young woman with curly hair in a red coat",
@@ -60,3 +65,13 @@ ACTIONS = (
     "drinking from a cup",
     "lifting a barbell overhead",
 )
+
+GROUP = 4
+"""How many persons are painted in the pose of a first one. Three persons are enough for an in-context example and what
+is asked for; with five some may be rejected, and the first is shared by more. The paper gives no number."""
+
+
+def drawn_persons(pose: str) -> tuple[str, ...]:
+    """The persons of a pose, drawn by its name: the first one, then the GROUP that are painted after it, all others."""
+    drawn = np.random.default_rng(seed_for(0, "persons", pose)).permutation(len(PERSONS))
+    return tuple(PERSONS[number] for number in drawn[: GROUP + 1])

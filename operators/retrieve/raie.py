@@ -1,11 +1,15 @@
 """Retrieval-Augmented Image Editing: the in-context example of an edit is the one with the nearest instruction.
 
 Paper section 3.3: by cosine similarity of text features, excluding the pair itself. Section 4.3: at evaluation the
-database is another dataset, MagicBrush's training set. Run when all units of a dataset are committed, since the nearest
-pair may be in any shard:
+database is MagicBrush's training set alone. In training it may be several datasets, the dataset itself among them. Run
+when all units of them are committed, since the nearest pair may be in any shard:
 
     xprompt contexts data/ultraedit
-    xprompt contexts data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
+    xprompt contexts data/ultraedit --database data/ultraedit data/magicbrush
+    xprompt contexts dev/magicbrush --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
+
+Datasets are told by where they lie and by their fingerprints, not by their tasks: MagicBrush's dev and training sets
+are two of one task.
 
 A pair is searched by the instruction of its forward generate example, or the next best that it has. All its examples
 that have an input image then get the nearest pair that has an example of the same direction and kind. Running again
@@ -26,8 +30,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.read.places import folder_of, place_from
 from manifests.verify.unit import EXAMPLES
-from manifests.write.contexts import Contexts, finish_rewriting, read_columns, write_contexts
+from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
 from operators.retrieve.distance import Distance, Ints
 from operators.retrieve.embeddings import embed
 from operators.retrieve.nearest import (
@@ -93,51 +98,54 @@ def assign_contexts(
     plan: Plan,
     embedder: Embedder,
     *,
-    database: Dataset | None = None,
+    databases: Sequence[Dataset] = (),
     not_same_source: bool = False,
     distance: Distance = Distance.COSINE,
     exact_up_to: int = EXACT_UP_TO,
 ) -> Report:
     """Make the nearest other pair the in-context example of every example with an input image.
 
-    Pairs come from the dataset itself or from `database`; never a pair with the same key, nor with `not_same_source`
-    one of the same source image. Raises DatasetError if one of the two is not completely committed.
+    Pairs come from the `databases`, of which the dataset may be one; without any, from the dataset itself. Never from a
+    pair with the same key, nor with `not_same_source` of the same source image. Raises DatasetError if one of them is
+    not completely committed, if two are the same, or if contexts are chosen within groups.
     """
     started_s = time.perf_counter()
     pairs = _Pairs.of(dataset, plan)
-    others, name = pairs, None
     vectors, embedded = embed(dataset, embedder, pairs.texts)
-    if database is not None:
-        name = database.plan().task
-        if name == plan.task:
-            raise DatasetError(f"{database.url} is of the same task as {dataset.url}: a database is another dataset")
-        others = _Pairs.of(database, database.plan())
-        more, embedded_there = embed(database, embedder, others.texts)
+    itself, others = _told_apart(dataset, plan, databases)
+    offered = [_Offered(place=None, pairs=pairs, first_text=0)] if itself else []
+    for place, other in others:
+        there = _Offered(place=place, pairs=_Pairs.of(other, other.plan()), first_text=len(vectors))
+        more, embedded_there = embed(other, embedder, there.pairs.texts)
         vectors, embedded = np.concatenate([vectors, more]), embedded + embedded_there
+        offered.append(there)
     embedded_s = time.perf_counter()
     distinct, vector_of = collapse(vectors)
     found = (
         search(distinct, distance=distance, exact_up_to=exact_up_to)
-        if database is None
+        if itself
         else without_shortlist(distinct, distance)
     )
-    sides = _members(pairs, others, vector_of, not_same_source)
-    chosen = _choose(found, pairs, others, *sides)
+    queries, database = _members(pairs, offered, vector_of, not_same_source)
+    chosen = _choose(found, pairs.needs, np.hstack([one.pairs.has for one in offered]), queries, database)
     searched_s = time.perf_counter()
+    keys = pa.array([key for one in offered for key in one.pairs.keys], pa.string())
+    places = pa.array([one.place for one in offered for _ in one.pairs.keys], pa.string())
     without = 0
     for part in pairs.parts:
         item = np.where(part.needs, chosen.item[part.kind, part.pair], -1)
+        taken = pa.array(item, mask=item < 0)
         contexts = Contexts(
-            pairs=pa.array(others.keys, pa.string()).take(pa.array(item, mask=item < 0)),
+            pairs=keys.take(taken),
             scores=pa.array(chosen.score[part.kind, part.pair], mask=item < 0),
             method=method(embedder),
-            dataset=name,
+            datasets=places.take(taken),
         )
         without += write_contexts(dataset, part.name, contexts).without_context
     finish_rewriting(dataset, plan)
     return Report(
         pairs=len(pairs.keys),
-        texts=len(pairs.texts) + (len(others.texts) if database is not None else 0),
+        texts=len(vectors),
         embedded=embedded,
         method=found.method,
         recall=found.recall,
@@ -149,6 +157,29 @@ def assign_contexts(
         search_s=searched_s - embedded_s,
         write_s=time.perf_counter() - searched_s,
     )
+
+
+def _told_apart(dataset: Dataset, plan: Plan, databases: Sequence[Dataset]) -> tuple[bool, list[tuple[str, Dataset]]]:
+    """Whether pairs come from the dataset itself, and the others that they come from, each with its place.
+
+    Raises DatasetError for a dataset that is named twice, and for a copy of another: the same fingerprint elsewhere.
+    """
+    if not databases:
+        return True, []
+    folders, fingerprints = [folder_of(dataset.url)], [plan.fingerprint]
+    others = [one for one in databases if folder_of(one.url) != folders[0]]
+    for one in others:
+        folder, fingerprint = folder_of(one.url), one.plan().fingerprint
+        if folder in folders:
+            raise DatasetError(f"{one.url} is named twice: name each database once")
+        if fingerprint in fingerprints:
+            first = [dataset, *others][fingerprints.index(fingerprint)]
+            raise DatasetError(f"{one.url} has the fingerprint of {first.url}: it is a copy, name one of the two")
+        folders.append(folder)
+        fingerprints.append(fingerprint)
+    if len(databases) - len(others) > 1:
+        raise DatasetError(f"{dataset.url} is named twice: name each database once")
+    return len(others) < len(databases), [(place_from(dataset.url, one.url), one) for one in others]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +211,7 @@ class _Pairs:
         """The pairs of a dataset. Raises DatasetError if one of its units is not committed."""
         if len(dataset.committed()) < plan.units:
             raise DatasetError(f"{dataset.url} is unfinished: run the command that makes it again, then this one")
-        tables = {name: _examples(dataset, name) for name in map(plan.name, range(plan.units))}
+        tables = {name: _examples(dataset, plan, name) for name in map(plan.name, range(plan.units))}
         rows = pa.concat_tables(tables.values())
         pair = _numbered(rows["pair"])
         _, first = np.unique(pair, return_index=True)  # the first row of each pair
@@ -206,12 +237,29 @@ class _Pairs:
         )
 
 
-def _examples(dataset: Dataset, name: str) -> pa.Table:
-    """The rows of a unit's manifest: examples, with their `place` in _KIND and whether each `needs` a context."""
+@dataclass(frozen=True, kw_only=True)
+class _Offered:
+    """Pairs of one of the datasets that contexts come from."""
+
+    place: str | None
+    """Where the dataset lies (manifests/read/places.py); None for the one that the contexts are for."""
+    pairs: _Pairs
+    first_text: int
+    """Where the dataset's texts begin among all texts."""
+
+
+def _examples(dataset: Dataset, plan: Plan, name: str) -> pa.Table:
+    """The rows of a unit's manifest: examples, with their `place` in _KIND and whether each `needs` a context.
+
+    Raises DatasetError for an example that is to have one and has no input image: what is asked for is said by the
+    group that its context is of.
+    """
     table = read_columns(dataset, name, _COLUMNS)
     kinds = zip(table["direction"].to_pylist(), table["kind"].to_pylist(), strict=True)
     place = pa.array([_KIND[kind] for kind in kinds], pa.int64())
-    needs = pc.greater(pc.list_value_length(table["inputs"]), 0)
+    needs = needing(table, plan)
+    if pc.any(pc.and_(needs, pc.equal(pc.list_value_length(table["inputs"]), 0))).as_py():
+        raise DatasetError(f"{dataset.url}: its contexts are of the same group, a pose say, not of a near instruction")
     return (
         table.select(["pair", "instruction", "source_group"])
         .append_column("place", place)
@@ -233,29 +281,38 @@ def _searched_by(pair: Ints, kind: Ints, pairs: int) -> Ints:
     return chosen
 
 
-def _members(pairs: _Pairs, others: _Pairs, vector_of: Ints, not_same_source: bool) -> tuple[Members, Members]:
-    """The queries and the database. `vector_of` has the texts of the first, then, if they are others, of the second."""
-    names = [(side.groups if not_same_source else side.keys) for side in (pairs, others)]
-    keys, groups = ranks([*pairs.keys, *others.keys]), ranks([*names[0], *names[1]])
-    count, offset = len(pairs.keys), 0 if others is pairs else len(pairs.texts)
+def _members(
+    pairs: _Pairs, offered: Sequence[_Offered], vector_of: Ints, not_same_source: bool
+) -> tuple[Members, Members]:
+    """The queries and the database: the offered pairs of all datasets, one after the other."""
+    sides = [pairs, *(one.pairs for one in offered)]
+    keys = ranks([key for side in sides for key in side.keys])
+    groups = ranks([group for side in sides for group in side.groups]) if not_same_source else keys
+    count = len(pairs.keys)
+    vectors = np.concatenate([vector_of[one.pairs.text + one.first_text] for one in offered])
     return (
         Members(vector=vector_of[pairs.text], key=keys[:count], group=groups[:count]),
-        Members(vector=vector_of[others.text + offset], key=keys[count:], group=groups[count:]),
+        Members(vector=vectors, key=keys[count:], group=groups[count:]),
     )
 
 
-def _choose(found: Search, pairs: _Pairs, others: _Pairs, queries: Members, database: Members) -> Choice:
-    """Kind x pair: the nearest of the others that has an example of that kind, for those that need one."""
-    item, score = np.full(pairs.has.shape, -1, np.int64), np.zeros(pairs.has.shape)
+def _choose(
+    found: Search, needs: NDArray[np.bool_], has: NDArray[np.bool_], queries: Members, database: Members
+) -> Choice:
+    """Kind x query: the nearest of the database that has an example of that kind, for those that need one.
+
+    `needs` is kind x query, `has` kind x item of the database.
+    """
+    item, score = np.full(needs.shape, -1, np.int64), np.zeros(needs.shape)
     fallbacks = 0
     for kind in range(len(_KIND)):
         # Most datasets' pairs all have the same examples, and need the same.
         for done in range(kind):
-            if (pairs.needs[done] == pairs.needs[kind]).all() and (others.has[done] == others.has[kind]).all():
+            if (needs[done] == needs[kind]).all() and (has[done] == has[kind]).all():
                 item[kind], score[kind] = item[done], score[done]
                 break
         else:
-            asking, offered = np.flatnonzero(pairs.needs[kind]), np.flatnonzero(others.has[kind])
+            asking, offered = np.flatnonzero(needs[kind]), np.flatnonzero(has[kind])
             choice = choose(found, queries.at(asking), database.at(offered))
             there = choice.item >= 0
             item[kind, asking[there]] = offered[choice.item[there]]
@@ -274,7 +331,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
         description="Retrieve the in-context example of each edit of a dataset.",
     )
     parser.add_argument("dataset", help="a dataset directory with all its units, local or an fsspec URL")
-    parser.add_argument("--database", help="another dataset directory, from which the examples are to come")
+    parser.add_argument(
+        "--database",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="dataset directories from which the examples are to come (default: the dataset itself)",
+    )
     parser.add_argument("--embedder", choices=["minilm", "clip"], default="minilm", help="(default: %(default)s)")
     parser.add_argument("--checkpoint", help="for clip: the folder of ViT-B/32's config and weights")
     parser.add_argument(
@@ -299,7 +362,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
             ClipText(checkpoint=options.checkpoint, device=options.device)
             if options.checkpoint
             else MiniLM(device=options.device),
-            database=Dataset(options.database) if options.database else None,
+            databases=[Dataset(url) for url in options.database],
             not_same_source=options.not_same_source,
             distance=options.distance,
         )

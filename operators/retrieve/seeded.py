@@ -1,22 +1,25 @@
-"""Chooses in-context examples: every example with an input image gets another pair of its task and direction.
+"""Chooses in-context examples: every example that is to have one gets another pair of its task and direction.
 
-Paper section 4: all tasks with an image in and an image out include an in-context example of the same task type. The
-other pair comes from the same shard, so that a trainer finds both in one file, and a shard does not depend on others.
+Paper section 4: all tasks with an image in and an image out include an in-context example of the same task type. Which
+examples are to have one, a task may say itself (pipelines/tasks/task.py). The other pair comes from the same shard, so
+that a trainer finds both in one file, and a shard does not depend on others.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from manifests.schema import Direction, Kind, Pair, seed_for
+from manifests.schema import Direction, Kind, Pair, needs_context, seed_for
 from manifests.write.writer import Context
 
 METHOD = "seeded"
 
 
-def choose_contexts(pairs: Sequence[Pair], run_seed: int) -> tuple[dict[tuple[str, Direction, Kind], Context], int]:
-    """(pair, direction, kind) -> its in-context example, and how many examples need one.
+def choose_contexts(
+    pairs: Sequence[Pair], run_seed: int, listed: Collection[tuple[Direction, Kind]] | None = None
+) -> tuple[dict[tuple[str, Direction, Kind], Context], int]:
+    """(pair, direction, kind) -> its in-context example, and how many examples need one: see `needs_context`.
 
     Uniform over the pairs of its context group with an example of that direction and kind, from another original
     picture wherever there is one, never the pair itself, by the example's own seed. Where no other pair exists there is
@@ -25,7 +28,7 @@ def choose_contexts(pairs: Sequence[Pair], run_seed: int) -> tuple[dict[tuple[st
     pools: defaultdict[tuple[str, Direction, Kind], list[Pair]] = defaultdict(list)
     for pair in pairs:
         for example in pair.examples:
-            if example.inputs:
+            if needs_context(listed, example.direction, example.kind, example.inputs):
                 pools[pair.context_group, example.direction, example.kind].append(pair)
     contexts = {}
     for (_, direction, kind), pool in pools.items():

@@ -40,6 +40,24 @@ class EditInstruction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FromWords:
+    """The forward generate example of an image that is made of the text "instruction" alone. Rejects: no_instruction.
+
+    What the words leave open is in an in-context example: a pose, say, and two other persons who have it.
+    """
+
+    name: ClassVar[str] = "from_words"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        forward = Example(
+            direction="forward", kind="generate", inputs=(), output="target", instruction=_said(pair, "instruction")
+        )
+        step = Step(operator=self.name, version=self.version)
+        return replace(pair, examples=(*pair.examples, forward), steps=(*pair.steps, step))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Caption:
     """The two examples of a captioned image: make it from its caption, caption it. Rejects: no_caption."""
 

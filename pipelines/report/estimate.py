@@ -21,7 +21,7 @@ from operators.vlm.showing import tokens_in
 from pipelines.report.memory import PLAN_GPU_GIB, Fit, fit, fit_lines
 from pipelines.report.prices import Prices
 from pipelines.run.chain import make_pairs
-from pipelines.run.plan import cut_units, list_items
+from pipelines.run.plan import list_items, units_of
 from pipelines.run.spent import Spent
 from pipelines.run.unit import WAITS
 from pipelines.tasks.task import Task
@@ -91,11 +91,10 @@ def estimate(
     """Make up to SAMPLE_ITEMS items of the source and extrapolate. No vision-language model is asked.
 
     `gpu_gib` is the memory of a GPU that the plan is for (default: PLAN_GPU_GIB). `scale`, `count` and `skip` keep a
-    part of the items, as `cut_units` does.
+    part of the items, as `units_of` does.
     """
     items = list_items(reader)
-    contiguous, per_shard = reader.contiguous, task.pairs_per_shard
-    units = list(cut_units(items, seed, per_shard, contiguous=contiguous, scale=scale, count=count, skip=skip))
+    units = list(units_of(task, reader, items, seed, scale=scale, count=count, skip=skip))
     sample = units[0][:SAMPLE_ITEMS]
     chain = task.operators(reader)
     gpu = fit(chain, gpu_gib or PLAN_GPU_GIB)

@@ -76,11 +76,16 @@ def go_on(
     for number, operator in enumerate(operators):
         places = [place for place, state in enumerate(states) if isinstance(state.made, Pair) and state.links <= number]
         pairs = [cast(Pair, states[place].made) for place in places]
-        seeds = [seed_for(run_seed, pair.key, operator.name) for pair in pairs]
+        seeds = [seed_for(run_seed, _drawn_by(operator, pair), operator.name) for pair in pairs]
         for place, result in zip(places, _run(operator, pairs, seeds, spent, using), strict=True):
             made = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
             states[place] = State(made=made, links=number + 1)
     return states
+
+
+def _drawn_by(operator: Link, pair: Pair) -> str:
+    """By whose name an operator draws for a pair: the pair's own, or that of its context group (SeededByGroup)."""
+    return pair.context_group or pair.key if getattr(operator, "seeded_by_group", False) else pair.key
 
 
 def as_reject(error: Exception) -> Reject:

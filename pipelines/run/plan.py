@@ -14,7 +14,7 @@ import numpy as np
 
 from manifests.dataset import Dataset, DatasetError, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
-from operators.base import Link, Reader
+from operators.base import InBlocks, Link, Reader
 from operators.option import parameters
 from operators.read.files import list_files
 from operators.read.split import TRAIN, split_of
@@ -111,13 +111,12 @@ def make_job(
     """
     task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
     items = list_items(reader)
-    contiguous, per_shard = reader.contiguous, task.pairs_per_shard
-    units = list(cut_units(items, seed, per_shard, contiguous=contiguous, scale=scale, count=count, skip=skip))
+    units = list(units_of(task, reader, items, seed, scale=scale, count=count, skip=skip))
     suffixes = dict(reader.suffixes(items))
     for link in task.chain:
         if stored := getattr(link, "stores", None):  # every image that the reader brings has this ending then
             suffixes = dict.fromkeys(suffixes, stored)
-    config = _config(task, reader, seed, suffixes, units)
+    config = {**_config(task, reader, seed, suffixes, units), **_grouping(task)}
     fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
     dataset = Dataset(out)
     plan = dataset.write_plan(task.name, config, fingerprint, plan_table(units))
@@ -134,17 +133,37 @@ def list_items(reader: Reader) -> list[Item]:
     return items
 
 
+def units_of(
+    task: Task, reader: Reader, items: Sequence[Item], seed: int, *, scale: float, count: int | None, skip: int
+) -> Iterator[list[Item]]:
+    """A reader's items in shards of the task's size, as `cut_units` cuts them."""
+    return cut_units(
+        items,
+        seed,
+        task.pairs_per_shard,
+        contiguous=reader.contiguous,
+        block=reader.block if isinstance(reader, InBlocks) else 1,
+        scale=scale,
+        count=count,
+        skip=skip,
+    )
+
+
 def cut_units(
     items: Sequence[Item],
     seed: int,
     pairs_per_shard: int,
     *,
     contiguous: bool = False,
+    block: int = 1,
     scale: float = 1.0,
     count: int | None = None,
     skip: int = 0,
 ) -> Iterator[list[Item]]:
     """Items in seeded random order, or as they come if `contiguous`, in shards whose sizes differ by at most one.
+
+    Of contiguous items each `block` in a row, counted from the first of all, come into one shard: the numbers of blocks
+    differ by at most one then.
 
     Shuffled, a shard's pairs are a sample of the dataset: neighbours in a listing are often frames of one video, and
     would make in-context examples that give the answer away.
@@ -159,7 +178,9 @@ def cut_units(
     order = order[first:][: max(1, round(scale * wanted))]
     enough = -(-len(order) // pairs_per_shard)
     fine = min(MIN_SHARDS, -(-len(order) // MIN_PAIRS_PER_SHARD))
-    for part in np.array_split(order, max(enough, fine)):
+    starts = np.flatnonzero(np.diff(order // block, prepend=-1))
+    first_starts = [part[0] for part in np.array_split(starts, min(max(enough, fine), len(starts)))]
+    for part in np.split(order, first_starts[1:]):
         yield [items[position] for position in part]
 
 
@@ -203,6 +224,16 @@ def _config(
         "items": sum(len(unit) for unit in units),
         "items_sha256": digest.hexdigest(),
     }
+
+
+def _grouping(task: Task) -> dict[str, Any]:
+    """How a task's in-context examples differ from those of most tasks, whose fingerprints know nothing of it."""
+    told: dict[str, Any] = {}
+    if task.in_context is not None:
+        told["in_context"] = [list(example) for example in task.in_context]
+    if task.least_group > 1:
+        told["least_group"] = task.least_group
+    return told
 
 
 def _parameters(record: Reader | Link) -> dict[str, Any]:

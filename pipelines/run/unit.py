@@ -21,6 +21,7 @@ from pipelines.run.chain import (
     go_on,
     read_items,
 )
+from pipelines.run.groups import without_small_groups
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -50,7 +51,8 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
     started_s = time.perf_counter()
     unit = dataset.unit(job.plan, index)
     operators = job.task.operators(job.reader)
-    size = batch_size(operators[painted:])
+    least = job.task.least_group
+    size = len(unit.items) if least > 1 else batch_size(operators[painted:])  # a group is judged whole
     progress = on_their_way.progress() if painted else {}
     with UnitWriter.open(
         dataset, job.plan, index, prototype_task=job.task.prototype_task, suffixes=job.suffixes
@@ -62,10 +64,11 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
                     states = [_taken_up(on_their_way, start + place, progress, painted) for place in range(len(items))]
                 else:
                     states = read_items(job.reader, job.task.name, items, spent)
-                for item, state in zip(items, go_on(states, operators, job.seed, spent, using), strict=True):
-                    _store(writer, job.reader.source, item, state.made)
+                made = [state.made for state in go_on(states, operators, job.seed, spent, using)]
+                for item, one in zip(items, without_small_groups(made, least), strict=True):
+                    _store(writer, job.reader.source, item, one)
     pairs = [stored.pair for stored in writer.stored]
-    contexts, needing = choose_contexts(pairs, job.seed)
+    contexts, needing = choose_contexts(pairs, job.seed, job.task.in_context)
     missing: Counter[str] = Counter()
     for pair in pairs:
         missing.update(f"{direction} {kind} ({WAITS})" for direction, kind in job.task.missing(pair))

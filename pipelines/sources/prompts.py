@@ -9,6 +9,7 @@ from operators.read.bundled_person import BundledPerson
 from operators.read.person_prompts import PersonPrompts
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.photos import PhotoFolder
+from operators.read.pose_groups import PoseGroups
 from operators.read.style_prompts import StylePrompts
 from pipelines.sources import datasets
 from pipelines.sources.source import Source
@@ -74,16 +75,16 @@ BUNDLED_TRY_ON = Source(
 )
 
 BUNDLED_PERSON = Source(
-    reader=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=8, side_px=400),
+    reader=PoseGroups(photos=BundledPhotos(photos=("skimage/data/astronaut.png",), crops_per_photo=8, side_px=400)),
     layout="inside the scikit-image package",
-    size="8 crops of the photo of an astronaut",
+    size="8 crops of the photo of an astronaut, for 4 persons each",
     obtain="installed with this project",
 )
 
 PEOPLE = Source(
-    reader=PhotoFolder(source="photos of people", licence="as the owner of the photos states"),
+    reader=PoseGroups(photos=PhotoFolder(source="photos of people", licence="as the owner of the photos states")),
     layout="a folder of photos, each of one person",
-    size="any",
+    size="any: each photo for 4 persons in its pose",
     obtain="your own",
 )
 
@@ -91,6 +92,6 @@ PERSON_PROMPTS = Source(
     # Tab. 7: 10K pairs
     reader=PersonPrompts(),
     layout="none: prompts from which models make the pictures",
-    size="600 candidate pairs, or COUNT",
+    size="600 candidate pairs, 4 in each pose, or COUNT",
     obtain="made by Stable Diffusion 1.5 or FLUX.1 and a ControlNet: MODELS",
 )

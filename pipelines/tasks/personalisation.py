@@ -17,7 +17,7 @@ from operators.paint.pose_control import PoseControl
 from operators.paint.rb_modulation import RbModulation
 from operators.paint.try_on import TryOn
 from operators.word.instruct import Instruct
-from operators.word.instruct_source import EditInstruction
+from operators.word.instruct_source import FromWords
 from operators.word.relation import Relation
 from pipelines.sources import datasets, prompts
 from pipelines.tasks import phrasings
@@ -54,16 +54,20 @@ POSE = Task(
     sources=(prompts.PEOPLE,),
     bundled=prompts.BUNDLED_PERSON,
     prompted=prompts.PERSON_PROMPTS,
-    # A photo comes as the target of what is to be made from it; here it is where one starts.
+    # A photo comes as the target of what is to be made from it; here it is where one starts. What is asked for is a
+    # person from words, and the in-context example is two others in the same pose (paper section 4.5): the first of the
+    # group and another pair's. So a group is of three persons, which are two pairs, or more.
     chain=(
         Swap(),
         MakePerson(),
         EstimatePose(),
         PoseControl(instructions=phrasings.POSE),
         CheckPose(),
-        EditInstruction(),
+        FromWords(),
     ),
     examples=ONE,
+    in_context=ONE,
+    least_group=2,
     pairs_per_shard=64,
 )
 

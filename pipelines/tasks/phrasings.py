@@ -313,15 +313,15 @@ TRY_ON = (
 
 POSE = (
     "Show {person} in the same pose.",
-    "Make a picture of {person} in the pose of this person.",
-    "Replace this person by {person}; the pose stays.",
+    "Make a picture of {person} in the pose of the example.",
     "Draw {person} doing the same with the same posture.",
-    "Let {person} take this pose.",
+    "Let {person} take the pose that the two have.",
     "The same posture, but with {person}.",
-    "Generate {person} standing or moving exactly as this person does.",
+    "Generate {person} standing or moving exactly as they do.",
     "Please show {person} with the body held in the same way.",
-    "Copy the pose onto {person}.",
+    "Give {person} the pose of these two.",
     "Now the same pose with {person}.",
+    "A photo of {person}, posed as in the example.",
 )
 
 STYLISE = (

@@ -55,6 +55,14 @@ class Task:
     """The examples that Tab. 6's factor counts for each pair. One that is not made waits for a model."""
     context: Literal["seeded", "raie"] = "seeded"
     """How in-context examples are chosen: at random, or by the nearest instruction (paper section 3.3)."""
+    in_context: tuple[tuple[Direction, Kind], ...] | None = None
+    """The examples that get an in-context example; None for all that have an input image.
+
+    The paper names image-to-image tasks alone (section 4), so text to image lists none, not even captioning. What is
+    listed here gets one whether it has an input image or not: a person who is asked for from words is shown two others.
+    """
+    least_group: int = 1
+    """The fewest pairs of one context group that are kept: those of a smaller group are rejected (small_group)."""
     pairs_per_shard: int = 512
     """A shard of some 100 to 200 MB at 512 px, WebDataset's advice for shards on disk or in a bucket."""
 

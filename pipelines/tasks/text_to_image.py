@@ -16,4 +16,5 @@ TEXT2IMG = Task(
         Caption(),
     ),
     examples=TWO,
+    in_context=(),  # paper section 4: an in-context example is of an image-to-image task, which captioning is not
 )

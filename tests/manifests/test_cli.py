@@ -119,6 +119,7 @@ def test_contact_sheet(out: Path, tmp_path: Path) -> None:
         ["sql", "SELECT nothing", "{out}"],
         ["verify", "{out}/nothing"],
         ["contact-sheet", "{out}", "--out", "{out}/no/folder.png"],
+        ["similarity", "{out}/derain", "--out", "{out}/no/folder.png"],
         ["browse", "{out}/nothing", "--port", "0"],
     ],
 )

@@ -208,7 +208,7 @@ def test_the_plan_has_every_line_of_the_tables(tmp_path: Path, capsys: pytest.Ca
         "style": ("prompts", 10_000),
         "composition": ("photos", 6),  # each of three beside each other one
         "tryon": ("VITON-HD", 25),  # of five persons each in the garment of each
-        "pose": ("photos of people (people/)", 3),
+        "pose": ("photos of people (people/)", 12),  # four persons in the pose of each of three
         "mimicbrush": ("clips (frames/)", 6),
     }
     assert lines == {task: (made_of, PRINTED[task][0], count) for task, (made_of, count) in there.items()}
@@ -259,7 +259,7 @@ def test_a_trial_makes_all_datasets_of_the_tables(tmp_path: Path, monkeypatch: p
     assert made.keys() == PRINTED.keys()
     assert {task: one["pairs"] for task, one in made.items() if task in ("style", "pose", "composition")} == {
         "style": 3,
-        "pose": 2,
+        "pose": 7,  # of twelve
         "composition": 3,
     }
     assert sum(one["weight"] for one in made.values()) == pytest.approx(1, abs=1e-4)

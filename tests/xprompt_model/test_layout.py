@@ -24,6 +24,15 @@ def test_an_example_and_what_is_to_be_done() -> None:
     assert [str(part.dtype) for part in (found.ids, found.segment, found.weight)] == ["int64", "int8", "float32"]
 
 
+def test_an_example_may_have_an_image_more_than_what_is_to_be_done() -> None:
+    """Two persons in one pose, then a third from words (paper section 4.5)."""
+    found = build_document(Turn(instruction=text(0), output=picture(0)), turn(1), WORDS, xp_tokens=XP_TOKENS)
+    shown = [*WORDS.image_block(turn(1).inputs[0]), WORDS.separator, *WORDS.image_block(turn(1).output)]
+    asked = [*text(0), WORDS.separator, *WORDS.image_block(picture(0)), WORDS.end_text]
+    assert found.ids.tolist() == [WORDS.begin_text, *text(1), *shown, *range(XP_TOKENS), *asked]
+    assert found.weight.tolist() == [0] * (len(found) - 19) + [1] * 19
+
+
 def test_text_to_image_needs_no_example() -> None:
     found = build_document(Turn(instruction=text(0), output=picture(0)), None, WORDS)
     assert found.ids.tolist() == [

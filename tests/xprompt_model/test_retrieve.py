@@ -15,6 +15,7 @@ from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
 from operators.shared.texts import MiniLM, Vectors
 from tests import datasets
+from tests.persons import make_persons
 from tests.sources import write_photos
 from xprompt_model.retrieve import ContextDatabase, read_image
 
@@ -59,6 +60,17 @@ def test_descriptions_are_asked_for_with_two_images(dataset: Dataset) -> None:
     assert len(found.inputs) == 2
     with pytest.raises(ValueError, match="has no generate example with 3 input images"):
         database.nearest("Add rain", inputs=3)
+
+
+def test_of_a_pose_both_persons_are_shown(tmp_path: Path) -> None:
+    """Asked for is a person from words; the example has two images all the same (paper section 4.5)."""
+    persons = make_persons(tmp_path, 4)
+    rows = datasets.examples(persons)
+    found = ContextDatabase(persons.store.root, by_words).nearest("photo", inputs=0)
+    (row,) = (row for row in rows if row["pair"] == found.pair)
+    (shown,) = found.inputs
+    assert np.array_equal(shown, decode_rgb(datasets.stored_bytes(persons, row, "input")))
+    assert np.array_equal(found.output, decode_rgb(datasets.stored_bytes(persons, row, "target")))
 
 
 def test_what_is_no_dataset_or_damaged_is_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The datasets a run trains on, as arrays: which examples there are, and which pair is each one's in-context example.
 
 The examples and their contexts come from manifest/, the tokens from tokens/, joined by the pairs' keys: contexts that
-are chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset beside this one.
+are chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset, told by its place.
 In memory an example is 11 bytes, so every process holds all of them: 77 MB for the paper's 7 million.
 """
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset
+from manifests.read.places import folder_of, url_at
 from manifests.schema import canonical_json
 from manifests.storage import Store
 from manifests.tokens import TokenCommit
@@ -177,15 +178,21 @@ def _columns(pairs: Pairs) -> pa.Table:
 
 
 def _context_only(trained: Sequence[Pairs], columns: Sequence[pa.Table]) -> list[Pairs]:
-    """The datasets that are not trained on, but that contexts come from: each beside the dataset that names it."""
-    known, further = {pairs.task for pairs in trained}, list[Pairs]()
+    """The datasets that are not trained on, but that contexts come from."""
+    known, further = {folder_of(pairs.dataset.url) for pairs in trained}, list[Pairs]()
     for pairs, table in zip(trained, columns, strict=True):
-        for task in pc.unique(table["context_dataset"].drop_null()).to_pylist():
-            if task not in known:
-                beside = pairs.dataset.url.rpartition("/")[0] or "."
-                further.append(_pairs(Dataset(f"{beside}/{task}")))
-                known.add(further[-1].task)
+        for place in _places(table):
+            url = url_at(pairs.dataset.url, place)
+            if folder_of(url) not in known:
+                further.append(_pairs(Dataset(url)))
+                known.add(folder_of(url))
     return further
+
+
+def _places(table: pa.Table) -> list[str]:
+    """Where other datasets lie that contexts come from, as the manifests name them."""
+    places: list[str] = pc.unique(table["context_dataset"].drop_null()).to_pylist()
+    return places
 
 
 def _check_one_tokenizer(pairs: Sequence[Pairs]) -> None:
@@ -207,8 +214,11 @@ def _weights(
 
 def _examples(table: pa.Table, index: int, pairs: Sequence[Pairs]) -> Examples:
     """Manifest rows as numbers. Raises ValueError if a row names a pair that has no tokens."""
-    own = pc.fill_null(table["context_dataset"], pairs[index].task)
-    of = pc.index_in(own, pa.array([known.task for known in pairs])).to_numpy()
+    folders = [folder_of(known.dataset.url) for known in pairs]
+    places = _places(table)
+    numbers = [folders.index(folder_of(url_at(pairs[index].dataset.url, place))) for place in places]
+    at = pc.fill_null(pc.index_in(table["context_dataset"], pa.array(places, pa.string())), len(places))
+    of = np.array([*numbers, index])[at.to_numpy()]
     context = np.full(table.num_rows, -1, np.int32)
     for number, known in enumerate(pairs):
         rows = np.flatnonzero((of == number) & table["context_pair"].is_valid().to_numpy())

@@ -92,18 +92,22 @@ class Library:
     def document(self, dataset: int, example: int) -> Document | None:
         """An example's document, or None, with a report, where there is none to train on.
 
-        A context that would make it longer than a window is left out: three images, and three more, are 6K tokens.
-        Raises NoData when more shards are refused than may be.
+        A context that would make it longer than a window is left out: three images, and three more, are 6K tokens. An
+        example whose context alone says what its image is to be like, a pose, is then left out itself. Raises NoData
+        when more shards are refused than may be.
         """
         rows = self.corpus.examples[dataset]
         name = EXAMPLE_KINDS[rows.code[example]]
         try:
-            turn = self._turn(dataset, int(rows.pair[example]), name)
+            turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
             context = None
             if rows.context[example] >= 0:
-                context = self._turn(int(rows.context_dataset[example]), int(rows.context[example]), name)
+                other = int(rows.context_dataset[example]), int(rows.context[example])
+                context = self._sample(*other, name).shown(name)
             window = self.options.window_tokens
             if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > window:
+                if context.inputs and not turn.inputs:
+                    raise ValueError(f"with its in-context example it does not fit into a window of {window:,} tokens")
                 context = None
             document = self._build(turn, context)
             if len(document) > window:
@@ -141,13 +145,14 @@ class Library:
             context_image_weight=self.options.context_image_weight,
         )
 
-    def _turn(self, dataset: int, pair: int, name: tuple[str, str]) -> Turn:
+    def _sample(self, dataset: int, pair: int, name: tuple[str, str]) -> Sample:
+        """A pair that has an example of that direction and kind."""
         pairs = self.corpus.pairs[dataset]
         shard, row = pairs.place(pair)
         sample = self._shard(dataset, pairs, shard)[row]
         if name not in sample.turns:
             raise ValueError(f"pair {sample.pair} has no {' '.join(name)} example")
-        return sample.turns[name]
+        return sample
 
     def _shard(self, dataset: int, pairs: Pairs, name: str) -> list[Sample]:
         key = (dataset, name)

@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError
+from manifests.schema import shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from manifests.write.tar import Damaged, Member, Walk
 from xprompt_model.layout import Turn
@@ -44,10 +45,18 @@ class BadShard(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """One pair as tokens: its turns by (direction, kind)."""
+    """One pair as tokens: its turns by (direction, kind), and its images by role."""
 
     pair: str
     turns: Mapping[tuple[str, str], Turn]
+    images: Mapping[str, Codes]
+
+    def shown(self, name: tuple[str, str]) -> Turn:
+        """A turn as it is in an in-context example: with the inputs that it shows (`manifests.schema.shown_inputs`)."""
+        turn = self.turns[name]
+        if turn.inputs:
+            return turn
+        return replace(turn, inputs=tuple(self.images[role] for role in shown_inputs((), self.images)))
 
 
 def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
@@ -114,7 +123,7 @@ def _samples(
         end = member.offset + member.bytes + -member.bytes % 512
         if row["offset"] + row["bytes"] != end:
             raise BadShard(f"pair {pair} has not {row['bytes']} bytes")
-        samples.append(Sample(pair=pair, turns=_turns(member, data, images, vocabulary)))
+        samples.append(Sample(pair=pair, turns=_turns(member, data, images, vocabulary), images=images))
     if left:
         raise BadShard(f"member {left[-1].name[:100]!r} is in no row of its commit")
     return samples

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,23 +14,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.dataset import Dataset, DatasetError, Plan, plan_table
-from manifests.images.pixels import encode_lossless
-from manifests.schema import Direction, Example, Item, Kind, Pair, pair_key
+from manifests.dataset import Dataset, DatasetError
 from manifests.verify.dataset import verify
-from manifests.write.finish import finish
-from manifests.write.writer import Context, UnitWriter
 from operators.retrieve import raie
 from operators.retrieve.distance import Distance
 from operators.retrieve.embeddings import embed
 from operators.retrieve.raie import assign_contexts, main
 from operators.shared.texts import Vectors
 from tests.datasets import examples, sha256_by_file
+from tests.edits import make_edits
 from tests.operators.words import Words
+from tests.persons import make_persons
 
 Row = dict[str, Any]
-GENERATE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("reverse", "generate"))
-DESCRIBE: tuple[tuple[Direction, Kind], ...] = (("forward", "describe"), ("reverse", "describe"))
 TEXTS = [
     "add a dog on the beach",
     "remove the cat",
@@ -182,7 +180,7 @@ def test_the_distance_can_be_replaced_and_hnsw_used(edits: Dataset) -> None:
 
 def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
     train, dev = make_edits(tmp_path / "edit", TEXTS), make_edits(tmp_path / "dev", ["remove the cat", "add one dog"])
-    assign_contexts(dev, dev.plan(), Words(), database=train)
+    assign_contexts(dev, dev.plan(), Words(), databases=[train])
     check_contexts(dev, train, "raie:words", "edit")
     texts = instructions(train)
     # The same text is the nearest, and of two pairs with it the one with the lower key.
@@ -201,15 +199,81 @@ def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
 
 def test_a_pair_is_never_its_own_context_in_another_dataset_either(tmp_path: Path) -> None:
     train, dev = make_edits(tmp_path / "edit", TEXTS), make_edits(tmp_path / "dev", TEXTS[:3], key_task="edit")
-    assign_contexts(dev, dev.plan(), Words(), database=train)
+    assign_contexts(dev, dev.plan(), Words(), databases=[train])
     assert {row["pair"] for row in examples(dev)} <= {row["pair"] for row in examples(train)}
     assert all(row["context_pair"] != row["pair"] for row in examples(dev))
     assert list(verify(str(tmp_path))) == []
 
 
-def test_a_database_of_the_same_task_is_refused(edits: Dataset) -> None:
-    with pytest.raises(DatasetError, match="another dataset"):
-        assign_contexts(edits, edits.plan(), Words(), database=edits)
+def test_the_evaluation_of_one_task_takes_its_training_set_alone(tmp_path: Path) -> None:
+    """Paper section 4.3: MagicBrush's dev set, with examples of its training set. Both are of one task."""
+    train = make_edits(tmp_path / "data/magicbrush", TEXTS)
+    dev = make_edits(tmp_path / "dev/magicbrush", ["remove the cat", "add one dog", "remove the cat"])
+    before = sha256_by_file(Path(train.url))
+    report = assign_contexts(dev, dev.plan(), Words(), databases=[train])
+    assert (report.pairs, report.examples, report.without) == (3, 10, 0)
+    check_contexts(dev, train, "raie:words", "../data/magicbrush")
+    # Two of the dev set have the same text, which the training set has too: theirs is the training set's all the same.
+    there = {row["pair"] for row in examples(train)}
+    assert all(row["context_pair"] in there for row in examples(dev))
+    changed = {file for file, sha256 in sha256_by_file(Path(train.url)).items() if before.get(file) != sha256}
+    assert changed == {"embeddings/words.parquet"}
+    assert list(verify(dev.url)) == []
+    context = next(dev.pairs()).examples[0].context()
+    assert context and context.pair.key in there and context.pair.image("input").shape == (8, 8, 3)
+    relative = Dataset(os.path.relpath(dev.url))
+    found = next(relative.pairs()).examples[0].context()
+    assert found and found.pair.key == context.pair.key
+
+
+def test_a_union_of_databases_and_the_dataset_itself(tmp_path: Path) -> None:
+    """In training: the nearest of all pairs of both, by brute force, and never the pair itself."""
+    edits = make_edits(tmp_path / "ultraedit", TEXTS)
+    other = make_edits(
+        tmp_path / "magicbrush", ["remove the small cat", "make it snow", "add a dog at the sea", "last"]
+    )
+    report = assign_contexts(edits, edits.plan(), Words(), databases=[other, edits])
+    assert report.method == "exact"
+    assert list(verify(str(tmp_path))) == []
+    texts = {None: instructions(edits), "magicbrush": instructions(other)}
+    kinds = {None: examples(edits), "magicbrush": examples(other)}
+    by_hand = {text: Words()([text])[0].astype(np.float64) for of in texts.values() for text in of.values()}
+    chosen = set()
+    for row in examples(edits):
+        own = by_hand[texts[None][row["pair"]]]
+        offered = [
+            (-round(float(by_hand[texts[place][one["pair"]]] @ own), 6), one["pair"], place)
+            for place, rows in kinds.items()
+            for one in rows
+            if (one["direction"], one["kind"]) == (row["direction"], row["kind"]) and one["pair"] != row["pair"]
+        ]
+        score, pair, place = min(offered, key=lambda entry: entry[:2])
+        assert (row["context_pair"], row["context_dataset"]) == (pair, place)
+        assert row["context_score"] == pytest.approx(-score, abs=2e-6)
+        chosen.add(place)
+    assert chosen == {None, "magicbrush"}
+    assign_contexts(edits, edits.plan(), Words(), databases=[edits])
+    alone = examples(edits)
+    assign_contexts(edits, edits.plan(), Words())
+    assert examples(edits) == alone
+
+
+def test_a_dataset_that_is_named_twice_or_copied_is_refused(edits: Dataset, tmp_path: Path) -> None:
+    copy = Dataset(str(shutil.copytree(edits.url, tmp_path / "copy")))
+    with pytest.raises(DatasetError, match=r"has the fingerprint of .*: it is a copy"):
+        assign_contexts(edits, edits.plan(), Words(), databases=[copy])
+    other = make_edits(tmp_path / "other", ["x", "y"])
+    twice = [other, Dataset(f"{tmp_path}/copy/../other/")]
+    with pytest.raises(DatasetError, match="is named twice"):
+        assign_contexts(edits, edits.plan(), Words(), databases=twice)
+    with pytest.raises(DatasetError, match="is named twice"):
+        assign_contexts(edits, edits.plan(), Words(), databases=[edits, edits])
+
+
+def test_what_a_group_decides_is_not_decided_by_instructions(tmp_path: Path) -> None:
+    persons = make_persons(tmp_path, 8)
+    with pytest.raises(DatasetError, match="its contexts are of the same group"):
+        assign_contexts(persons, persons.plan(), Words())
 
 
 def test_embeddings_are_kept_by_text_and_fingerprint(edits: Dataset) -> None:
@@ -284,63 +348,3 @@ def instructions(dataset: Dataset) -> dict[str, str]:
 
 def without(row: Row, columns: Sequence[str]) -> Row:
     return {name: value for name, value in row.items() if name not in columns}
-
-
-def make_edits(folder: Path, texts: list[str], *, finished: bool = True, key_task: str | None = None) -> Dataset:
-    """A dataset of edits in shards of three, with seeded contexts; two edits of each picture."""
-    dataset = Dataset(str(folder))
-    items = [Item(ref=f"{number}", files=("edits.parquet",), index=number) for number in range(len(texts))]
-    units = [items[start : start + 3] for start in range(0, len(items), 3)]
-    plan = dataset.write_plan(folder.name, {"seed": 0}, "e" * 64, plan_table(units))
-    for unit in range(plan.units):
-        _write(dataset, plan, unit, texts, key_task or plan.task)
-    if finished:
-        finish(dataset, plan, versions={}, licences={"edits": "CC0"})
-    return dataset
-
-
-def _write(dataset: Dataset, plan: Plan, unit: int, texts: list[str], key_task: str) -> None:
-    with UnitWriter.open(
-        dataset, plan, unit, prototype_task="editing", suffixes={"input": "png", "target": "png"}
-    ) as writer:
-        for item in dataset.unit(plan, unit).items:
-            pixels = np.full((8, 8, 3), item.index, np.uint8)
-            writer.add(
-                Pair(
-                    key=pair_key(key_task, item.ref),
-                    source="edits",
-                    source_ref=item.ref,
-                    licence="CC0",
-                    images=(encode_lossless("input", pixels), encode_lossless("target", pixels + 9)),
-                    group=f"photo {item.index // 2}",
-                    examples=tuple(_examples(texts[item.index], last=item.index == len(texts) - 1)),
-                )
-            )
-    pairs = [stored.pair for stored in writer.stored]
-    contexts = {
-        (pair.key, example.direction, example.kind): Context(pair=pairs[number - 1].key, method="seeded")
-        for number, pair in enumerate(pairs)
-        for example in pair.examples
-        if len(pairs) > 1 and example in _generating(pairs[number - 1], example)
-    }
-    writer.commit(contexts, sum(len(pair.examples) for pair in pairs), {})
-
-
-def _generating(other: Pair, example: Example) -> list[Example]:
-    """The example itself, if the other pair has one of its direction and kind."""
-    kinds = {(there.direction, there.kind) for there in other.examples}
-    return [example] if (example.direction, example.kind) in kinds else []
-
-
-def _examples(text: str, *, last: bool) -> Iterator[Example]:
-    for direction, kind in GENERATE if last else GENERATE + DESCRIBE:
-        there, back = ("input", "target") if direction == "forward" else ("target", "input")
-        describe = kind == "describe"
-        yield Example(
-            direction=direction,
-            kind=kind,
-            inputs=(there, back) if describe else (there,),
-            output=None if describe else back,
-            instruction="What was edited?" if describe else text if direction == "forward" else f"undo: {text}",
-            text=text if describe else None,
-        )

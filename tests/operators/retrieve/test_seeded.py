@@ -70,6 +70,19 @@ def test_an_example_without_an_input_image_needs_none() -> None:
     assert choose_contexts(text_to_image, 0) == ({}, 0)
 
 
+def test_a_task_may_list_which_examples_get_one() -> None:
+    """Persons of whom nothing but words is given get one, captions of images get none."""
+    persons = [replace(_from_words(str(number)), context_group="ab"[number % 2]) for number in range(5)]
+    contexts, needing = choose_contexts(persons, 0, [("forward", "generate")])
+    assert needing == len(contexts) == 5
+    assert all(
+        int(key) % 2 == int(context.pair) % 2 and key != context.pair for (key, _, _), context in contexts.items()
+    )
+    captioned = [_pair(str(number), str(number), DESCRIBE) for number in range(3)]
+    assert choose_contexts(captioned, 0, []) == ({}, 0)
+    assert choose_contexts(captioned, 0)[1] == 6
+
+
 def test_the_choice_does_not_depend_on_the_order_of_the_pairs() -> None:
     pairs = [_pair(f"{number:03d}", f"picture {number // 3}") for number in range(60)]
     shuffled = random.Random(0).sample(pairs, len(pairs))
@@ -97,3 +110,8 @@ def _pair(key: str, group: str, examples: tuple[tuple[Direction, Kind], ...] = G
         for direction, kind in examples
     )
     return replace(pair_of(key=key, group=group), examples=made)
+
+
+def _from_words(key: str) -> Pair:
+    pair = _pair(key, "one", (("forward", "generate"),))
+    return replace(pair, examples=tuple(replace(example, inputs=()) for example in pair.examples))

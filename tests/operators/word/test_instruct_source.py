@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from manifests.schema import Example, Reject, Step
-from operators.word.instruct_source import Caption, EditInstruction
+from operators.word.instruct_source import Caption, EditInstruction, FromWords
 from tests.sources import pair_of
 
 UNTIDY = "  Add a\n red\t\u00a0hat  "
@@ -22,6 +22,17 @@ def test_an_edit_is_asked_for_in_the_words_of_its_source() -> None:
         Example(direction="forward", kind="generate", inputs=("input",), output="target", instruction="Add a red hat"),
     )
     assert pair.steps == (Step(operator="edit_instruction", version=1),)
+
+
+def test_what_is_made_of_words_alone_has_no_input() -> None:
+    pair = FromWords()(replace(pair_of(), texts={"instruction": UNTIDY}), 5)
+    assert pair.examples == (
+        Example(direction="forward", kind="generate", inputs=(), output="target", instruction="Add a red hat"),
+    )
+    assert pair.steps == (Step(operator="from_words", version=1),)
+    with pytest.raises(Reject) as reject:
+        FromWords()(pair_of(), 5)
+    assert reject.value.reason == "no_instruction"
 
 
 def test_a_caption_is_instruction_and_answer() -> None:

@@ -48,6 +48,25 @@ def _with(operator: Any) -> Task:
     return DERAIN.changed(lambda link: operator if type(link) is type(operator) else link)
 
 
+@pytest.mark.parametrize(
+    ("items", "skip", "sizes"),
+    [
+        (8, 0, [8]),
+        (40, 0, [20, 20]),
+        (44, 0, [24, 20]),  # 11 blocks
+        (42, 0, [24, 18]),  # the last block has two
+        (100, 2, [26, 24, 24, 24]),  # the first block has two, and 24 whole ones follow
+    ],
+)
+def test_what_belongs_together_comes_into_one_unit(items: int, skip: int, sizes: list[int]) -> None:
+    count = None if not skip else items - skip
+    units = list(cut_units(_items(items), 0, 512, contiguous=True, block=4, count=count, skip=skip))
+    assert [len(unit) for unit in units] == sizes
+    assert [item.index for unit in units for item in unit] == list(range(skip, items))
+    unit_of = {item.index: number for number, unit in enumerate(units) for item in unit}
+    assert all(unit_of[index] == unit_of[index // 4 * 4] for index in unit_of if index // 4 * 4 in unit_of)
+
+
 def test_units_are_shuffled_by_the_seed() -> None:
     first, again, other = (list(cut_units(_items(100), seed, 512)) for seed in (0, 0, 1))
     assert first == again != other

@@ -117,6 +117,21 @@ def test_depth_reads_back_in_metres_labels_as_classes_normals_in_degrees(tmp_pat
             assert np.degrees(np.arccos(cosine.clip(-1, 1))).max() < 0.7
 
 
+def test_captioning_has_an_example_in_context_only_where_the_task_lists_it(tmp_path: Path, models: str) -> None:
+    """Paper section 4: tasks with an image in and an image out have one. `run` verifies both datasets."""
+    FIXTURES["laion"][1](tmp_path / "source")
+    text2img = OUR_TASKS["text2img"]
+    rows, totals = run(text2img, str(tmp_path / "source"), tmp_path / "paper", models)
+    assert {row["kind"] for row in rows} == {"generate", "describe"} and totals.without_context == 0
+    assert {row["context_pair"] for row in rows} == {None}
+    listing = replace(text2img, in_context=(("forward", "describe"),))
+    listed, totals = run(listing, str(tmp_path / "source"), tmp_path / "listed", models)
+    contexts = [row["kind"] for row in listed if row["context_pair"]]
+    assert {*contexts} == {"describe"} and len(contexts) + totals.without_context == totals.pairs
+    context = ("context_pair", "context_method")
+    assert [{**row, **dict.fromkeys(context)} for row in listed] == rows
+
+
 def test_swapped_tasks_store_the_photo_as_the_target(tmp_path: Path, models: str) -> None:
     source = tmp_path / "source"
     FIXTURES["nyu_sync"][1](source)

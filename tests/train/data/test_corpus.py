@@ -58,13 +58,36 @@ def test_contexts_from_another_dataset_beside_it(tmp_path: Path) -> None:
     there = [row["pair"] for row in examples(database)]
     count = len(examples(dataset))
     scores = pa.array([1.0] * count)
-    contexts = Contexts(pairs=pa.array((there * count)[:count]), scores=scores, method="raie", dataset="edits")
+    contexts = Contexts(
+        pairs=pa.array((there * count)[:count]), scores=scores, method="raie", datasets=pa.array(["edits"] * count)
+    )
     write_contexts(dataset, "derain-000000", contexts)
     corpus = Corpus.open([dataset.url])
     assert [pairs.task for pairs in corpus.pairs] == ["derain", "edits"] and len(corpus.examples) == 1
     assert set(corpus.examples[0].context_dataset.tolist()) == {1}
     keys = corpus.pairs[1].keys.to_pylist()
     assert [keys[pair] for pair in corpus.examples[0].context] == there
+
+
+def test_contexts_from_another_dataset_of_the_same_task(tmp_path: Path) -> None:
+    """The place tells them apart: a dev set's contexts are of the training set, and its own pairs stay its own."""
+    dataset, database = (make_tokens(str(tmp_path / part / "derain"), units=1, pairs=3) for part in ("dev", "data"))
+    rows, there = examples(dataset), [row["pair"] for row in examples(database)]
+    places = pa.array(["../data/derain", None] * (len(rows) // 2), pa.string())
+    keys = [there[number] if number % 2 == 0 else row["context_pair"] for number, row in enumerate(rows)]
+    write_contexts(
+        dataset,
+        "derain-000000",
+        Contexts(pairs=pa.array(keys), scores=pa.array([1.0] * len(rows)), method="raie", datasets=places),
+    )
+    corpus = Corpus.open([dataset.url])
+    assert [pairs.dataset.store.root for pairs in corpus.pairs] == [
+        str(tmp_path / "dev/derain"),
+        str(tmp_path / "data/derain"),
+    ]
+    assert corpus.examples[0].context_dataset.tolist() == [1, 0] * (len(rows) // 2)
+    found = zip(corpus.examples[0].context_dataset, corpus.examples[0].context, strict=True)
+    assert [corpus.pairs[of].keys[int(pair)].as_py() for of, pair in found] == keys
 
 
 def test_a_recipe_mixes_by_its_weights(tmp_path: Path) -> None:

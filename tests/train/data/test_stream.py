@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections import Counter
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.make import SIDE, VOCABULARY, make_tokens, options
+from tests.datasets import examples
+from tests.persons import make_persons
+from tests.train.make import SIDE, VOCABULARY, make_tokens, options, sample, write_token_shard
 from train.data.corpus import Corpus
 from train.data.loader import Fed, feed
 from train.data.stream import Library, NoData, Packed, Stream
@@ -88,7 +91,7 @@ def test_the_context_is_another_pairs_example_of_the_same_kind(corpus: Corpus) -
         assert document is not None
         name = ("forward", "generate"), ("forward", "describe"), ("reverse", "generate"), ("reverse", "describe")
         turns = [
-            library._turn(0, int(pair), name[rows.code[example]])
+            library._sample(0, int(pair), name[rows.code[example]]).turns[name[rows.code[example]]]
             for pair in (rows.pair[example], rows.context[example])
         ]
         for turn, segment in zip(turns, (TD, IE), strict=True):
@@ -105,6 +108,37 @@ def test_a_context_that_does_not_fit_is_left_out(corpus: Corpus) -> None:
     document = _library(corpus, window_tokens=64).document(0, 0)
     assert document is not None
     assert set(document.segment.tolist()) == {TD} and len(document) > SIDE * SIDE * 2
+
+
+def test_a_person_is_asked_for_from_words_and_its_pose_is_shown_by_two_others(tmp_path: Path) -> None:
+    """IE: the words and both persons of another pair of the pose. TD: words, then the person; no image before it."""
+    dataset = make_persons(tmp_path, 8)
+    (name,) = dataset.unit_names()
+    rows = examples(dataset)
+    members = {row["pair"]: sample(row["pair"], [row]) for row in rows}
+    write_token_shard(dataset, name, 0, [*members.items()])
+    corpus = Corpus.open([dataset.url])
+    library, v = _library(corpus), VOCABULARY
+    for number, row in enumerate(rows):
+        asked, context = (dict(members[row[key]]) for key in ("pair", "context_pair"))
+        said = [
+            json.loads(held[f"{row[key]}.json"])["examples"][0]["instruction"]
+            for held, key in ((asked, "pair"), (context, "context_pair"))
+        ]
+        first, second = (
+            np.load(io.BytesIO(context[f"{row['context_pair']}.{role}.npy"])) for role in ("input", "target")
+        )
+        wanted = np.load(io.BytesIO(asked[f"{row['pair']}.target.npy"]))
+        shown = [v.begin_text, *said[1], *v.image_block(first), v.separator, *v.image_block(second)]
+        todo = [*said[0], v.separator, *v.image_block(wanted), v.end_text]
+        document = library.document(0, number)
+        assert document is not None
+        assert document.ids.tolist() == [*shown, *range(4), *todo]
+        assert (document.segment == IE).sum() == len(shown) and (document.segment == TD).sum() == len(todo)
+    # Without the context nothing says which pose it is: it is left out itself, and that is said.
+    small = _library(corpus, window_tokens=len(shown) + len(todo))
+    assert small.document(0, 0) is None
+    assert "with its in-context example it does not fit into a window" in small.reports()[0]
 
 
 def test_documents_longer_than_a_window_are_reported(corpus: Corpus) -> None:

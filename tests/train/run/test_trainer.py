@@ -85,7 +85,8 @@ def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path
     generator = Generator(XPromptChameleon.from_pretrained(f"{config.out}/model"))
     name = ("forward", "generate")
     for example in np.flatnonzero(rows.code == EXAMPLE_KINDS.index(name)):
-        turn, context = (library._turn(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
+        asked, shown = (library._sample(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
+        turn, context = asked.turns[name], shown.shown(name)
         made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
         assert made.tolist() == turn.output.tolist()
 
