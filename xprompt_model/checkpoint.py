@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from transformers import ChameleonConfig
 
 XP_KEY = "xp"
 XP_FILE = "xprompt.safetensors"
+_TOKENIZER = "tokenizer"
+"""Key of that file's metadata: what was recorded with the tokens that the model was trained on, as JSON."""
 VQ_PREFIX = "model.vqmodel."
 """What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
 
@@ -66,13 +68,34 @@ def read_tensors(
     return state
 
 
+def read_trained_tokenizer(folder: Path | str) -> dict[str, Any] | None:
+    """What was recorded with the tokens that a model was trained on; None for a model that was not trained here.
+
+    Raises ValueError if the file of its X-Prompt embeddings is broken.
+    """
+    path = Path(folder) / XP_FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            recorded = json.loads((file.metadata() or {}).get(_TOKENIZER, "null"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return recorded if isinstance(recorded, dict) else None
+
+
 def write_checkpoint(
-    folder: Path | str, state: dict[str, Tensor], config: ChameleonConfig, source: Path | str | None
+    folder: Path | str,
+    state: dict[str, Tensor],
+    config: ChameleonConfig,
+    source: Path | str | None,
+    tokenizer: Mapping[str, Any] | None,
 ) -> None:
     """Write a model directory; it appears under its name when it is complete.
 
-    `state` has the names of `XPromptChameleon`. From `source`, a model directory, come the VQ tokenizer's weights and
-    all files that are neither config nor weights. Raises ValueError if the folder exists or a source's file is broken.
+    `state` has the names of `XPromptChameleon`, `tokenizer` is what was recorded with the tokens that the model was
+    trained on. From `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config
+    nor weights. Raises ValueError if the folder exists or a source's file is broken.
     """
     folder = Path(folder)
     if folder.exists():
@@ -82,7 +105,8 @@ def write_checkpoint(
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = {"format": "pt"}
-    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, metadata)
+    recorded = {} if tokenizer is None else {_TOKENIZER: json.dumps(dict(tokenizer), sort_keys=True)}
+    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, metadata | recorded)
     if source is not None:
         for path in Path(source).iterdir():
             if path.is_file() and path.suffix != ".safetensors" and path.name not in (CONFIG_FILE, _INDEX):

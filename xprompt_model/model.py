@@ -11,6 +11,7 @@ than the model registers it: `torch.distributed.fsdp.register_fsdp_forward_metho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,13 +242,16 @@ class XPromptChameleon(nn.Module):
                 model.reset_xp()
         return model
 
-    def save_pretrained(self, folder: Path | str, *, source: Path | str | None = None) -> None:
+    def save_pretrained(
+        self, folder: Path | str, *, source: Path | str | None = None, tokenizer: Mapping[str, Any] | None = None
+    ) -> None:
         """Write a directory that transformers loads, with the X-Prompt embeddings in a file of their own.
 
         The tokenizer's files and the VQ tokenizer's weights are copied from `source`, the checkpoint that training
-        started from. Raises ValueError if the folder exists.
+        started from. `tokenizer`, what was recorded with the tokens it was trained on, is kept with the embeddings.
+        Raises ValueError if the folder exists.
         """
-        write_checkpoint(folder, self.state_dict(), self.config, source)
+        write_checkpoint(folder, self.state_dict(), self.config, source, tokenizer)
 
 
 def _attend(

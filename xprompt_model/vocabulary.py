@@ -22,14 +22,23 @@ Ids = NDArray[np.int64]
 BEGIN_TEXT, PAD, END_TEXT = "<s>", "<pad>", "</s>"
 BEGIN_IMAGE, END_IMAGE = "<racm3:break>", "<eoss>"
 SEPARATOR = "<reserved08706>"
+UNKNOWN, IMAGE = "<unk>", "<image>"
+"""What stands for characters without a token, and, in transformers' prompts, for an image. We use neither."""
 
 _CODE_NAME = re.compile("IMGIMG([A-J]+)Z")
+_RESERVED_NAME = re.compile(r"<reserved\d+>")
+_ROLES = frozenset((BEGIN_TEXT, PAD, END_TEXT, UNKNOWN, BEGIN_IMAGE, END_IMAGE, SEPARATOR, IMAGE))
 _DIGITS = str.maketrans("ABCDEFGHIJ", "0123456789")
 
 
 def code_name(code: int) -> str:
     """The name of an image code's token: 8,191 is IMGIMGIBJBZ."""
     return f"IMGIMG{str(code).translate(str.maketrans('0123456789', 'ABCDEFGHIJ'))}Z"
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a token of this name is never a piece of a text that is read: an image's, or one that has a role."""
+    return name in _ROLES or bool(_CODE_NAME.fullmatch(name) or _RESERVED_NAME.fullmatch(name))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
