@@ -31,7 +31,7 @@ from transformers.models.chameleon.modeling_chameleon import (
 )
 
 from xprompt_model.batch import MicroBatch
-from xprompt_model.cache import KeyValues
+from xprompt_model.cache import Cache
 from xprompt_model.checkpoint import XP_KEY, read_checkpoint, read_config, write_checkpoint
 from xprompt_model.layout import XP, XP_TOKENS
 from xprompt_model.mask import Mask
@@ -167,7 +167,7 @@ class XPromptChameleon(nn.Module):
         )
 
     def advance(
-        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: KeyValues | None = None
+        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: Cache | None = None
     ) -> Tensor:
         """Last hidden states, [n, hidden], of n tokens, behind those whose keys and values `cache` holds.
 

@@ -41,11 +41,22 @@ def is_reserved(name: str) -> bool:
     return name in _ROLES or bool(_CODE_NAME.fullmatch(name) or _RESERVED_NAME.fullmatch(name))
 
 
+def _is_text(name: str) -> bool:
+    """Whether a generated text may hold a token of this name: neither an image's, nor one that begins with "<".
+
+    The rule of facebookresearch/chameleon, chameleon/inference/vocab.py. It costs words like "</", which a text that is
+    read may hold: among the names with a "<", vocabularies of other sizes do not tell which are reserved.
+    """
+    return not _CODE_NAME.fullmatch(name) and (name == "<" or not name.startswith("<"))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vocabulary:
-    """The tokens that have a role. Everything else is text, or reserved."""
+    """The tokens that have a role, and those that are text. Everything else is reserved."""
 
     size: int
+    text_ids: Ids
+    """The tokens of which a text that is generated may be made, in order: see `_is_text`."""
     image_ids: Ids
     """Image code -> token id, [K]."""
     begin_image: int
@@ -77,6 +88,7 @@ class Vocabulary:
         begin_image, end_image, separator, begin_text, end_text, pad = (names[name] for name in roles)
         return cls(
             size=config.vocab_size,
+            text_ids=np.array(sorted(index for name, index in names.items() if _is_text(name)), np.int64),
             image_ids=np.array([codes[code] for code in range(len(codes))], np.int64),
             begin_image=begin_image,
             end_image=end_image,

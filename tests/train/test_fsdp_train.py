@@ -66,7 +66,8 @@ def test_tokens_of_another_tokenizer_are_refused_in_one_line(config: Config, tmp
     model = shutil.copytree(config.model, tmp_path / "model")
     (model / "tokenizer.json").write_text((model / "tokenizer.json").read_text() + "\n")
     refused = (
-        rf"^{config.data[0]}/tokens is of the text tokenizer [0-9a-f]{{12}}, {model} has [0-9a-f]{{12}} \(text_sha256\): "
+        rf"^{config.data[0]}/tokens is of the text tokenizer [0-9a-f]{{12}}, {model} has [0-9a-f]{{12}} "
+        r"\(text_sha256\): "
         "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again$"
     )
     with pytest.raises(ValueError, match=refused):
