@@ -42,6 +42,8 @@ CHUNK_TARGETS = 1_024
 
 _ATTENTION = "xprompt"
 
+_HEAD_NORMS = tuple(f"self_attn.{of}_norm.{kind}" for of in "qk" for kind in ("weight", "bias"))
+
 
 class LossParts(NamedTuple):
     """Sums over a micro-batch, scalars. A tuple, so that FSDP finds the tensors that need gradients.
@@ -230,6 +232,7 @@ class XPromptChameleon(nn.Module):
             model = cls(read_config(folder), xp_tokens=len(xp) if xp is not None else xp_tokens or XP_TOKENS)
         if xp is None:
             state[XP_KEY] = torch.empty(model.xp.shape, dtype=dtype, device=device)
+        _give_each_head_its_norm(state, model)
         try:
             model.load_state_dict(state, assign=True)
         except RuntimeError as error:
@@ -252,6 +255,21 @@ class XPromptChameleon(nn.Module):
         Raises ValueError if the folder exists.
         """
         write_checkpoint(folder, self.state_dict(), self.config, source, tokenizer)
+
+
+def _give_each_head_its_norm(state: dict[str, Tensor], model: nn.Module) -> None:
+    """Repeat the norms of queries and keys that heads share, as our parameters, and transformers', have one a head.
+
+    Lumina-mGPT's checkpoints have one for each part of the tensor-parallel original, [parts, head_dim] (its
+    modeling_chameleon.py), those that Anole's code trains one for all, [head_dim].
+    """
+    for name, parameter in model.named_parameters():
+        shared = state.get(name)
+        if not name.endswith(_HEAD_NORMS) or shared is None or shared.shape == parameter.shape:
+            continue
+        heads, width = parameter.shape
+        if shared.shape[-1] == width and heads * width % shared.numel() == 0:
+            state[name] = shared.view(-1, width).repeat_interleave(heads * width // shared.numel(), 0)
 
 
 def _attend(

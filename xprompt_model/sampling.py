@@ -48,9 +48,10 @@ class Sampling:
         return torch.stack([_uniform(seed, count) for seed in seeds], 1)
 
     def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """Draw an index into each row of logits, [rows, n], by a number in [0, 1) for each row, [rows]; on their device.
+        """Draw an index into each row of logits, [rows, n], by a number in [0, 1) for each row, [rows].
 
-        The n are in the order of their probability, one behind the other on a line; the number says where on the line.
+        All are on one device, and so is what is drawn. The n are in the order of their probability, one behind the
+        other on a line; the number says where on the line.
         """
         if self.temperature == 0:
             return logits.argmax(1)

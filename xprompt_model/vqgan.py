@@ -166,7 +166,7 @@ class VQGAN(nn.Module):
             raise ValueError(f"{path} has neither {CHECKPOINT_FILE} nor transformers' weights of a VQ tokenizer")
         if converted and not _is_rounded(state, converted):
             raise ValueError(f"{file} and the safetensors beside it are of different VQ tokenizers: remove one")
-        model = cls(config, decoder=file.is_file())
+        model = cls(config, decoder=file.is_file() or any(name.startswith("decoder.") for name in state))
         unknown = sorted(set(state) - set(model.state_dict()))
         if unknown:
             counts = Counter(name.partition(".")[0] for name in unknown)

@@ -74,8 +74,8 @@ def reference(sampling: Sampling, seed: int) -> list[int]:
         images, nothing = (next_logits(None, answer, prompt=prompt) for prompt in (bare, np.array([], np.int64)))
         mixed = nothing + sampling.image_guidance * (images - nothing) + sampling.guidance * (full - images)
         allowed, no_ids = mixed[image_ids][None], torch.zeros(1, 1, dtype=torch.long)
-        warped = TemperatureLogitsWarper(sampling.temperature)(no_ids, allowed)  # type: ignore[arg-type]
-        shares = TopPLogitsWarper(sampling.top_p)(no_ids, warped)[0].double().softmax(0)  # type: ignore[arg-type]
+        warped = TemperatureLogitsWarper(sampling.temperature)(no_ids, allowed)
+        shares = TopPLogitsWarper(sampling.top_p)(no_ids, warped)[0].double().softmax(0)
         ordered, order = shares.sort(descending=True)
         codes.append(int(order[(ordered.cumsum(0) <= uniform[place]).sum()]))
     return codes

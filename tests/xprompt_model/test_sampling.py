@@ -47,7 +47,7 @@ def test_temperature_and_top_p_are_those_of_transformers(temperature: float, top
     random = torch.Generator().manual_seed(3)
     logits = 3 * torch.randn(6, 500, generator=random)
     no_ids = torch.zeros(6, 1, dtype=torch.long)
-    warped = TemperatureLogitsWarper(temperature)(no_ids, logits)  # type: ignore[arg-type]
+    warped = TemperatureLogitsWarper(temperature)(no_ids, logits)
     expected = TopPLogitsWarper(top_p)(no_ids, warped).double().softmax(1) if top_p < 1 else warped.double().softmax(1)
     uniform = torch.arange(4_000, dtype=torch.float64) / 4_000
     sampling = Sampling(temperature=temperature, top_p=top_p)
