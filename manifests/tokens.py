@@ -3,8 +3,10 @@
     tokens/<task>-000000.tar       for each pair of the unit `<pair>.<role>.npy`, the codes of each of its images
                                    (uint16, h x w, 0 to codes - 1), and `<pair>.json`: its examples' text tokens
     tokens/<task>-000000.parquet   a row a pair: where it lies in the tar; its appearance is the commit
+    tokens/<task>-000000.rejects.parquet   where there are any: the texts that have no tokens, and why, as rows of the
+                                   rejects table; the examples that they belong to are left out of the tar
 
-A unit is written tar first, then Parquet, as in manifests/dataset.py, and its bytes depend on the dataset and the
+A unit is written tar first, the commit last, as in manifests/dataset.py, and its bytes depend on the dataset and the
 tokenizer alone. In-context examples are not repeated here: `manifest/` names them by pair.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.dataset import METADATA, Dataset, DatasetError, Plan, write_table
-from manifests.schema import SCHEMA_VERSION, canonical_json
+from manifests.schema import REJECTS, SCHEMA_VERSION, canonical_json
 from manifests.write.tar import TarWriter
 
 FOLDER = "tokens"
@@ -50,7 +53,7 @@ class TokenizerRecord:
     vq_sha256: str
     """The hash of the preparation of images, the encoder's weights and the codebook."""
     text_sha256: str
-    """The hash of the text tokenizer's file."""
+    """The hash of the text tokenizer's file and of the rules by which it is used."""
     resolution_px: int
     """Side of the square that images are cropped and scaled to."""
     codes: int
@@ -68,11 +71,15 @@ class TokenCommit:
     shard_sha256: str
     members: int
     pairs: int
+    rejects: Mapping[str, int]
+    """How many texts have no tokens, by reason."""
+    rejects_sha256: str
+    """The hash of the file of rejects, or "" where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairTokens:
-    """One pair: its images by role, and its examples.
+    """One pair: its images by role, its examples, and rows of the rejects table for texts that have no tokens.
 
     An example has "direction", "kind", "inputs" (roles), "output" (a role, or ""), and, as token ids, "instruction"
     and "text" (none for a generate example).
@@ -81,6 +88,12 @@ class PairTokens:
     pair: str
     images: Mapping[str, Codes]
     examples: Sequence[Mapping[str, Any]]
+    rejects: Sequence[Mapping[str, Any]]
+
+
+def rejects_file(name: str) -> str:
+    """The file of a unit's rejects, in a dataset's directory."""
+    return f"{FOLDER}/{name}.rejects.parquet"
 
 
 def tokens_fingerprint(plan: Plan, tokenizer: TokenizerRecord) -> str:
@@ -92,7 +105,7 @@ def write_tokens(
     dataset: Dataset, plan: Plan, unit: int, tokenizer: TokenizerRecord, pairs: Iterable[PairTokens]
 ) -> TokenCommit:
     """Write and commit the tokens of a unit, taking its pairs as they come."""
-    name, rows = plan.name(unit), []
+    name, rows, rejects = plan.name(unit), [], list[Mapping[str, Any]]()
     with dataset.store.write(f"{FOLDER}/{name}.tar") as file:
         tar = TarWriter(file)
         for pair in pairs:
@@ -101,7 +114,12 @@ def write_tokens(
                 tar.append(f"{pair.pair}.{role}.npy", _npy(codes))
             tar.append(f"{pair.pair}.json", canonical_json({"examples": pair.examples}).encode())
             rows.append({"pair": pair.pair, "offset": start, "bytes": tar.bytes - start})
+            rejects += pair.rejects
         tar.finish()
+    rejects_bytes = b""
+    if rejects:
+        rejected = pa.Table.from_pylist(rejects, schema=REJECTS)
+        rejects_bytes = write_table(dataset.store, rejects_file(name), rejected, {"unit": unit})
     commit = TokenCommit(
         unit=unit,
         fingerprint=tokens_fingerprint(plan, tokenizer),
@@ -110,6 +128,8 @@ def write_tokens(
         shard_sha256=tar.sha256,
         members=tar.members,
         pairs=len(rows),
+        rejects=Counter(reject["reason"] for reject in rejects),
+        rejects_sha256=hashlib.sha256(rejects_bytes).hexdigest() if rejects else "",
     )
     table = pa.Table.from_pylist(rows, schema=TOKENS)
     write_table(dataset.store, f"{FOLDER}/{name}.parquet", table, vars(commit))

@@ -7,7 +7,6 @@ those of its kernels, which need not be the CPU's.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,16 +20,24 @@ from manifests.images.pixels import decode_rgb
 from manifests.read.query import read_image
 from manifests.schema import Reject
 from manifests.tokens import MAX_CODES, Codes, PairTokens, TokenCommit, TokenizerRecord, write_tokens
+from operators.models.device import prepared_device
 
 FOLDER = "chameleon"
 """The checkpoint's folder below MODELS: config.json, tokenizer.json, and the VQ tokenizer's weights."""
 
-TEXT_FILE = "tokenizer.json"
+MAX_TEXT_TOKENS = 4_096
+"""Chameleon's own window. In the 5,120 tokens of the paper's, a longer text would have no room beside an image."""
+
+OPERATOR = "tokenize"
+"""What rejected a text, in the table of rejects."""
 
 GPUS = 0.25
 """Share of a GPU that a worker takes, where the cluster has some: decoding images keeps it waiting otherwise."""
 
-_COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "output", "text", "shard", "images"]
+_COLUMNS = [
+    *("pair", "task", "source", "source_ref", "direction", "kind", "instruction", "inputs", "output", "text"),
+    *("shard", "images"),
+]
 
 
 class Tokenizer:
@@ -39,20 +46,18 @@ class Tokenizer:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Raises ValueError naming what is missing or does not fit."""
         import torch
-        from tokenizers import Tokenizer as TextTokenizer
 
+        from xprompt_model.text import TextTokenizer
         from xprompt_model.vqgan import VQGAN
 
-        if not (folder / TEXT_FILE).is_file():
-            raise ValueError(f"{folder} has no {TEXT_FILE}: it is to be in the format of facebook/chameleon-7b")
+        self._text = TextTokenizer(folder)
         torch.set_num_threads(1)  # sums on several are rounded otherwise
         self._vqgan = VQGAN.load(folder, device=device)
-        self._text = TextTokenizer.from_file(str(folder / TEXT_FILE))
         if self._vqgan.codes > MAX_CODES:
             raise ValueError(f"{folder} has {self._vqgan.codes:,} image codes: at most {MAX_CODES:,} fit two bytes")
         self.record = TokenizerRecord(
             vq_sha256=self._vqgan.fingerprint,
-            text_sha256=hashlib.sha256((folder / TEXT_FILE).read_bytes()).hexdigest(),
+            text_sha256=self._text.fingerprint,
             resolution_px=self._vqgan.resolution_px,
             codes=self._vqgan.codes,
         )
@@ -62,21 +67,29 @@ class Tokenizer:
         return self._vqgan.tokenize(decode_rgb(data)).astype(np.uint16)
 
     def text(self, text: str) -> list[int]:
-        """Token ids without any that begin or end a text."""
-        ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
+        """Token ids without any that begin or end a text. Raises Reject for a text that cannot be trained on."""
+        from xprompt_model.text import NoTokens
+
+        try:
+            ids: list[int] = self._text.ids(text).tolist()
+        except NoTokens as error:
+            raise Reject(error.reason, str(error)) from None
+        if len(ids) > MAX_TEXT_TOKENS:
+            raise Reject("too_long", f"it has {len(ids):,} tokens: at most {MAX_TEXT_TOKENS:,} can be trained on")
         return ids
 
 
 @lru_cache(maxsize=1)
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """A tokenizer, loaded once a process, on the GPU if there is one. Raises as `Tokenizer`."""
-    import torch
-
-    return Tokenizer(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    """A tokenizer, loaded once a process, on a GPU if there is one, by kernels that repeat. Raises as `Tokenizer`."""
+    return Tokenizer(folder, prepared_device())
 
 
 def tokenize_unit(dataset: Dataset, plan: Plan, unit: int, tokenizer: Tokenizer) -> TokenCommit:
-    """Write and commit the tokens of a unit. Raises DatasetError if an image of its shard is missing or damaged."""
+    """Write and commit the tokens of a unit, and what has none because of its texts.
+
+    Raises DatasetError if an image of its shard is missing or damaged.
+    """
     return write_tokens(dataset, plan, unit, tokenizer.record, _pairs(dataset, plan.name(unit), tokenizer))
 
 
@@ -90,7 +103,8 @@ def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTo
     for pair, of_pair in pairs.items():
         first = of_pair[0]
         images = {image["role"]: _image(dataset, first["shard"], image, tokenizer) for image in first["images"]}
-        yield PairTokens(pair=pair, images=images, examples=_examples(of_pair, tokenizer))
+        examples, rejects = _examples(of_pair, tokenizer)
+        yield PairTokens(pair=pair, images=images, examples=examples, rejects=rejects)
 
 
 def _image(dataset: Dataset, shard: str, image: Mapping[str, Any], tokenizer: Tokenizer) -> Codes:
@@ -100,15 +114,42 @@ def _image(dataset: Dataset, shard: str, image: Mapping[str, Any], tokenizer: To
         raise DatasetError(f"{dataset.url}/shards/{shard}: {image['member']}: {reject.message}") from None
 
 
-def _examples(rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    return [
-        {
-            "direction": row["direction"],
-            "kind": row["kind"],
-            "inputs": list(row["inputs"]),
-            "output": row["output"] or "",
-            "instruction": tokenizer.text(row["instruction"]),
-            "text": tokenizer.text(row["text"] or ""),
-        }
-        for row in rows
-    ]
+def _examples(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The examples of a pair that have tokens, and a reject for each of its texts that has none."""
+    examples, refused = [], dict[str, tuple[Reject, list[str]]]()
+    for row in rows:
+        texts: dict[str, list[int]] = {}
+        for field in ("instruction", "text") if row["kind"] == "describe" else ("instruction",):
+            said = row[field] or ""
+            try:
+                texts[field] = tokenizer.text(said)
+            except Reject as reject:
+                refused.setdefault(said, (reject, []))[1].append(f"{row['direction']} {row['kind']}, {field}")
+        if len(texts) == (2 if row["kind"] == "describe" else 1):
+            examples.append(
+                {
+                    "direction": row["direction"],
+                    "kind": row["kind"],
+                    "inputs": list(row["inputs"]),
+                    "output": row["output"] or "",
+                    "instruction": texts["instruction"],
+                    "text": texts.get("text", []),
+                }
+            )
+    return examples, [_reject(rows[0], reject, places) for reject, places in refused.values()]
+
+
+def _reject(row: Mapping[str, Any], reject: Reject, places: Sequence[str]) -> dict[str, Any]:
+    """A row of the rejects table, for a text of a pair and the examples that it costs."""
+    return {
+        "task": row["task"],
+        "source": row["source"],
+        "source_ref": row["source_ref"],
+        "files": [],
+        "operator": OPERATOR,
+        "reason": reject.reason,
+        "message": f"pair {row['pair']} ({'; '.join(places)}): {reject.message}",
+        "scores": [],
+    }

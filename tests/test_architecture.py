@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra", "tests"}
 MAY_IMPORT: dict[str, set[str]] = {
     "manifests": set(),
-    "operators": {"manifests", "xprompt_model.vqgan"},
+    "operators": {"manifests", "xprompt_model.text", "xprompt_model.vqgan"},
     "pipelines": {"manifests", "operators"},
     "xprompt_model": {"operators.shared"},
     "train": {"manifests", "operators.shared", "xprompt_model"},

@@ -5,22 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tokenizers import Tokenizer
 
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
-from xprompt_model.checkpoint import XP_FILE, read_arm
+from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
 from xprompt_model.generator import Generator
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.retrieve import ContextDatabase, Example, read_image
-from xprompt_model.sampling import Sampling
+from xprompt_model.same_tokenizers import refuse_other_tokenizers
+from xprompt_model.sampling import IMAGE, TEXT
+from xprompt_model.text import NoTokens, TextTokenizer
 from xprompt_model.vocabulary import Ids
 from xprompt_model.vqgan import VQGAN
 
@@ -38,31 +40,30 @@ def answer(options: argparse.Namespace) -> None:
     if arm == "none" and example:
         _say("the arm none has no in-context example: the one that was given is left out")
         example = None
-    samplings = [
-        Sampling(
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            guidance=options.guidance,
-            seed=seed,
-        )
-        for seed in options.seed
-    ]
+    names = ("temperature", "top_k", "top_p", "guidance", "image_guidance")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    sampling = replace(TEXT if options.describe else IMAGE, **given)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=device)
     vqgan = VQGAN.load(options.model, device=device)
-    tokenizer = _tokenizer(options.model)
+    tokenizer = TextTokenizer(options.model)
+    if recorded := read_trained_tokenizer(options.model):
+        way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
+        refuse_other_tokenizers(recorded, f"{options.model}/{XP_FILE}", options.model, tokenizer, vqgan, way_out)
     if not (options.model / XP_FILE).is_file():
         _say(f"{options.model} has no {XP_FILE}: its X-Prompt embeddings are untrained")
 
     def ids(text: str) -> Ids:
-        return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        try:
+            return tokenizer.ids(text)
+        except NoTokens as error:
+            raise ValueError(f"{text[:40]!a} cannot be made into tokens: {error}") from None
 
     context = None
     if example:
         output = example.output
         context = Turn(
-            instruction=ids(example.instruction),
+            instruction=ids(example.instruction) if example.instruction else np.array([], np.int64),
             inputs=tuple(map(vqgan.tokenize, example.inputs)),
             output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
         )
@@ -74,19 +75,26 @@ def answer(options: argparse.Namespace) -> None:
             f"{compressed.bytes_before / 1e6:.2f} MB, {compressed.bytes_after / 1e6:.2f} MB kept"
         )
     inputs = [*map(vqgan.tokenize, pictures)]
-    for seed, sampling in zip(options.seed, samplings, strict=True):
-        start = time.perf_counter()
+    asked = ids(options.instruction)
+    for start in range(0, len(options.seed), options.batch):
+        seeds = options.seed[start : start + options.batch]
+        started_s = time.perf_counter()
         if options.describe:
-            tokens = generator.text(
-                ids(options.instruction), inputs, compressed, sampling, max_tokens=options.max_tokens
-            )
-            print(tokenizer.decode(tokens.tolist()))
+            texts = [
+                generator.text(asked, inputs, compressed, sampling, seed, max_tokens=options.max_tokens)
+                for seed in seeds
+            ]
+            made = sum(len(text) for text in texts)
+            for text in texts:
+                print(tokenizer.text(text))
         else:
-            tokens = generator.image(ids(options.instruction), inputs, compressed, sampling)
-            out = options.out if len(options.seed) == 1 else options.out.with_stem(f"{options.out.stem}-{seed}")
-            Image.fromarray(vqgan.picture(tokens)).save(out)
-        seconds = time.perf_counter() - start
-        _say(f"seed {seed}: {tokens.size:,} tokens in {seconds:.2f} s, {tokens.size / seconds:.0f} tokens/s")
+            grids = generator.images(asked, inputs, compressed, sampling, seeds)
+            made = grids.size
+            for seed, grid in zip(seeds, grids, strict=True):
+                out = options.out if len(options.seed) == 1 else options.out.with_stem(f"{options.out.stem}-{seed}")
+                Image.fromarray(vqgan.picture(grid)).save(out)
+        seconds = time.perf_counter() - started_s
+        _say(f"seed {', '.join(map(str, seeds))}: {made:,} tokens in {seconds:.2f} s, {made / seconds:.0f} tokens/s")
 
 
 def _example(options: argparse.Namespace) -> Example | None:
@@ -102,17 +110,6 @@ def _example(options: argparse.Namespace) -> Example | None:
     images = [_read(path) for path in options.context]
     output = options.context_answer if options.describe else images.pop()
     return Example(instruction=options.context_instruction, inputs=tuple(images), output=output)
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    """A text tokenizer to which names of special tokens are words like any other. Raises ValueError."""
-    path = folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # its own type is a bare Exception
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def _read(path: Path) -> Pixels:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 
 class KeyValues:
-    """The keys and values of all layers, [batch, heads, n, head_dim] each.
+    """The keys and values of all layers, [batch, heads, n, head_dim] each. Gradients go through it.
 
     Of what a cache of transformers can do, the layers call only `update`.
     """
@@ -50,3 +50,42 @@ class KeyValues:
         forked = KeyValues()
         forked._layers = list(self._layers)
         return forked
+
+
+class RoomyKeyValues:
+    """Keys and values that go on from others, in memory that is there from the start: nothing is copied at each step.
+
+    The sequences of a batch, whose number is that of the rows, begin with the same tokens. There are no gradients.
+    """
+
+    def __init__(self, begun: KeyValues, *, room_tokens: int, rows: int) -> None:
+        """Copy what has been run, and make room for so many tokens more, in each of `rows` sequences."""
+        self._layers = [
+            (_roomy(keys, room_tokens, rows), _roomy(values, room_tokens, rows)) for keys, values in begun.layers
+        ]
+        self._lengths = [len(begun)] * len(self._layers)
+
+    def __len__(self) -> int:
+        """The number of tokens held, of each sequence."""
+        return self._lengths[0]
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, **_: Any) -> tuple[Tensor, Tensor]:
+        """Write a layer's new keys and values behind its others, and return all of them, as views."""
+        start = self._lengths[layer]
+        end = self._lengths[layer] = start + keys.shape[2]
+        for room, new in zip(self._layers[layer], (keys, values), strict=True):
+            room[:, :, start:end] = new
+        all_keys, all_values = (room[:, :, :end] for room in self._layers[layer])
+        return all_keys, all_values
+
+
+Cache: TypeAlias = KeyValues | RoomyKeyValues
+"""What the layers append to and attend to."""
+
+
+def _roomy(held: Tensor, room_tokens: int, rows: int) -> Tensor:
+    """A tensor, [1, heads, n, head_dim], at the beginning of another, [rows, heads, n + room_tokens, head_dim]."""
+    _, heads, length, width = held.shape
+    roomy = held.new_empty(rows, heads, length + room_tokens, width)
+    roomy[:, :, :length] = held
+    return roomy

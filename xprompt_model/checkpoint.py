@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from xprompt_model.arm import ARMS, DEFAULT_ARM, Arm
 
 XP_KEY = "xp"
 XP_FILE = "xprompt.safetensors"
+_TOKENIZER_KEY = "tokenizer"
+"""Key of that file's metadata: what was recorded with the tokens that the model was trained on, as JSON."""
 VQ_PREFIX = "model.vqmodel."
 """What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
 
@@ -60,18 +62,35 @@ def read_arm(folder: Path | str) -> Arm:
 
     Raises ValueError for a file that cannot be read, or an arm that there is not.
     """
-    path = Path(folder) / XP_FILE
-    if not path.is_file():
-        return DEFAULT_ARM
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = (file.metadata() or {}).get(_ARM_KEY, DEFAULT_ARM)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    found = _recorded(folder).get(_ARM_KEY, DEFAULT_ARM)
     for arm in ARMS:
         if found == arm:
             return arm
-    raise ValueError(f"{path} is of an arm {found!r}; there are {', '.join(ARMS)}")
+    raise ValueError(f"{Path(folder) / XP_FILE} is of an arm {found!r}; there are {', '.join(ARMS)}")
+
+
+def read_trained_tokenizer(folder: Path | str) -> dict[str, Any] | None:
+    """What was recorded with the tokens that a model was trained on; None for a model that was not trained here.
+
+    Raises ValueError if the file of its X-Prompt embeddings is broken.
+    """
+    try:
+        recorded = json.loads(_recorded(folder).get(_TOKENIZER_KEY, "null"))
+    except ValueError as error:
+        raise ValueError(f"{Path(folder) / XP_FILE} cannot be read: {error}") from None
+    return recorded if isinstance(recorded, dict) else None
+
+
+def _recorded(folder: Path | str) -> dict[str, str]:
+    """What a model directory records of its training, nothing where it was not trained here."""
+    path = Path(folder) / XP_FILE
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def read_tensors(
@@ -89,13 +108,19 @@ def read_tensors(
 
 
 def write_checkpoint(
-    folder: Path | str, state: dict[str, Tensor], config: ChameleonConfig, source: Path | str | None, arm: Arm
+    folder: Path | str,
+    state: dict[str, Tensor],
+    config: ChameleonConfig,
+    source: Path | str | None,
+    *,
+    arm: Arm,
+    tokenizer: Mapping[str, Any] | None,
 ) -> None:
     """Write a model directory; it appears under its name when it is complete.
 
-    `arm` goes into the metadata of XP_FILE, where `read_arm` finds it.
-    `state` has the names of `XPromptChameleon`. From `source`, a model directory, come the VQ tokenizer's weights and
-    all files that are neither config nor weights. Raises ValueError if the folder exists or a source's file is broken.
+    `state` has the names of `XPromptChameleon`. `arm`, and `tokenizer`, what was recorded with the tokens it was
+    trained on, go into the metadata of XP_FILE, where `read_arm` and `read_trained_tokenizer` find them. From `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config nor weights.
+    Raises ValueError if the folder exists or a source's file is broken.
     """
     folder = Path(folder)
     if folder.exists():
@@ -105,7 +130,8 @@ def write_checkpoint(
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = {"format": "pt"}
-    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, {**metadata, _ARM_KEY: arm})
+    recorded = {} if tokenizer is None else {_TOKENIZER_KEY: json.dumps(dict(tokenizer), sort_keys=True)}
+    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, {**metadata, _ARM_KEY: arm, **recorded})
     if source is not None:
         for path in Path(source).iterdir():
             if path.is_file() and path.suffix != ".safetensors" and path.name not in (CONFIG_FILE, _INDEX):

@@ -52,15 +52,27 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument(
         "--arm", choices=ARMS, help="what is seen of the example (Tab. 4; default: what the model was trained with)"
     )
-    parser.add_argument("--temperature", type=float, default=1.0, help="0: the likeliest (default 1)")
-    parser.add_argument("--top-k", type=int, default=0, help="draw from so many likeliest (default 0: all)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="draw from so much probability (default 1)")
-    parser.add_argument("--guidance", type=float, default=1.0, help="classifier-free guidance (default 1: none)")
+    parser.add_argument("--temperature", type=float, help="0: the likeliest (default 0.7, Meta's)")
+    parser.add_argument("--top-k", type=int, help="draw from so many likeliest (default 0: all)")
+    parser.add_argument("--top-p", type=float, help="draw from so much probability (default 0.9, Meta's)")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        help="classifier-free guidance towards the instruction (default 3.0, Meta's; with --describe 1: none)",
+    )
+    parser.add_argument(
+        "--image-guidance",
+        type=float,
+        help="guidance towards the input images (default 1.2, Meta's; with --describe 1: none)",
+    )
     parser.add_argument("--max-tokens", type=int, default=256, help="longest text answer (default 256)")
     parser.add_argument("--seed", nargs="+", type=int, default=[0], help="one answer each")
+    parser.add_argument("--batch", type=int, default=1, help="seeds whose images are made together (default 1)")
     parser.add_argument("--device", help="where the model runs (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args(arguments)
+    if options.batch < 1:
+        parser.error("--batch is at least 1")
     if options.context and options.contexts_from:
         parser.error("--context and --contexts-from exclude each other")
     if options.describe and options.context and options.context_answer is None:

@@ -4,8 +4,10 @@ The example is run once. Then the keys and values of its tokens are dropped, and
 that is left of it: S of them in place of thousands. An image is exactly as many codes as the model's images have, drawn
 from image tokens only, its begin and end are given; a text is drawn from text tokens until its end.
 
-Classifier-free guidance compares with the same images without example and without instruction. The paper's training
-does not leave these out at random, so the model has not learned what that means: above 1, look at the results.
+Classifier-free guidance compares with the same images alone, and with nothing, as Meta's inference does: a document
+that is begun, the images, and the begin of the answer. The instruction and its separator are left out, and with them
+the example, which tells what to do as they do. The paper's training leaves none of these out at random, so the model
+has not learned what that means: look at the results.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xprompt_model.cache import KeyValues
-from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, Document, Turn, build_context, build_prompt
+from xprompt_model.cache import Cache, KeyValues, RoomyKeyValues
+from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, Turn, build_context, build_prompt
 from xprompt_model.model import XPromptChameleon
-from xprompt_model.sampling import Sampling
+from xprompt_model.sampling import IMAGE, TEXT, Sampling
 from xprompt_model.vocabulary import Ids
 
 
@@ -47,11 +49,8 @@ class Generator:
         self._model = model.eval()
         self._vocabulary = model.vocabulary
         self._device = model.xp.device
-        images = self._vocabulary.in_image_block
-        special = [self._vocabulary.begin_text, self._vocabulary.pad, self._vocabulary.separator]
-        is_text = ~images
-        is_text[special] = False
-        self._text_ids = torch.from_numpy(np.flatnonzero(is_text)).to(self._device)
+        text = np.append(self._vocabulary.text_ids, self._vocabulary.end_text)
+        self._text_ids = torch.from_numpy(np.unique(text)).to(self._device)
         self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self._device)
 
     @torch.inference_mode()
@@ -63,7 +62,8 @@ class Generator:
         start = time.perf_counter()
         document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
         cache = KeyValues()
-        _run(self._model, cache, document, 0)
+        ids, segment = (torch.from_numpy(array).to(self._device) for array in (document.ids, document.segment))
+        _run(self._model, cache, ids, segment, 0)
         before = cache.nbytes
         if not keep_example:
             cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
@@ -82,37 +82,48 @@ class Generator:
         instruction: Ids,
         inputs: Sequence[NDArray[np.integer]] = (),
         context: Compressed | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling = IMAGE,
+        seed: int = 0,
     ) -> NDArray[np.int64]:
         """The code grid, [side, side], that answers an instruction's tokens and input images' code grids.
 
         Raises ValueError if the document would be longer than the context window, or an id or code is out of range.
         """
+        grid: NDArray[np.int64] = self.images(instruction, inputs, context, sampling, [seed])[0]
+        return grid
+
+    def images(
+        self,
+        instruction: Ids,
+        inputs: Sequence[NDArray[np.integer]],
+        context: Compressed | None,
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> NDArray[np.int64]:
+        """As many code grids, [seeds, side, side], as there are seeds, made together. Raises as `image`.
+
+        The last bits of logits depend on how many are made together, so that a code here and there may, too.
+        """
         side, count = self._vocabulary.image_side_tokens, self._vocabulary.image_tokens
-        codes = self._answer(
-            instruction,
-            inputs,
-            context,
-            sampling or Sampling(),
-            np.array([self._vocabulary.begin_image]),
-            self._image_ids,
-            count,
-        )
-        return np.fromiter(codes, np.int64, count).reshape(side, side)
+        begin = np.array([self._vocabulary.begin_image])
+        codes = [
+            *self._answer(instruction, inputs, context, sampling, seeds, begin, self._image_ids, count)
+        ]  # [count, seeds], left on the device until all are there
+        return torch.stack(codes, 1).view(len(seeds), side, side).cpu().numpy()
 
     def text(
         self,
         instruction: Ids,
         inputs: Sequence[NDArray[np.integer]] = (),
         context: Compressed | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling = TEXT,
+        seed: int = 0,
         max_tokens: int = 256,
     ) -> Ids:
         """The tokens, at most so many, of the text that answers; without its end token. Raises as `image`."""
         found: list[int] = []
-        for index in self._answer(
-            instruction, inputs, context, sampling or Sampling(), np.array([], np.int64), self._text_ids, max_tokens
-        ):
+        begin = np.array([], np.int64)
+        for index in self._answer(instruction, inputs, context, sampling, [seed], begin, self._text_ids, max_tokens):
             token = int(self._text_ids[index])
             if token == self._vocabulary.end_text:
                 break
@@ -125,60 +136,66 @@ class Generator:
         inputs: Sequence[NDArray[np.integer]],
         context: Compressed | None,
         sampling: Sampling,
+        seeds: Sequence[int],
         begin: Ids,
         candidates: Tensor,
         count: int,
-    ) -> Iterator[int]:
-        """Indices into the candidates, one after the other; the answer's first tokens are given by `begin`."""
+    ) -> Iterator[Tensor]:
+        """Indices into the candidates, [seeds], one after the other; the answer's first tokens are given by `begin`."""
         context = context or self.compress(None)
-        prompt = build_prompt(instruction, inputs, self._vocabulary)
+        prompt = build_prompt(instruction, inputs, self._vocabulary).ids
         needed = context.tokens + len(prompt) + len(begin) + count
         if needed > MAX_DOCUMENT_TOKENS:
             raise ValueError(f"{needed:,} tokens with the answer: the context window has {MAX_DOCUMENT_TOKENS:,}")
-        streams = [_Stream(self._model, context)]
-        prompts = [prompt]
-        if sampling.guidance != 1:
-            streams.append(_Stream(self._model, self.compress(None)))
-            prompts.append(build_prompt(np.array([], np.int64), inputs, self._vocabulary))
-        logits = [
-            stream.feed(np.concatenate((document.ids, begin)))
-            for stream, document in zip(streams, prompts, strict=True)
+        images = [self._vocabulary.image_block(codes) for codes in inputs]
+        shares = sampling.shares(images=bool(images))
+        bare = self.compress(None) if any(shares[1:]) else context
+        begun = [(context, [prompt]), (bare, images), (bare, [])]
+        streams = [
+            _Stream(self._model, before, np.concatenate([*parts, begin]), share, rows=len(seeds), room_tokens=count)
+            for share, (before, parts) in zip(shares, begun, strict=True)
+            if share
         ]
-        generator = sampling.generator()
-        for remaining in reversed(range(count)):
-            scores = [row[candidates] for row in logits]
-            guided = scores[0] if len(scores) == 1 else torch.lerp(scores[1], scores[0], sampling.guidance)
-            index = sampling.draw(guided, generator)
+        uniforms = sampling.uniforms(seeds, count).to(self._device)
+        for place in range(count):
+            guided = torch.stack([stream.share * stream.logits[:, candidates] for stream in streams]).sum(0)
+            index = sampling.draw(guided, uniforms[place])
             yield index
-            if remaining:
-                logits = [stream.feed(candidates[index : index + 1].cpu().numpy()) for stream in streams]
+            if place < count - 1:
+                for stream in streams:
+                    stream.feed(candidates[index])
 
 
 class _Stream:
-    """A document that is being written: its keys and values, and its next position."""
+    """Documents that are being written and differ in their answers only, with what they are to count for."""
 
-    def __init__(self, model: XPromptChameleon, context: Compressed) -> None:
-        self._model = model
-        self._cache = context.cache.fork()
-        self._position = context.tokens
+    def __init__(
+        self, model: XPromptChameleon, context: Compressed, ids: Ids, share: float, *, rows: int, room_tokens: int
+    ) -> None:
+        """Run the tokens behind a context once, then go on with so many rows."""
+        self._model, self.share = model, share
+        self._position = context.tokens + len(ids)
+        begun = context.cache.fork()
+        logits = self._next(begun, torch.from_numpy(ids).to(model.xp.device), context.tokens)
+        self._cache = RoomyKeyValues(begun, room_tokens=room_tokens, rows=rows)
+        self.logits = logits.expand(rows, -1)
+        """Those of the tokens that follow, [rows, vocabulary], float32."""
+
+    def feed(self, tokens: Tensor) -> None:
+        """Go on with a token in each row, [rows]."""
+        self.logits = self._next(self._cache, tokens[:, None], self._position)
+        self._position += 1
 
     @torch.inference_mode()
-    def feed(self, ids: Ids) -> Tensor:
-        """Logits, [vocabulary], of the token that follows these."""
-        document = Document(ids=ids, segment=np.full(len(ids), TD, np.int8), weight=np.zeros(len(ids), np.float32))
-        hidden = _run(self._model, self._cache, document, self._position)
-        self._position += len(ids)
-        return self._model.logits(hidden[-1])
+    def _next(self, cache: Cache, ids: Tensor, position: int) -> Tensor:
+        segment = torch.full(ids.shape[-1:], TD, dtype=torch.int8, device=ids.device)
+        hidden = _run(self._model, cache, ids, segment, position)
+        return self._model.logits(hidden.view(-1, *hidden.shape[-2:])[:, -1])
 
 
-def _run(model: XPromptChameleon, cache: KeyValues, document: Document, position: int) -> Tensor:
-    """Hidden states, [n, hidden], of a document's tokens behind those in the cache, all of which they may see."""
-    device, count, cached = model.xp.device, len(document), len(cache)
-    mask = torch.ones(count, cached + count, dtype=torch.bool, device=device).tril(cached)
-    return model.advance(
-        torch.from_numpy(document.ids).to(device),
-        torch.from_numpy(document.segment).to(device),
-        torch.arange(position, position + count, device=device),
-        mask[None, None],
-        cache,
-    )
+def _run(model: XPromptChameleon, cache: Cache, ids: Tensor, segment: Tensor, position: int) -> Tensor:
+    """Hidden states of tokens, [n] or [rows, n], behind those in the cache, all of which they may see."""
+    device, count, cached = ids.device, ids.shape[-1], len(cache)
+    mask = torch.ones(count, cached + count, dtype=torch.bool, device=device).tril(cached)[None, None]
+    places = torch.arange(position, position + count, device=device)
+    return model.advance(ids, segment, places, mask if count > 1 else None, cache)

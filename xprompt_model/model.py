@@ -11,6 +11,7 @@ than the model registers it: `torch.distributed.fsdp.register_fsdp_forward_metho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from transformers.models.chameleon.modeling_chameleon import (
 
 from xprompt_model.arm import DEFAULT_ARM, Arm
 from xprompt_model.batch import MicroBatch
-from xprompt_model.cache import KeyValues
+from xprompt_model.cache import Cache
 from xprompt_model.checkpoint import XP_KEY, read_checkpoint, read_config, write_checkpoint
 from xprompt_model.layout import XP, XP_TOKENS
 from xprompt_model.mask import Mask
@@ -41,6 +42,8 @@ CHUNK_TARGETS = 1_024
 """Targets whose logits exist at once: 65,536 float32 logits each are 268 MB, against 1.3 GB for a window's."""
 
 _ATTENTION = "xprompt"
+
+_HEAD_NORMS = tuple(f"self_attn.{of}_norm.{kind}" for of in "qk" for kind in ("weight", "bias"))
 
 
 class LossParts(NamedTuple):
@@ -167,7 +170,7 @@ class XPromptChameleon(nn.Module):
         )
 
     def advance(
-        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: KeyValues | None = None
+        self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: Cache | None = None
     ) -> Tensor:
         """Last hidden states, [n, hidden], of n tokens, behind those whose keys and values `cache` holds.
 
@@ -230,6 +233,7 @@ class XPromptChameleon(nn.Module):
             model = cls(read_config(folder), xp_tokens=len(xp) if xp is not None else xp_tokens or XP_TOKENS)
         if xp is None:
             state[XP_KEY] = torch.empty(model.xp.shape, dtype=dtype, device=device)
+        _give_each_head_its_norm(state, model)
         try:
             model.load_state_dict(state, assign=True)
         except RuntimeError as error:
@@ -242,14 +246,37 @@ class XPromptChameleon(nn.Module):
                 model.reset_xp()
         return model
 
-    def save_pretrained(self, folder: Path | str, *, source: Path | str | None = None, arm: Arm = DEFAULT_ARM) -> None:
+    def save_pretrained(
+        self,
+        folder: Path | str,
+        *,
+        source: Path | str | None = None,
+        arm: Arm = DEFAULT_ARM,
+        tokenizer: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write a directory that transformers loads, with the X-Prompt embeddings in a file of their own.
 
         The tokenizer's files and the VQ tokenizer's weights are copied from `source`, the checkpoint that training
-        started from. `arm` is what the model has learned to see of an in-context example. Raises ValueError if the
-        folder exists.
+        started from. `arm`, what the model has learned to see of an in-context example, and `tokenizer`, what was
+        recorded with the tokens it was trained on, are kept with the embeddings. Raises ValueError if the folder is
+        there.
         """
-        write_checkpoint(folder, self.state_dict(), self.config, source, arm)
+        write_checkpoint(folder, self.state_dict(), self.config, source, arm=arm, tokenizer=tokenizer)
+
+
+def _give_each_head_its_norm(state: dict[str, Tensor], model: nn.Module) -> None:
+    """Repeat the norms of queries and keys that heads share, as our parameters, and transformers', have one a head.
+
+    Lumina-mGPT's checkpoints have one for each part of the tensor-parallel original, [parts, head_dim] (its
+    modeling_chameleon.py), those that Anole's code trains one for all, [head_dim].
+    """
+    for name, parameter in model.named_parameters():
+        shared = state.get(name)
+        if not name.endswith(_HEAD_NORMS) or shared is None or shared.shape == parameter.shape:
+            continue
+        heads, width = parameter.shape
+        if shared.shape[-1] == width and heads * width % shared.numel() == 0:
+            state[name] = shared.view(-1, width).repeat_interleave(heads * width // shared.numel(), 0)
 
 
 def _attend(

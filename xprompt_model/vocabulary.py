@@ -22,8 +22,12 @@ Ids = NDArray[np.int64]
 BEGIN_TEXT, PAD, END_TEXT = "<s>", "<pad>", "</s>"
 BEGIN_IMAGE, END_IMAGE = "<racm3:break>", "<eoss>"
 SEPARATOR = "<reserved08706>"
+UNKNOWN, IMAGE = "<unk>", "<image>"
+"""What stands for characters without a token, and, in transformers' prompts, for an image. We use neither."""
 
 _CODE_NAME = re.compile("IMGIMG([A-J]+)Z")
+_RESERVED_NAME = re.compile(r"<reserved\d+>")
+_ROLES = frozenset((BEGIN_TEXT, PAD, END_TEXT, UNKNOWN, BEGIN_IMAGE, END_IMAGE, SEPARATOR, IMAGE))
 _DIGITS = str.maketrans("ABCDEFGHIJ", "0123456789")
 
 
@@ -32,11 +36,27 @@ def code_name(code: int) -> str:
     return f"IMGIMG{str(code).translate(str.maketrans('0123456789', 'ABCDEFGHIJ'))}Z"
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a token of this name is never a piece of a text that is read: an image's, or one that has a role."""
+    return name in _ROLES or bool(_CODE_NAME.fullmatch(name) or _RESERVED_NAME.fullmatch(name))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a generated text may hold a token of this name: neither an image's, nor one that begins with "<".
+
+    The rule of facebookresearch/chameleon, chameleon/inference/vocab.py. It costs words like "</", which a text that is
+    read may hold: among the names with a "<", vocabularies of other sizes do not tell which are reserved.
+    """
+    return not _CODE_NAME.fullmatch(name) and (name == "<" or not name.startswith("<"))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vocabulary:
-    """The tokens that have a role. Everything else is text, or reserved."""
+    """The tokens that have a role, and those that are text. Everything else is reserved."""
 
     size: int
+    text_ids: Ids
+    """The tokens of which a text that is generated may be made, in order: see `_is_text`."""
     image_ids: Ids
     """Image code -> token id, [K]."""
     begin_image: int
@@ -68,6 +88,7 @@ class Vocabulary:
         begin_image, end_image, separator, begin_text, end_text, pad = (names[name] for name in roles)
         return cls(
             size=config.vocab_size,
+            text_ids=np.array(sorted(index for name, index in names.items() if _is_text(name)), np.int64),
             image_ids=np.array([codes[code] for code in range(len(codes))], np.int64),
             begin_image=begin_image,
             end_image=end_image,

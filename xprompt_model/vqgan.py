@@ -8,6 +8,8 @@ bfloat16, Meta's file in float32: their codes differ here and there, and their f
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -27,8 +29,6 @@ PREPROCESSING = "shorter side, lanczos, centre, 1"
 """Named in the fingerprint: codes of differently prepared images are not to be mixed."""
 
 _CODEBOOK = "quantize.embedding.weight"
-_DISCRIMINATOR = "loss."
-"""What taming-transformers' training leaves in a checkpoint besides the tokenizer."""
 _DECODER = ("decoder.", "post_quant_conv.")
 _HIGHEST = 255
 """The highest value of 8-bit pixels."""
@@ -92,12 +92,14 @@ class VQGAN(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Codes, int64 [n, h / 16, w / 16], of images, float [n, 3, h, w] in [-1, 1].
 
-        One after the other, so that an image's codes do not depend on its neighbours. Raises ValueError if a side is
-        not a multiple of `pixels_per_code`.
+        One after the other, so that an image's codes do not depend on its neighbours; in full float32 and by kernels
+        that repeat, whatever the process has set, so that near ties fall to the same code. Raises ValueError if a side
+        is not a multiple of `pixels_per_code`.
         """
         if images.shape[2] % self.pixels_per_code or images.shape[3] % self.pixels_per_code:
             raise ValueError(f"images of {images.shape[3]} x {images.shape[2]} px: multiples of {self.pixels_per_code}")
-        return torch.cat([self._nearest(self.quant_conv(self.encoder(image[None]))) for image in images])
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            return torch.cat([self._nearest(self.quant_conv(self.encoder(image[None]))) for image in images])
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
@@ -144,8 +146,9 @@ class VQGAN(nn.Module):
     def load(cls, path: Path | str, *, device: torch.device | str = "cpu") -> VQGAN:
         """Weights from Meta's `vqgan.ckpt`, or from a directory with it or with transformers' weights; float32.
 
-        The shape of the networks is that of the `config.json` in the directory, else Chameleon's own. Raises ValueError
-        if weights are missing, do not fit, or a directory holds two tokenizers that differ.
+        The shape of the networks is that of the `config.json` in the directory, else Chameleon's own. What else is in
+        Meta's file, such as what its training left there, is passed over with a warning: their code does so too. Raises
+        ValueError if weights are missing, do not fit, or a directory holds two tokenizers that differ.
         """
         path = Path(path)
         folder, file = (path, path / CHECKPOINT_FILE) if path.is_dir() else (path.parent, path)
@@ -163,18 +166,24 @@ class VQGAN(nn.Module):
             raise ValueError(f"{path} has neither {CHECKPOINT_FILE} nor transformers' weights of a VQ tokenizer")
         if converted and not _is_rounded(state, converted):
             raise ValueError(f"{file} and the safetensors beside it are of different VQ tokenizers: remove one")
-        model = cls(config, decoder=any(name.startswith("decoder.") for name in state))
+        model = cls(config, decoder=file.is_file() or any(name.startswith("decoder.") for name in state))
+        unknown = sorted(set(state) - set(model.state_dict()))
+        if unknown:
+            counts = Counter(name.partition(".")[0] for name in unknown)
+            shown = ", ".join(f"{begin}.* ({count})" for begin, count in counts.items())
+            warnings.warn(f"{path} holds tensors that are not the VQ tokenizer's, left unused: {shown}", stacklevel=2)
         try:
-            model.load_state_dict(state)
+            model.load_state_dict({name: state[name] for name in state if name not in unknown})
         except RuntimeError as error:
-            raise ValueError(f"{path} does not fit the VQ tokenizer that it should be: {error}") from None
+            said = " ".join(str(error).split())
+            raise ValueError(f"{path} does not fit the VQ tokenizer that it should be: {said}") from None
         return model.to(device)
 
 
 def _read_meta(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-        return {name: tensor.float() for name, tensor in state.items() if not name.startswith(_DISCRIMINATOR)}
+        return {name: value.float() for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # a damaged archive raises anything
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{file} is not in the format of Meta's {CHECKPOINT_FILE}: {reason}") from None

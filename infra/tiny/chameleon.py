@@ -63,7 +63,7 @@ def tiny_config(vocabulary: dict[str, int] | None = None) -> ChameleonConfig:
         bos_token_id=0,
         pad_token_id=1,
         eos_token_id=2,
-        vocabulary_map=vocabulary or special_tokens(CODES),
+        vocabulary_map=vocabulary or _with_words(special_tokens(CODES)),
         vq_config={
             "num_embeddings": CODES,
             "embed_dim": 16,
@@ -74,6 +74,11 @@ def tiny_config(vocabulary: dict[str, int] | None = None) -> ChameleonConfig:
             "num_res_blocks": 1,
         },
     )
+
+
+def _with_words(special: dict[str, int]) -> dict[str, int]:
+    """A vocabulary whose other tokens have names too, which say nothing."""
+    return special | {f"word{index}": index for index in range(len(special), VOCAB_SIZE)}
 
 
 def write_chameleon(folder: Path) -> Path:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from manifests.dataset import Dataset, DatasetError, Plan
-from manifests.schema import MANIFEST
+from manifests.schema import MANIFEST, REJECTS
 from manifests.tokens import (
     FOLDER,
     TOKENS,
     TokenCommit,
     TokenizerRecord,
     committed_tokens,
+    rejects_file,
     token_commit,
     tokens_fingerprint,
 )
@@ -25,7 +28,8 @@ _AGAIN = "run `make tokens` again"
 def token_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
     """What is wrong with the folder `tokens`; nothing if there is none. `committed` are the dataset's units."""
     tokenized = committed_tokens(dataset, plan)
-    planned = {f"{plan.name(unit)}{ending}": unit for unit in range(plan.units) for ending in (".tar", ".parquet")}
+    endings = (".tar", ".parquet", ".rejects.parquet")
+    planned = {f"{plan.name(unit)}{ending}": unit for unit in range(plan.units) for ending in endings}
     names = dataset.store.names(FOLDER)
     for file in names:
         if file not in planned:
@@ -79,7 +83,27 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
         pairs = None  # `check_unit` says so
     if pairs is not None and pairs != [row["pair"] for row in rows]:
         yield table, f"its pairs are not those of manifest/{table}"
+    yield from _reject_problems(dataset, name, commit)
     yield from _tar_problems(dataset, name, commit, rows)
+
+
+def _reject_problems(dataset: Dataset, name: str, commit: TokenCommit) -> Iterator[Problem]:
+    """The unit's rejects against its commit."""
+    file = rejects_file(name)
+    if not commit.rejects:
+        if dataset.store.exists(file):
+            yield file.removeprefix(f"{FOLDER}/"), "is there, but its commit records no rejects"
+        return
+    try:
+        data = dataset.store.read(file)
+        reasons = [reason for group in row_groups(data, REJECTS, ["reason"]) for reason in group["reason"].to_pylist()]
+        right = hashlib.sha256(data).hexdigest() == commit.rejects_sha256 and Counter(reasons) == Counter(
+            commit.rejects
+        )
+    except (OSError, ValueError):
+        right = False
+    if not right:
+        yield file.removeprefix(f"{FOLDER}/"), "is missing, damaged, or not what its commit records"
 
 
 def _tar_problems(

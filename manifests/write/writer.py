@@ -84,9 +84,16 @@ class UnitWriter:
         """Append a pair's images and its JSON to the shard.
 
         Raises Reject, before anything is written, for an image that cannot be decoded to its end: each is decoded for
-        its perceptual hash, if no operator has done so before.
+        its perceptual hash, if no operator has done so before. Likewise for a text that UTF-8 has no bytes for.
         """
         assert pair.examples, f"{pair.key} has no example, so no manifest row would name it"
+        examples = map(vars, pair.examples)
+        try:
+            sample = sample_json(self._plan.task, pair.source, pair.source_ref, pair.licence, examples)
+            canonical_json([vars(step) for step in pair.steps]).encode()
+        except UnicodeEncodeError as error:
+            said = error.object[max(0, error.start - 20) : error.start + 20]
+            raise Reject("unencodable", f"a text holds half of a surrogate pair: {said!a}") from None
         hashes = [_phash(image) for image in pair.images]
         images = []
         for image, hashed in zip(pair.images, hashes, strict=True):
@@ -105,8 +112,6 @@ class UnitWriter:
                     "phash": hashed,
                 }
             )
-        examples = map(vars, pair.examples)
-        sample = sample_json(self._plan.task, pair.source, pair.source_ref, pair.licence, examples)
         self._tar.append(f"{pair.key}.json", sample)
         self._add_candidates(pair.source_ref, pair.candidates)
         images_without_data = tuple(replace(image, data=b"") for image in pair.images)
@@ -123,7 +128,8 @@ class UnitWriter:
                 "files": list(item.files),
                 "operator": operator,
                 "reason": reject.reason,
-                "message": reject.message,
+                # What a model or a source said may have no bytes in UTF-8: half of a surrogate pair.
+                "message": reject.message.encode(errors="backslashreplace").decode(),
                 "scores": sorted(reject.scores.items()),
             }
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -64,9 +65,11 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
 def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int], console: Console) -> None:
     started_s = printed_s = time.monotonic()
     pairs = size = made = 0
+    rejects: Counter[str] = Counter()
 
     for commit in _each(pending, lambda tokenized, unit: tokenized.remote(out, unit, folder, record)):
         made, pairs, size = made + 1, pairs + commit["pairs"], size + commit["shard_bytes"]
+        rejects.update(commit["rejects"])
         if time.monotonic() - printed_s > _LINE_EVERY_S:
             printed_s = time.monotonic()
             eta_s = (printed_s - started_s) / made * (len(pending) - made)
@@ -74,6 +77,9 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
     for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan)):
         _try_alone(out, plan, unit, folder, record)
     seconds = time.monotonic() - started_s
+    if rejects:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
+        _say(console, f"left out  texts without tokens, and their examples: {reasons} ({FOLDER}/*.rejects.parquet)")
     _say(
         console,
         f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",

@@ -23,6 +23,7 @@ from manifests.images.pixels import decode_rgb
 from manifests.schema import canonical_json
 from manifests.tokens import committed_tokens, token_commit
 from manifests.verify.dataset import verify
+from manifests.verify.tokens import token_problems
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
 from pipelines.report.progress import SILENT
 from pipelines.run.engine import UnitFailed
@@ -30,6 +31,9 @@ from pipelines.run.tokens import make_tokens
 from tests.commands import Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
 from tests.manifests.make import make_dataset, make_plan, write_unit
+from train.data.tokens import read_shard
+from xprompt_model.checkpoint import read_config
+from xprompt_model.vocabulary import Vocabulary
 from xprompt_model.vqgan import VQGAN
 
 
@@ -185,6 +189,57 @@ def test_a_damaged_image_stops_its_unit(dataset: Dataset, models: Path) -> None:
     with pytest.raises(DatasetError, match=rf"shards/derain-000000\.tar: {member}: "):
         tokenize_unit(dataset, dataset.plan(), 0, load_tokenizer(models / "chameleon"))
     assert not Path(dataset.url, "tokens").exists() or not list(Path(dataset.url, "tokens").iterdir())
+
+
+def test_a_bad_text_is_one_reject_and_costs_its_examples_only(tmp_path: Path, models: Path) -> None:
+    """Neither the other examples of its pair nor the other pairs; and the trainer's reader takes the shard."""
+    dataset = make_dataset(str(tmp_path / "derain"), units=1, pairs=3)
+    (spoilt, whole, other) = dict.fromkeys(row["pair"] for row in examples(dataset))
+    table = Path(dataset.url, "manifest/derain-000000.parquet")
+    rows = pq.read_table(table)
+    said, answers = rows["instruction"].to_pylist(), rows["text"].to_pylist()
+    for place, pair in enumerate(rows["pair"].to_pylist()):
+        if pair == spoilt:
+            said[place] = " "  # of each of its four examples
+        if pair == whole and answers[place]:
+            answers[place] = "rain " * 5_000  # of its two answers in words
+    for name, values in (("instruction", said), ("text", answers)):
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), [values])
+    pq.write_table(rows, table)
+    commit = tokenize_unit(dataset, dataset.plan(), 0, load_tokenizer(models / "chameleon"))
+    assert commit.rejects == {"empty": 1, "too_long": 1}
+    left = {sample["pair"]: sample["json"]["examples"] for sample in _samples(dataset, "derain-000000")}
+    assert {pair: len(kept) for pair, kept in left.items()} == {spoilt: 0, whole: 2, other: 4}
+    rejects = pq.read_table(Path(dataset.url, "tokens/derain-000000.rejects.parquet")).to_pylist()
+    assert [(row["operator"], row["reason"]) for row in rejects] == [("tokenize", "empty"), ("tokenize", "too_long")]
+    assert rejects[0]["message"].startswith(f"pair {spoilt} (forward generate, instruction; reverse generate, ")
+    assert rejects[1]["message"].endswith(" tokens: at most 4,096 can be trained on")
+    vocabulary = Vocabulary.from_config(read_config(models / "chameleon"))
+    found = {sample.pair: len(sample.turns) for sample in read_shard(dataset, "derain-000000", vocabulary)}
+    assert found == {spoilt: 0, whole: 2, other: 4}
+    assert list(token_problems(dataset, dataset.plan(), {0})) == []
+    Path(dataset.url, "tokens/derain-000000.rejects.parquet").write_bytes(b"")
+    (problem,) = token_problems(dataset, dataset.plan(), {0})
+    assert problem[0] == "tokens/derain-000000.rejects.parquet" and "is missing, damaged, or not what" in problem[1]
+
+
+def test_a_model_of_a_gpu_repeats(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flags that GPUs heed can be looked at without one."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    load_tokenizer.cache_clear()
+    load_tokenizer(models / "chameleon")
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, warn_only: asked.append(mode))
+    devices: list[str] = []
+    monkeypatch.setattr("operators.tokenize.Tokenizer", lambda folder, device: devices.append(device))
+    load_tokenizer.cache_clear()
+    load_tokenizer(models / "chameleon")
+    assert (devices, asked) == (["cuda"], [True])
+    load_tokenizer.cache_clear()
 
 
 def test_verify_knows_tokens(tokenized: Dataset) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from infra.tiny.chameleon import CODES, tiny_config
+from infra.tiny.chameleon import CODES, tiny_config, write_chameleon
 from manifests.dataset import Dataset, write_table
 from manifests.schema import canonical_json
 from manifests.tokens import FOLDER, TOKENS
@@ -20,7 +23,9 @@ from tests.datasets import examples
 from tests.manifests.make import make_dataset
 from train.data.stream import StreamOptions
 from xprompt_model.model import XPromptChameleon
+from xprompt_model.text import TextTokenizer
 from xprompt_model.vocabulary import Vocabulary
+from xprompt_model.vqgan import VQGAN
 
 CONFIG = tiny_config()
 VOCABULARY = Vocabulary.from_config(CONFIG)
@@ -29,6 +34,26 @@ WORDS = range(CODES + 100, VOCABULARY.size)
 """Ids of text tokens."""
 
 Members = list[tuple[str, bytes]]
+
+
+@cache
+def tokenizers() -> Path:
+    """A folder with the tiny checkpoint's two tokenizers, which every dataset and model of this module says it has."""
+    with tempfile.TemporaryDirectory() as written:
+        source, folder = write_chameleon(Path(written)), Path(tempfile.mkdtemp())
+        for name in ("tokenizer.json", "vqgan.ckpt", "config.json"):
+            shutil.copy(source / name, folder / name)
+    return folder
+
+
+@cache
+def record() -> dict[str, Any]:
+    """What token shards record of those tokenizers."""
+    return {
+        "codes": CODES,
+        "text_sha256": TextTokenizer(tokenizers()).fingerprint,
+        "vq_sha256": VQGAN.load(tokenizers()).fingerprint,
+    }
 
 
 def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Dataset:
@@ -87,11 +112,13 @@ def write_token_shard(
     values: dict[str, Any] = {
         "unit": unit,
         "fingerprint": "t" * 64,
-        "tokenizer": {"codes": CODES},
+        "tokenizer": record(),
         "shard_bytes": tar.bytes,
         "shard_sha256": tar.sha256,
         "members": tar.members,
         "pairs": len(rows),
+        "rejects": {},
+        "rejects_sha256": "",
     }
     edit(values)
     dataset.store.write_bytes(f"{FOLDER}/{name}.tar", file.getvalue())
@@ -99,9 +126,11 @@ def write_token_shard(
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:
-    """A checkpoint directory of a random model with the tiny vocabulary."""
+    """A checkpoint directory of a random model with the tiny vocabulary, and the tokenizers of `tokenizers`."""
     torch.manual_seed(seed)
     XPromptChameleon(CONFIG, xp_tokens=4).save_pretrained(folder)
+    for name in ("tokenizer.json", "vqgan.ckpt"):
+        shutil.copy(tokenizers() / name, folder / name)
     (folder / "xprompt.safetensors").unlink()
     return folder
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.commands import ROOT
 from tests.train.make import make_tokens
@@ -60,3 +62,22 @@ def test_without_tokens_too(config: Config, tmp_path: Path) -> None:
         dataset.store.remove(f"tokens/{name}")
     with pytest.raises(ValueError, match="1 of 1 shards have no tokens: run make tokens TASK=derain"):
         train(replace(config, data=(dataset.url,)))
+
+
+def test_tokens_of_another_tokenizer_are_refused_in_one_line(config: Config, tmp_path: Path) -> None:
+    """Of as many codes and words as the model's: nothing else would tell."""
+    model = shutil.copytree(config.model, tmp_path / "model")
+    (model / "tokenizer.json").write_text((model / "tokenizer.json").read_text() + "\n")
+    refused = (
+        rf"^{config.data[0]}/tokens is of the text tokenizer [0-9a-f]{{12}}, {model} has [0-9a-f]{{12}} "
+        r"\(text_sha256\): "
+        "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again$"
+    )
+    with pytest.raises(ValueError, match=refused):
+        train(replace(config, model=str(model)))
+    shutil.copy(Path(config.model, "tokenizer.json"), model)
+    state = torch.load(model / "vqgan.ckpt", weights_only=True)
+    state["state_dict"]["quantize.embedding.weight"] += 1e-3
+    torch.save(state, model / "vqgan.ckpt")
+    with pytest.raises(ValueError, match="is of the VQ tokenizer"):
+        train(replace(config, model=str(model)))

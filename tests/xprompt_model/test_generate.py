@@ -14,6 +14,7 @@ from tests.sources import photo, write_photos
 from xprompt_model.arm import Arm
 from xprompt_model.generate import main
 from xprompt_model.model import XPromptChameleon
+from xprompt_model.text import TextTokenizer
 from xprompt_model.vqgan import VQGAN
 
 
@@ -45,8 +46,10 @@ def test_an_image_from_an_example_and_an_image(
     assert not np.array_equal(pictures[0], pictures[1])
     main([*asked, "--out", str(tmp_path / "again.png"), "--seed", "1"])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), pictures[1])
-    main([*asked, "--out", str(tmp_path / "guided.png"), "--seed", "1", "--guidance", "3", "--top-k", "50"])
-    assert not np.array_equal(np.asarray(Image.open(tmp_path / "guided.png")), pictures[1])
+    unguided = ["--guidance", "1", "--image-guidance", "1"]
+    main([*asked, "--out", str(tmp_path / "un.png"), "--seed", "0", "1", "--batch", "2", *unguided])
+    assert "seed 0, 1: 32 tokens in " in capsys.readouterr().err
+    assert not np.array_equal(np.asarray(Image.open(tmp_path / "un-1.png")), pictures[1])
 
 
 @pytest.mark.parametrize("arm", ["xprompt", "causal", "none"])
@@ -78,13 +81,23 @@ def _kept(report: str) -> str:
 
 
 def test_an_image_from_text_alone(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a trained model, which knows what its tokens were made by, and is not used with anything else."""
     trained = tmp_path / "trained"
-    XPromptChameleon.from_pretrained(checkpoint).save_pretrained(trained, source=checkpoint)
+    recorded = {"text_sha256": TextTokenizer(checkpoint).fingerprint, "vq_sha256": VQGAN.load(checkpoint).fingerprint}
+    XPromptChameleon.from_pretrained(checkpoint).save_pretrained(trained, source=checkpoint, tokenizer=recorded)
     out = tmp_path / "d.png"
     main(["--model", str(trained), "--instruction", "A red <eoss> cup.", "--out", str(out), "--temperature", "0"])
     assert Image.open(out).size == (64, 64)
     report = capsys.readouterr().err
     assert "untrained" not in report and "example" not in report
+    with (trained / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    assert main(["--model", str(trained), "--instruction", "A cup.", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    expected = (
+        rf"xprompt generate: {trained}/xprompt\.safetensors is of the text tokenizer [0-9a-f]{{12}}, {trained} has .*\n"
+    )
+    assert re.fullmatch(expected, said)
 
 
 def test_a_description(checkpoint: Path, images: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +136,7 @@ def test_the_example_comes_from_a_dataset(
     ("arguments", "message"),
     [
         (["--out", "d.png", "--context", "missing.png", "missing.png"], "missing.png cannot be read as an image"),
+        (["--out", "d.png", "--instruction", " "], "' ' cannot be made into tokens: it has no words"),
         (["--out", "d.png", "--temperature", "-1"], "temperature and top-k are at least 0"),
         (["--out", "d.png", "--contexts-from", "nowhere"], "nowhere is not a dataset directory"),
     ],
@@ -154,6 +168,7 @@ def test_a_package_that_is_not_installed_is_said_in_one_line(
     ("arguments", "message"),
     [
         ([], "--out is needed, or --describe"),
+        (["--out", "d.png", "--batch", "0"], "--batch is at least 1"),
         (["--out", "d.png", "--context", "a.png", "--contexts-from", "data"], "exclude each other"),
         (["--describe", "--context", "a.png"], "needs --context-answer"),
     ],

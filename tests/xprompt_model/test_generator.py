@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
+from infra.tiny.chameleon import tiny_config
 from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
 from xprompt_model.generator import Generator
 from xprompt_model.layout import IE, TD, Document, Turn, build_context, build_prompt
 from xprompt_model.mask import dense_mask
-from xprompt_model.sampling import Sampling
+from xprompt_model.sampling import IMAGE, Sampling
 from xprompt_model.vocabulary import Ids
 
 WORDS = vocabulary()
@@ -17,17 +21,16 @@ GREEDY = Sampling(temperature=0)
 
 
 @torch.no_grad()
-def next_logits(context: Turn | None, answer: Ids, *, causal: bool = False, instruction: Ids | None = None) -> Tensor:
-    """Logits after an answer's first tokens, by one pass over the whole document under the training mask."""
-    parts = [
-        build_context(context, WORDS, xp_tokens=XP_TOKENS),
-        build_prompt(text(0) if instruction is None else instruction, [picture(0)], WORDS),
-    ]
-    ids, segment = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "segment"))
+def next_logits(context: Turn | None, answer: Ids, *, causal: bool = False, prompt: Ids | None = None) -> Tensor:
+    """Logits after an answer's first tokens, by one pass over the whole document under the training mask, no cache."""
+    before = build_context(context, WORDS, xp_tokens=XP_TOKENS)
+    asked = build_prompt(text(0), [picture(0)], WORDS).ids if prompt is None else prompt
+    ids = np.concatenate((before.ids, asked, answer)).astype(np.int64)
+    added = len(asked) + len(answer)
     whole = Document(
-        ids=np.concatenate((ids, answer)).astype(np.int64),
-        segment=np.concatenate((segment, np.full(len(answer), TD, np.int8))),
-        weight=np.zeros(len(ids) + len(answer), np.float32),
+        ids=ids,
+        segment=np.concatenate((before.segment, np.full(added, TD, np.int8))),
+        weight=np.zeros(len(ids), np.float32),
     )
     batch = batch_of(whole)
     return MODEL.logits(MODEL(batch, dense_mask(batch, causal=causal))[-1])
@@ -51,25 +54,55 @@ def test_an_image_is_the_one_of_the_masked_document_token_by_token(context: Turn
 def test_a_text_is_the_one_of_the_masked_document_token_by_token() -> None:
     generator = Generator(MODEL)
     found = generator.text(text(0), [picture(0)], generator.compress(turn(1)), GREEDY, max_tokens=12)
-    barred = torch.from_numpy(WORDS.in_image_block).clone()
-    barred[[WORDS.begin_text, WORDS.pad, WORDS.separator]] = True
+    names = tiny_config().vocabulary_map
+    assert names
+    barred = torch.tensor([name.startswith(("IMGIMG", "<")) and name != "</s>" for name in names])
     for place in range(12):
         logits = next_logits(turn(1), found[:place])
         assert found[place] == logits.masked_fill(barred, -torch.inf).argmax()
     assert len(found) == 12
 
 
-def test_guidance_moves_away_from_what_no_instruction_gives() -> None:
+def reference(sampling: Sampling, seed: int) -> list[int]:
+    """An image, token by token: every document anew from its beginning, and the draw by transformers' warpers."""
+    bare, image_ids = WORDS.image_block(picture(0)), torch.from_numpy(WORDS.image_ids)
+    uniform = torch.rand(16, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    codes: list[int] = []
+    for place in range(16):
+        answer = np.array([WORDS.begin_image, *WORDS.image_ids[codes]])
+        full = next_logits(turn(1), answer)
+        images, nothing = (next_logits(None, answer, prompt=prompt) for prompt in (bare, np.array([], np.int64)))
+        mixed = nothing + sampling.image_guidance * (images - nothing) + sampling.guidance * (full - images)
+        allowed, no_ids = mixed[image_ids][None], torch.zeros(1, 1, dtype=torch.long)
+        warped = TemperatureLogitsWarper(sampling.temperature)(no_ids, allowed)
+        shares = TopPLogitsWarper(sampling.top_p)(no_ids, warped)[0].double().softmax(0)
+        ordered, order = shares.sort(descending=True)
+        codes.append(int(order[(ordered.cumsum(0) <= uniform[place]).sum()]))
+    return codes
+
+
+def test_drawn_and_guided_images_are_those_of_whole_documents_without_a_cache() -> None:
+    """With three documents side by side, and several seeds in a batch."""
     generator = Generator(MODEL)
     context = generator.compress(turn(1))
-    found = generator.image(text(0), [picture(0)], context, Sampling(temperature=0, guidance=3.0)).ravel()
+    together = generator.images(text(0), [picture(0)], context, IMAGE, [3, 4])
+    expected = [reference(IMAGE, seed) for seed in (3, 4)]
+    assert together.reshape(2, 16).tolist() == expected and expected[0] != expected[1]
+    assert generator.image(text(0), [picture(0)], context, IMAGE, 4).ravel().tolist() == expected[1]
+    unguided = replace(IMAGE, guidance=1.0, image_guidance=1.0)
+    assert generator.image(text(0), [picture(0)], context, unguided, 4).ravel().tolist() != expected[1]
+
+
+def test_without_images_guidance_compares_with_nothing() -> None:
+    generator = Generator(MODEL)
+    guided = Sampling(temperature=0, guidance=3.0, image_guidance=1.2)
+    found = generator.image(text(0), [], generator.compress(turn(1)), guided).ravel()
+    asked = build_prompt(text(0), [], WORDS).ids
     for place in (0, 1, 7, 15):
         answer = np.array([WORDS.begin_image, *WORDS.image_ids[found[:place]]])
-        with_it = next_logits(turn(1), answer)
-        without = next_logits(None, answer, instruction=np.array([], np.int64))
-        guided = without + 3 * (with_it - without)
-        assert found[place] == guided[torch.from_numpy(WORDS.image_ids)].argmax()
-    assert found.tolist() != generator.image(text(0), [picture(0)], context, GREEDY).ravel().tolist()
+        with_it = next_logits(turn(1), answer, prompt=asked)
+        without = next_logits(None, answer, prompt=np.array([], np.int64))
+        assert found[place] == (without + 3 * (with_it - without))[torch.from_numpy(WORDS.image_ids)].argmax()
 
 
 def test_the_example_is_dropped_and_xp_stays() -> None:
@@ -95,16 +128,16 @@ def test_the_example_is_dropped_and_xp_stays() -> None:
 def test_images_and_texts_have_the_right_tokens_and_depend_on_the_seed() -> None:
     generator = Generator(MODEL)
     context = generator.compress(turn(1))
-    hot = [Sampling(temperature=5.0, seed=seed) for seed in (0, 0, 1)]
-    images = [generator.image(text(0), [picture(0)], context, sampling) for sampling in hot]
+    hot, seeds = Sampling(temperature=5.0), (0, 0, 1)
+    images = [generator.image(text(0), [picture(0)], context, hot, seed) for seed in seeds]
     assert images[0].shape == (4, 4) and images[0].dtype == np.int64
     assert images[0].min() >= 0 and images[0].max() < 256
     assert images[0].tolist() == images[1].tolist() != images[2].tolist()
-    texts = [generator.text(text(0), [picture(0)], context, sampling, max_tokens=60) for sampling in hot]
+    texts = [generator.text(text(0), [picture(0)], context, hot, seed, max_tokens=60) for seed in seeds]
     assert texts[0].tolist() == texts[1].tolist() != texts[2].tolist()
     assert max(map(len, texts)) == 60
-    barred = {*np.flatnonzero(WORDS.in_image_block), WORDS.begin_text, WORDS.pad, WORDS.separator, WORDS.end_text}
-    assert barred.isdisjoint(np.concatenate(texts))
+    drawn = {list(tiny_config().vocabulary_map or {})[token] for token in np.concatenate(texts)}
+    assert not [name for name in drawn if name.startswith(("IMGIMG", "<"))]
 
 
 def test_a_text_ends_with_its_end_token() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,36 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": Malicious()}, tmp_path / "vqgan.ckpt")
     with pytest.raises(ValueError, match="not in the format of Meta's"):
         VQGAN.load(tmp_path / "vqgan.ckpt")
+
+
+def test_what_training_left_in_metas_file_is_named_once_and_passed_over(checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint / "vqgan.ckpt", weights_only=True)["state_dict"]
+    more = {"loss.discriminator.main.0.weight": torch.ones(2), "loss.logvar": torch.ones(1), "ema.decay": torch.ones(1)}
+    shutil.copy(checkpoint / "config.json", tmp_path)
+    torch.save({"state_dict": {**state, **more, "global_step": 7}, "epoch": 3}, tmp_path / "vqgan.ckpt")
+    said = f"^{tmp_path} holds tensors that are not the VQ tokenizer's, left unused: ema.* (1), loss.* (2)$"
+    with pytest.warns(UserWarning, match=said.translate({ord(each): f"\\{each}" for each in ".*()"})) as warned:
+        found = VQGAN.load(tmp_path)
+    assert len(warned) == 1
+    assert found.fingerprint == VQGAN.load(checkpoint).fingerprint
+    for name in ("encoder.conv_in.bias", "decoder.conv_out.bias", "quantize.embedding.weight"):
+        for wrong in ({}, {name: torch.ones(1, 1)}):
+            torch.save(
+                {"state_dict": {key: value for key, value in state.items() if key != name} | wrong},
+                tmp_path / "vqgan.ckpt",
+            )
+            with pytest.raises(
+                ValueError, match=f"does not fit the VQ tokenizer that it should be: .*{re.escape(name)}"
+            ):
+                VQGAN.load(tmp_path)
+
+
+def test_codes_are_made_in_full_float32_whatever_the_process_has_set(checkpoint: Path) -> None:
+    vqgan, seen = VQGAN.load(checkpoint), []
+    vqgan.encoder.register_forward_pre_hook(
+        lambda *_: seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+    )
+    for allowed in (True, False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
+            vqgan.tokenize(photo(0))
+    assert seen == [(False, True)] * 2

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -74,10 +76,11 @@ def load_pretrained(model: XPromptChameleon, config: Config) -> None:
     set_model_state_dict(model, full, options=options)
 
 
-def export(model: XPromptChameleon, config: Config, folder: Path) -> None:
+def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Mapping[str, Any]) -> None:
     """Write a directory that transformers loads, float32, with the tokenizers of the model that training started from.
 
-    All ranks call it; rank 0 gathers the weights in its main memory and writes, over what an earlier run exported.
+    `tokenizer` is what the token shards record of them. All ranks call it; rank 0 gathers the weights in its main
+    memory and writes, over what an earlier run exported.
     """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     full = get_model_state_dict(model, options=options)
@@ -86,7 +89,7 @@ def export(model: XPromptChameleon, config: Config, folder: Path) -> None:
             whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
         whole.load_state_dict(full, assign=True)
         shutil.rmtree(folder, ignore_errors=True)
-        whole.save_pretrained(folder, source=config.model, arm=config.arm)
+        whole.save_pretrained(folder, source=config.model, arm=config.arm, tokenizer=tokenizer)
     dist.barrier()
 
 

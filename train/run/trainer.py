@@ -27,7 +27,10 @@ from train.run.optimizer import learning_rate, make_optimizer
 from train.run.parallel import export, load_pretrained, shard, start
 from xprompt_model.checkpoint import read_config
 from xprompt_model.mask import block_mask, dense_mask
+from xprompt_model.same_tokenizers import refuse_other_tokenizers
+from xprompt_model.text import TextTokenizer
 from xprompt_model.vocabulary import Vocabulary
+from xprompt_model.vqgan import VQGAN
 
 _REPORTED = 10
 """The number of left-out examples and shards that a rank prints one by one."""
@@ -47,6 +50,14 @@ def train(config: Config) -> None:
     codes = len(vocabulary.image_ids)
     if corpus.tokenizer.get("codes") != codes:
         raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
+    refuse_other_tokenizers(
+        corpus.tokenizer,
+        f"{corpus.pairs[0].dataset.url}/tokens",
+        config.model,
+        TextTokenizer(config.model),
+        VQGAN.load(config.model),
+        "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again",
+    )
     device = start()
     try:
         _Trainer(config, corpus, vocabulary, device).run()
@@ -112,7 +123,7 @@ class _Trainer:
         log.close()
         folder = Path(config.out) / "model"
         if config.export and (self._done < config.steps or not folder.exists()):
-            export(self._model, config, folder)
+            export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
                 print(f"model: {folder}", flush=True)
 

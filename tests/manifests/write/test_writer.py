@@ -50,6 +50,27 @@ def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
     assert len(content(tmp_path / "a")) == 3 * 3 + 3
 
 
+def test_a_text_without_bytes_is_a_reject_and_leaves_nothing_in_the_shard(tmp_path: Path) -> None:
+    """Half of a surrogate pair: JSON may hold it, UTF-8 may not. In an instruction, and in what a step records."""
+    dataset = Dataset(str(tmp_path))
+    plan = make_plan(dataset, units=1, pairs=2)
+    good, first, second = (make_pair("derain", item) for item in dataset.unit(plan, 0).items)
+    spoilt = replace(first, examples=(replace(first.examples[0], instruction="a \ud83d b"),))
+    noted = replace(second, steps=(replace(second.steps[0], params={"said": "\ud83d"}),))
+    with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes=SUFFIXES) as writer:
+        for pair in (spoilt, noted):
+            with pytest.raises(Reject, match=r"a text holds half of a surrogate pair: '.*\\ud83d.*'") as error:
+                writer.add(pair)
+            assert error.value.reason == "unencodable"
+            writer.reject(ITEM, "test", "store", Reject("unencodable", "raw: \ud83d"))
+        writer.add(good)
+    writer.commit({}, 0, {})
+    with tarfile.open(tmp_path / f"shards/{NAME}.tar") as tar:
+        assert {name.partition(".")[0] for name in tar.getnames()} == {good.key}
+    messages = pq.read_table(tmp_path / f"rejects/{NAME}.parquet")["message"].to_pylist()
+    assert messages == ["raw: \\ud83d"] * 2
+
+
 def test_a_retry_of_a_committed_unit_changes_nothing(tmp_path: Path) -> None:
     dataset = make_dataset(str(tmp_path))
     before = content(tmp_path)
