@@ -9,7 +9,7 @@ import numpy as np
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
 from operators.models.diffusion import Denoising, Order, painted, pipeline, resized, size_like
-from operators.vlm.showing import Box
+from operators.vlm.boxes import Box
 
 
 def by_kontext(

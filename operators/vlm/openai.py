@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import email.utils
+import json
 import os
 import time
 from collections.abc import Callable
@@ -69,6 +70,8 @@ class Server:
         self.pacer = Pacer(endpoint.requests_per_s)
         self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
         self._places = Places(endpoint.concurrency)
+        self._guides: dict[tuple[str, str], bool] = {}  # by model and schema, as far as it is known
+        self._finding_out = asyncio.Lock()
 
     async def chat(
         self,
@@ -86,6 +89,9 @@ class Server:
         the request's hash, from which the jitter is drawn; `stop` lets no further attempt begin, and ends the waiting
         for one; `on_retry` is called before each attempt but the first.
 
+        A request with a schema asks for an answer by it. A server that refuses that, with status 400 or 422, is asked
+        without from then on: one refusal for each model and schema, which costs nothing.
+
         Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are
         used up, or none is to be made any more. If the server has answered others meanwhile, it is this request that it
         cannot answer: a Reject, no_answer.
@@ -95,6 +101,43 @@ class Server:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _completion(self, model: str, messages: list[Any], request: Request) -> Any:
+        """One attempt, by the request's schema unless the server takes none. Raises what the library raises."""
+        place = model, request.schema
+        if not request.schema or self._guides.get(place) is False:
+            return await self._create(model, messages, request, guided=False)
+        if self._guides.get(place) is None:
+            async with self._finding_out:  # one finds out; the others wait, so as not to be refused too
+                if self._guides.get(place) is None:
+                    return await self._by_schema(place, messages, request)
+            return await self._completion(model, messages, request)
+        return await self._by_schema(place, messages, request)
+
+    async def _by_schema(self, place: tuple[str, str], messages: list[Any], request: Request) -> Any:
+        """One attempt by the schema, and if the server refuses it one without; what it took is remembered."""
+        import openai
+
+        try:
+            completion = await self._create(place[0], messages, request, guided=True)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if str(error.code or "") in _REFUSALS:  # the pair is refused, and not the schema
+                raise
+            await self.pacer.wait()
+            completion = await self._create(place[0], messages, request, guided=False)
+            self._guides[place] = False
+        else:
+            self._guides[place] = True
+        return completion
+
+    async def _create(self, model: str, messages: list[Any], request: Request, *, guided: bool) -> Any:
+        form: dict[str, Any] = {}
+        if guided:
+            schema = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
+            form = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        return await self._client.chat.completions.create(
+            model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0, **form
+        )
 
     async def _chat(
         self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
@@ -110,10 +153,7 @@ class Server:
             await self.pacer.wait()
             hold_s = 0.0
             try:
-                completion = await self._client.chat.completions.create(
-                    model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0
-                )
-                answer = _answer(completion, model)
+                answer = _answer(await self._completion(model, messages, request), model)
                 self.pacer.answered += 1
                 return answer
             except openai.APIStatusError as error:
