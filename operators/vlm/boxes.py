@@ -14,12 +14,14 @@ import math
 import re
 from typing import Literal
 
-from manifests.images.pixels import Header
 from operators.vlm.answers import unparsed
 from operators.vlm.responses import Answer
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in thousandths of an image's width and height."""
+
+Size = tuple[int, int]
+"""Width and height of an image, in pixels."""
 
 Convention = Literal["thousandths", "pixels", "none"]
 
@@ -50,16 +52,16 @@ def convention_of(model: str) -> Convention:
     )
 
 
-def in_words(convention: Convention, header: Header) -> str:
+def in_words(convention: Convention, size: Size) -> str:
     """What the prompt says of how a box in an image is to be written."""
     numbers = "four whole numbers with commas between them: left, top, right, bottom,"
     if convention == "pixels":
-        width_px, height_px = seen_px(header)
+        width_px, height_px = seen_px(size)
         return f"{numbers} in pixels of the image, which is {width_px} wide and {height_px} high"
     return f"{numbers} from 0 to 1000, in thousandths of the image's width and height"
 
 
-def read_box(value: str, convention: Convention, header: Header, answer: Answer) -> Box:
+def read_box(value: str, convention: Convention, size: Size, answer: Answer) -> Box:
     """The box that a text like "120, 300, 560, 910" names, in thousandths of the image.
 
     Brackets, names of the sides and the tags of Qwen-VL may stand around the numbers. Raises Reject, unparsed, for any
@@ -71,19 +73,19 @@ def read_box(value: str, convention: Convention, header: Header, answer: Answer)
     if len(numbers) != 4 or not all(map(float.is_integer, numbers)) or not _AROUND.fullmatch(_NUMBER.sub(" ", value)):
         raise unparsed(answer)
     left, top, right, bottom = map(int, numbers)
-    width, height = seen_px(header) if convention == "pixels" else (1_000, 1_000)
+    width, height = seen_px(size) if convention == "pixels" else (1_000, 1_000)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise unparsed(answer)
     return left * 1_000 // width, top * 1_000 // height, -(-right * 1_000 // width), -(-bottom * 1_000 // height)
 
 
-def seen_px(header: Header) -> tuple[int, int]:
-    """Width and height of an image as Qwen2.5-VL sees it: to the next multiples of its grid, and not too small.
+def seen_px(size: Size) -> Size:
+    """The size in which Qwen2.5-VL sees an image: to the next multiples of its grid, and not too small.
 
     As smart_resize of transformers (models/qwen2_vl/image_processing_qwen2_vl.py) does it within what we send.
     """
-    width, height = (round(side / _GRID_PX) * _GRID_PX for side in (header.width_px, header.height_px))
+    width, height = (round(side / _GRID_PX) * _GRID_PX for side in size)
     if width * height < _LEAST_PX:
-        scale = math.sqrt(_LEAST_PX / (header.width_px * header.height_px))
-        width, height = (math.ceil(side * scale / _GRID_PX) * _GRID_PX for side in (header.width_px, header.height_px))
+        scale = math.sqrt(_LEAST_PX / (size[0] * size[1]))
+        width, height = (math.ceil(side * scale / _GRID_PX) * _GRID_PX for side in size)
     return width, height

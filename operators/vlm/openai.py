@@ -43,6 +43,10 @@ MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 600.0
 """The longest wait that a server may ask for; beyond, the run is better started again later."""
 
+REFUSAL_S = 1.0
+"""How long other requests wait, at the begin, to hear whether a server refuses an answer by a schema: it looks at that
+before it begins to answer."""
+
 _CONNECT_TIMEOUT_S = 10.0
 _REFUSALS = {"content_filter", "content_policy_violation"}  # a 400 that is about this pair's images or text
 _SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
@@ -71,7 +75,7 @@ class Server:
         self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
         self._places = Places(endpoint.concurrency)
         self._guides: dict[tuple[str, str], bool] = {}  # by model and schema, as far as it is known
-        self._finding_out = asyncio.Lock()
+        self._first: dict[tuple[str, str], asyncio.Event] = {}  # set when the first by a schema has come to its end
 
     async def chat(
         self,
@@ -105,14 +109,20 @@ class Server:
     async def _completion(self, model: str, messages: list[Any], request: Request) -> Any:
         """One attempt, by the request's schema unless the server takes none. Raises what the library raises."""
         place = model, request.schema
-        if not request.schema or self._guides.get(place) is False:
+        if not request.schema:
             return await self._create(model, messages, request, guided=False)
-        if self._guides.get(place) is None:
-            async with self._finding_out:  # one finds out; the others wait, so as not to be refused too
-                if self._guides.get(place) is None:
-                    return await self._by_schema(place, messages, request)
-            return await self._completion(model, messages, request)
-        return await self._by_schema(place, messages, request)
+        if place not in self._guides and place not in self._first:
+            self._first[place] = asyncio.Event()
+            try:
+                return await self._by_schema(place, messages, request)
+            finally:
+                self._first.pop(place).set()
+        if place not in self._guides:  # so as not to be refused too; an answer takes longer, and is not waited for
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._first[place].wait(), REFUSAL_S)
+        if self._guides.get(place, True):
+            return await self._by_schema(place, messages, request)
+        return await self._create(model, messages, request, guided=False)
 
     async def _by_schema(self, place: tuple[str, str], messages: list[Any], request: Request) -> Any:
         """One attempt by the schema, and if the server refuses it one without; what it took is remembered."""

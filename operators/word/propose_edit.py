@@ -11,7 +11,7 @@ from manifests.images.pixels import read_header
 from manifests.schema import Pair, Reject, seed_for
 from operators.option import option
 from operators.vlm.answers import one_text, read_parts, unparsed
-from operators.vlm.boxes import Convention, convention_of, in_words, read_box
+from operators.vlm.boxes import Convention, Size, convention_of, in_words, read_box
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request, object_schema
@@ -87,10 +87,7 @@ class ProposeEdit:
 
     def requests(self, pair: Pair, seed: int) -> tuple[Request, ...]:
         image = shown(pair, "input")
-        where = f"the word {EVERYWHERE}"
-        if self.convention != "none":
-            box = in_words(self.convention, read_header(image))
-            where += f" if the edit shows all over the image; otherwise the box that holds all that changes, as {box}"
+        where = where_in_words(self.convention, _size(image))
         return (Request.of(self.prompt, [image], schema=_SCHEMA, kind=_kind(seed), where=where),)
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
@@ -109,9 +106,24 @@ class ProposeEdit:
         texts = {name: one_text(text, answer, self.prompt.text) for name, text in said.items()}
         where: str | list[int] = EVERYWHERE
         if not _EVERYWHERE.fullmatch(place):
-            where = list(read_box(place, self.convention, read_header(shown(pair, "input")), answer))
+            where = list(read_box(place, self.convention, _size(shown(pair, "input")), answer))
         step = self.vlm.step(self, self.prompt, answer, seed, {"kind": _kind(seed), **texts, "where": where})
         return replace(pair, texts={**pair.texts, **texts}, steps=(*pair.steps, step))
+
+
+def where_in_words(convention: Convention, size: Size) -> str:
+    """What the prompt says of how to say where an edit shows, of an image of a size."""
+    if convention == "none":
+        return f"the word {EVERYWHERE}"
+    return (
+        f"the word {EVERYWHERE} if the edit shows all over the image; otherwise the box that holds all that changes, "
+        f"as {in_words(convention, size)}"
+    )
+
+
+def _size(image: bytes) -> Size:
+    header = read_header(image)
+    return header.width_px, header.height_px
 
 
 def _kind(seed: int) -> str:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from manifests.images.pixels import Header
 from manifests.schema import Reject
 from operators.vlm.boxes import Box, Convention, convention_of, in_words, read_box, seen_px
 from tests.operators.vlm.test_answers import answer_of
 
-
-def header(width_px: int, height_px: int) -> Header:
-    return Header(format="png", width_px=width_px, height_px=height_px, mode="RGB", upright=True, transparent=False)
-
-
-SQUARE = header(1_000, 1_000)
+SQUARE = (1_000, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +52,7 @@ def test_a_box_is_read_in_any_form(text: str) -> None:
 def test_a_box_is_kept_in_thousandths_however_it_is_counted(
     text: str, convention: Convention, size: tuple[int, int], box: Box
 ) -> None:
-    assert read_box(text, convention, header(*size), answer_of("")) == box
+    assert read_box(text, convention, size, answer_of("")) == box
 
 
 @pytest.mark.parametrize(
@@ -87,7 +81,7 @@ def test_a_box_is_kept_in_thousandths_however_it_is_counted(
 )
 def test_a_box_that_looks_wrong_is_a_reject_with_the_raw_text(text: str, convention: Convention) -> None:
     with pytest.raises(Reject) as caught:
-        read_box(text, convention, header(640, 480), answer_of("said"))
+        read_box(text, convention, (640, 480), answer_of("said"))
     assert (caught.value.reason, caught.value.message) == ("unparsed", "said")
 
 
@@ -109,8 +103,8 @@ def test_the_family_is_told_by_the_name(model: str, convention: Convention) -> N
 
 
 def test_the_prompt_says_how_to_count() -> None:
-    assert "from 0 to 1000" in in_words("thousandths", header(640, 480))
-    assert "in pixels of the image, which is 644 wide and 476 high" in in_words("pixels", header(640, 480))
+    assert "from 0 to 1000" in in_words("thousandths", (640, 480))
+    assert "in pixels of the image, which is 644 wide and 476 high" in in_words("pixels", (640, 480))
 
 
 def test_an_image_is_seen_as_large_as_transformers_makes_it() -> None:
@@ -119,4 +113,4 @@ def test_an_image_is_seen_as_large_as_transformers_makes_it() -> None:
     for width_px in sides:
         for height_px in sides:
             height, width = resize(height_px, width_px, factor=28, min_pixels=3_136, max_pixels=12_845_056)
-            assert seen_px(header(width_px, height_px)) == (width, height)
+            assert seen_px((width_px, height_px)) == (width, height)
