@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image as PILImage
@@ -48,3 +51,13 @@ def test_tokens_are_counted_as_qwen2_vl_does() -> None:
     image = encode(np.zeros((29, 56, 3), np.uint8))
     prompt = Prompt(id="p", text="<image>" + "x" * 33, max_tokens=5)
     assert tokens_in(Request.of(prompt, [image])) == 4 + 10
+
+
+def test_the_server_that_we_serve_sees_images_as_they_are_shown() -> None:
+    """Its bound is 37 x 37 tokens of 28 x 28 px, to which the largest square comes; it makes no image smaller."""
+    resize = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl").smart_resize
+    script = (Path(__file__).parents[3] / "infra/vlm/serve.sh").read_text()
+    bound = int(re.findall(r"^MAX_PIXELS=(\d+)$", script, re.MULTILINE)[0])
+    assert bound == 37 * 37 * 28 * 28 and '"{\\"max_pixels\\": $MAX_PIXELS}"' in script
+    for size in ((MAX_SIDE_PX, MAX_SIDE_PX), (MAX_SIDE_PX, 700), (30, MAX_SIDE_PX)):
+        assert resize(*size, factor=28, max_pixels=bound) == resize(*size, factor=28, max_pixels=10**9)
