@@ -27,8 +27,9 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w-]*[ \t]*$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:>+|#{1,6}|[-*•–—]|\(?\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _EMPHASIS = re.compile(r"(?<!\w)(?:\*{1,3}|_{1,3})(?=\S)|(?<=\S)(?:\*{1,3}|_{1,3})(?!\w)|`")
 _LEAD_IN = re.compile(
-    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[^\n:：.!]{0,40}[.!,]?\s*)?"
-    r"(?:here(?:['’]s| is| are)\b[^\n:：]{0,120}[:：])?\s*",
+    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)(?: thing)?[.!,:]\s*)?"
+    r"(?:here (?:it is|you go|they are)[:：.!]|here(?:['’]s| is| are)\b[^\n:：]{0,60}\b(?:caption|description|prompt|"
+    r"answer|json|response|assessment|comparison|analysis|result|instruction|edit|differences)\b[^\n:：]{0,60}[:：])?\s*",
     re.IGNORECASE,
 )
 _WISH = re.compile(
@@ -189,7 +190,7 @@ def read_choice(answer: Answer, choices: Collection[str], labels: Sequence[str] 
         reasons += [parts.rest, labelled[1]]
     else:
         reasons.append(opening[1] if opening else _without_last(parts.rest, choices))
-        found += _alone(parts.rest, choices, answer)
+    found += _alone(parts.rest, choices, answer)
     everything = " ".join([parts.rest, *parts.said.values()])
     for place in re.finditer(r"\banswer (?:is|would be|must be)\b:?\s*", everything, re.IGNORECASE):
         if one := _choice_at(everything[place.end() :], choices, answer):
