@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from manifests.schema import Pair
 from operators.judge.hold_out import HoldOutEdits
 from operators.judge.vlm_filter import VlmFilter
-from operators.vlm.client import Asks, Vlm
+from operators.vlm.client import Vlm
 from operators.vlm.request import Request
 from operators.word.difference import Difference
 from operators.word.instruct import Instruct
@@ -27,7 +28,7 @@ class Asked:
     vlm: Vlm
 
 
-ASKING: tuple[tuple[Asks, tuple[str, ...]], ...] = (
+ASKING: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (Difference(examples=FOUR), ("input", "target")),
     (VlmFilter(), ("input", "target", "exemplar")),
     (Relation(), ("input1", "input2", "target")),
