@@ -61,7 +61,7 @@ SHAPE = (
 ASK = (
     Option(name="vlm", help=f"vision-language model: URL of an OpenAI-compatible server, or {LOCAL}"),
     Option(name="vlm_model", help="the model's name there; its key is read from OPENAI_API_KEY alone"),
-    Option(name="prompts", help="folder of prompts to use in the place of the packaged ones"),
+    Option(name="prompts", help="paper, or a folder of prompts, to use in the place of the packaged ones"),
     Option(name="vlm_concurrency", type=at_least_one, default=16, help="requests at the same time (default: 16)"),
     Option(
         name="vlm_rate", type=_positive, default=0.0, help="requests a second at the most (default: as many as fit)"

@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
     """An OpenAI-compatible server. Answers by `answer`, or passes requests on to `upstream`, a port.
 
     A fault comes before a request is answered or passed on: what is counted in `paid`, by the hash of the request, has
-    been answered.
+    been answered. With `refuses_schemas` a request for an answer by a schema gets status 400, and nothing is paid.
     """
 
     daemon_threads = True
@@ -47,6 +47,7 @@ class Server(ThreadingHTTPServer):
         self.upstream = upstream
         self.answer: Callable[[str], str] = lambda text: "no answer set"
         self.finish_reason = "stop"
+        self.refuses_schemas = False
         self.plan: Plan = no_faults
         self.requests: list[dict[str, Any]] = []
         self.keys: set[str] = set()
@@ -102,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
                 with self.server.lock:
                     self.server.faults[fault] += 1
                 self._fail(fault)
+                return
+            if self.server.refuses_schemas and "response_format" in json.loads(body):
+                self._send(400, {"error": {"message": "Unknown parameter", "param": "response_format", "code": None}})
                 return
             with self.server.lock:
                 self.server.paid[key] += 1

@@ -119,7 +119,8 @@ def write_checkpoint(
     """Write a model directory; it appears under its name when it is complete.
 
     `state` has the names of `XPromptChameleon`. `arm`, and `tokenizer`, what was recorded with the tokens it was
-    trained on, go into the metadata of XP_FILE, where `read_arm` and `read_trained_tokenizer` find them. From `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config nor weights.
+    trained on, go into the metadata of XP_FILE, where `read_arm` and `read_trained_tokenizer` find them. From
+    `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config nor weights.
     Raises ValueError if the folder exists or a source's file is broken.
     """
     folder = Path(folder)

@@ -24,6 +24,7 @@ from manifests.images.pixels import Pixels
 from operators.shared.extras import need
 from operators.vlm.local import content_of
 from operators.vlm.prompting import Prompt, load_prompt
+from operators.word.propose_edit import where_in_words
 
 transformers = need("transformers")
 
@@ -36,9 +37,10 @@ ANSWERS = {
             "reverse_prompt": "Make it darker.",
         }
     ),
-    "same_content": "Reasoning: Both show the same things.\nAnswer: Yes",
-    "same_style": "Reasoning: Both have the same strokes.\nAnswer: Yes",
-    "relation": json.dumps(
+    "same_content": json.dumps({"reasoning": "Both show the same things.", "answer": "Yes"}),
+    "same_style": json.dumps({"reasoning": "Both have the same strokes.", "answer": "Yes"}),
+    "relation": "Put the things of <image 2> in the layout of <image 1>.",
+    "relation_attributes": json.dumps(
         {
             "layout": "image 1",
             "semantics": "image 2",
@@ -48,12 +50,27 @@ ANSWERS = {
         }
     ),
     "recaption": "Caption: One large object left of two small ones.",
-    "propose_edit": "Instruction: Light it.\nBefore: A dark scene.\nAfter: A bright scene.\nWhere: 250, 250, 750, 750",
+    "propose_edit": json.dumps(
+        {
+            "instruction": "Light it.",
+            "before": "A dark scene.",
+            "after": "All is bright now.",
+            "where": "250, 250, 750, 750",
+        }
+    ),
 }
 """What it says to each packaged prompt."""
 
-_VALUES = {"difference": ("instruction",), "recaption": ("caption",), "propose_edit": ("kind",)}
-_IMAGES = {"difference": 2, "same_content": 2, "same_style": 2, "relation": 3, "recaption": 1, "propose_edit": 1}
+_VALUES = {"difference": ("instruction",), "recaption": ("caption",), "propose_edit": ("kind", "where")}
+_IMAGES = {
+    "difference": 2,
+    "same_content": 2,
+    "same_style": 2,
+    "relation": 3,
+    "relation_attributes": 3,
+    "recaption": 1,
+    "propose_edit": 1,
+}
 _SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -67,7 +84,7 @@ _SPECIAL = (
 _VOCABULARY = 640
 _PIXELS = (4 * 28 * 28, 16 * 28 * 28)  # 4 to 16 tokens an image: a token is 28 x 28 px
 _STEPS = 100
-_BATCHES = 20  # different ones
+_BATCHES = 50  # different ones: with fewer it learns them, and answers other instructions less surely
 _LEARNING_RATE = 8e-3
 
 _CHAT_TEMPLATE = (
@@ -180,6 +197,8 @@ def _fit(model: Any, processor: Any, prompts: dict[str, Prompt]) -> None:
 def _example(processor: Any, prompts: dict[str, Prompt], name: str, rng: np.random.Generator) -> dict[str, Any]:
     """One prompt with pictures, and its answer: the answer's tokens are the labels."""
     values = {value: _words(processor.tokenizer, rng) for value in _VALUES.get(name, ())}
+    if "where" in values:
+        values["where"] = where_in_words("thousandths", (1, 1))
     images = [_picture(rng) for _ in range(_IMAGES[name])]
     messages = [{"role": "user", "content": content_of(prompts[name].filled(**values), images)}]
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

@@ -17,9 +17,12 @@ if [[ $HOST != 127.0.0.1 && -z ${VLLM_API_KEY:-} ]]; then
   exit 2
 fi
 
-# At most 3 images a request (composition), 1,024 px each: some 4,100 tokens, and the prompt.
-options=(--revision "$REVISION" --port "$PORT" --max-model-len 8192 --limit-mm-per-prompt '{"image": 3}'
-  --tensor-parallel-size "${GPUS:-1}" --seed 0)
+# At most 3 images a request (composition), 1,024 px each (operators/vlm/showing.py): the model sees them at the next
+# multiple of 28, 1,036 x 1,036 px or 1,369 tokens, so some 4,100 tokens and the prompt. Without that bound vLLM measures
+# at its start the memory that images of 16,384 tokens take, and that a video takes, which nobody sends.
+MAX_PIXELS=1073296
+options=(--revision "$REVISION" --port "$PORT" --max-model-len 8192 --limit-mm-per-prompt '{"image": 3, "video": 0}'
+  --mm-processor-kwargs "{\"max_pixels\": $MAX_PIXELS}" --tensor-parallel-size "${GPUS:-1}" --seed 0)
 
 if [[ -n ${VENV:-} ]]; then
   [[ -x $VENV/bin/vllm ]] || { python3 -m venv "$VENV" && "$VENV/bin/pip" install --quiet "vllm==$VLLM_VERSION"; }

@@ -24,11 +24,11 @@ from operators.batching import each_pair
 from operators.judge.edit_classifier import LABELS
 from operators.judge.edit_rules import RuleClassifier
 from operators.shared.palettes import UNSEEN_PALETTE
+from operators.vlm.answers import read_choice
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
-from operators.vlm.showing import one_of
 
 EditJudge = Literal["rules", "vlm"]
 """Who says whether an instruction adds or removes an object."""
@@ -65,6 +65,10 @@ class DropExamples:
         return replace(pair, examples=kept, steps=(*pair.steps, step))
 
 
+_SCHEMA = {"type": "string", "enum": [*LABELS]}
+_CALLED = ("answer", "final answer", "class", "label", "category", "edit class", "type")
+
+
 def _prompt(folder: str | None) -> Prompt:
     return load_prompt("edit_class", folder, images=0, values=["instruction"])
 
@@ -79,7 +83,7 @@ class HoldOutEdits:
     """
 
     name: ClassVar[str] = "hold_out_edits"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     batch_size: ClassVar[int] = 64
     novel_task: str = "object_edits"
     by: EditJudge = "rules"
@@ -102,7 +106,7 @@ class HoldOutEdits:
 
     def requests(self, pair: Pair, seed: int) -> tuple[Request, ...]:
         instruction = _instruction(pair)
-        return (Request.of(self.prompt, (), instruction=instruction),) if self.by == "vlm" else ()
+        return (Request.of(self.prompt, (), schema=_SCHEMA, instruction=instruction),) if self.by == "vlm" else ()
 
     def many(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> Sequence[Pair | Reject]:
         if self.by == "rules":
@@ -117,7 +121,7 @@ class HoldOutEdits:
     def _judged_by_model(self, pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
         assert self.vlm
         (answer,) = answers
-        verdict = one_of(answer.text.strip(), LABELS, answer)
+        verdict, _ = read_choice(answer, LABELS, _CALLED)
         return self._judged(pair, verdict, self.vlm.step(self, self.prompt, answer, None, {}))
 
     def _judged(self, pair: Pair, verdict: str, step: Step) -> Pair:

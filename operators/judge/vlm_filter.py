@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from manifests.schema import Pair, Reject
+from operators.vlm.answers import read_choice
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
-from operators.vlm.request import Request
+from operators.vlm.request import Request, object_schema
 from operators.vlm.responses import Answer
-from operators.vlm.showing import one_of, read_lines, shown
+from operators.vlm.showing import shown
+
+_ANSWERS = ("Yes", "No")
+_SCHEMA = object_schema(reasoning=None, answer=_ANSWERS)
 
 
 def _prompt(file: str, folder: str | None = None) -> Prompt:
@@ -23,12 +27,12 @@ class VlmFilter:
     """Keeps a pair if base and output have the same content and layout, and exemplar and output the same style.
 
     The second question is asked only of what the first keeps. Each answer is a score, 1 for yes and 0 for no, of kept
-    and rejected pairs; its reasoning is in the step of a kept pair and the message of a rejected one. Rejects:
-    other_content, other_style, unparsed, and those of `Vlm.ask`.
+    and rejected pairs; its reasoning, if it gives any, is in the step of a kept pair and the message of a rejected one.
+    Rejects: other_content, other_style, unparsed, and those of `Vlm.ask`.
     """
 
     name: ClassVar[str] = "vlm_filter"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     batch_size: ClassVar[int] = 64
     calls: ClassVar[int] = 2
     optional: ClassVar[bool] = True
@@ -64,10 +68,10 @@ class VlmFilter:
         return result
 
     def _first(self, pair: Pair, seed: int) -> tuple[Request, ...]:
-        return (Request.of(self.same_content, [shown(pair, self.base), shown(pair, self.output)]),)
+        return (Request.of(self.same_content, [shown(pair, self.base), shown(pair, self.output)], schema=_SCHEMA),)
 
     def _second(self, pair: Pair, seed: int) -> tuple[Request, ...]:
-        return (Request.of(self.same_style, [shown(pair, self.exemplar), shown(pair, self.output)]),)
+        return (Request.of(self.same_style, [shown(pair, self.exemplar), shown(pair, self.output)], schema=_SCHEMA),)
 
     def _judged_content(self, pair: Pair, seed: int, answers: Sequence[Answer]) -> Pair:
         return self._judged(pair, answers, "content", self.same_content)
@@ -78,11 +82,11 @@ class VlmFilter:
     def _judged(self, pair: Pair, answers: Sequence[Answer], what: str, prompt: Prompt) -> Pair:
         assert self.vlm
         (answer,) = answers
-        said = read_lines(answer, ("Reasoning", "Answer"))
-        yes = one_of(said["Answer"], ("Yes", "No"), answer) == "Yes"
+        said, reasoning = read_choice(answer, _ANSWERS)
+        yes = said == "Yes"
         scores = {**pair.scores, f"same_{what}": float(yes)}
         if self.reject_no and not yes:
-            raise Reject(f"other_{what}", said["Reasoning"], scores)
-        params = {"question": f"same_{what}", "reasoning": said["Reasoning"]}
+            raise Reject(f"other_{what}", reasoning or said, scores)
+        params = {"question": f"same_{what}", "reasoning": reasoning}
         step = self.vlm.step(self, prompt, answer, None, params)
         return replace(pair, scores=scores, steps=(*pair.steps, step))

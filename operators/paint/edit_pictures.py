@@ -10,7 +10,7 @@ import numpy as np
 from manifests.images.pixels import Pixels
 from manifests.schema import Reject
 from operators.models.diffusion import Denoising, Order, grid_px, painted, pipeline, resized, side_px, size_like
-from operators.vlm.showing import Box
+from operators.vlm.boxes import Box
 
 _PREFERRED_SIDE_PX = 1_024
 """Side of the square among the sizes that Kontext was trained at."""

@@ -45,11 +45,7 @@ def _generate(folder: str, model: str, request: Request) -> Answer:
     import torch
 
     network, processor = _loaded(folder)
-    images = [PILImage.fromarray(decode_rgb(image)) for image in request.images]
-    messages = [{"role": "user", "content": content_of(request.text, images)}]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    seen, _ = need("qwen_vl_utils").process_vision_info(messages)
-    inputs = processor(text=[text], images=seen, return_tensors="pt").to(network.device)
+    inputs = _inputs(processor, request).to(network.device)
     with torch.inference_mode():
         tokens = network.generate(**inputs, max_new_tokens=request.max_tokens, do_sample=False)
     said = tokens[0, inputs["input_ids"].shape[1] :].tolist()
@@ -62,6 +58,15 @@ def _generate(folder: str, model: str, request: Request) -> Answer:
         tokens_in=int(inputs["input_ids"].shape[1]),
         tokens_out=len(said),
     )
+
+
+def _inputs(processor: Any, request: Request) -> Any:
+    """A request as the network takes it: tokens, and patches of the images."""
+    images = [PILImage.fromarray(decode_rgb(image)) for image in request.images]
+    messages = [{"role": "user", "content": content_of(request.text, images)}]
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    seen, _ = need("qwen_vl_utils").process_vision_info(messages)
+    return processor(text=[text], images=seen, return_tensors="pt")
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import email.utils
+import json
 import os
 import time
 from collections.abc import Callable
@@ -42,6 +43,10 @@ MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 600.0
 """The longest wait that a server may ask for; beyond, the run is better started again later."""
 
+REFUSAL_S = 1.0
+"""How long other requests wait, at the begin, to hear whether a server refuses an answer by a schema: it looks at that
+before it begins to answer."""
+
 _CONNECT_TIMEOUT_S = 10.0
 _REFUSALS = {"content_filter", "content_policy_violation"}  # a 400 that is about this pair's images or text
 _SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
@@ -69,6 +74,8 @@ class Server:
         self.pacer = Pacer(endpoint.requests_per_s)
         self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
         self._places = Places(endpoint.concurrency)
+        self._guides: dict[tuple[str, str], bool] = {}  # by model and schema, as far as it is known
+        self._first: dict[tuple[str, str], asyncio.Event] = {}  # set when the first by a schema has come to its end
 
     async def chat(
         self,
@@ -86,6 +93,9 @@ class Server:
         the request's hash, from which the jitter is drawn; `stop` lets no further attempt begin, and ends the waiting
         for one; `on_retry` is called before each attempt but the first.
 
+        A request with a schema asks for an answer by it. A server that refuses that, with status 400 or 422, is asked
+        without from then on: one refusal for each model and schema, which costs nothing.
+
         Raises StopRun for 401, 403, 400, 404, 422 and an exhausted quota, at once; ConnectionError if the attempts are
         used up, or none is to be made any more. If the server has answered others meanwhile, it is this request that it
         cannot answer: a Reject, no_answer.
@@ -95,6 +105,49 @@ class Server:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _completion(self, model: str, messages: list[Any], request: Request) -> Any:
+        """One attempt, by the request's schema unless the server takes none. Raises what the library raises."""
+        place = model, request.schema
+        if not request.schema:
+            return await self._create(model, messages, request, guided=False)
+        if place not in self._guides and place not in self._first:
+            self._first[place] = asyncio.Event()
+            try:
+                return await self._by_schema(place, messages, request)
+            finally:
+                self._first.pop(place).set()
+        if place not in self._guides:  # so as not to be refused too; an answer takes longer, and is not waited for
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._first[place].wait(), REFUSAL_S)
+        if self._guides.get(place, True):
+            return await self._by_schema(place, messages, request)
+        return await self._create(model, messages, request, guided=False)
+
+    async def _by_schema(self, place: tuple[str, str], messages: list[Any], request: Request) -> Any:
+        """One attempt by the schema, and if the server refuses it one without; what it took is remembered."""
+        import openai
+
+        try:
+            completion = await self._create(place[0], messages, request, guided=True)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if str(error.code or "") in _REFUSALS:  # the pair is refused, and not the schema
+                raise
+            await self.pacer.wait()
+            completion = await self._create(place[0], messages, request, guided=False)
+            self._guides[place] = False
+        else:
+            self._guides[place] = True
+        return completion
+
+    async def _create(self, model: str, messages: list[Any], request: Request, *, guided: bool) -> Any:
+        form: dict[str, Any] = {}
+        if guided:
+            schema = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
+            form = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        return await self._client.chat.completions.create(
+            model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0, **form
+        )
 
     async def _chat(
         self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
@@ -110,10 +163,7 @@ class Server:
             await self.pacer.wait()
             hold_s = 0.0
             try:
-                completion = await self._client.chat.completions.create(
-                    model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0
-                )
-                answer = _answer(completion, model)
+                answer = _answer(await self._completion(model, messages, request), model)
                 self.pacer.answered += 1
                 return answer
             except openai.APIStatusError as error:

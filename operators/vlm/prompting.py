@@ -1,9 +1,14 @@
 """The prompts of vision-language models: versioned data files, filled in with what a pair brings.
 
 Each is a TOML file in operators/vlm/prompts: `id`, `max_tokens`, and `text`, in which <image> stands where an image
-goes and {name} where a value goes. A file of the same name in a folder of the user's (PROMPTS=folder) replaces it. The
-paper prints no prompts; these are worded by us after its appendix C. A changed wording must get a new id; the hash
-beside the id in a manifest shows if somebody forgot.
+goes and {name} where a value goes; a text need not use all values that there are. `guided = true` says that the text
+asks for the JSON that the operator's schema describes, so that a server may be told to answer by it.
+
+A file of the same name in a folder of the user's (PROMPTS=folder) replaces one; PROMPTS=paper takes those of
+operators/vlm/prompts/paper. The paper prints the gist of C.1's prompt, the two questions of C.2 and C.3's request
+(its Fig. 9). The set `paper` asks just that, and is answered in prose; the others ask the same for an answer in parts,
+and C.4 and what is not in the paper. All wordings are ours. A changed wording must get a new id; the hash beside the
+id in a manifest shows if somebody forgot.
 """
 
 from __future__ import annotations
@@ -17,6 +22,9 @@ from pathlib import Path
 
 IMAGE = "<image>"
 
+PAPER = "paper"
+"""PROMPTS=paper: the packaged prompts that ask as the paper does, where it says how."""
+
 _PACKAGED = Path(__file__).parent / "prompts"
 _MAX_VALUE_CHARS = 2_000  # of a caption or instruction: more is an accident, or an attempt to push the prompt out
 
@@ -29,6 +37,8 @@ class Prompt:
     text: str
     max_tokens: int
     """The longest that the answer may be."""
+    guided: bool = False
+    """Whether the text asks for JSON by the operator's schema, so that a server may be told to answer by it."""
 
     @property
     def name(self) -> str:
@@ -46,25 +56,30 @@ class Prompt:
 
 
 def load_prompt(file: str, folder: str | None, *, images: int, values: Collection[str] = ()) -> Prompt:
-    """The prompt `file`.toml, from the user's folder if it is there, else the packaged one.
+    """The prompt `file`.toml, from the user's folder or the set `paper` if it is there, else the packaged one.
 
-    Raises ValueError, naming the file, if it does not ask about that many images, or not with exactly these values.
+    Raises ValueError, naming the file, if it does not ask about that many images, or with other values than these.
     """
-    own = Path(folder, f"{file}.toml") if folder else None
-    if folder and not Path(folder).is_dir():
-        raise ValueError(f"PROMPTS: there is no folder {folder}")
+    own = (_PACKAGED / PAPER if folder == PAPER else Path(folder)) / f"{file}.toml" if folder else None
+    if folder and folder != PAPER and not Path(folder).is_dir():
+        raise ValueError(f"PROMPTS: there is no folder {folder}; the packaged set is {PAPER}")
     path = own if own and own.is_file() else _PACKAGED / f"{file}.toml"
     try:
         record = tomllib.loads(path.read_text("utf-8"))
-        prompt = Prompt(id=record.pop("id"), text=record.pop("text").strip(), max_tokens=record.pop("max_tokens"))
+        prompt = Prompt(
+            id=record.pop("id"),
+            text=record.pop("text").strip(),
+            max_tokens=record.pop("max_tokens"),
+            guided=record.pop("guided", False),
+        )
         named = {name for _, name, _, _ in string.Formatter().parse(prompt.text) if name is not None}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]} is missing; it needs id, text and max_tokens") from None
-    if record or named != set(values) or prompt.images != images:
+    if record or not named <= set(values) or prompt.images != images:
         raise ValueError(
-            f"{path}: it must have {images} times {IMAGE}, the values {sorted(values)} in braces, and no other; "
+            f"{path}: it must have {images} times {IMAGE}, and may have {sorted(values)} in braces, and no other key; "
             f"it has {prompt.images}, {sorted(named)}, and {sorted(record)}"
         )
     return prompt

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,13 +21,29 @@ class Request:
     images: tuple[bytes, ...]
     max_tokens: int
     """The longest that the answer may be."""
+    schema: str = ""
+    """The JSON schema by which a server may be told to answer; "" for none.
+
+    It is no part of what is hashed. It asks nothing else: the model, the text and the images are the same, and greedy
+    decoding comes to the same answer wherever that has the form asked for. Whether a server can do it is like which
+    kernels it has: an answer that was paid for is replayed though another server would be asked otherwise now.
+    """
 
     def __post_init__(self) -> None:
         assert self.text.count(IMAGE) == len(self.images), f"{self.prompt} and {len(self.images)} images"
 
     @classmethod
-    def of(cls, prompt: Prompt, images: Sequence[bytes], **values: str) -> Request:
-        return cls(prompt=prompt.name, text=prompt.filled(**values), images=tuple(images), max_tokens=prompt.max_tokens)
+    def of(
+        cls, prompt: Prompt, images: Sequence[bytes], *, schema: Mapping[str, Any] | None = None, **values: str
+    ) -> Request:
+        """A prompt with its images and values. `schema` is that of the answer, of use if the prompt asks for it."""
+        return cls(
+            prompt=prompt.name,
+            text=prompt.filled(**values),
+            images=tuple(images),
+            max_tokens=prompt.max_tokens,
+            schema=json.dumps(schema) if schema and prompt.guided else "",
+        )
 
     def described(self, model: str, revision: str) -> dict[str, Any]:
         """What the answer depends on, images by their sha256. Decoding is greedy."""
@@ -38,6 +55,19 @@ class Request:
             "images": [hashlib.sha256(image).hexdigest() for image in self.images],
             "params": {"max_tokens": self.max_tokens, "temperature": 0},
         }
+
+
+def object_schema(**properties: Sequence[str] | None) -> dict[str, Any]:
+    """The schema of a JSON object of texts by name, each free or one of some, in this order; none is left out."""
+    return {
+        "type": "object",
+        "properties": {
+            name: {"type": "string", "enum": [*choices]} if choices else {"type": "string"}
+            for name, choices in properties.items()
+        },
+        "required": [*properties],
+        "additionalProperties": False,
+    }
 
 
 @dataclass(kw_only=True)

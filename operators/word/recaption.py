@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from manifests.schema import Pair, Reject, Step, seed_for
+from operators.vlm.answers import read_text
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
-from operators.vlm.showing import read_lines, shown
+from operators.vlm.showing import shown
 
 KEPT_SHARE = 0.1
 """The share of the samples that keep their original caption: a tenth, in the paper's C.4."""
+
+_LABELS = ("dense caption", "new caption", "rewritten caption", "description", "dense description")
 
 
 def _prompt(folder: str | None) -> Prompt:
@@ -30,7 +33,7 @@ class Recaption:
     """
 
     name: ClassVar[str] = "recaption"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     batch_size: ClassVar[int] = 64
     calls: ClassVar[int] = 1
     optional: ClassVar[bool] = True
@@ -57,7 +60,7 @@ class Recaption:
             step = Step(operator=self.name, version=self.version, seed=seed, params={"kept": True})
             return replace(pair, steps=(*pair.steps, step))
         (answer,) = answers
-        caption = read_lines(answer, ("Caption",))["Caption"]
+        caption = read_text(answer, "caption", _LABELS, self.prompt.text)
         original = pair.texts.get("caption", "")
         step = self.vlm.step(self, self.prompt, answer, seed, {"kept": False, "original": original})
         return replace(

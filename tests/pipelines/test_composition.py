@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +15,6 @@ from operators.word.relation import Relation
 from pipelines.tasks.personalisation import COMPOSITION
 from tests.generated import generate
 from tests.operators.paint.test_compose import ROLES
-from tests.sources import pair_of
 from tests.tiny import few_steps, tiny_models
 
 _SCORES = ("clip", "dino")
@@ -40,9 +38,8 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
         assert dict(row["scores"]).keys() >= {"dino", "clip_image", "sharpness"}
 
 
-def test_the_instruction_goes_on_with_the_relation() -> None:
-    relation, instruct = COMPOSITION.chain[-2:]
+def test_the_relation_words_the_instruction() -> None:
+    instruct, relation = COMPOSITION.chain[-2:]
     assert isinstance(relation, Relation) and isinstance(instruct, Instruct)
-    pair = replace(pair_of(), texts={"relation": "The layout is image 1's."})
-    (example,) = instruct(pair, 1).examples
-    assert example.instruction.endswith(" The layout is image 1's.")
+    assert instruct.inputs == (relation.first, relation.second)  # so <image 1> is the first image that is laid out
+    assert "relation" in COMPOSITION.options

@@ -115,7 +115,7 @@ def test_other_edits_stay_whole_and_say_who_judged() -> None:
 
 
 def test_a_model_is_shown_the_instruction_alone_and_its_answer_is_the_verdict(asked: Asked) -> None:
-    answers = {"add a hat": "object_addition", "make it {night}": " other\n", "hide it": "It is other"}
+    answers = {"add a hat": "object_addition", "make it {night}": " **Other.**\n", "hide it": "It is other"}
     asked.server.answer = lambda text: next(said for name, said in answers.items() if f"Instruction: {name}" in text)
     operator = HoldOutEdits(by="vlm").asking(asked.vlm, None)
     pairs = [_said("add a\nhat"), _said("make it {night}"), _said("hide it"), _said(" ")]

@@ -41,11 +41,19 @@ def test_two_yes_keep_a_pair_with_scores_and_reasoning(asked: Asked) -> None:
         {"question": "same_content", "reasoning": "They agree."},
         {"question": "same_style", "reasoning": "They agree."},
     ]
-    assert [(step.prompt or "").split("@")[0] for step in pair.steps] == ["same-content-1", "same-style-1"]
+    assert [(step.prompt or "").split("@")[0] for step in pair.steps] == ["same-content-2", "same-style-2"]
     first, second = (request["messages"][0]["content"] for request in asked.server.requests)
     images = [[part["image_url"] for part in content if part["type"] == "image_url"] for content in (first, second)]
     assert len(images[0]) == len(images[1]) == 2
     assert images[0][1] == images[1][1] and images[0][0] != images[1][0]
+
+
+def test_the_questions_in_the_papers_words_are_answered_with_yes_or_no_and_a_reason(asked: Asked) -> None:
+    asked.server.answer = lambda text: "**No.** The strokes differ." if STYLE in text else "Yes, both show a cat."
+    (reject,) = VlmFilter().asking(asked.vlm, "paper").many([_pair()], [1])
+    assert isinstance(reject, Reject)
+    assert (reject.reason, reject.message) == ("other_style", "The strokes differ.")
+    assert reject.scores == {"clip": 0.5, "same_content": 1.0, "same_style": 0.0}
 
 
 def test_a_no_in_the_first_stage_spares_the_second(asked: Asked) -> None:
@@ -59,19 +67,19 @@ def test_a_no_in_the_first_stage_spares_the_second(asked: Asked) -> None:
 
 def test_each_pair_has_its_own_verdict_whatever_else_is_in_the_batch(asked: Asked) -> None:
     pairs = [_pair(0), _pair(1), _pair(2)]
-    asked.server.answer = _says(asked, pairs, [YES, NO, "Yes"], [NO, "not asked", "not asked"])
+    asked.server.answer = _says(asked, pairs, [YES, NO, "Yes and no"], [NO, "not asked", "not asked"])
     operator = VlmFilter().asking(replace(asked.vlm, concurrency=1), None)
     first, second, third = operator.many(pairs, [1, 2, 3])
     assert isinstance(first, Reject) and first.reason == "other_style"
     assert first.scores == {"clip": 0.5, "same_content": 1.0, "same_style": 0.0}
     assert isinstance(second, Reject) and second.reason == "other_content"
-    assert isinstance(third, Reject) and (third.reason, third.message) == ("unparsed", "Yes")
+    assert isinstance(third, Reject) and (third.reason, third.message) == ("unparsed", "Yes and no")
     assert asked.server.paid.total() == 4
 
 
 def test_a_lenient_one_asks_both_questions_and_keeps_a_no_but_not_what_is_no_answer(asked: Asked) -> None:
     pairs = [_pair(0), _pair(1)]
-    asked.server.answer = _says(asked, pairs, [NO, "No"], [NO, "not asked"])
+    asked.server.answer = _says(asked, pairs, [NO, "No or yes"], [NO, "not asked"])
     operator = VlmFilter().lenient().asking(replace(asked.vlm, concurrency=1), None)
     assert isinstance(operator, Judge)
     kept, unparsed = operator.many(pairs, [1, 2])

@@ -16,7 +16,7 @@ from manifests.images.pixels import Pixels
 from manifests.schema import Reject
 from operators.models.diffusion import Denoising
 from operators.paint.edit_pictures import by_fill, by_kontext, kontext_size
-from operators.vlm.showing import Box
+from operators.vlm.boxes import Box
 from tests.sources import photo
 
 PHOTO = photo(0, 96, 64)

@@ -76,6 +76,7 @@ def test_what_an_answer_depends_on_is_in_its_hash_and_nothing_else(vlm: Vlm) -> 
     (request,) = _requests(1)
     same = replace(vlm, url_or_folder="http://elsewhere/v1", responses="x", concurrency=1, timeout_s=1.0)
     assert same.key(request) == vlm.key(request)
+    assert vlm.key(replace(request, schema="{}")) == vlm.key(request)  # whether a server takes one changes no question
     others = [
         replace(vlm, model="n").key(request),
         replace(vlm, revision="r").key(request),

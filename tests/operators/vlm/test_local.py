@@ -11,21 +11,15 @@ from infra.tiny import qwen2_vl as tiny_qwen2_vl
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.schema import Pair
 from operators.account import accounting
-from operators.judge.vlm_filter import VlmFilter
 from operators.models.checkpoints import identity
 from operators.vlm import local as vlm_local
 from operators.vlm.client import Vlm
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
-from operators.word.difference import Difference
 from operators.word.instruct import Instruct
-from operators.word.propose_edit import ProposeEdit
-from operators.word.recaption import Recaption
-from operators.word.relation import Relation
-from pipelines.tasks.task import FOUR
 from tests.datasets import sha256_by_file
-from tests.operators.asking import pair_with
+from tests.operators.asking import ASKING, PROMPT_SETS, all_requests, pair_with
 from tests.sources import jpeg
 
 pytest.importorskip("qwen_vl_utils")
@@ -60,20 +54,34 @@ def test_it_is_written_the_same_each_time(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_every_operator_gets_an_answer_in_form(vlm: Vlm) -> None:
-    operators = (
-        (replace(Difference().asking(vlm, None), examples=FOUR), ("input", "target")),
-        (VlmFilter().asking(vlm, None), ("input", "target", "exemplar")),
-        (Relation().asking(vlm, None), ("input1", "input2", "target")),
-        (Recaption().asking(vlm, None), ("target",)),
-        (ProposeEdit().asking(vlm, None), ("input",)),
-    )
     with accounting() as account:
-        for operator, roles in operators:
+        for operator, roles in ASKING[:-1]:  # the last one's prompt is for a model of texts
             pair = Instruct(forward=("Take the rain off this photo.",))(pair_with(*roles), 1)
-            (made,) = operator.many([pair], [2])
+            (made,) = operator.asking(vlm, None).many([pair], [2])
             assert isinstance(made, Pair), (operator.name, made.message)
             assert made.steps[-1].model_revision == identity(vlm.url_or_folder, "qwen2-vl")[1]
     assert account.usage.calls == len(ANSWERS) and account.usage.tokens_out > 50
+
+
+@pytest.mark.parametrize("prompts", PROMPT_SETS)
+def test_each_prompt_has_its_images_where_it_says(prompts: str | None, vlm: Vlm) -> None:
+    """As many images between <|vision_start|> and <|vision_end|> as it asks about, each of its own size."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(vlm.url_or_folder)
+    start, pad, end = (
+        processor.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("vision_start", "image_pad", "vision_end")
+    )
+    for request in all_requests(vlm, prompts):
+        inputs = vlm_local._inputs(processor, request)
+        tokens = inputs["input_ids"][0].tolist()
+        begins = [place for place, token in enumerate(tokens) if token == start]
+        lengths = [tokens.index(end, begin) - begin - 1 for begin in begins]
+        grids = inputs["image_grid_thw"].prod(1).tolist() if request.images else []
+        assert len(lengths) == len(request.images), request.prompt
+        assert lengths == [patches // 4 for patches in grids]  # four patches of 14 px are a token
+        assert tokens.count(pad) == sum(lengths)
+        assert "<image>" not in processor.tokenizer.decode(tokens)
 
 
 def test_it_runs_on_one_thread(tiny_models: Path) -> None:

@@ -16,7 +16,7 @@ from operators.vlm import openai as vlm_openai
 from operators.vlm.openai import Endpoint, Pacer, check
 from operators.vlm.openai import Server as Asked
 from operators.vlm.prompting import Prompt
-from operators.vlm.request import Request
+from operators.vlm.request import Request, object_schema
 from operators.vlm.responses import Answer
 from tests.sources import jpeg
 from tests.vlm import HARMFUL, KEY, Fault, Server, running
@@ -157,6 +157,89 @@ def test_retry_after_is_waited_for_by_all(server: Server) -> None:
     assert 50 < vlm_openai._retry_after_s({"retry-after": formatdate(time.time() + 60, usegmt=True)}) < 61
     assert [vlm_openai._retry_after_s({"retry-after": value}) for value in ("soon", "", "-3")] == [0, 0, 0]
     assert vlm_openai._retry_after_s({"retry-after": "1e9"}) == 600
+
+
+SCHEMA = object_schema(reasoning=None, answer=("Yes", "No"))
+GUIDED = Request.of(replace(PROMPT, guided=True), [jpeg(1), jpeg(2)], schema=SCHEMA)
+
+
+def _ask_all(server: Server, count: int) -> None:
+    """Ask so many requests with a schema at once, all of which are answered."""
+
+    async def many(asked: Asked, retry: Callable[[], None]) -> Answer | Reject:
+        asking = (
+            asked.chat("m", f"{number:02x}" * 32, replace(GUIDED, max_tokens=8 + number), asyncio.Event(), retry)
+            for number in range(count)
+        )
+        answers = await asyncio.gather(*asking)
+        assert all(isinstance(answer, Answer) for answer in answers)
+        return answers[0]
+
+    _, retries = _with_server(server.url, many, concurrency=count)
+    assert retries == 0
+
+
+def test_a_server_is_asked_for_an_answer_by_the_schema(server: Server) -> None:
+    _ask_all(server, 1)
+    (request,) = server.requests
+    assert request["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "answer",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "reasoning": {"type": "string"},
+                    "answer": {"type": "string", "enum": ["Yes", "No"]},
+                },
+                "required": ["reasoning", "answer"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    assert "response_format" not in _sent(server, Request.of(PROMPT, [jpeg(1), jpeg(2)], schema=SCHEMA))
+
+
+def _sent(server: Server, request: Request) -> dict[str, object]:
+    """What is sent for a request."""
+    _with_server(server.url, lambda asked, retry: asked.chat("m", "0f" * 32, request, asyncio.Event(), retry))
+    return server.requests[-1]
+
+
+def test_a_server_that_refuses_schemas_is_asked_without_and_refuses_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlm_openai, "REFUSAL_S", 60.0)
+    server.refuses_schemas = True
+    _ask_all(server, 8)
+    guided = ["response_format" in request for request in server.requests]
+    assert (guided.count(True), guided.count(False)) == (1, 8)
+    assert (server.paid.total(), len(server.paid)) == (8, 8)
+
+
+def test_one_that_takes_schemas_is_paid_once_for_each_request(server: Server) -> None:
+    _ask_all(server, 4)
+    assert all("response_format" in request for request in server.requests)
+    assert (server.paid.total(), len(server.paid)) == (4, 4)
+
+
+def test_a_bad_request_is_not_taken_for_a_refused_schema(server: Server) -> None:
+    """It is refused without the schema too: that ends the run, as ever."""
+    server.plan = lambda request, attempt: "400"
+    with pytest.raises(StopRun, match="status 400"):
+        _ask_all(server, 1)
+    assert ["response_format" in request for request in server.requests] == [True, False]
+    assert server.paid.total() == 0
+
+
+def test_a_pair_that_is_refused_is_no_refused_schema(server: Server) -> None:
+    server.plan = lambda request, attempt: "refused"
+    answer, _ = _with_server(
+        server.url, lambda asked, retry: asked.chat("m", "0f" * 32, GUIDED, asyncio.Event(), retry)
+    )
+    assert isinstance(answer, Reject) and answer.reason == "refused"
+    assert len(server.requests) == 1
 
 
 def test_a_good_key_passes_the_check_and_a_bad_one_ends_the_run(

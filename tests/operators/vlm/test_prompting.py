@@ -1,38 +1,63 @@
 from __future__ import annotations
 
+import base64
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from operators.vlm.prompting import Prompt, load_prompt
+from tests.operators.asking import PROMPT_SETS, Asked, all_requests
 from tests.sources import write_files
 
 PACKAGED = Path(__file__).parents[3] / "operators" / "vlm" / "prompts"
 
 
-@pytest.mark.parametrize(
-    ("file", "images", "values"),
-    [
-        ("difference", 2, ["instruction"]),
-        ("same_content", 2, []),
-        ("same_style", 2, []),
-        ("relation", 3, []),
-        ("recaption", 1, ["caption"]),
-        ("edit_class", 0, ["instruction"]),
-    ],
-)
-def test_packaged_prompts_are_complete_and_say_whose_wording_it_is(file: str, images: int, values: list[str]) -> None:
+FORMS = {
+    "difference": ("difference-1", 2, ["instruction"]),
+    "same_content": ("same-content-2", 2, []),
+    "same_style": ("same-style-2", 2, []),
+    "relation": ("relation-2", 3, []),
+    "relation_attributes": ("relation-attributes-1", 3, []),
+    "recaption": ("recaption-1", 1, ["caption"]),
+    "propose_edit": ("propose-edit-3", 1, ["kind", "where"]),
+    "edit_class": ("edit-class-1", 0, ["instruction"]),
+}
+PAPER = ("difference", "same_content", "same_style")
+
+
+@pytest.mark.parametrize("file", FORMS)
+def test_packaged_prompts_are_complete_and_say_whose_wording_it_is(file: str) -> None:
+    name, images, values = FORMS[file]
     prompt = load_prompt(file, None, images=images, values=values)
-    assert prompt.images == images
-    assert prompt.id == f"{file.replace('_', '-')}-1"
-    assert "wording is ours" in (PACKAGED / f"{file}.toml").read_text()
+    assert (prompt.id, prompt.images) == (name, images)
+    assert "wording is ours" in " ".join((PACKAGED / f"{file}.toml").read_text().replace("\n#", "").split())
     filled = prompt.filled(**dict.fromkeys(values, "add a hat"))
     assert "{" not in filled and filled.count("add a hat") == len(values)
 
 
+@pytest.mark.parametrize("file", PAPER)
+def test_the_set_paper_asks_what_the_paper_asks_and_needs_no_values(file: str) -> None:
+    prompt = load_prompt(file, "paper", images=2, values=FORMS[file][2])
+    assert prompt.id == f"paper-{file.replace('_', '-')}-1" and not prompt.guided
+    assert prompt.filled() == prompt.text
+    words = {"difference": "Season/Time Change", "same_content": "basic layout", "same_style": "style"}
+    assert words[file] in prompt.text
+    assert ("[Yes/No]" in prompt.text) == (file != "difference")
+
+
+def test_what_the_paper_does_not_ask_is_the_same_in_its_set() -> None:
+    for file in FORMS.keys() - set(PAPER):
+        _, images, values = FORMS[file]
+        assert load_prompt(file, "paper", images=images, values=values) == load_prompt(
+            file, None, images=images, values=values
+        )
+
+
 def test_every_packaged_file_is_one_of_those() -> None:
-    names = {path.stem for path in PACKAGED.iterdir()}
-    assert names == {"difference", "same_content", "same_style", "relation", "recaption", "propose_edit", "edit_class"}
+    assert {path.stem for path in PACKAGED.glob("*.toml")} == set(FORMS)
+    assert {path.stem for path in (PACKAGED / "paper").iterdir()} == set(PAPER)
 
 
 def test_a_file_of_the_users_replaces_the_packaged_one_and_has_another_name(tmp_path: Path) -> None:
@@ -44,6 +69,14 @@ def test_a_file_of_the_users_replaces_the_packaged_one_and_has_another_name(tmp_
     assert load_prompt("same_content", str(tmp_path), images=2) == load_prompt("same_content", None, images=2)
     reworded = Prompt(id="mine-1", text="Compare <image> and <image>.", max_tokens=9)
     assert reworded.name != mine.name
+
+
+def test_a_text_of_the_users_need_not_use_all_values(tmp_path: Path) -> None:
+    write_files(
+        tmp_path, {"difference.toml": b'id = "mine-1"\nmax_tokens = 9\ntext = "<image> and <image> differ how?"'}
+    )
+    mine = load_prompt("difference", str(tmp_path), images=2, values=["instruction"])
+    assert mine.filled(instruction="add a hat") == "<image> and <image> differ how?"
 
 
 @pytest.mark.parametrize(
@@ -77,3 +110,23 @@ def test_what_a_source_says_cannot_leave_its_place() -> None:
     assert filled.count("<image>") == 1
     assert len(filled) < len(prompt.text) + 2_100
     assert len(filled.splitlines()) == len(prompt.text.splitlines())
+
+
+@pytest.mark.parametrize("prompts", PROMPT_SETS)
+def test_a_server_is_sent_each_prompt_filled_with_its_images_in_their_places(prompts: str | None, asked: Asked) -> None:
+    requests = all_requests(asked.vlm, prompts)
+    asked.server.answer = lambda text: "a word"
+    replace(asked.vlm, concurrency=1).ask(requests)
+    bodies = asked.server.requests
+    assert len(bodies) == len({request.prompt for request in requests}) == len(requests) == len(FORMS)
+    for request, body in zip(requests, bodies, strict=True):
+        (message,) = body["messages"]
+        images = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
+        assert [base64.b64decode(url.partition("base64,")[2]) for url in images] == list(request.images)
+        texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+        assert not any("<image>" in text or "{" in text for text in texts)
+        for before, part in itertools.pairwise(message["content"]):
+            if part["type"] == "image_url":  # each image behind its own name
+                assert before["type"] == "text" and before["text"].rstrip().endswith(":")
+    named = {request.prompt.split("@")[0] for request in requests}
+    assert {"paper-difference-1", "paper-same-content-1", "paper-same-style-1"} <= named or prompts is None

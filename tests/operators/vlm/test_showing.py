@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image as PILImage
@@ -8,13 +11,8 @@ from manifests.images.pixels import decode_rgb, read_header, stored
 from manifests.schema import Reject
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request
-from operators.vlm.responses import Answer
-from operators.vlm.showing import MAX_SIDE_PX, one_of, read_box, read_json, read_lines, shown, tokens_in
+from operators.vlm.showing import MAX_SIDE_PX, shown, tokens_in
 from tests.sources import encode, encode_image, jpeg, pair_of, photo, turned_jpeg
-
-
-def _answer(text: str) -> Answer:
-    return Answer(text=text, model="m", finish_reason="stop", tokens_in=1, tokens_out=1)
 
 
 def test_a_plain_image_is_shown_byte_for_byte() -> None:
@@ -55,82 +53,11 @@ def test_tokens_are_counted_as_qwen2_vl_does() -> None:
     assert tokens_in(Request.of(prompt, [image])) == 4 + 10
 
 
-@pytest.mark.parametrize(
-    "text", ['{"a": "x y", "b": "z"}', '```json\n{"a": " x\\ny", "b": "z"}\n```', '\n{"b":"z","a":"x y"} ']
-)
-def test_json_is_read(text: str) -> None:
-    assert read_json(_answer(text), ("a", "b")) == {"a": "x y", "b": "z"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no",
-        '{"a": "x"}',
-        '{"a": "x", "b": "y", "c": "z"}',
-        '{"a": "x", "b": ""}',
-        '{"a": "x", "b": 3}',
-        '{"a": "x", "b": null}',
-        '{"a": "x", "b": "y"} Hope this helps!',
-        '["a", "b"]',
-        '{"a": "x", "b": "\\u0000"}',
-        '{"a": "x", "b": "' + "y" * 5_000 + '"}',
-        "[" * 100_000,
-        "```",
-    ],
-)
-def test_any_other_json_is_a_reject_with_the_raw_text(text: str) -> None:
-    with pytest.raises(Reject) as caught:
-        read_json(_answer(text), ("a", "b"))
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
-
-
-def test_labelled_lines_are_read() -> None:
-    text = " Reasoning: the sky: it is blue \n\nAnswer: Yes\n"
-    assert read_lines(_answer(text), ("Reasoning", "Answer")) == {"Reasoning": "the sky: it is blue", "Answer": "Yes"}
-
-
-@pytest.mark.parametrize(
-    "text", ["", "Yes", "Answer: Yes\nReasoning: x", "Reasoning: x\nAnswer: Yes\nBye", "Reasoning:\nAnswer: Yes"]
-)
-def test_other_lines_are_a_reject_with_the_raw_text(text: str) -> None:
-    with pytest.raises(Reject) as caught:
-        read_lines(_answer(text), ("Reasoning", "Answer"))
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
-
-
-def test_a_word_that_is_not_offered_is_a_reject() -> None:
-    answer = _answer("Answer: Maybe")
-    assert one_of("Yes", ("Yes", "No"), answer) == "Yes"
-    with pytest.raises(Reject, match="Answer: Maybe"):
-        one_of("Maybe", ("Yes", "No"), answer)
-
-
-def test_a_box_is_read() -> None:
-    assert read_box("120, 300, 560, 910", _answer("")) == (120, 300, 560, 910)
-    assert read_box("0,0,1000,1000", _answer("")) == (0, 0, 1000, 1000)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Everywhere",
-        "1, 2, 3",
-        "1, 2, 3, 4, 5",
-        "1.5, 2, 3, 4",
-        "-1, 2, 3, 4",
-        "1, 2, 3, 1001",
-        "1, 2, 1, 4",
-        "1, 4, 3, 2",
-        "[1, 2, 3, 4]",
-        "1 2 3 4",
-        "١, ٢, ٣, ٤",
-        "0, 0, 99999999999, 1",
-    ],
-)
-def test_any_other_box_is_a_reject_with_the_raw_text(text: str) -> None:
-    with pytest.raises(Reject) as caught:
-        read_box(text, _answer("said"))
-    assert (caught.value.reason, caught.value.message) == ("unparsed", "said")
+def test_the_server_that_we_serve_sees_images_as_they_are_shown() -> None:
+    """Its bound is 37 x 37 tokens of 28 x 28 px, to which the largest square comes; it makes no image smaller."""
+    resize = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl").smart_resize
+    script = (Path(__file__).parents[3] / "infra/vlm/serve.sh").read_text()
+    bound = int(re.findall(r"^MAX_PIXELS=(\d+)$", script, re.MULTILINE)[0])
+    assert bound == 37 * 37 * 28 * 28 and '"{\\"max_pixels\\": $MAX_PIXELS}"' in script
+    for size in ((MAX_SIDE_PX, MAX_SIDE_PX), (MAX_SIDE_PX, 700), (30, MAX_SIDE_PX)):
+        assert resize(*size, factor=28, max_pixels=bound) == resize(*size, factor=28, max_pixels=10**9)

@@ -44,7 +44,7 @@ def test_an_edit_gets_both_descriptions_and_the_way_back_in_one_call(asked: Aske
     step = pair.steps[-1]
     assert (step.operator, step.version, step.seed, step.params) == (
         "difference",
-        1,
+        2,
         5,
         {"subtask": "Object Addition"},
     )
@@ -84,6 +84,59 @@ def test_what_does_not_parse_is_a_reject_with_the_raw_text_and_costs_no_other_pa
     bad, good = operator.many([_edit(0), _edit(1)], [5, 6])
     assert isinstance(bad, Reject) and (bad.reason, bad.message) == ("unparsed", answer)
     assert isinstance(good, Pair) and len(good.examples) == 4
+
+
+PROSE = {
+    "The input image shows a dog without a hat. The output image shows the same dog with a red hat.\n"
+    "Sub-task: Object Addition\nReverse editing prompt: Take the hat off.": (
+        "The input image shows a dog without a hat. The output image shows the same dog with a red hat.",
+        "The output image shows a dog without a hat. The input image shows the same dog with a red hat.",
+    ),
+    "**Differences:**\n- Input image: a dog without a hat.\n- Output image: the dog wears a hat. A bow was added.\n\n"
+    '**Sub-task:** Object Addition\n\n**Reverse editing prompt:** "Take the hat off."': (
+        "Input image: a dog without a hat. Output image: the dog wears a hat. A bow was added.",
+        "Output image: a dog without a hat. Input image: the dog wears a hat.",
+    ),
+    "In the first image the dog has no hat. Both show a garden. This is an Object Addition.\n"
+    "Reverse prompt: „Take the hat off.“": (
+        "In the first image the dog has no hat. Both show a garden.",
+        "In the output image the dog has no hat. Both show a garden.",
+    ),
+    json.dumps({**SAID, "confidence": 1}): (SAID["differences"], SAID["reverse_differences"]),
+}
+
+
+@pytest.mark.parametrize("answer", PROSE)
+def test_the_prompt_in_the_papers_words_is_answered_in_prose(answer: str, asked: Asked) -> None:
+    asked.server.answer = lambda text: answer
+    operator = replace(Difference().asking(asked.vlm, "paper"), examples=FOUR)
+    (pair,) = operator.many([_edit()], [5])
+    assert isinstance(pair, Pair)
+    made = {(example.direction, example.kind): example for example in pair.examples}
+    assert (made["forward", "describe"].text, made["reverse", "describe"].text) == PROSE[answer]
+    assert made["reverse", "generate"].instruction == "Take the hat off."
+    assert pair.steps[-1].params == {"subtask": "Object Addition"}
+    assert (pair.steps[-1].prompt or "").startswith("paper-difference-1@")
+    text = "".join(part.get("text", "") for part in asked.server.requests[0]["messages"][0]["content"])
+    assert "Add a hat." not in text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A hat was added.\nSub-task: Object Addition\nReverse prompt: Take the hat off.",  # which image has it?
+        "The output image has a hat.\nSub-task: Object Addition",
+        "The output image has a hat.\nReverse prompt: Take the hat off.",
+        "The output image has a hat.\nSub-task: Object Addition or Object Removal\nReverse prompt: Take it off.",
+        "The output image has a hat. Object Addition, Object Removal?\nReverse prompt: Take it off.",
+        "The output image has a hat.\nSub-task: Hat Addition\nReverse prompt: Take the hat off.",
+        "The output image has a hat.\nSub-task: Object Addition\nReverse prompt: I'm sorry, I can't do that.",
+    ],
+)
+def test_prose_that_leaves_something_open_is_a_reject(answer: str, asked: Asked) -> None:
+    asked.server.answer = lambda text: answer
+    (bad,) = replace(Difference().asking(asked.vlm, "paper"), examples=FOUR).many([_edit()], [5])
+    assert isinstance(bad, Reject) and (bad.reason, bad.message) == ("unparsed", answer)
 
 
 def test_the_engine_knows_what_it_is() -> None:

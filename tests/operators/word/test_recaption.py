@@ -47,10 +47,17 @@ def test_one_without_a_caption_is_asked_about_whatever_its_seed(asked: Asked) ->
     assert isinstance(made, Pair) and made.texts["caption"] == "A cat."
 
 
+def test_a_caption_of_two_paragraphs_is_one_text(asked: Asked) -> None:
+    asked.server.answer = lambda text: "Sure! Here it is:\n**Caption:** Two cats.\n\nLeft of them is a red ball."
+    (pair,) = Recaption().asking(asked.vlm, None).many([_captioned()], [_seed(kept=False)])
+    assert isinstance(pair, Pair) and pair.texts["caption"] == "Two cats. Left of them is a red ball."
+    assert pair.steps[-1].version == 2
+
+
 def test_what_is_no_caption_is_a_reject_with_the_raw_text(asked: Asked) -> None:
-    asked.server.answer = lambda text: "Sure! Here it is:\nCaption: A cat."
+    asked.server.answer = lambda text: "Caption: the description"
     (reject,) = Recaption().asking(asked.vlm, None).many([_captioned()], [_seed(kept=False)])
-    assert isinstance(reject, Reject) and reject.reason == "unparsed" and reject.message.startswith("Sure!")
+    assert isinstance(reject, Reject) and reject.reason == "unparsed" and reject.message == "Caption: the description"
 
 
 def test_the_engine_knows_what_it_is() -> None:
