@@ -135,7 +135,7 @@ def test_who_comes_just_after_a_refused_key_is_refused_without_a_request(server:
     server.plan = lambda request, attempt: "401"
 
     async def one_after_the_other(asker: Asker) -> list[Answered]:
-        return [await asker.ask(_batch(server, url, [number])) for number in range(3)]
+        return [await asker.ask(_batch(server, url, range(number, number + 1))) for number in range(3)]
 
     assert [type(answered.error) for answered in _run(one_after_the_other)] == [StopRun] * 3
     assert len(server.requests) == 1

@@ -150,7 +150,7 @@ def test_what_is_merged_is_seen_by_who_looked_before_the_small_ones_were_removed
 ) -> None:
     monkeypatch.setattr(vlm_responses, "MERGED_AT_ONCE", 2)
     for number in range(4):
-        _write(url, [number])
+        _write(url, range(number, number + 1))
     reader, writer = Responses(url), Responses(url)
     remove = writer._store.remove
 
