@@ -5,6 +5,7 @@
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt browse, verify, sql, show, ls, ...      look at datasets
     xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
+    xprompt reconstruct                             score the image tokenizer alone
 
 The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
 `xprompt shards derain --out data`, and a variable that a command does not have is refused.
@@ -26,6 +27,7 @@ PROGRAMS = {
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
+    "reconstruct": ("train.evaluate.reconstruct", "say what the VQ tokenizer alone loses, the paper's Tab. 5"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
     "tiny-models": ("infra.tiny.command", "write small random checkpoints to try model operators with"),
     "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),

@@ -77,15 +77,15 @@ class VQGAN(nn.Module):
                 digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def prepare(self, pixels: NDArray[np.uint8], side_px: int | None = None) -> Tensor:
         """An image, [h, w, 3] RGB, as the square that is tokenized, [3, r, r] in [-1, 1].
 
-        The square, of side r = `resolution_px`, is the middle of the image, as operators/shared/square.py cuts it.
-        Raises ValueError for another shape.
+        The square, of side r = `side_px`, by default `resolution_px`, is the middle of the image, as
+        operators/shared/square.py cuts it. Raises ValueError for another shape.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ValueError(f"an image of {pixels.dtype} {pixels.shape}: uint8 [h, w, 3] is needed")
-        seen = square(pixels, self.resolution_px).astype(np.float32)
+        seen = square(pixels, side_px or self.resolution_px).astype(np.float32)
         return torch.from_numpy(seen / np.float32(_HIGHEST / 2) - 1).permute(2, 0, 1)
 
     @torch.no_grad()
@@ -116,10 +116,13 @@ class VQGAN(nn.Module):
         latents = [self.post_quant_conv(self._codebook(grid[None]).permute(0, 3, 1, 2)) for grid in codes]
         return torch.cat([self.decoder(latent) for latent in latents]).clamp(-1, 1)
 
-    def tokenize(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The code grid, [side, side], of an image, [h, w, 3] RGB. Raises as `prepare`."""
+    def tokenize(self, pixels: NDArray[np.uint8], side_px: int | None = None) -> NDArray[np.int64]:
+        """The code grid, [side, side], of an image, [h, w, 3] RGB, as a square of `side_px`.
+
+        Raises as `prepare` and `encode`.
+        """
         found: NDArray[np.int64] = (
-            self.encode(self.prepare(pixels).to(self._codebook.weight.device)[None])[0].cpu().numpy()
+            self.encode(self.prepare(pixels, side_px).to(self._codebook.weight.device)[None])[0].cpu().numpy()
         )
         return found
 

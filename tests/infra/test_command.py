@@ -108,6 +108,7 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
         "evaluate": ["--dataset", "data", "--predictions", "p"],
         "generate": ["--model", "m", "--instruction", "i"],
         "icl": ["--out", "o"],
+        "reconstruct": ["--vqgan", "v", "--images", "i"],
     }
     assert main([command, *required.get(command, []), "--nosuch"]) == 2
     printed = capsys.readouterr()
