@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,9 @@ from manifests.images.pixels import Pixels
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from train.evaluate.predictions import Malformed, decode
-from xprompt_model.vqgan import VQGAN
+
+if TYPE_CHECKING:
+    from xprompt_model.vqgan import VQGAN
 
 RESOLUTIONS_PX = (512, 1024)
 """Those of Tab. 5."""
@@ -60,6 +63,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt reconstruc
     Returns the exit status: 0, 1 if an image cannot be read, 2 with one line if it cannot do what was asked.
     """
     options = _parser(prog).parse_args(arguments)
+    from xprompt_model.vqgan import VQGAN  # with torch, which the help does without
+
     problems: list[str] = []
     try:
         vqgan = VQGAN.load(options.vqgan, device=options.device)
