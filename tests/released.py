@@ -47,6 +47,8 @@ class Network:
     is not published (which decides how many digits their offsets have), more for files of another kind."""
     data_bytes: int | None
     """The size of all tensors, where an index of several files says it."""
+    twins: Mapping[str, int]
+    """Type -> the size of another published file that has these tensors in that type; its source says which."""
 
     def header(self) -> bytes:
         """The header of a safetensors file of it, as the library writes it."""
@@ -70,13 +72,17 @@ class Network:
     def tensors_bytes(self) -> int:
         return sum(map(self.tensor_bytes, self.shapes))
 
+    def file_size(self) -> int:
+        """The size of a safetensors file of it."""
+        return len(self.header()) + self.tensors_bytes
+
     def write(self, path: Path) -> Path:
         """Write it as safetensors whose tensors are a hole in the file: zeros that take no room on the disk."""
         path.parent.mkdir(parents=True, exist_ok=True)
         header = self.header()
         with path.open("wb") as file:
             file.write(header)
-            file.truncate(len(header) + self.tensors_bytes)
+            file.truncate(self.file_size())
         return path
 
 
@@ -117,4 +123,5 @@ def _read(path: Path) -> Network:
         file_bytes=record.get("file_bytes"),
         slack_bytes=record.get("slack_bytes", 0),
         data_bytes=record.get("data_bytes"),
+        twins=record.get("twins", {}),
     )

@@ -2,7 +2,8 @@
 
 Only files are here of which somebody states the figures for the very file, in a list, in code that downloads it, or in
 a Git LFS pointer. A size or a sha256 that nobody states is None. Not found: flux's transformer, all of flux-fill's,
-csd, dino, qwen2-vl, stable-cascade-prior, and what stable-cascade has for diffusers at the table's revision.
+csd, dino, qwen2-vl, stable-cascade-prior, marigold-normals (but of its files in half precision), and what
+stable-cascade has for diffusers at the table's revision.
 """
 
 from __future__ import annotations
@@ -135,6 +136,14 @@ PUBLISHED: Mapping[str, Mapping[str, Published]] = {
     "dwpose": {
         "yolox_l.onnx": _file(216_746_733, "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411"),
         "dw-ll_ucoco_384.onnx": _file(134_399_116, "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843"),
+    },
+    # Several programs that download it at this revision.
+    "depth-anything": {
+        "model.safetensors": _file(99_173_660, "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70")
+    },
+    # A public script that downloads it at this revision states the sha256.
+    "segformer-ade20k": {
+        "pytorch_model.bin": _file(None, "a3dbf2d7a9912203078f304d88df8cfee9fd752ca2d2413f82036bdb02c5e7df")
     },
 }
 """Role -> file in its repository -> what is published of it."""
