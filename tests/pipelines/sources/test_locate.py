@@ -345,6 +345,13 @@ def test_a_split_that_no_source_has_is_refused_with_those_that_they_have(tmp_pat
     assert "photos" not in str(caught.value)
 
 
+@pytest.mark.parametrize("has_data", [False, True])
+def test_a_task_that_only_evaluation_has_says_so(has_data: bool, tmp_path: Path) -> None:
+    write_magicbrush(tmp_path)
+    with pytest.raises(ValueError, match="instructpix2pix has no sources to train on, only to test with: --split test"):
+        find_source(OUR_TASKS["instructpix2pix"], str(tmp_path) if has_data else None)
+
+
 def test_a_list_that_is_missing_is_named(tmp_path: Path) -> None:
     write_files(tmp_path, _pairs(("FiveK/input/JPG/480p", "FiveK/expertC/JPG/480p"), count=1))
     with pytest.raises(ValueError, match=r"lacks FiveK/test\.txt"):
