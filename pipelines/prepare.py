@@ -10,7 +10,7 @@ from typing import Any
 from operators.arrange.resize import Resize
 from operators.base import Link, OnlyUnpaired, Reader
 from operators.judge.guard import Guard
-from operators.judge.hold_out import hold_outs
+from operators.judge.hold_out import EDITS, hold_outs
 from operators.option import options_of, with_options
 from operators.vlm.client import Promising, Vlm
 from pipelines.options import RUN, defaults
@@ -67,8 +67,11 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     _prices(values := defaults(options))
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing
-    if values["hold_out"] and values["hold_out_by"] == "vlm" and not values["vlm"]:
-        raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
+    if values["hold_out_by"] == "vlm":
+        if EDITS not in values["hold_out"]:
+            raise ValueError(f"--hold-out-by says who judges edits, which are held out by --hold-out {EDITS} alone")
+        if not values["vlm"]:
+            raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
     return task
 
 

@@ -18,13 +18,18 @@ GENERATE: tuple[tuple[Direction, Kind], ...] = (("forward", "generate"), ("rever
 DESCRIBE: tuple[tuple[Direction, Kind], ...] = (("forward", "describe"), ("reverse", "describe"))
 
 
-def make_edits(folder: Path, texts: list[str], *, finished: bool = True, key_task: str | None = None) -> Dataset:
-    """A dataset of edits in shards of three, with seeded contexts; two edits of each picture."""
+def make_edits(
+    folder: Path, texts: list[str], *, finished: bool = True, key_task: str | None = None, split: str = ""
+) -> Dataset:
+    """A dataset of edits in shards of three, with seeded contexts; two edits of each picture; of a test `split`, if
+    there is a name of one."""
     dataset = Dataset(str(folder))
     items = [Item(ref=f"{number}", files=("edits.parquet",), index=number) for number in range(len(texts))]
     units = [items[start : start + 3] for start in range(0, len(items), 3)]
     fingerprint = hashlib.sha256("\n".join([folder.name, *texts]).encode()).hexdigest()
-    plan = dataset.write_plan(folder.name, {"seed": 0}, fingerprint, plan_table(units))
+    plan = dataset.write_plan(
+        folder.name, {"seed": 0, **({"source": {"split": split}} if split else {})}, fingerprint, plan_table(units)
+    )
     for unit in range(plan.units):
         _write(dataset, plan, unit, texts, key_task or plan.task)
     if finished:

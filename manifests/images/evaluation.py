@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.dataset import Dataset, write_table
+from manifests.dataset import Dataset, DatasetError, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
@@ -49,7 +49,7 @@ def hash_folder(folder: str, name: str, out: str) -> Hashed:
     `bytes`). Of a dataset directory, as `xprompt shards --split` makes one, the pictures of its pairs; the colours of
     depth, labels and normals are no pictures. Folder and file may be fsspec URLs.
 
-    Raises ValueError if there is no image.
+    Raises ValueError if there is no image, or if the dataset is unfinished: what it lacks would not be kept out.
     """
     rows, unguarded = [], []
     dataset = Dataset(folder)
@@ -78,7 +78,12 @@ def _of_images(folder: str) -> Iterator[tuple[str, str | None, str]]:
 
 
 def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, str | None, str]]:
-    """<pair>.<role> and hash of each picture of a dataset, as its manifests have them, and why it has none."""
+    """<pair>.<role> and hash of each picture of a dataset, as its manifests have them, and why it has none.
+
+    Raises DatasetError if one of its units is not committed.
+    """
+    if len(dataset.committed()) < dataset.plan().units:
+        raise DatasetError(f"{dataset.url} is unfinished: run the command that makes it again, then this one")
     for pair in dataset.pairs():
         record = pair.record
         steps = [step["operator"] for step in record["steps"]]

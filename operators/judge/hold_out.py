@@ -30,6 +30,9 @@ from operators.vlm.prompting import Prompt, load_prompt
 from operators.vlm.request import Request
 from operators.vlm.responses import Answer
 
+EDITS = "object_edits"
+"""The novel task whose edits are judged one by one."""
+
 EditJudge = Literal["rules", "vlm"]
 """Who says whether an instruction adds or removes an object."""
 
@@ -85,7 +88,7 @@ class HoldOutEdits:
     name: ClassVar[str] = "hold_out_edits"
     version: ClassVar[int] = 3
     batch_size: ClassVar[int] = 64
-    novel_task: str = "object_edits"
+    novel_task: str = EDITS
     by: EditJudge = "rules"
     rules: RuleClassifier = field(default_factory=RuleClassifier)
     vlm: Vlm | None = None
@@ -157,7 +160,7 @@ NOVEL_TASKS = {
             evaluation="LOL-val",
         ),
         NovelTask(
-            name="object_edits",
+            name=EDITS,
             tasks=frozenset(["ultraedit", "magicbrush"]),
             operator=HoldOutEdits(),
             evaluation="100 InstructPix2Pix edits",
@@ -179,7 +182,7 @@ def novel_task(name: str) -> str:
 def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tuple[Link, ...]:
     """The operators to append to a task's chain so that the named novel tasks are held out.
 
-    `by` says who judges the edits of "object_edits". Raises ValueError for a name that is no novel task.
+    `by` says who judges the edits of EDITS. Raises ValueError for a name that is no novel task.
     """
     if unknown := sorted(set(map(novel_task, names)) - set(NOVEL_TASKS)):
         raise ValueError(f"no such novel task: {', '.join(unknown)}; there are {', '.join(NOVEL_TASKS)}")

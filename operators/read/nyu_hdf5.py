@@ -18,7 +18,7 @@ from manifests.schema import Item, Pair, Reject, Step, pair_key
 from manifests.storage import Store
 from operators.arrange.dense import depth_target, read_step
 from operators.read.files import SourceFile, list_files, read_file
-from operators.read.split import TRAIN
+from operators.read.split import TRAIN, places_below
 
 if TYPE_CHECKING:
     import h5py
@@ -107,7 +107,7 @@ class NyuFrames:
         return list_files(self.root)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        for folder in self.nested:
+        for folder in places_below(root, self.nested):
             if any(_is_frame(file.path, folder) for file in listing):
                 return replace(self, root=f"{root.rstrip('/')}/{folder}".rstrip("/"))
         return None

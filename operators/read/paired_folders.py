@@ -14,7 +14,7 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.dense import Values, dense, read_step
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file
 from operators.read.photos import upright
-from operators.read.split import TRAIN
+from operators.read.split import TRAIN, places_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class PairedFolders:
     target_values: Values | None = None
     """What a target's numbers mean that is not a picture (operators/arrange/dense.py)."""
     nested: tuple[str, ...] = ("",)
-    """Where below a data root the two folders may be; the first that has both is read."""
+    """Where below a data root the two folders may be, or below a folder on the way there (operators/read/split.py); the
+    first that has both is read."""
     split: str = TRAIN
     """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
     # What it chooses is in a dataset's fingerprint by the items themselves.
@@ -53,8 +54,9 @@ class PairedFolders:
         return list_files(self.root)
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        there = {side: [n for n in self.nested if _below(listing, n, side)] for side in (self.input, self.target)}
-        both = [folder for folder in self.nested if all(folder in folders for folders in there.values())]
+        places = places_below(root, self.nested)
+        there = {side: [n for n in places if _below(listing, n, side)] for side in (self.input, self.target)}
+        both = [folder for folder in places if all(folder in folders for folders in there.values())]
         if both:
             path = f"{both[0]}/{self.listed}".lstrip("/")
             if self.listed and all(file.path != path for file in listing):

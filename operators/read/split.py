@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 TRAIN = "train"
@@ -12,6 +12,23 @@ TRAIN = "train"
 def split_of(reader: Any) -> str:
     """The split that a reader reads: its field `split`, or TRAIN for a reader that has no such field."""
     return str(getattr(reader, "split", TRAIN))
+
+
+def places_below(root: str, nested: Sequence[str]) -> list[str]:
+    """Where below a data root a split may be: in the folders of `nested`, or in what is left of the path of one that
+    the root is the beginning of. Of "Real_captured/Test" that is "Test" below .../Real_captured, and "", the root
+    itself, for .../Real_captured/Test.
+
+    So a split whose `nested` has no "" is never found in a folder that has not its name: without names a folder of
+    training pairs looks like one of test pairs.
+    """
+    left = []
+    for path in nested:
+        folders = path.split("/")
+        for count in range(len(folders), 0, -1):
+            if f"/{root.rstrip('/')}".endswith(f"/{'/'.join(folders[:count])}"):
+                left.append("/".join(folders[count:]))
+    return list(dict.fromkeys((*nested, *left)))
 
 
 def caption_params(texts: Mapping[str, str]) -> dict[str, str]:

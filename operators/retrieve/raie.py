@@ -6,10 +6,10 @@ when all units of them are committed, since the nearest pair may be in any shard
 
     xprompt contexts data/ultraedit
     xprompt contexts data/ultraedit --database data/ultraedit data/magicbrush
-    xprompt contexts dev/magicbrush --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
+    xprompt contexts data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
 
 Datasets are told by where they lie and by their fingerprints, not by their tasks: MagicBrush's dev and training sets
-are two of one task.
+are two of one task. No training data has an in-context example of a test split.
 
 A pair is searched by the instruction of its forward generate example, or the next best that it has. All its examples
 that have an input image then get the nearest pair that has an example of the same direction and kind. Running again
@@ -162,14 +162,18 @@ def assign_contexts(
 def _told_apart(dataset: Dataset, plan: Plan, databases: Sequence[Dataset]) -> tuple[bool, list[tuple[str, Dataset]]]:
     """Whether pairs come from the dataset itself, and the others that they come from, each with its place.
 
-    Raises DatasetError for a dataset that is named twice, and for a copy of another: the same fingerprint elsewhere.
+    Raises DatasetError for a dataset that is named twice, for a copy of another, which has the same fingerprint, and
+    for a test split as a database of data to train on.
     """
     if not databases:
         return True, []
     folders, fingerprints = [folder_of(dataset.url)], [plan.fingerprint]
     others = [one for one in databases if folder_of(one.url) != folders[0]]
     for one in others:
-        folder, fingerprint = folder_of(one.url), one.plan().fingerprint
+        other = one.plan()
+        folder, fingerprint = folder_of(one.url), other.fingerprint
+        if other.test_split and not plan.test_split:
+            raise DatasetError(f"{one.url} is of the split {other.test_split}: no training data has examples of it")
         if folder in folders:
             raise DatasetError(f"{one.url} is named twice: name each database once")
         if fingerprint in fingerprints:

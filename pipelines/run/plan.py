@@ -72,9 +72,7 @@ def find_source(task: Task, data: str | None, *, counted: bool = False, split: s
         if counted and task.prompted:
             return task.prompted
         if task.bundled is None:
-            wanted = "\n".join(
-                f"  {source.layout}: {source.obtain}" for one in task.sources if (source := one.of(split))
-            )
+            wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in _with_split(task, split))
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
         return task.bundled
     root = data if "://" in data else str(Path(data).resolve())
@@ -83,8 +81,17 @@ def find_source(task: Task, data: str | None, *, counted: bool = False, split: s
         raise ValueError(f"DATA: {data} is empty")
     if source := locate(task.sources, root, listing, split):
         return source
-    wanted = "; or ".join(source.layout for one in task.sources if (source := one.of(split)))
+    wanted = "; or ".join(source.layout for source in _with_split(task, split))
     raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
+
+
+def _with_split(task: Task, split: str) -> list[Source]:
+    """The sources of a task that have a split. Raises ValueError, with the splits that there are, if none has."""
+    found = [source for one in task.sources if (source := one.of(split))]
+    if not found:
+        others = ", ".join(dict.fromkeys(name for one in task.sources for name in one.splits))
+        raise ValueError(f"{task.name} has no sources to train on, only to test with: --split {others}")
+    return found
 
 
 def folder_name(task: Task, reader: Reader) -> str:

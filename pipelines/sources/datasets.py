@@ -43,7 +43,7 @@ RAIN13K = Source(
                 split="test",
                 input="{group}/input/{name}",
                 target="{group}/target/{name}",
-                nested=("", "test", "Rain13K/test"),
+                nested=("test", "Rain13K/test"),
             ),
             layout="test/<set>/input/ and target/ (also below Rain13K/): all the sets",
             size="4,300 pairs",
@@ -51,7 +51,7 @@ RAIN13K = Source(
         *(
             Split(
                 reader=replace(
-                    _RAIN13K, split=name, nested=("", name, f"test/{name}", f"Rain13K/test/{name}", f"Rain13K/{name}")
+                    _RAIN13K, split=name, nested=(name, f"test/{name}", f"Rain13K/test/{name}", f"Rain13K/{name}")
                 ),
                 layout=f"test/{name}/input/ and target/ (also below Rain13K/)",
                 size=f"{pairs:,} pairs",
@@ -113,7 +113,7 @@ GOPRO = Source(
     pairs=2_103,
     tests=(
         Split(
-            reader=replace(_GOPRO, split="test", nested=("", "test", "GOPRO_Large/test")),
+            reader=replace(_GOPRO, split="test", nested=("test", "GOPRO_Large/test")),
             layout="test/<sequence>/blur/ and sharp/",
             size="1,111 pairs of 1,280 x 720 px",
         ),
@@ -134,7 +134,7 @@ GOPRO_GAMMA = Source(
                 _GOPRO,
                 input="{group}/blur_gamma/{name}",
                 split="test",
-                nested=("", "test", "GOPRO_Large/test"),
+                nested=("test", "GOPRO_Large/test"),
             ),
             layout="test/<sequence>/blur_gamma/ and sharp/",
             size="1,111 pairs of 1,280 x 720 px",
@@ -177,7 +177,7 @@ GOPRO_FLAT = Source(
                 split="test",
                 input="input/[{group}-]{name}",
                 target="target/[{group}-]{name}",
-                nested=("", "test", "GoPro/test", "test/GoPro"),
+                nested=("test", "GoPro/test", "test/GoPro"),
             ),
             layout="test/GoPro/input/ and target/ (also below GoPro/test/)",
             size="1,111 pairs of 1,280 x 720 px",
@@ -231,7 +231,7 @@ FIVEK_RETINEXFORMER = Source(
     pairs=4_500,
     tests=(
         Split(
-            reader=replace(_FIVEK, split="test", input="input", target="target", nested=("", "test", "FiveK/test")),
+            reader=replace(_FIVEK, split="test", input="input", target="target", nested=("test", "FiveK/test")),
             layout="test/input/ and test/target/",
             size="500 pairs",
         ),
@@ -256,7 +256,7 @@ LOL_V1 = Source(
     pairs=485,
     tests=(
         Split(
-            reader=replace(_LOL_V1, split="test", nested=("", "eval15", "LOLdataset/eval15")),
+            reader=replace(_LOL_V1, split="test", nested=("eval15", "LOLdataset/eval15")),
             layout="eval15/low/ and eval15/high/",
             size="15 pairs",
         ),
@@ -273,7 +273,7 @@ LOL_V1_RETINEXFORMER = Source(
     pairs=485,
     tests=(
         Split(
-            reader=replace(_LOL_V1, split="test", input="input", target="target", nested=("", "LOLv1/Test", "Test")),
+            reader=replace(_LOL_V1, split="test", input="input", target="target", nested=("LOLv1/Test", "Test")),
             layout="LOLv1/Test/input/ and target/",
             size="15 pairs",
         ),
@@ -299,7 +299,7 @@ LOL_V2_REAL = Source(
     pairs=689,
     tests=(
         Split(
-            reader=replace(_LOL_V2, split="test", nested=("", "Real_captured/Test", "LOL-v2/Real_captured/Test")),
+            reader=replace(_LOL_V2, split="test", nested=("Real_captured/Test", "LOL-v2/Real_captured/Test")),
             layout="Real_captured/Test/Low/ and Normal/ (also below LOL-v2/)",
             size="100 pairs",
         ),
@@ -439,7 +439,7 @@ NYU_FRAMES = Source(
     pairs=47_584,
     tests=(
         Split(
-            reader=replace(NyuFrames(), split="test", nested=("", "val", "nyudepthv2/val")),
+            reader=replace(NyuFrames(), split="test", nested=("val", "nyudepthv2/val")),
             layout="val/official/<number>.h5 (also below nyudepthv2/)",
             size="654 pairs",
         ),
@@ -469,7 +469,6 @@ NYU_SYNC = Source(
                 _NYU_SYNC,
                 split="test",
                 nested=(
-                    "",
                     "test",
                     "official_splits/test",
                     "nyu_depth_v2/official_splits/test",

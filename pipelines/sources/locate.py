@@ -10,6 +10,8 @@ from manifests.storage import Store
 from operators.base import Reader
 from operators.read.files import SourceFile, list_files
 from operators.read.hub_parquet import HubParquet
+from operators.read.nyu_hdf5 import NyuFrames
+from operators.read.paired_folders import PairedFolders
 from operators.read.split import TRAIN, split_of
 from pipelines.sources.datasets import DATASETS
 from pipelines.sources.source import Source
@@ -50,6 +52,8 @@ def locate(sources: Sequence[Source], root: str, listing: Sequence[SourceFile], 
             raise in_part
     if split == TRAIN:
         _refuse_test_split(sources, root, listing)
+    for test in (layout for layouts in by_source.values() for layout in layouts if split != TRAIN):
+        _refuse_unnamed(test.reader, root, listing)
     return None
 
 
@@ -72,13 +76,29 @@ def _refuse_test_folder(layouts: Sequence[Source], reader: Reader) -> None:
 
 def _refuse_test_split(sources: Sequence[Source], root: str, listing: Sequence[SourceFile]) -> None:
     """Raises ValueError if a folder that holds nothing to train on holds a test split."""
-    for source in sources:
-        for test in (found for name in source.splits if name != TRAIN and (found := source.of(name))):
-            there = None
-            with suppress(ValueError):  # for a part of one
-                there = test.reader.located(root, listing)
-            if there:
-                raise ValueError(_looks_like(there, root, source))
+    tests = [(one, test) for one in sources for name in one.splits if name != TRAIN and (test := one.of(name))]
+    for source, test in tests:
+        there = None
+        with suppress(ValueError):  # for a part of one
+            there = test.reader.located(root, listing)
+        if there:
+            raise ValueError(_looks_like(there, root, source))
+    for _, test in tests:
+        _refuse_unnamed(test.reader, root, listing)
+
+
+def _refuse_unnamed(test: Reader, root: str, listing: Sequence[SourceFile]) -> None:
+    """Raises ValueError if a folder is laid out as a test split is, but has not the name by which one is told."""
+    if not isinstance(test, PairedFolders | NyuFrames) or "" in test.nested:
+        return
+    there = None
+    with suppress(ValueError):  # for a part of one
+        there = replace(test, nested=("",)).located(root, listing)
+    if there:
+        raise ValueError(
+            f"DATA: {root} is laid out as {test.source}, but its name does not say whether to train on it: the "
+            f"{test.split} split lies in {' or '.join(test.nested)}. Give it a name as published"
+        )
 
 
 def _looks_like(test: Reader, root: str, source: Source) -> str:

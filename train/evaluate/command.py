@@ -37,6 +37,7 @@ from train.evaluate.scores import HEADINGS, Score, Values, read_captions, score_
 
 _OTHER: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forward"}
 _Model = TypeVar("_Model")
+_CLIP = "ViT-B-32"
 _NAMED = 10  # problems printed; the JSON names all
 
 
@@ -160,7 +161,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt evaluate")
 
 
 def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
-    clip, dino = _model(options, options.clip, Clip), _model(options, "dino", Dino)
+    clip, dino = _clip(options), _model(options, "dino", Dino)
     captions = read_captions(options.captions) if options.captions else {}
     predictions = find_predictions(options.predictions)
     datasets = find_datasets(options.dataset)
@@ -175,18 +176,29 @@ def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
     print(table(reports))
     for report in reports:
         _print_problems(report)
+    if options.captions and not any(report.counts["clip_out"] for report in reports):
+        why = "no pair that was scored has captions there" if clip else "captions need a CLIP in --models"
+        print(f"{options.captions}: {why}", file=sys.stderr)
     return all(report.complete for report in reports), as_json(reports)
 
 
 def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
-    detector, clip = _model(options, "detector", TransformersDetector), _model(options, options.clip, Clip)
+    detector, clip = _model(options, "detector", TransformersDetector), _clip(options)
     if not detector or not clip:
-        raise ValueError(f"GenEval needs --models with detector/ and {options.clip}/")
+        raise ValueError(f"GenEval needs --models with detector/ and {_CLIP}/")
     report = geneval(options.geneval, Path(options.predictions), detector(), ClipColours(clip()))
     print(report.table())
     for problem in report.problems[:_NAMED]:
         print(problem, file=sys.stderr)
     return not report.problems, plain(vars(report))
+
+
+def _clip(options: argparse.Namespace) -> Callable[[], Clip] | None:
+    """What loads the CLIP of --models; None if there is none. Raises ValueError for one that is named and not there."""
+    found = _model(options, options.clip or _CLIP, Clip)
+    if options.clip and not found:
+        raise ValueError(f"--clip: there is no folder {options.clip}/ in --models {options.models or ''}".rstrip())
+    return found
 
 
 def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _Model]) -> Callable[[], _Model] | None:
@@ -205,8 +217,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--models", help="folder with ViT-B-32/, dino/, detector/, for tasks that need them")
     parser.add_argument(
         "--clip",
-        default="ViT-B-32",
-        help="folder of the CLIP in --models; GenEval's is ViT-L-14 (default: %(default)s)",
+        help=f"folder of the CLIP in --models; GenEval's is ViT-L-14 (default: {_CLIP})",
     )
     parser.add_argument(
         "--captions",

@@ -9,6 +9,7 @@ import pytest
 from infra.command import main
 from manifests.images.evaluation import hash_folder, read_guard
 from manifests.images.phash import phash
+from tests.edits import make_edits
 from tests.sources import encode, photo, write_files
 
 PNG, JPEG = encode(photo(0, 280, 270)), encode(photo(1, 280, 270), "JPEG")
@@ -60,6 +61,14 @@ def test_a_folder_without_an_image_is_refused(tmp_path: Path, files: dict[str, b
     (tmp_path / "set").mkdir()
     with pytest.raises(ValueError, match=r"no image that can be hashed|not a complete Parquet file"):
         hash_folder(str(write_files(tmp_path / "set", files)), "x", str(tmp_path / "guard.parquet"))
+    assert not (tmp_path / "guard.parquet").exists()
+
+
+def test_an_unfinished_dataset_is_refused(tmp_path: Path) -> None:
+    dataset = make_edits(tmp_path / "edits-test", ["a", "b", "c", "d"])  # two shards
+    (tmp_path / "edits-test/manifest/edits-test-000001.parquet").unlink()
+    with pytest.raises(ValueError, match="is unfinished"):
+        hash_folder(dataset.url, "edits", str(tmp_path / "guard.parquet"))
     assert not (tmp_path / "guard.parquet").exists()
 
 

@@ -270,6 +270,16 @@ def test_a_dataset_that_is_named_twice_or_copied_is_refused(edits: Dataset, tmp_
         assign_contexts(edits, edits.plan(), Words(), databases=[edits, edits])
 
 
+def test_a_test_split_gives_no_examples_to_training_data(edits: Dataset, tmp_path: Path) -> None:
+    before = examples(edits)
+    test = make_edits(tmp_path / "edit-test", ["remove the cat", "add a dog", "make it winter"], split="test")
+    with pytest.raises(DatasetError, match="is of the split test: no training data has examples of it"):
+        assign_contexts(edits, edits.plan(), Words(), databases=[edits, test])
+    assert examples(edits) == before
+    assign_contexts(test, test.plan(), Words(), databases=[edits])
+    check_contexts(test, edits, "raie:words", "edit")
+
+
 def test_what_a_group_decides_is_not_decided_by_instructions(tmp_path: Path) -> None:
     persons = make_persons(tmp_path, 8)
     with pytest.raises(DatasetError, match="its contexts are of the same group"):

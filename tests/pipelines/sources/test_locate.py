@@ -206,11 +206,80 @@ def test_a_root_with_the_test_split_alone_is_not_taken_for_photos(name: str, tmp
     assert split_of(_reader(task, tmp_path, split)) == split
 
 
-def test_part_of_a_training_set_is_not_taken_for_photos(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_training_set_or_a_test_split_by_its_layout_needs_a_name(tmp_path: Path) -> None:
     """low/ and high/ side by side would be photos of both kinds."""
     _, files, _ = LAYOUTS["LOL"]
-    with pytest.raises(ValueError, match="point DATA at the folder above it"):
-        _reader("lowlight", write_files(tmp_path, files) / "our485", TRAIN)
+    copied = {path.replace("our485", "mine"): data for path, data in files.items() if path.startswith("our485")}
+    below = write_files(tmp_path, copied) / "mine"
+    for split in ("train", "test"):
+        with pytest.raises(ValueError, match=r"laid out as LOL v1, but its name does not say .* Give it a name"):
+            _reader("lowlight", below, split)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("LOL", "our485"),
+        ("LOLv1 repacked", "LOLv1/Train"),
+        ("LOL-v2 real", "LOL-v2/Real_captured/Train"),
+        ("LOL-v2 synthetic", "Synthetic/Train"),
+        ("GoPro", "train"),
+        ("GoPro gamma", "train"),
+        ("GoPro repacked", "train"),
+        ("Rain13K", "train/Rain13K"),
+        ("Rain13K", "train"),
+        ("FiveK", "train"),
+        ("NYU sync", "sync"),
+    ],
+)
+def test_the_folder_of_a_training_set_is_read_to_train_on_and_never_as_a_test_split(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    task, files, splits = LAYOUTS[name]
+    below = write_files(tmp_path, files) / folder
+    reader = _reader(task, below, TRAIN)
+    assert [item.ref for item in reader.items(reader.listing())] == splits[TRAIN]
+    for split in splits.keys() - {TRAIN}:
+        with pytest.raises(ValueError, match=r"DATA: ") as caught:
+            _reader(task, below, split)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "train", "test", "split"),
+    [
+        ("derain", ("input", "target"), ("test/Rain100H/input", "test/Rain100H/target"), "Rain100H"),
+        ("deblur", ("input", "target"), ("test/GoPro/input", "test/GoPro/target"), "test"),
+        ("retouch", ("input", "target"), ("test/input", "test/target"), "test"),
+    ],
+)
+def test_a_test_split_beside_training_pairs_at_the_root_is_told_from_them(
+    task: str, train: tuple[str, str], test: tuple[str, str], split: str, tmp_path: Path
+) -> None:
+    write_files(tmp_path / "both", _pairs(train, count=1) | _pairs(test, count=2))
+    counts = {name: len(_read(task, tmp_path / "both", name)) for name in (TRAIN, split)}
+    assert counts == {TRAIN: 1, split: 2}
+    write_files(tmp_path / "alone", _pairs(train, count=1))
+    with pytest.raises(ValueError, match="its name does not say whether to train on it"):
+        _reader(task, tmp_path / "alone", split)
+
+
+def test_one_test_set_is_not_read_as_another(tmp_path: Path) -> None:
+    _, files, _ = LAYOUTS["Rain13K"]
+    with pytest.raises(ValueError, match=r"the Rain100L split lies in Rain100L or test/Rain100L"):
+        _reader("derain", write_files(tmp_path, files) / "test/Rain100H", "Rain100L")
+
+
+@pytest.mark.parametrize("name", ["LOL-v2 real", "LOL-v2 synthetic", "LOLv1 repacked"])
+def test_a_folder_on_the_way_to_both_splits_has_both(name: str, tmp_path: Path) -> None:
+    """Real_captured/ was taken for photos, dark ones and test images among them."""
+    task, files, splits = LAYOUTS[name]
+    way = {"LOL-v2 real": "LOL-v2/Real_captured", "LOL-v2 synthetic": "Synthetic", "LOLv1 repacked": "LOLv1"}[name]
+    source = {"LOL-v2 real": "LOL v2 real", "LOL-v2 synthetic": "LOL v2 synthetic", "LOLv1 repacked": "LOL v1"}[name]
+    write_files(tmp_path, files)
+    for split, refs in splits.items():
+        reader = _reader(task, tmp_path / way, split)
+        assert (reader.source, [item.ref for item in reader.items(reader.listing())]) == (source, refs)
 
 
 def test_magicbrush_has_dev_on_the_hub_and_test_in_a_zip_file(tmp_path: Path) -> None:
@@ -274,6 +343,13 @@ def test_a_split_that_no_source_has_is_refused_with_those_that_they_have(tmp_pat
     with pytest.raises(ValueError, match=r"nothing that derain can read\. It reads test/<set>/input/") as caught:
         _reader("derain", tmp_path, "test")
     assert "photos" not in str(caught.value)
+
+
+@pytest.mark.parametrize("has_data", [False, True])
+def test_a_task_that_only_evaluation_has_says_so(has_data: bool, tmp_path: Path) -> None:
+    write_magicbrush(tmp_path)
+    with pytest.raises(ValueError, match="instructpix2pix has no sources to train on, only to test with: --split test"):
+        find_source(OUR_TASKS["instructpix2pix"], str(tmp_path) if has_data else None)
 
 
 def test_a_list_that_is_missing_is_named(tmp_path: Path) -> None:

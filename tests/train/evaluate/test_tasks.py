@@ -102,6 +102,11 @@ def test_edits_by_clip_and_dino(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert values["dino"] == pytest.approx(np.mean(dinos), abs=1e-5)
     assert main(options) == 0
     assert "| magicbrush | – | – | " in capsys.readouterr().out
+    captions.write_text(json.dumps({"pair": "another", "input": "a cat", "output": "a cup"}) + "\n")
+    assert main([*options, "--captions", str(captions)]) == 0
+    assert "captions.jsonl: no pair that was scored has captions there" in capsys.readouterr().err
+    assert main([*options, "--clip", "ViT-L-14"]) == 2
+    assert "--clip: there is no folder ViT-L-14/ in --models" in capsys.readouterr().err
     captions.write_text("{}\n")
     assert main([*options, "--captions", str(captions)]) == 2
     assert "captions.jsonl, line 1: expected" in capsys.readouterr().err
