@@ -139,6 +139,9 @@ def test_the_example_comes_from_a_dataset(
         (["--out", "d.png", "--instruction", " "], "' ' cannot be made into tokens: it has no words"),
         (["--out", "d.png", "--temperature", "-1"], "temperature and top-k are at least 0"),
         (["--out", "d.png", "--contexts-from", "nowhere"], "nowhere is not a dataset directory"),
+        (["--out", "nowhere/d.png"], "--out nowhere/d.png: it is a folder, or there is no folder"),
+        (["--out", "d.xyz"], "--out d.xyz: its ending says no format"),
+        (["--out", "d.png", "--device", "nothing"], "--device nothing cannot be used: "),
     ],
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(
@@ -168,7 +171,9 @@ def test_a_package_that_is_not_installed_is_said_in_one_line(
     ("arguments", "message"),
     [
         ([], "--out is needed, or --describe"),
-        (["--out", "d.png", "--batch", "0"], "--batch is at least 1"),
+        (["--out", "d.png", "--batch", "0"], "--batch and --max-tokens are at least 1"),
+        (["--describe", "--max-tokens", "0"], "--batch and --max-tokens are at least 1"),
+        (["--out", "d.png", "--seed", "0", str(2**70)], "--seed is a number of 64 bits"),
         (["--out", "d.png", "--context", "a.png", "--contexts-from", "data"], "exclude each other"),
         (["--describe", "--context", "a.png"], "needs --context-answer"),
     ],
