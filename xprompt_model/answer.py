@@ -52,6 +52,8 @@ def answer(options: argparse.Namespace) -> None:
         raise ValueError(f"--device {device} cannot be used: {error}") from None
     model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=device)
     vqgan = VQGAN.load(options.model, device=device)
+    if not options.describe:
+        vqgan.needed_decoder()
     tokenizer = TextTokenizer(options.model)
     if recorded := read_trained_tokenizer(options.model):
         way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"

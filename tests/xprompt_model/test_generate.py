@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.datasets import make_dataset
 from tests.sources import photo, write_photos
 from xprompt_model.arm import Arm
 from xprompt_model.generate import main
+from xprompt_model.generator import Generator
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.text import TextTokenizer
 from xprompt_model.vqgan import VQGAN
@@ -150,6 +152,16 @@ def test_what_a_user_can_put_right_is_said_in_one_line(
     assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
     said = capsys.readouterr().err.splitlines()[-1]  # the lines before tell of an untrained model
     assert re.fullmatch(f"xprompt generate: .*{message}.*", said)
+
+
+def test_that_there_is_no_decoder_is_said_before_an_image_is_made(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "converted")
+    (folder / "vqgan.ckpt").unlink()
+    monkeypatch.setattr(Generator, "images", lambda *_: pytest.fail("an image was made that cannot be kept"))
+    assert main(["--model", str(folder), "--instruction", "Add rain.", "--out", str(tmp_path / "d.png")]) == 2
+    assert "have no decoder: put Meta's vqgan.ckpt beside" in capsys.readouterr().err
 
 
 def test_a_package_that_is_not_installed_is_said_in_one_line(
