@@ -84,7 +84,6 @@ def _found(models: str, role: str) -> dict[str, str]:
 
 def _print(rows: Iterable[Mapping[str, Any]], models: str | None) -> None:
     """The table; below it each licence's terms, and how to come by what is missing or wrong."""
-    from rich.markup import escape
     from rich.table import Table
 
     from pipelines.report.progress import TERMINAL
@@ -92,12 +91,14 @@ def _print(rows: Iterable[Mapping[str, Any]], models: str | None) -> None:
     rows = [*rows]
     looked_at = ["state"] if models else []
     table = Table("role", "hub id", "revision", "licence", "GPU GiB", *looked_at, "tasks", box=None)
+    for column in table.columns:
+        column.overflow = "fold"  # a name that is cut is none
     for row in rows:
         tasks = ", ".join(row["tasks"]) or "none by itself"
         states = [row["state"] if row["needed"] else f"{row['state']}, not needed"] if models else []
         licence = f"{row['licence']}{', gated' if row['gated'] else ''}"
         cells = (row["role"], row["hub_id"] or "-", row["revision"][:7], licence, f"{row['gpu_gib']:.1f}")
-        table.add_row(*map(escape, cells), *states, tasks)
+        table.add_row(*cells, *states, tasks)
     TERMINAL.print(table)
     TERMINAL.print("\nWhat the licences say of what the models make (in our words, no legal advice):", highlight=False)
     for licence, outputs in dict.fromkeys((row["licence"], row["outputs"]) for row in rows):

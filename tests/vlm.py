@@ -45,7 +45,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, upstream: int | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
-        self.answer: Callable[[str], str] = lambda text: "no answer set"
+        self.answer: Callable[[str], str | None] = lambda text: "no answer set"
+        self.refusal: str | None = None
         self.finish_reason = "stop"
         self.refuses_schemas = False
         self.plan: Plan = no_faults
@@ -161,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any]) -> None:
         text = "".join(part.get("text", "<image>") for part in body["messages"][0]["content"])
-        message = {"role": "assistant", "content": self.server.answer(text)}
+        message = {"role": "assistant", "content": self.server.answer(text), "refusal": self.server.refusal}
         choice = {"index": 0, "finish_reason": self.server.finish_reason, "message": message}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         completion = {"id": "1", "object": "chat.completion", "created": 0, "model": f"{body['model']}-2026-01-01"}

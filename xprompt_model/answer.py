@@ -40,12 +40,20 @@ def answer(options: argparse.Namespace) -> None:
     if arm == "none" and example:
         _say("the arm none has no in-context example: the one that was given is left out")
         example = None
+    if not options.describe:
+        _refuse_unwritable(options.out)
     names = ("temperature", "top_k", "top_p", "guidance", "image_guidance")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     sampling = replace(TEXT if options.describe else IMAGE, **given)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:  # of a build that has no such device
+        raise ValueError(f"--device {device} cannot be used: {error}") from None
     model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=device)
     vqgan = VQGAN.load(options.model, device=device)
+    if not options.describe:
+        vqgan.needed_decoder()
     tokenizer = TextTokenizer(options.model)
     if recorded := read_trained_tokenizer(options.model):
         way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
@@ -95,6 +103,14 @@ def answer(options: argparse.Namespace) -> None:
                 Image.fromarray(vqgan.picture(grid)).save(out)
         seconds = time.perf_counter() - started_s
         _say(f"seed {', '.join(map(str, seeds))}: {made:,} tokens in {seconds:.2f} s, {made / seconds:.0f} tokens/s")
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Raises ValueError for a file that no image can be written to: the images would be lost once they are made."""
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"--out {out}: its ending says no format that can be written, such as .png")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: it is a folder, or there is no folder {out.absolute().parent}")
 
 
 def _example(options: argparse.Namespace) -> Example | None:

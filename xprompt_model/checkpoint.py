@@ -40,7 +40,10 @@ def read_config(folder: Path | str) -> ChameleonConfig:
     config = _read_json(path)
     if config.get("model_type") != ChameleonConfig.model_type:
         raise ValueError(f"{path} is of a model {config.get('model_type')!r}, not {ChameleonConfig.model_type!r}")
-    return ChameleonConfig.from_dict(config)
+    try:
+        return ChameleonConfig.from_dict(config)
+    except Exception as error:  # of a value of another type: the library's own
+        raise ValueError(f"{path} is not that of a Chameleon: {error}") from None
 
 
 def read_checkpoint(folder: Path | str, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -100,7 +103,10 @@ def read_tensors(
     folder = Path(folder)
     names = [_WEIGHTS]
     if not (folder / _WEIGHTS).is_file() and (folder / _INDEX).is_file():
-        names = sorted(set(_read_json(folder / _INDEX)["weight_map"].values()))
+        places = _read_json(folder / _INDEX).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise ValueError(f"{folder / _INDEX} is no index of weights: it has no weight_map of names of files")
+        names = sorted(set(places.values()))
     state: dict[str, Tensor] = {}
     for name in names:
         state |= _read_file(folder / Path(name).name, wanted, device)

@@ -71,8 +71,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--device", help="where the model runs (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args(arguments)
-    if options.batch < 1:
-        parser.error("--batch is at least 1")
+    if options.batch < 1 or options.max_tokens < 1:
+        parser.error("--batch and --max-tokens are at least 1")
+    if not all(-(2**63) <= seed < 2**64 for seed in options.seed):
+        parser.error("--seed is a number of 64 bits")
     if options.context and options.contexts_from:
         parser.error("--context and --contexts-from exclude each other")
     if options.describe and options.context and options.context_answer is None:

@@ -6,7 +6,8 @@ from image tokens only, its begin and end are given; a text is drawn from text t
 
 Classifier-free guidance compares with the same images alone, and with nothing, as Meta's inference does: a document
 that is begun, the images, and the begin of the answer. The instruction and its separator are left out, and with them
-the example, which tells what to do as they do. The paper's training leaves none of these out at random, so the model
+the example, which tells what to do as they do; of a text, which has no begin of its own, the separator is left, behind
+which it comes. The paper's training leaves none of these out at random, so the model
 has not learned what that means: look at the results.
 """
 
@@ -150,7 +151,8 @@ class Generator:
         images = [self._vocabulary.image_block(codes) for codes in inputs]
         shares = sampling.shares(images=bool(images))
         bare = self.compress(None) if any(shares[1:]) else context
-        begun = [(context, [prompt]), (bare, images), (bare, [])]
+        before_text = [] if len(begin) else [np.array([self._vocabulary.separator])]
+        begun = [(context, [prompt]), (bare, [*images, *before_text]), (bare, before_text)]
         streams = [
             _Stream(self._model, before, np.concatenate([*parts, begin]), share, rows=len(seeds), room_tokens=count)
             for share, (before, parts) in zip(shares, begun, strict=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+LEAST_TEMPERATURE = 1e-5
+"""Logits that are divided by less need not be float32 numbers any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,12 @@ class Sampling:
     """How far to go from what nothing at all would give to what the images alone give. 1: no guidance."""
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.temperature + self.guidance + self.image_guidance):
+            raise ValueError(f"temperature and guidance are finite numbers: {self}")
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"temperature and top-k are at least 0, top-p is above 0 and at most 1: {self}")
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(f"temperature is at least {LEAST_TEMPERATURE}, or 0 for the likeliest: {self}")
 
     def shares(self, *, images: bool) -> tuple[float, float, float]:
         """What the logits with everything, with the images alone, and with nothing are multiplied by, to be added up.

@@ -85,6 +85,8 @@ class Vocabulary:
         roles = (BEGIN_IMAGE, END_IMAGE, SEPARATOR, BEGIN_TEXT, END_TEXT, PAD)
         if missing := [name for name in roles if name not in names]:
             raise ValueError(f"the config's vocabulary_map lacks {', '.join(missing)}")
+        if not all(isinstance(index, int) and 0 <= index < config.vocab_size for index in names.values()):
+            raise ValueError(f"the config's vocabulary_map has ids outside of its vocab_size, {config.vocab_size}")
         begin_image, end_image, separator, begin_text, end_text, pad = (names[name] for name in roles)
         return cls(
             size=config.vocab_size,

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -107,14 +108,19 @@ class VQGAN(nn.Module):
 
         Raises ValueError without a decoder, or if a code is not in the codebook.
         """
+        decoder = self.needed_decoder()
+        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codes):
+            raise ValueError(f"image codes {int(codes.min())} to {int(codes.max())}: the codebook has {self.codes}")
+        latents = [self.post_quant_conv(self._codebook(grid[None]).permute(0, 3, 1, 2)) for grid in codes]
+        return torch.cat([decoder(latent) for latent in latents]).clamp(-1, 1)
+
+    def needed_decoder(self) -> Decoder:
+        """The decoder. Raises ValueError, one line, if there is none: who wants images can know it before they are."""
         if self.decoder is None:
             raise ValueError(
                 f"transformers' VQ weights, which these are, have no decoder: put Meta's {CHECKPOINT_FILE} beside"
             )
-        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codes):
-            raise ValueError(f"image codes {int(codes.min())} to {int(codes.max())}: the codebook has {self.codes}")
-        latents = [self.post_quant_conv(self._codebook(grid[None]).permute(0, 3, 1, 2)) for grid in codes]
-        return torch.cat([self.decoder(latent) for latent in latents]).clamp(-1, 1)
+        return self.decoder
 
     def tokenize(self, pixels: NDArray[np.uint8], side_px: int | None = None) -> NDArray[np.int64]:
         """The code grid, [side, side], of an image, [h, w, 3] RGB, as a square of `side_px`.
@@ -189,6 +195,8 @@ def _read_meta(file: Path) -> dict[str, Tensor]:
         return {name: value.float() for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # a damaged archive raises anything
         reason = str(error).partition("\n")[0]
+        if isinstance(error, UnpicklingError):  # whose words advise to load it unsafely
+            reason = "it is damaged, a pointer of Git LFS, or holds more than weights"
         raise ValueError(f"{file} is not in the format of Meta's {CHECKPOINT_FILE}: {reason}") from None
 
 

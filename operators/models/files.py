@@ -21,23 +21,39 @@ _MOST_HEADER_BYTES = 100_000_000
 """The longest header of a safetensors file: MAX_HEADER_SIZE of https://github.com/huggingface/safetensors."""
 
 
+_WEIGHTS = frozenset((".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx", ".h5", ".msgpack"))
+"""How files of weights end that the libraries write beside a network's config.json."""
+
+
 class Damaged(ValueError):
     """A file of a checkpoint is not whole. The message says what is wrong with it, without its name."""
 
 
 def files_of(folder: Path) -> Iterator[Path]:
     """The files of a checkpoint: not hidden ones, which are downloaders' notes, nor its card."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and path.suffix != ".md":
+    for path in _below(folder, frozenset()):
+        if path.is_file() and path.suffix != ".md":
             yield path
+
+
+def _below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """What is below a folder, links followed: a component may be one that other checkpoints have too. No circle is."""
+    above |= {folder.resolve()}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in above:
+            yield from _below(path, above)
 
 
 def damage(folder: Path) -> str:
     """What is wrong with the files in a checkpoint's folder, in a few words; "" if they are whole.
 
-    A file cut short or longer than it says, a pointer of Git LFS, an index whose files are not all there, a component
-    of a pipeline that is not there. What tensors hold is not looked at.
+    A file that cannot be read, is cut short or longer than it says, a pointer of Git LFS, an index whose files are not
+    all there, a component of a pipeline that is not there, a network's config without weights. What tensors hold is not
+    looked at.
     """
     for path in sorted(files_of(folder)):
         name = path.relative_to(folder).as_posix()
@@ -45,14 +61,18 @@ def damage(folder: Path) -> str:
             if path.name.endswith(".safetensors"):
                 header(path)
             elif path.name in _INDICES:
-                _refuse_missing(path.parent, set(_read(path)["weight_map"].values()))
+                _refuse_missing(path.parent, _indexed(path))
             elif path.name == "model_index.json":
                 parts = {part for part, kind in _read(path).items() if isinstance(kind, list) and kind[0]}
                 _refuse_missing(path.parent, parts)
+            elif path.name == "config.json":
+                _refuse_without_weights(path)
             else:
                 _refuse_pointer(path)
         except Damaged as why:
             return f"{name} {why}"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
     return ""
 
 
@@ -88,6 +108,21 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         pass
     raise Damaged("is not JSON")
+
+
+def _indexed(path: Path) -> set[str]:
+    """The files that an index names."""
+    files = _read(path).get("weight_map")
+    if isinstance(files, dict) and files and all(isinstance(name, str) for name in files.values()):
+        return set(files.values())
+    raise Damaged("is no index: it names no files")
+
+
+def _refuse_without_weights(config: Path) -> None:
+    record = _read(config)
+    network = "architectures" in record or str(record.get("_class_name", "Scheduler"))[-9:] != "Scheduler"
+    if network and not any(path.suffix in _WEIGHTS for path in config.parent.iterdir()):
+        raise Damaged("is there, its weights are not: the download may not have come to its end")
 
 
 def _refuse_pointer(path: Path) -> None:

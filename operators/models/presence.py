@@ -21,6 +21,7 @@ from typing import Any, Literal
 from operators.models.checkpoints import place
 from operators.models.files import damage, files_of
 from operators.models.published import PUBLISHED, Published
+from operators.models.table import CHECKPOINTS
 
 State = Literal["present", "missing", "wrong"]
 
@@ -51,15 +52,28 @@ def presence(models: str, role: str) -> Presence:
     folder = place(models, role)
     if folder is None:
         return Presence(role=role, state="missing", folder="", why="not on the hub")
-    if not folder.is_dir() or not any(files_of(folder)):
-        return Presence(role=role, state="missing", folder=str(folder))
+    names = {path.relative_to(folder).as_posix() for path in files_of(folder)}
+    if all(name.endswith((".json", ".txt")) for name in names):
+        why = "there are no weights in its folder" if names else ""
+        return Presence(role=role, state="missing", folder=str(folder), why=why)
     published: Mapping[str, Published] = {} if models == "tiny" else PUBLISHED.get(role, {})
     if models == "hub":
         absent = sorted(name for name in published if not (folder / name).is_file())
         if absent:
             return Presence(role=role, state="missing", folder=str(folder), why=f"{absent[0]} is not there yet")
-    wrong = damage(folder) or _unlike(folder, published) or ("" if models == "tiny" else _unfit(folder, published))
+    wrong = damage(folder) or _half(role, names)
+    try:
+        wrong = wrong or _unlike(folder, published) or ("" if models == "tiny" else _unfit(folder, published))
+    except OSError as error:
+        wrong = f"{error.filename or 'a file'} cannot be read ({error.strerror})"
     return Presence(role=role, state="wrong" if wrong else "present", folder=str(folder), why=wrong)
+
+
+def _half(role: str, names: set[str]) -> str:
+    """Which file is not there of those that the table names, if another one is; "" if none lacks."""
+    needed = {name for name in CHECKPOINTS[role].files if "*" not in name and not name.endswith(".json")}
+    absent = sorted(needed - names)
+    return f"{absent[0]} is not there" if absent and needed & names else ""
 
 
 def _unlike(folder: Path, published: Mapping[str, Published]) -> str:
@@ -85,7 +99,7 @@ def _sha256_of(path: Path) -> str:
 
 def _unfit(folder: Path, published: Mapping[str, Published]) -> str:
     """Which network's tensors are not those that its config describes; "" if none's, or if nobody here can say."""
-    for config in sorted(folder.rglob("config.json")):
+    for config in sorted(path for path in files_of(folder) if path.name == "config.json"):
         weights = [path.relative_to(folder).as_posix() for path in config.parent.glob("*.safetensors")]
         known = all(name in published and published[name].sha256 for name in weights)
         if weights and not known and (wrong := _misfit(config)):
@@ -99,13 +113,13 @@ def _misfit(config: Path) -> str:
     library, name = ("diffusers", record.get("_class_name")) if "_class_name" in record else ("transformers", None)
     name = name or next(iter(record.get("architectures") or ()), None)
     kind = getattr(import_module(library), str(name), None) if find_spec(library) else None
-    if kind is None:
+    if not hasattr(kind, "from_pretrained"):
         return ""
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True, "device_map": {"": "meta"}}
     try:
         with _silent(library):
             said = kind.from_pretrained(config.parent, **options, **_OPTIONS.get(str(name), {}))[1]
-    except (ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # a config with nonsense in it raises anything
         return f"{name} cannot take it: {' '.join(str(error).split())[:200]}"
     if missing := sorted(said["missing_keys"]):
         return f"{len(missing)} tensors of {name} are not there, such as {missing[0]}"

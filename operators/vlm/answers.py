@@ -84,6 +84,26 @@ _HEDGES = re.compile(
 )
 _SUBJECTS = re.compile(r"\s+(?:they|it|both|the|this|these|that|because|since|as)\b", re.IGNORECASE)  # "Yes they do"
 
+_BOTH = r"(?:they|these|those|both|it|(?:the|these|both)(?: \w+){1,3}?)(?: \w+ly)?"
+_TAKEN_BACK: Mapping[str, re.Pattern[str]] = {
+    "yes": re.compile(
+        rf"(?:there (?:is|are) (?!no\b)(?:\w+ )?differences?\b|{_BOTH} (?:differ\b|"
+        r"(?:is|are|look)(?: \w+ly| very| quite)? different\b|"
+        r"(?:is|are|do|does)(?: not|n['’]t)(?: have)?(?: the)? (?:same|alike|similar|identical|match|agree|share)\b))"
+        r"(?![^.!?\n]*\b(?:only|but|though|although|while)\b)",
+        re.IGNORECASE,
+    ),
+    "no": re.compile(
+        rf"(?:there (?:is|are) no(?: \w+)? differences?|{_BOTH} (?:are|is|have|has|share|shares)(?: \w+ly)? "
+        r"(?:the same|identical)(?: \w+){0,4})\W*$",
+        re.IGNORECASE,
+    ),
+}
+"""By what an answer begins with: how it goes on if it means the contrary, as in "Yes, they differ." """
+
+_SECOND_THOUGHT = r"\b(?:actually|wait|correction|rather|on second thoughts?|looking (?:closer|again))\b[^.!?\n]{0,60}?"
+"""Before a choice that takes the place of one that was made."""
+
 _ANSWER = ("answer", "final answer", "my answer", "verdict", "decision", "conclusion", "final verdict")
 _REASONING = ("reasoning", "reason", "reasons", "explanation", "rationale", "justification", "analysis")
 
@@ -98,7 +118,9 @@ class Parts:
     said: Mapping[str, str]
     """By name, those that the answer has."""
     rest: str
-    """What stands under no label, without Markdown."""
+    """What stands under no label, without Markdown. Nothing if the parts are those of a JSON object."""
+    around: str = ""
+    """What stands before and behind JSON objects."""
 
 
 def read_parts(answer: Answer, names: Names) -> Parts:
@@ -110,17 +132,19 @@ def read_parts(answer: Answer, names: Names) -> Parts:
     if len(text) > _MAX_ANSWER_CHARS or text.lstrip().startswith("<think>"):  # it never came to its answer
         raise unparsed(answer)
     called = {_key(one): name for name, others in names.items() for one in (name, *others)}
+    objects, around = _objects(text)
     records = [
         record
-        for one in _objects(text)
+        for one in objects
         if (record := _known(((called.get(_key(key)), _plain_value(value)) for key, value in one), answer))
     ]
     if records:
-        most = max(map(len, records))
-        best = [record for record in records if len(record) == most]
-        if any(record != best[0] for record in best):
+        best = max(records, key=len)
+        if any(best.get(name, value) != value for record in records for name, value in record.items()):
+            raise unparsed(answer)  # a draft and what became of it, or two answers
+        if any(len(record) == len(best) and record != best for record in records):
             raise unparsed(answer)
-        return Parts(said=best[0], rest="")
+        return Parts(said=best, rest="", around=_plain(around))
     plain = _plain(text)
     marks = list(_labels(list(called.values()), names).finditer(plain))
     ends = [mark.start() for mark in marks[1:]] + [len(plain)] * bool(marks)
@@ -190,9 +214,14 @@ def read_choice(answer: Answer, choices: Collection[str], labels: Sequence[str] 
         reasons += [parts.rest, labelled[1]]
     else:
         reasons.append(opening[1] if opening else _without_last(parts.rest, choices))
-    found += _alone(parts.rest, choices, answer)
-    everything = " ".join([parts.rest, *parts.said.values()])
-    for place in re.finditer(r"\banswer (?:is|would be|must be)\b:?\s*", everything, re.IGNORECASE):
+    for text in (parts.rest, parts.around):
+        found += _alone(text, choices, answer)
+    for text in (parts.around, parts.said.get("reasoning", "")):  # they may agree, and need not say it
+        if one := _choice_at(text, choices, answer):
+            found.append(one[0])
+    everything = " ".join([parts.rest, parts.around, *parts.said.values()])
+    concluding = rf"\banswer (?:is|would be|must be)\b:?\s*|{_SECOND_THOUGHT}(?=\b(?:{_any(choices)})\b\W*(?:$|\n))"
+    for place in re.finditer(concluding, everything, re.IGNORECASE):
         if one := _choice_at(everything[place.end() :], choices, answer):
             found.append(one[0])
     if len(set(found)) != 1 or _UNABLE.search(everything) or _REFUSAL.match(everything.strip()):
@@ -240,7 +269,8 @@ def _choice_at(text: str, choices: Collection[str], answer: Answer) -> tuple[str
     after = tail.lstrip(" \t\n.,;:!(—–-。，；：！" + _OPEN)
     other = re.match(rf"(?:and\s+|or\s+)?(?P<word>{_any(choices)})(?!\w)", after, re.IGNORECASE)
     changed = other and _END.match(after[other.end() :]) and _key(other["word"]) != _key(begin["word"])
-    if _HEDGES.match(after) or changed:
+    contrary = _TAKEN_BACK.get(_key(begin["word"]))
+    if _HEDGES.match(after) or changed or (contrary and contrary.match(after)):
         raise unparsed(answer)
     return words[_key(begin["word"])], after.strip()
 
@@ -318,11 +348,12 @@ def _plain_value(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _objects(text: str) -> Iterator[list[tuple[str, Any]]]:
-    """The JSON objects in a text, as keys and values, from its begin to its end; those in others too."""
+def _objects(text: str) -> tuple[list[list[tuple[str, Any]]], str]:
+    """The JSON objects in a text, as keys and values, from its begin to its end, those in others too; and the rest."""
     decoder = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
     for tried in (text, _DOUBLE.sub('"', text), re.sub(r",\s*([}\]])", r"\1", _DOUBLE.sub('"', text))):
-        found = False
+        found: list[list[tuple[str, Any]]] = []
+        around, behind = "", 0
         at = tried.find("{")
         for _ in range(_MOST_BRACES):
             if at < 0:
@@ -332,12 +363,13 @@ def _objects(text: str) -> Iterator[list[tuple[str, Any]]]:
             except (ValueError, RecursionError):
                 end = at + 1
             else:
-                found = True
-                yield record
-                yield from (inner for _, inner in record if isinstance(inner, _Pairs))
+                found += [record, *(inner for _, inner in record if isinstance(inner, _Pairs))]
+                around += f"{tried[behind:at]}\n"
+                behind = end
             at = tried.find("{", end)
         if found:
-            return
+            return found, around + tried[behind:]
+    return [], ""
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -22,7 +22,7 @@ from operators.batching import each_pair
 from operators.models import checkpoints
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, Usage
-from operators.vlm.responses import Answer, Responses
+from operators.vlm.responses import ENDED_EARLY, Answer, Responses
 
 if TYPE_CHECKING:
     from operators.vlm.asker import Answered, Batch
@@ -240,7 +240,9 @@ def _or_reject(one: Callable[[Pair, int], Pair | Reject], pair: Pair, seed: int)
 
 
 def _whole(answer: Answer | Reject) -> Answer | Reject:
-    """The answer, or a Reject, truncated_answer, for one that the limit of tokens has cut off."""
+    """The answer; or a Reject where the limit of tokens cut it off, truncated_answer, or it is none, refused."""
     if isinstance(answer, Answer) and answer.finish_reason == "length":
         return Reject("truncated_answer", f"the answer was cut off at {answer.tokens_out} tokens: {answer.text}")
+    if isinstance(answer, Answer) and answer.finish_reason in ENDED_EARLY:
+        return Reject("refused", answer.text or "the server's filter left nothing of the answer")
     return answer

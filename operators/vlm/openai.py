@@ -26,7 +26,7 @@ from operators.base import StopRun
 from operators.vlm.places import Places
 from operators.vlm.prompting import IMAGE
 from operators.vlm.request import Request
-from operators.vlm.responses import Answer
+from operators.vlm.responses import ENDED_EARLY, REFUSAL, Answer
 
 if TYPE_CHECKING:
     import openai
@@ -254,6 +254,10 @@ def _answer(completion: Any, model: str) -> Answer:
         tokens_in, tokens_out = (int(usage.prompt_tokens), int(usage.completion_tokens)) if usage else (0, 0)
     except (AttributeError, IndexError, TypeError) as error:
         raise ValueError("not a completion") from error
+    if text is None and isinstance(refusal := getattr(choice.message, "refusal", None), str):
+        text, finish_reason = refusal, REFUSAL  # of models that answer by a schema, which has no place for it
+    if text is None and finish_reason in ENDED_EARLY:  # it was all filtered, or all spent on thinking
+        text = ""
     if not isinstance(text, str):
         raise ValueError("a completion without text")
     return Answer(

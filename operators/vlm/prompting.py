@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import string
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 IMAGE = "<image>"
 
@@ -67,22 +68,42 @@ def load_prompt(file: str, folder: str | None, *, images: int, values: Collectio
     try:
         record = tomllib.loads(path.read_text("utf-8"))
         prompt = Prompt(
-            id=record.pop("id"),
-            text=record.pop("text").strip(),
-            max_tokens=record.pop("max_tokens"),
-            guided=record.pop("guided", False),
+            id=_of_type(record, "id", str),
+            text=_of_type(record, "text", str).strip(),
+            max_tokens=_of_type(record, "max_tokens", int),
+            guided=_of_type({"guided": False} | record, "guided", bool),
         )
-        named = {name for _, name, _, _ in string.Formatter().parse(prompt.text) if name is not None}
+        places = [place for place in string.Formatter().parse(prompt.text) if place[1] is not None]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]} is missing; it needs id, text and max_tokens") from None
-    if record or not named <= set(values) or prompt.images != images:
+    if prompt.max_tokens < 1 or not prompt.text:
+        raise ValueError(f"{path}: max_tokens is at least 1, and text is not empty")
+    named = sorted({_as_written(*place[1:]) for place in places})
+    further = sorted(record.keys() - {"id", "text", "max_tokens", "guided"})
+    if further or not set(named) <= set(values) or prompt.images != images:
         raise ValueError(
             f"{path}: it must have {images} times {IMAGE}, and may have {sorted(values)} in braces, and no other key; "
-            f"it has {prompt.images}, {sorted(named)}, and {sorted(record)}"
+            f"it has {prompt.images}, {named}, and {further}"
         )
     return prompt
+
+
+_Value = TypeVar("_Value")
+
+
+def _of_type(record: Mapping[str, Any], key: str, kind: type[_Value]) -> _Value:
+    """The value of a key. Raises KeyError if it is not there, ValueError if it is of another type."""
+    value = record[key]
+    if type(value) is not kind:  # True is an int too
+        raise ValueError(f"{key} is a {type(value).__name__}, and must be a {kind.__name__}")
+    return value
+
+
+def _as_written(name: str | None, form: str | None, conversion: str | None) -> str:
+    """What stands in braces: more than a name would have a value changed, or fail when it is filled in."""
+    return f"{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
 
 
 def _harmless(value: str) -> str:

@@ -37,6 +37,12 @@ MERGED_AT_ONCE = 32
 """How many small files there must be for them to be merged: each answer is copied about twice, and 500,000 answers are
 some 70 files."""
 
+REFUSAL = "refusal"
+"""Our own reason why an answer ended: the model refused beside the schema that it was to answer by."""
+
+ENDED_EARLY = frozenset({"length", "content_filter", REFUSAL})
+"""The reasons why an answer that has been paid for is none: the limit of tokens, the server's rules, the model's."""
+
 _SEGMENT = re.compile(r"(\d{6,})-[0-9a-f]{12}\.jsonl")
 _OLD_FOLDER = re.compile(r"[0-9a-f]{2}")
 _OLD_FILE = re.compile(r"([0-9a-f]{64})\.json")
@@ -55,7 +61,7 @@ class Answer:
     model: str
     """As the server calls it, which may be more exact than it was asked for: "gpt-4o-2024-08-06"."""
     finish_reason: str
-    """"stop", or "length" if it was cut off."""
+    """"stop", or one of ENDED_EARLY."""
     tokens_in: int
     tokens_out: int
 

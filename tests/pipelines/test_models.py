@@ -38,6 +38,7 @@ def test_the_whole_table_is_listed_with_its_terms(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert all(role in printed for role in ("flux-kontext", "stable-cascade", "sd15-tryon"))
     assert "FLUX.1 [dev] non-commercial: yours for any purpose" in printed
+    assert "…" not in printed and "\\" not in printed  # names are whole, and as they are
 
 
 @pytest.mark.parametrize(

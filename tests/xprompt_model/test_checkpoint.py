@@ -90,6 +90,14 @@ def test_weights_in_several_files_are_found_by_their_index(checkpoint: Path, tmp
     assert all(torch.equal(value, split.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
+_NO_INDICES = ("{}", '{"weight_map": ["a"]}', '{"weight_map": {"a": 1}}')
+
+
+def _index(folder: Path, text: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -97,6 +105,11 @@ def test_weights_in_several_files_are_found_by_their_index(checkpoint: Path, tmp
         (lambda folder: (folder / "config.json").write_text("{"), "config.json is not JSON"),
         (lambda folder: (folder / "config.json").write_text("[]"), "does not hold an object"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "llama"}'), "of a model 'llama'"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "chameleon", "hidden_size": "many"}'),
+            "config.json is not that of a Chameleon",
+        ),
+        *((lambda folder, text=text: _index(folder, text), "is no index of weights") for text in _NO_INDICES),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors cannot be read"),
         (lambda folder: (folder / "xprompt.safetensors").write_bytes(b""), "xprompt.safetensors cannot be read"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.datasets import make_dataset
 from tests.sources import photo, write_photos
 from xprompt_model.arm import Arm
 from xprompt_model.generate import main
+from xprompt_model.generator import Generator
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.text import TextTokenizer
 from xprompt_model.vqgan import VQGAN
@@ -139,6 +141,9 @@ def test_the_example_comes_from_a_dataset(
         (["--out", "d.png", "--instruction", " "], "' ' cannot be made into tokens: it has no words"),
         (["--out", "d.png", "--temperature", "-1"], "temperature and top-k are at least 0"),
         (["--out", "d.png", "--contexts-from", "nowhere"], "nowhere is not a dataset directory"),
+        (["--out", "nowhere/d.png"], "--out nowhere/d.png: it is a folder, or there is no folder"),
+        (["--out", "d.xyz"], "--out d.xyz: its ending says no format"),
+        (["--out", "d.png", "--device", "nothing"], "--device nothing cannot be used: "),
     ],
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(
@@ -147,6 +152,16 @@ def test_what_a_user_can_put_right_is_said_in_one_line(
     assert main(["--model", str(checkpoint), "--instruction", "Add rain.", *arguments]) == 2
     said = capsys.readouterr().err.splitlines()[-1]  # the lines before tell of an untrained model
     assert re.fullmatch(f"xprompt generate: .*{message}.*", said)
+
+
+def test_that_there_is_no_decoder_is_said_before_an_image_is_made(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "converted")
+    (folder / "vqgan.ckpt").unlink()
+    monkeypatch.setattr(Generator, "images", lambda *_: pytest.fail("an image was made that cannot be kept"))
+    assert main(["--model", str(folder), "--instruction", "Add rain.", "--out", str(tmp_path / "d.png")]) == 2
+    assert "have no decoder: put Meta's vqgan.ckpt beside" in capsys.readouterr().err
 
 
 def test_a_package_that_is_not_installed_is_said_in_one_line(
@@ -168,7 +183,9 @@ def test_a_package_that_is_not_installed_is_said_in_one_line(
     ("arguments", "message"),
     [
         ([], "--out is needed, or --describe"),
-        (["--out", "d.png", "--batch", "0"], "--batch is at least 1"),
+        (["--out", "d.png", "--batch", "0"], "--batch and --max-tokens are at least 1"),
+        (["--describe", "--max-tokens", "0"], "--batch and --max-tokens are at least 1"),
+        (["--out", "d.png", "--seed", "0", str(2**70)], "--seed is a number of 64 bits"),
         (["--out", "d.png", "--context", "a.png", "--contexts-from", "data"], "exclude each other"),
         (["--describe", "--context", "a.png"], "needs --context-answer"),
     ],

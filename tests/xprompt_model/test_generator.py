@@ -105,6 +105,23 @@ def test_without_images_guidance_compares_with_nothing() -> None:
         assert found[place] == (without + 3 * (with_it - without))[torch.from_numpy(WORDS.image_ids)].argmax()
 
 
+@pytest.mark.parametrize("inputs", [[picture(0)], []], ids=["with an image", "without"])
+def test_a_guided_text_is_compared_with_what_comes_behind_the_separator_alone(inputs: list[Ids]) -> None:
+    generator = Generator(MODEL)
+    guided = Sampling(temperature=0, guidance=3.0, image_guidance=1.2)
+    found = generator.text(text(0), inputs, generator.compress(turn(1)), guided, max_tokens=6)
+    asked, ended = build_prompt(text(0), inputs, WORDS).ids, np.array([WORDS.separator])
+    names = tiny_config().vocabulary_map
+    assert names and len(found) == 6
+    barred = torch.tensor([name.startswith(("IMGIMG", "<")) and name != "</s>" for name in names])
+    bare = np.concatenate([*map(WORDS.image_block, inputs), ended])
+    for place in range(6):
+        full = next_logits(turn(1), found[:place], prompt=asked)
+        images, nothing = (next_logits(None, found[:place], prompt=prompt) for prompt in (bare, ended))
+        mixed = nothing + 1.2 * (images - nothing) + 3 * (full - images)
+        assert found[place] == mixed.masked_fill(barred, -torch.inf).argmax()
+
+
 def test_the_example_is_dropped_and_xp_stays() -> None:
     generator = Generator(MODEL)
     example = build_context(turn(1), WORDS, xp_tokens=XP_TOKENS)

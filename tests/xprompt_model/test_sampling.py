@@ -80,3 +80,14 @@ def test_the_defaults_are_metas() -> None:
 def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="temperature and top-k are at least 0"):
         Sampling(**changes)
+
+
+@pytest.mark.parametrize("option", ["temperature", "guidance", "image_guidance"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-320])
+def test_what_would_make_logits_that_are_no_numbers_is_refused(option: str, value: float) -> None:
+    if value != 1e-320:
+        with pytest.raises(ValueError, match="finite numbers"):
+            Sampling(**{option: value})
+    elif option == "temperature":
+        with pytest.raises(ValueError, match="at least 1e-05, or 0"):
+            Sampling(temperature=value)

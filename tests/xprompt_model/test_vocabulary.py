@@ -73,6 +73,8 @@ def test_a_text_that_is_none_is_refused(ids: list[int], message: str) -> None:
             {"vocabulary_map": {name: i for name, i in special_tokens(256).items() if name != "<eoss>"}},
             "lacks <eoss>",
         ),
+        ({"vocab_size": 300}, "ids outside of its vocab_size, 300"),
+        ({"vocabulary_map": {**special_tokens(256), "<x>": -1}}, "ids outside of its vocab_size"),
     ],
 )
 def test_a_config_of_something_else_is_refused(changes: dict[str, Any], message: str) -> None:

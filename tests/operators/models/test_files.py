@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,19 @@ def _cut(folder: Path, bytes_: int) -> None:
     path.write_bytes(path.read_bytes()[:bytes_])
 
 
+def _take_weights(folder: Path, config: bytes) -> None:
+    write_files(folder, {"vae/config.json": config})
+    (folder / "vae/model.safetensors").unlink()
+
+
+def _link(folder: Path) -> None:
+    """A component that another checkpoint has too, and there is damaged."""
+    (folder / "vae").rename(folder.with_name("other"))
+    write_files(folder.with_name("other"), {"model.safetensors": b"x" * 99})
+    (folder / "vae").symlink_to(folder.with_name("other"))
+    (folder / "circle").symlink_to(folder)
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -65,12 +79,44 @@ def _cut(folder: Path, bytes_: int) -> None:
             "model_index.json names vae, which is not there",
         ),
         (lambda folder: write_files(folder, {"model_index.json": b"[]"}), "model_index.json is not JSON"),
+        (lambda folder: write_files(folder, {"vae/config.json": b"half of"}), "vae/config.json is not JSON"),
+        *(
+            (
+                lambda folder, text=text: write_files(folder, {"unet/model.safetensors.index.json": text}),
+                "unet/model.safetensors.index.json is no index",
+            )
+            for text in (b"{}", b'{"weight_map": [1]}', b'{"weight_map": {"a": 1}}')
+        ),
+        (
+            lambda folder: _take_weights(folder, b'{"_class_name": "V"}'),
+            "vae/config.json is there, its weights are not",
+        ),
+        (lambda folder: _take_weights(folder, b'{"architectures": ["V"]}'), "vae/config.json is there, its weights"),
+        (lambda folder: _link(folder), "vae/model.safetensors is no safetensors file"),
     ],
 )
 def test_what_is_not_whole_is_said(harm: Callable[[Path], object], said: str, tmp_path: Path) -> None:
-    folder = _whole(tmp_path)
+    folder = _whole(tmp_path / "whole")
     harm(folder)
     assert damage(folder).startswith(said)
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, who can read all: here the disk itself fails."""
+    folder, opened = _whole(tmp_path), Path.open
+
+    def failing(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "model-2.safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", failing)
+    assert damage(folder) == "unet/model-2.safetensors cannot be read (Permission denied)"
+
+
+def test_a_scheduler_has_a_config_and_no_weights(tmp_path: Path) -> None:
+    write_files(_whole(tmp_path), {"scheduler/config.json": b'{"_class_name": "DDIMScheduler"}'})
+    assert damage(tmp_path) == ""
 
 
 def test_a_header_that_lies_is_no_safetensors(tmp_path: Path) -> None:

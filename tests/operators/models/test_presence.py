@@ -90,6 +90,26 @@ def test_tensors_are_those_that_the_config_describes(tmp_path: Path, monkeypatch
     assert presence(str(tmp_path), "dino").state == "wrong"
 
 
+def test_a_download_that_did_not_come_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISHED", {})
+    write_files(tmp_path, {"dino/config.json": b'{"architectures": ["ViTModel"]}', "dino/.cache/x.incomplete": b"x"})
+    found = presence(str(tmp_path), "dino")
+    assert (found.state, found.why) == ("missing", "there are no weights in its folder")
+    write_files(tmp_path, {"openpose/body_pose_model.pth": b"x", "openpose/hand_pose_model.pth": b"x"})
+    found = presence(str(tmp_path), "openpose")
+    assert (found.state, found.why) == ("wrong", "facenet.pth is not there")
+
+
+def test_a_config_with_nonsense_is_wrong_and_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISHED", {})
+    shutil.copytree(Path(tiny_models("dino"), "dino"), tmp_path / "dino")
+    config = json.loads((tmp_path / "dino/config.json").read_text())
+    for size in (0, "many"):
+        (tmp_path / "dino/config.json").write_text(json.dumps({**config, "hidden_size": size}))
+        found = presence(str(tmp_path), "dino")
+        assert found.state == "wrong" and found.why.startswith("ViTModel cannot take it: ")
+
+
 def test_of_tiny_only_damage_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "TINY", tmp_path)
     write_files(tmp_path, {"hed/ControlNetHED.pth": b"random"})

@@ -86,6 +86,11 @@ YES_OR_NO = [
     ("<think>Is it a yes? No. The cat is gone.</think>\nAnswer: No", "No", ""),
     ("Reasoning: No differences in layout can be seen.\nAnswer: Yes", "Yes", "No differences in layout can be seen."),
     ("No visible change of layout. Answer: Yes", "Yes", "No visible change of layout."),
+    ("Yes, they do not differ.", "Yes", None),
+    ("Yes, there are no differences.", "Yes", None),
+    ("Yes, they differ only in colour.", "Yes", None),
+    ("No. The layout is the same, and the cat is gone.", "No", None),
+    ('Sure:\n{"reasoning": "Yes, they agree.", "answer": "Yes"}\nI hope this helps!', "Yes", "Yes, they agree."),
     (
         "Sure! Here is my assessment:\n\nReasoning: They agree.\nAnswer: Yes\n\nLet me know if you need more!",
         "Yes",
@@ -139,6 +144,21 @@ def test_a_clear_yes_or_no_is_read_in_any_form(text: str, says: str, why: str | 
         '{"reasoning": "They agree."}',
         '{"reasoning": "They agree.", "answer": "Yes", "answer": "No"}',
         "Antwort.\nAnswer: „Ja, Yes“",
+        "Yes, the styles are different.",
+        "Yes, they differ in colour.",
+        "Yes, there are clear differences.",
+        "Answer: Yes, they don't have the same layout.",
+        "No, they are the same.",
+        "No, there are no differences.",
+        "Answer: No, both images have the same style.",
+        "Answer: No\nReasoning: Yes, they match.",
+        "Yes\n\nWait, looking closer: No.",
+        "Answer: Yes\n\nActually, no.",
+        "Answer: Yes. Correction: No.",
+        '{"reasoning": "No, the layout differs entirely.", "answer": "Yes"}',
+        '{"answer": "No"}\n{"reasoning": "All agree.", "answer": "Yes"}',
+        'Yes, they match.\n{"answer": "No", "reasoning": "The cat is gone."}',
+        '{"answer": "No", "reasoning": "The cat is gone."}\nSo the answer is Yes.',
     ],
 )
 def test_what_is_no_clear_yes_or_no_stays_a_reject_with_the_raw_text(text: str) -> None:
@@ -244,6 +264,7 @@ def test_quotation_marks_within_a_text_stay(text: str) -> None:
         '{"a": "x", "b": null}',
         '{"a": "x", "a": "other", "b": "z"}',
         '{"a": "x", "b": "z"} or rather {"a": "y", "b": "z"}',
+        '{"a": "x"} or rather {"a": "y", "b": "z"}',
         '["a", "b"]',
         "[" * 100_000,
         '{"a":' * 3_000,
@@ -359,7 +380,15 @@ def test_the_one_that_a_text_names() -> None:
 
 def test_an_endless_answer_is_no_work() -> None:
     """Patterns that go back over a text again and again would take hours for this one."""
-    for make in ("Answer: " * 2_400, "(" * 19_999, "yes " * 4_900, '"' * 19_999, "*_" * 9_999, "here is " * 2_400):
+    for make in (
+        "Answer: " * 2_400,
+        "(" * 19_999,
+        "yes " * 4_900,
+        '"' * 19_999,
+        "*_" * 9_999,
+        "here is " * 2_400,
+        "wait " * 3_999,
+    ):
         read: list[Callable[[str], Any]] = [yes_no, label, caption, two]
         for one in read:
             try:

@@ -242,6 +242,24 @@ def test_a_pair_that_is_refused_is_no_refused_schema(server: Server) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "refusal", "text"),
+    [
+        ("stop", "I can't help with that.", "I can't help with that."),
+        ("content_filter", None, ""),
+        ("length", None, ""),
+    ],
+)
+def test_an_answer_that_is_a_refusal_or_nothing_is_paid_once(
+    finish_reason: str, refusal: str | None, text: str, server: Server
+) -> None:
+    """OpenAI's models refuse beside the schema, filters leave nothing, and thinking may use up all tokens."""
+    server.answer, server.finish_reason, server.refusal = lambda text: None, finish_reason, refusal
+    answer, retries = _chat(server)
+    assert isinstance(answer, Answer) and (answer.text, retries, server.paid.total()) == (text, 0, 1)
+    assert answer.finish_reason == ("refusal" if refusal else finish_reason)
+
+
 def test_a_good_key_passes_the_check_and_a_bad_one_ends_the_run(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,12 @@ def test_a_text_of_the_users_need_not_use_all_values(tmp_path: Path) -> None:
         ('id = "x"\nmax_tokens = 9\ntext = "<image> <image> {"', "{"),
         ('id = "x"\nmax_tokens = 9\ntext = "<image> <image>"\nmodel = "y"', "model"),
         ('max_tokens = 9\ntext = "<image> <image>"', "id is missing"),
+        ('id = "x"\nmax_tokens = 9\ntext = 5', "text is a int"),
+        ('id = 3\nmax_tokens = 9\ntext = "<image> <image>"', "id is a int"),
+        ('id = "x"\nmax_tokens = "many"\ntext = "<image> <image>"', "max_tokens is a str"),
+        ('id = "x"\nmax_tokens = true\ntext = "<image> <image>"', "max_tokens is a bool"),
+        ('id = "x"\nmax_tokens = 0\ntext = "<image> <image>"', "max_tokens is at least 1"),
+        ('id = "x"\nmax_tokens = 9\ntext = "<image> <image>"\nguided = "no"', "guided is a str"),
         ("id = ", "same_style.toml"),
     ],
 )
@@ -95,6 +101,15 @@ def test_what_cannot_be_used_is_one_line_with_the_file(text: str, says: str, tmp
     with pytest.raises(ValueError, match=r"same_style\.toml") as caught:
         load_prompt("same_style", str(tmp_path), images=2)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["{instruction!x}", "{instruction!r}", "{instruction:d}", "{instruction:{foo}}"])
+def test_a_value_is_put_in_as_it_is(place: str, tmp_path: Path) -> None:
+    """Else it would fail at the first pair, or change what is said, in the midst of a run."""
+    text = f'id = "x"\nmax_tokens = 9\ntext = "<image> <image> {place}"'
+    write_files(tmp_path, {"difference.toml": text.encode()})
+    with pytest.raises(ValueError, match=r"difference\.toml: .*instruction[!:]"):
+        load_prompt("difference", str(tmp_path), images=2, values=["instruction"])
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
