@@ -58,6 +58,16 @@ def test_a_damaged_photo_is_rejected_among_others() -> None:
     assert isinstance(good, Pair) and isinstance(bad, Reject) and bad.reason == "truncated"
 
 
+@pytest.mark.parametrize("size", [(9, 1), (1, 9), (1_000, 1), (65, 8)])
+def test_a_strip_is_rejected_before_a_network_sees_it(size: tuple[int, int]) -> None:
+    """At a shorter side of 518 px, a row of 1,000 px would be 518,000 px wide."""
+    bound = DepthMap().bound(tiny_models("depth-anything"))
+    strip, panorama = (pair_of(lossless("target", photo(0, *sides))) for sides in (size, (64, 8)))
+    narrow, wide = bound.many([strip, panorama], [1, 2])
+    assert isinstance(narrow, Reject) and narrow.reason == "too_narrow"
+    assert narrow.message.startswith(f"{size[0]} x {size[1]} px") and isinstance(wide, Pair)
+
+
 @pytest.mark.parametrize(("operator", "task", "values"), ALL)
 def test_missing_weights_are_one_line_that_says_what_to_do(
     operator: Annotator, task: str, values: str, tmp_path: Path
