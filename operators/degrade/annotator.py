@@ -16,10 +16,9 @@ from operators.batching import each_pair, in_batches
 from operators.degrade.synthesis import clean_pixels
 from operators.models import checkpoints
 
-
 MAX_SHAPE = 8
-"""Greatest ratio of a photo's sides. Networks work at a fixed shorter side, or a fixed longer one: of a strip, the first
-take memory by its length, a row of 1,000 px as much as a photo of 270 megapixels, and the second see nothing."""
+"""Greatest ratio of a photo's sides. Some networks work at a fixed shorter side: of a strip they take memory by its
+length, of a row of 1,000 px as of a photo of 270 megapixels. Others work at a fixed longer one, and miss it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,7 @@ def test_a_damaged_photo_is_rejected_among_others() -> None:
     assert isinstance(good, Pair) and isinstance(bad, Reject) and bad.reason == "truncated"
 
 
-@pytest.mark.parametrize("size", [(9, 1), (1, 9), (1_000, 1), (65, 8)])
+@pytest.mark.parametrize("size", [(9, 1), (1, 9), (450, 1), (65, 8)])
 def test_a_strip_is_rejected_before_a_network_sees_it(size: tuple[int, int]) -> None:
     """At a shorter side of 518 px, a row of 1,000 px would be 518,000 px wide."""
     bound = DepthMap().bound(tiny_models("depth-anything"))
