@@ -93,7 +93,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_do(
 def test_the_weights_count_and_not_their_place(tmp_path: Path) -> None:
     for folder, data in (("one", b"weights"), ("other", b"weights"), ("third", b"changed")):
         (tmp_path / folder / "depth-anything").mkdir(parents=True)
-        (tmp_path / folder / "depth-anything/model.safetensors").write_bytes(data)
+        (tmp_path / folder / "depth-anything/pytorch_model.bin").write_bytes(data)
     one, other, third = (DepthMap().bound(str(tmp_path / name)) for name in ("one", "other", "third"))
     assert replace(one, folder="") == replace(other, folder="") != replace(third, folder="")
     for operator, *_ in ALL:
