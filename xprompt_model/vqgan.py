@@ -95,7 +95,7 @@ class VQGAN(nn.Module):
 
         One after the other, so that an image's codes do not depend on its neighbours; in full float32 and by kernels
         that repeat, whatever the process has set, so that near ties fall to the same code. Raises ValueError if a side
-        is not a multiple of `pixels_per_code`.
+        is not a multiple of `pixels_per_code`, or if the encoder gives what is no number, whose code would be any.
         """
         if images.shape[2] % self.pixels_per_code or images.shape[3] % self.pixels_per_code:
             raise ValueError(f"images of {images.shape[3]} x {images.shape[2]} px: multiples of {self.pixels_per_code}")
@@ -148,6 +148,10 @@ class VQGAN(nn.Module):
     def _nearest(self, latents: Tensor) -> Tensor:
         """Index of the nearest entry, [n, h, w], of latents, [n, embed_dim, h, w]; of equally near ones the first."""
         flat, book = latents.permute(0, 2, 3, 1).flatten(0, 2), self._codebook.weight
+        if not flat.isfinite().all():
+            raise ValueError(
+                "the image tokenizer's encoder gives what is no finite number: its weights or the device fail"
+            )
         distances = (flat**2).sum(1, keepdim=True) + (book**2).sum(1) - 2 * (flat @ book.T)
         return distances.argmin(1).view(latents.shape[0], *latents.shape[2:])
 

@@ -1,5 +1,5 @@
 """A random OpenPose in the published files' format. The networks have one size, so the files are made small instead:
-all weights of an output channel are one number, which is stored once. It hardly ever finds anybody.
+all weights of an output channel are one number, which is stored once. It finds nobody.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ def write_openpose(folder: Path) -> None:
 
 
 def _small(weights: torch.Tensor, generator: torch.Generator) -> Any:
-    """Random weights of the same shape, with one number for each output channel."""
+    """Random weights of the same shape, with one number for each output channel.
+
+    Where all of a channel are alike, their products with what is never negative do not cancel out: an output is larger
+    by the number of inputs, not by its root, and fifty layers would leave the numbers. Maps stay below the 0.1 from
+    which on OpenPose sees a keypoint, since whole plains of them would be above it.
+    """
     inputs = weights[0].numel()
-    rows = torch.randn((len(weights), *[1] * (weights.dim() - 1)), generator=generator) / inputs**0.5
+    rows = torch.randn((len(weights), *[1] * (weights.dim() - 1)), generator=generator) / inputs / 100
     return rows.expand(weights.shape)

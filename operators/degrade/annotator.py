@@ -16,6 +16,10 @@ from operators.batching import each_pair, in_batches
 from operators.degrade.synthesis import clean_pixels
 from operators.models import checkpoints
 
+MAX_SHAPE = 8
+"""Greatest ratio of a photo's sides. Some networks work at a fixed shorter side: of a strip they take memory by its
+length, of a row of 1,000 px as of a photo of 270 megapixels. Others work at a fixed longer one, and miss it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
@@ -31,7 +35,8 @@ class Annotator(OnlyUnpaired, ABC):
     """Gives a pair that has only a photo a map of it, in the form in which a dense dataset brings one.
 
     The photo becomes the input, and the target holds the map's values (operators/arrange/dense.py). What follows in a
-    chain is therefore the same for both: ColourDense draws the values, and Swap makes the map the input.
+    chain is therefore the same for both: ColourDense draws the values, and Swap makes the map the input. Rejects:
+    too_narrow.
     """
 
     name: ClassVar[str]
@@ -67,7 +72,7 @@ class Annotator(OnlyUnpaired, ABC):
         return each_pair(
             pairs,
             seeds,
-            lambda pair, seed: [Photo(pixels=clean_pixels(pair), seed=seed)],
+            lambda pair, seed: [Photo(pixels=_no_strip(clean_pixels(pair)), seed=seed)],
             lambda photos: in_batches(self.annotated, photos, self.at_once),
             self._finished,
         )
@@ -90,3 +95,11 @@ class Annotator(OnlyUnpaired, ABC):
         )
         images = tuple(replace(image, role="input") if image is photo else image for image in pair.images)
         return replace(pair, images=(*images, *targets), steps=(*pair.steps, step))
+
+
+def _no_strip(pixels: Pixels) -> Pixels:
+    """The pixels. Raises Reject for a photo whose sides' ratio is above MAX_SHAPE."""
+    height_px, width_px = pixels.shape[:2]
+    if max(height_px, width_px) > MAX_SHAPE * min(height_px, width_px):
+        raise Reject("too_narrow", f"{width_px} x {height_px} px, one side is over {MAX_SHAPE} times the other")
+    return pixels

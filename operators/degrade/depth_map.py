@@ -14,6 +14,7 @@ from operators.arrange.dense import Values, relative_depth_target
 from operators.degrade.annotator import Annotator, Photo
 from operators.models.device import loaded_once, prepared_device
 from operators.shared.extras import need
+from operators.shared.finite import not_finite
 
 MIN_RANGE = 0.01
 """Least difference between the nearest and the farthest, as a share of the nearest's inverse depth. A map of a smaller
@@ -22,7 +23,8 @@ one is a wall seen from the front, or the sky, stretched over all colours: noise
 
 @dataclass(frozen=True, kw_only=True)
 class DepthMap(Annotator):
-    """Gives a photo its depth: inverse, and up to scale and shift, as the network finds it. Rejects: flat_depth.
+    """Gives a photo its depth: inverse, and up to scale and shift, as the network finds it. Rejects: flat_depth,
+    not_finite.
 
     The network works at a shorter side of 518 px or so, as its checkpoint says; the map is brought to the photo's size
     as transformers' pipeline "depth-estimation" does it. Photos have many shapes, so batches would be mostly copies,
@@ -54,8 +56,10 @@ class DepthMap(Annotator):
 
 def _target(inverse: np.ndarray[Any, np.dtype[np.float32]]) -> Image | Reject:
     """The target of an H x W map of inverse depth, or why it is none."""
+    if fault := not_finite("the network of depths", inverse):
+        return fault
     far, near = float(inverse.min()), float(inverse.max())
-    if not near - far > MIN_RANGE * abs(near):  # so is what is not finite
+    if not near - far > MIN_RANGE * abs(near):
         return Reject("flat_depth", f"all of it is equally far: inverse depths are from {far:.4g} to {near:.4g}")
     return relative_depth_target((inverse - far) / (near - far))
 

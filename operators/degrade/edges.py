@@ -18,6 +18,7 @@ from operators.base import OnlyUnpaired
 from operators.degrade.synthesis import clean_pixels, with_input
 from operators.models import checkpoints
 from operators.models.device import loaded_once, prepared_device
+from operators.shared.finite import check_finite
 
 WEIGHTS = {"hed": "ControlNetHED.pth", "mlsd": "mlsd_large_512_fp32.pth"}
 """Detector -> its file in its folder below MODELS (operators/models/checkpoints.py)."""
@@ -30,7 +31,7 @@ _MAX_SIDE_PX = 1_024  # of the shorter side: HED takes gigabytes beyond; a large
 
 @dataclass(frozen=True, kw_only=True)
 class Edges(OnlyUnpaired):
-    """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges.
+    """Gives a pair that has only a target the edge map of that target as its input. Rejects: no_edges, not_finite.
 
     HED and MLSD need weights: `bound` ties the operator to the folder that holds them; what identifies them, not their
     place, goes into the fingerprint. Canny needs none; no task of ours takes it, a user's task may:
@@ -89,6 +90,8 @@ def _detector(name: str, folder: str) -> Callable[[Pixels], Pixels]:
         from controlnet_aux import HEDdetector, MLSDdetector
     kind = {"hed": HEDdetector, "mlsd": MLSDdetector}[name]
     model = kind.from_pretrained(folder).to(prepared_device())
+    for layer in _last_layers(name, model):
+        layer.register_forward_hook(lambda layer, given, maps: check_finite(name, maps))
 
     def detect(pixels: Pixels) -> Pixels:
         side_px = min(max(min(pixels.shape[:2]), _MIN_SIDE_PX), _MAX_SIDE_PX)
@@ -98,6 +101,14 @@ def _detector(name: str, folder: str) -> Callable[[Pixels], Pixels]:
         return found
 
     return detect
+
+
+def _last_layers(name: str, model: Any) -> list[Any]:
+    """The layers whose maps a detector makes bytes of, where what is no number would be 0, as if there were no edge."""
+    if name == "mlsd":
+        return [model.model]
+    # HED's is no module that calls hooks, nor are its blocks: each block's last convolution is.
+    return [layer for path, layer in model.netNetwork.named_modules() if path.endswith(".projection")]
 
 
 def _lines(network: Any, pixels: Pixels, side_px: int) -> Pixels:

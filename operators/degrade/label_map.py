@@ -19,6 +19,7 @@ from operators.degrade.annotator import Annotator, Photo
 from operators.models.device import loaded_once, prepared_device
 from operators.shared.ade20k import CLASSES
 from operators.shared.extras import need
+from operators.shared.finite import not_finite
 
 MAX_SHARE = 0.95
 """Greatest share of a photo that one class may cover: a map that is nearly all of one colour says nothing."""
@@ -28,7 +29,7 @@ _MAX_SIDE_PX = 1_024  # of the shorter side: a score for each of 150 classes a p
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMap(Annotator):
-    """Gives a photo the class of each of its pixels, of ADE20K's 150. Rejects: one_class.
+    """Gives a photo the class of each of its pixels, of ADE20K's 150. Rejects: one_class, not_finite.
 
     The network sees every photo at one size, 640 x 640 px in the published checkpoint, so batches fill. Scores are
     brought to the photo's size before the best is taken, as transformers' image processor does it.
@@ -60,7 +61,10 @@ class LabelMap(Annotator):
         pictures = [PILImage.fromarray(photo.pixels) for photo in photos]
         with torch.no_grad():
             scores = model(**processor(images=pictures, return_tensors="pt").to(model.device)).logits
-            return [_target(_labels(one, photo.pixels)) for one, photo in zip(scores, photos, strict=True)]
+            return [
+                not_finite("the network of classes", one) or _target(_labels(one, photo.pixels))
+                for one, photo in zip(scores, photos, strict=True)
+            ]
 
 
 def _labels(scores: Any, pixels: Pixels) -> Pixels:

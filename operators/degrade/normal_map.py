@@ -14,6 +14,7 @@ from manifests.schema import Image, Reject
 from operators.arrange.dense import Values, normals_target
 from operators.degrade.annotator import Annotator, Photo
 from operators.models.diffusion import pipeline
+from operators.shared.finite import not_finite
 
 MAX_ALIKE = 0.999
 """Greatest length of the mean of all normals: where they are spread by less than 2.6 degrees, a map has one colour."""
@@ -25,7 +26,7 @@ those of ScanNet's normals (x right, y down, z away from the viewer: pipelines/s
 
 @dataclass(frozen=True, kw_only=True)
 class NormalMap(Annotator):
-    """Gives a photo its surface normals, in the axes of ScanNet's. Rejects: flat_normals.
+    """Gives a photo its surface normals, in the axes of ScanNet's. Rejects: flat_normals, not_finite.
 
     It is diffusion, in as few steps as the checkpoint says (4 in the published one), from noise of the pair's seed. A
     photo is seen at a longer side of 768 px, which fills a GPU, so each is made alone; the map is brought to the
@@ -57,7 +58,9 @@ class NormalMap(Annotator):
 
 def _target(normals: npt.NDArray[np.float32]) -> Image | Reject:
     """The target of H x W x 3 unit vectors, or why it is none."""
+    if fault := not_finite("the network of normals", normals):
+        return fault
     alike = float(np.linalg.norm(normals.reshape(-1, 3).mean(0, dtype=np.float64)))
-    if not alike < MAX_ALIKE:  # so is what is not finite
+    if alike >= MAX_ALIKE:
         return Reject("flat_normals", f"all of it faces one way: the mean of its normals is {alike:.4f} long")
     return normals_target(normals)

@@ -6,6 +6,7 @@ Bounds have two sides: identical pairs are as useless as unrelated ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -16,6 +17,7 @@ from manifests.schema import Pair, Reject, Step
 from operators.batching import PAIRS, each_pair, in_batches
 from operators.models.checkpoints import folder, identity
 from operators.models.device import prepared_device
+from operators.shared.finite import not_finite
 from operators.shared.metrics import ssim_luma
 from operators.shared.pixels import changed_area, mean_abs_diff, same_size, sharpness
 from operators.shared.vectors import Vector, cosine
@@ -155,7 +157,8 @@ class Bound:
 class Scores:
     """Adds `measures` to a pair's scores. Rejects a pair with a score out of its bounds: "low_<score>", "high_<score>".
 
-    The first bound that is not met names the reason; all scores are stored.
+    The first bound that is not met names the reason; all scores are stored. A score that is no number says nothing of
+    the pair, whatever the bounds: such a pair is rejected too, as "not_finite", with its other scores.
     """
 
     name: ClassVar[str] = "scores"
@@ -242,10 +245,13 @@ class Scores:
             model=self._model,
         )
         own = {name: round(MEASURES[name].score(seen), _DECIMALS) for name in self.measures}
+        if fault := next((fault for name in own if (fault := not_finite(f"the measure {name}", own[name]))), None):
+            fault.scores = {**pair.scores, **{name: value for name, value in own.items() if math.isfinite(value)}}
+            raise fault
         scores = {**pair.scores, **own}
         for limit in self.bounds:
             value = scores[limit.score]
-            if not limit.low <= value <= limit.high:  # NaN is out of all bounds
+            if not limit.low <= value <= limit.high:
                 side = "high" if value > limit.high else "low"
                 message = f"{limit.score} {value} is not in [{limit.low}, {limit.high}]"
                 raise Reject(f"{side}_{limit.score}", message, scores)

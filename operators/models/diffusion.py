@@ -27,6 +27,7 @@ from operators.models.sharing import remember, shared_networks
 from operators.option import option, parameters
 from operators.pictures import kept_or_painted, sha256_of
 from operators.shared.extras import need
+from operators.shared.finite import not_finite
 
 Family = Literal["sd15", "flux"]
 """Stable Diffusion 1.5 or FLUX.1."""
@@ -317,7 +318,7 @@ def painted(
     `negative_prompt` is what guidance leads away from: without one SD 1.5's from an empty prompt, FLUX's from nothing.
 
     Each picture's noise is its own seed's, drawn on the CPU, so that every device begins with the same. Rejects:
-    out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture.
+    out_of_memory; unsafe, where the checkpoint has a safety checker and that blackens the picture; not_finite.
     """
     import torch
     from PIL import Image as PILImage
@@ -344,7 +345,7 @@ def painted(
         return [
             Reject("unsafe", "the model's safety checker refuses what it made")
             if refused
-            else np.asarray((image * 255).round(), np.uint8)
+            else not_finite(type(pipe).__name__, image) or np.asarray((image * 255).round(), np.uint8)
             for image, refused in zip(output.images, unsafe, strict=True)
         ]
 

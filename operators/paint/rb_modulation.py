@@ -29,7 +29,7 @@ class RbModulation:
     """Makes the target: what the text `prompt` says, in the style of the image `style`, with the content of the input.
 
     Without an input it is the style alone that is transferred. The target has the input's size, or the style image's:
-    Stable Cascade makes the next multiples of 128 px, which are resized. Rejects: out_of_memory.
+    Stable Cascade makes the next multiples of 128 px, which are resized. Rejects: out_of_memory, not_finite.
     """
 
     name: ClassVar[str] = "rb_modulation"
@@ -90,7 +90,7 @@ class RbModulation:
         ]
         return replace(pair, images=(*pair.images, encode_lossless("target", target)), steps=(*pair.steps, *steps))
 
-    def _run(self, orders: Sequence[Order]) -> list[Pixels]:
+    def _run(self, orders: Sequence[Order]) -> list[Pixels | Reject]:
         """The picture of the one order of a batch."""
         from operators.models.cascade import load_cascade
         from operators.models.csd import load_csd
@@ -99,17 +99,20 @@ class RbModulation:
         device = prepared_device()
         prior, decoder, csd = self.folders
         (order,) = orders
-        picture = stylise(
-            load_cascade(prior, decoder, device),
-            load_csd(csd, device),
-            order.prompt,
-            order.images["style"],
-            order.images.get("content"),
-            order.seed,
-            sampling=self.sampling,
-            decoding=self.decoding,
-            size_px=order.size_px,
-        )
+        try:
+            picture = stylise(
+                load_cascade(prior, decoder, device),
+                load_csd(csd, device),
+                order.prompt,
+                order.images["style"],
+                order.images.get("content"),
+                order.seed,
+                sampling=self.sampling,
+                decoding=self.decoding,
+                size_px=order.size_px,
+            )
+        except Reject as reject:
+            return [reject]
         return [picture]
 
 

@@ -35,6 +35,7 @@ from operators.models.diffusion import (
     squares_of,
     steps_of,
 )
+from operators.shared.finite import not_finite
 
 _ROLES = ("sd15-inpaint", "sd15-tryon")
 _PARTS = ("autoencoder and schedule", "unet")
@@ -44,7 +45,7 @@ _PARTS = ("autoencoder and schedule", "unet")
 class TryOn(PictureOperator):
     """Makes the target of a pair with person, mask (white where the garment goes) and cloth; one with a target stays.
 
-    The target has the person's size, and outside of the mask the person's pixels. Rejects: out_of_memory.
+    The target has the person's size, and outside of the mask the person's pixels. Rejects: out_of_memory, not_finite.
     """
 
     name: ClassVar[str] = "try_on"
@@ -128,7 +129,7 @@ class TryOn(PictureOperator):
         without_text(pipe.unet, self.trained.cross_attention)
         return pipe
 
-    def _run(self, orders: Sequence[Order]) -> list[Pixels]:
+    def _run(self, orders: Sequence[Order]) -> list[Pixels | Reject]:
         """The persons of orders of one size, each in the garment.
 
         The authors' code encodes a picture by a draw from what the VAE says, here its mean is taken.
@@ -169,7 +170,10 @@ class TryOn(PictureOperator):
             half = noisy.chunk(2, axis)[0] / pipe.vae.config.scaling_factor
             decoded = pipe.vae.decode(half).sample.float().permute(0, 2, 3, 1)
         pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        return [np.ascontiguousarray(one) for one in pixels]
+        return [
+            not_finite("the try-on network", values) or np.ascontiguousarray(one)
+            for values, one in zip(decoded, pixels, strict=True)
+        ]
 
 
 def _squares(trained: Trained) -> float:

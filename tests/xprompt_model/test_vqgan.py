@@ -218,6 +218,14 @@ def test_the_fingerprint_is_of_what_codes_depend_on(checkpoint: Path) -> None:
     assert len({*changed.values(), VQGAN.load(checkpoint).fingerprint}) == 4
 
 
+def test_an_encoder_that_gives_no_numbers_gives_no_codes(checkpoint: Path) -> None:
+    """argmin would take the first entry whose distance is none for the nearest."""
+    vqgan = VQGAN.load(checkpoint)
+    side = 4 * vqgan.pixels_per_code
+    with pytest.raises(ValueError, match="encoder gives what is no finite number"):
+        vqgan.encode(torch.full((1, 3, side, side), torch.nan))
+
+
 def test_what_is_no_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "vqgan.ckpt").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match=r"not in the format of Meta's vqgan\.ckpt"):

@@ -22,6 +22,7 @@ from manifests.images.pixels import Pixels
 from operators.models.device import loaded_once
 from operators.models.pose.keypoints import Keypoints
 from operators.shared.extras import need
+from operators.shared.finite import check_finite
 
 FILES = ("pose_detection.tflite", "pose_landmark_full.tflite")
 """The networks' files, in their folder below MODELS, as in the wheel of mediapipe 0.10.21."""
@@ -141,6 +142,8 @@ def _network(path: str) -> Network:
     def run(values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         interpreter.set_tensor(given, values)
         interpreter.invoke()
-        return [interpreter.get_tensor(output["index"]) for output in outputs]
+        values_of = [interpreter.get_tensor(output["index"]) for output in outputs]
+        check_finite("blazepose", values_of)
+        return values_of
 
     return run

@@ -21,6 +21,7 @@ from manifests.images.pixels import Pixels
 from operators.models.device import loaded_once, prepared_device
 from operators.models.pose.keypoints import NAMES, VISIBLE, Keypoints
 from operators.shared.extras import need
+from operators.shared.finite import check_finite
 
 FILES = ("yolox_l.onnx", "dw-ll_ucoco_384.onnx")
 """The networks' files, in their folder below MODELS, as in https://huggingface.co/yzd-v/DWPose."""
@@ -130,4 +131,10 @@ def _network(path: str, device: str) -> Network:
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
     session = runtime.InferenceSession(path, options, providers=providers)
     given = session.get_inputs()[0].name
-    return lambda values: session.run(None, {given: values})
+
+    def run(values: Values) -> list[Values]:
+        outputs: list[Values] = session.run(None, {given: values})
+        check_finite("dwpose", outputs)
+        return outputs
+
+    return run

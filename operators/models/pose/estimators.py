@@ -15,6 +15,7 @@ from operators.models.device import loaded_once, prepared_device
 from operators.models.pose import blazepose, dwpose
 from operators.models.pose.keypoints import OPENPOSE, Keypoints
 from operators.option import option
+from operators.shared.finite import check_finite
 
 EstimatorName = Literal["blazepose", "openpose", "dwpose"]
 """An estimator's name, which is also the role of its checkpoint (operators/models/checkpoints.py). BlazePose is small
@@ -94,4 +95,7 @@ def _openpose(folder: str, device: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of optional detectors that are not installed
         from controlnet_aux import OpenposeDetector
-    return OpenposeDetector.from_pretrained(folder).to(device)
+    detector = OpenposeDetector.from_pretrained(folder).to(device)
+    # Where its maps are no numbers it would find nobody.
+    detector.body_estimation.model.register_forward_hook(lambda model, given, maps: check_finite("openpose", maps))
+    return detector

@@ -58,6 +58,16 @@ def test_a_damaged_photo_is_rejected_among_others() -> None:
     assert isinstance(good, Pair) and isinstance(bad, Reject) and bad.reason == "truncated"
 
 
+@pytest.mark.parametrize("size", [(9, 1), (1, 9), (450, 1), (65, 8)])
+def test_a_strip_is_rejected_before_a_network_sees_it(size: tuple[int, int]) -> None:
+    """At a shorter side of 518 px, a row of 1,000 px would be 518,000 px wide."""
+    bound = DepthMap().bound(tiny_models("depth-anything"))
+    strip, panorama = (pair_of(lossless("target", photo(0, *sides))) for sides in (size, (64, 8)))
+    narrow, wide = bound.many([strip, panorama], [1, 2])
+    assert isinstance(narrow, Reject) and narrow.reason == "too_narrow"
+    assert narrow.message.startswith(f"{size[0]} x {size[1]} px") and isinstance(wide, Pair)
+
+
 @pytest.mark.parametrize(("operator", "task", "values"), ALL)
 def test_missing_weights_are_one_line_that_says_what_to_do(
     operator: Annotator, task: str, values: str, tmp_path: Path
@@ -83,7 +93,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_do(
 def test_the_weights_count_and_not_their_place(tmp_path: Path) -> None:
     for folder, data in (("one", b"weights"), ("other", b"weights"), ("third", b"changed")):
         (tmp_path / folder / "depth-anything").mkdir(parents=True)
-        (tmp_path / folder / "depth-anything/weights.bin").write_bytes(data)
+        (tmp_path / folder / "depth-anything/pytorch_model.bin").write_bytes(data)
     one, other, third = (DepthMap().bound(str(tmp_path / name)) for name in ("one", "other", "third"))
     assert replace(one, folder="") == replace(other, folder="") != replace(third, folder="")
     for operator, *_ in ALL:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import math
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -154,6 +156,24 @@ def test_a_network_that_fails_is_no_picture_without_edges(
     monkeypatch.setattr(_NETWORKS[detector], fail)
     with pytest.raises(type(error), match=str(error)):
         operator(_pair(photo(0, 101, 75)), 1)
+
+
+@pytest.mark.parametrize("detector", ["hed", "mlsd"])
+def test_maps_of_no_numbers_are_no_picture_without_edges(
+    detector: Literal["hed", "mlsd"], models: Path, request: pytest.FixtureRequest
+) -> None:
+    """As bytes they are 0. Here the network itself gives them: one of its last weights is none."""
+    operator = Edges(detector=detector).bound(str(models))
+    edges._detector.cache_clear()
+    request.addfinalizer(edges._detector.cache_clear)
+    operator(_pair(photo(0, 101, 75)), 1)
+    ((_, detect),) = edges._detector.kept
+    network: Any = inspect.getclosurevars(detect).nonlocals["model"]
+    network = network.netNetwork.block3 if detector == "hed" else network.model
+    [*network.parameters()][-1].data.fill_(math.nan)
+    with pytest.raises(Reject, match=f"{detector} gives what is no finite number") as reject:
+        operator(_pair(photo(0, 101, 75)), 1)
+    assert reject.value.reason == "not_finite"
 
 
 def test_a_lost_gpu_ends_the_unit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,6 +115,14 @@ def test_a_large_photo_is_labelled_at_a_smaller_size(monkeypatch: pytest.MonkeyP
     assert 0.9 < (halved == whole).mean() < 1
 
 
+def test_what_is_no_number_is_the_networks_fault_and_not_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """argmax takes NaN for the greatest, so that one score that is none would be a class."""
+    assert _raw(_found(monkeypatch, [[1, 2]])).tolist() == [[2, 3]]
+    with pytest.raises(Reject, match="the network of classes gives what is no finite number") as reject:
+        _found(monkeypatch, [[1, 2]], broken=math.nan)
+    assert reject.value.reason == "not_finite"
+
+
 def _with_classes(models: Path, named: dict[int, str]) -> str:
     """MODELS with a SegFormer whose config has these names."""
     folder = models / "segformer-ade20k"
@@ -124,8 +133,8 @@ def _with_classes(models: Path, named: dict[int, str]) -> str:
     return str(models)
 
 
-def _found(monkeypatch: pytest.MonkeyPatch, best: list[list[int]]) -> Pair:
-    """What becomes of a photo in which the network finds these classes best."""
+def _found(monkeypatch: pytest.MonkeyPatch, best: list[list[int]], broken: float = 0.0) -> Pair:
+    """What becomes of a photo in which the network finds these classes best, and one score is `broken`."""
     import torch
 
     class Processor:
@@ -138,6 +147,7 @@ def _found(monkeypatch: pytest.MonkeyPatch, best: list[list[int]]) -> Pair:
     class Network(SimpleNamespace):
         def __call__(self) -> Any:
             scores = torch.nn.functional.one_hot(torch.tensor(best), 150).permute(2, 0, 1).float()
+            scores[7, 0, 0] = broken
             return SimpleNamespace(logits=scores[None].repeat(LabelMap.at_once, 1, 1, 1))
 
     monkeypatch.setattr(label_map, "_network", lambda folder: (Processor(), Network(device="cpu")))

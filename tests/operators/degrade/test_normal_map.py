@@ -67,11 +67,17 @@ def test_a_slanted_plane_has_the_normal_that_its_points_have(monkeypatch: pytest
 
 
 def test_a_photo_that_faces_one_way_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    for normals in ([[0, 0, 1]] * 4, [[0, 0.02, 1], [0, -0.02, 1]], [[0, 0, 1], [np.nan, 0, 0]]):
+    for normals in ([[0, 0, 1]] * 4, [[0, 0.02, 1], [0, -0.02, 1]]):
         with pytest.raises(Reject, match="all of it faces one way") as reject:
             _found(monkeypatch, np.array([normals], np.float32))
         assert reject.value.reason == "flat_normals"
     assert _found(monkeypatch, np.array([[[0, 0.1, 0.995], [0, -0.1, 0.995]]], np.float32))
+
+
+def test_what_is_no_number_is_the_networks_fault_and_not_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Reject, match="the network of normals gives what is no finite number") as reject:
+        _found(monkeypatch, np.array([[[0, 1, 0], [0, 0, 1], [np.nan, 0, 0]]], np.float32))
+    assert reject.value.reason == "not_finite"
 
 
 def _found(monkeypatch: pytest.MonkeyPatch, normals: npt.NDArray[np.float32]) -> Pair:

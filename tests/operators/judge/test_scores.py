@@ -10,6 +10,7 @@ from manifests.schema import Pair, Reject
 from operators.judge.scores import MEASURES, Bound, Scores
 from operators.models import embedders as scores_models
 from operators.models.checkpoints import identity
+from operators.shared import vision
 from operators.shared.metrics import ssim_luma
 from operators.shared.pixels import changed_area, mean_abs_diff, sharpness
 from operators.shared.vectors import cosine
@@ -90,6 +91,18 @@ def test_pairs_are_scored_together_as_each_alone(tiny: str) -> None:
     together = operator.many(pairs, [0, 0, 0])
     assert [run_one(operator, pair, 0) for pair in pairs] == together
     assert [*reversed(operator.many(pairs[::-1], [0, 0, 0]))] == together
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_score_that_is_no_number_is_not_the_pairs(bounded: bool, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither below a bound nor, without one, good enough to be kept."""
+    bounds = (Bound(score="clip_image", low=0.0, high=1.0),) if bounded else ()
+    operator = Scores(measures=("clip_image", "ssim"), bounds=bounds).bound(tiny)
+    monkeypatch.setattr(vision.Clip, "embed", lambda self, seen: [np.full(8, np.nan) for _ in seen])
+    with pytest.raises(Reject, match="the measure clip_image gives what is no finite number") as caught:
+        run_one(operator, replace(_pair(), scores={"earlier": 1.0}), 0)
+    assert caught.value.reason == "not_finite"
+    assert caught.value.scores.keys() == {"earlier", "ssim"}
 
 
 def test_the_cosine_of_nothing_is_zero() -> None:

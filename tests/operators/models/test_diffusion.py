@@ -180,6 +180,19 @@ def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> N
     assert [one.reason if isinstance(one, Reject) else "" for one in made] == ["", "unsafe", ""]
 
 
+def test_a_picture_of_no_numbers_is_no_black_picture() -> None:
+    class Broken(Painter):
+        def __call__(self, prompt: list[str], *given: Any, height: int, width: int, **named: Any) -> Any:
+            output = super().__call__(prompt, *given, height=height, width=width, **named)
+            output.images[prompt.index("bad")][0, 0, 0] = np.nan
+            return output
+
+    orders = [Order(prompt=prompt, seed=1, size_px=(4, 4)) for prompt in ("good", "bad")]
+    good, bad = painted(Broken(), orders, 2, FOUR_STEPS)
+    assert isinstance(bad, Reject) and (bad.reason, not isinstance(good, Reject)) == ("not_finite", True)
+    assert bad.message.startswith("Broken gives what is no finite number")
+
+
 def test_a_gpu_that_is_too_small_gets_halves_and_then_rejects() -> None:
     orders = [Order(prompt="", seed=seed, size_px=(4, 4)) for seed in range(4)]
     small = Painter(memory=1)

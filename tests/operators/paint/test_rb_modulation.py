@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from manifests.schema import Pair
+from manifests.schema import Pair, Reject
 from operators.models.checkpoints import identity
+from operators.models.rb import stylise
 from operators.models.rb.parameters import StageCSampling
 from operators.paint.rb_modulation import RbModulation
 from tests.sources import lossless, pair_of, photo
@@ -50,6 +52,14 @@ def test_targets_are_kept_as_they_are_painted(tiny: str, tmp_path: Path, monkeyp
     images = lossless("style", photo(0, 128, 128)), lossless("input", photo(1, 150, 100))
     odd = replace(pair_of(*images), texts={"prompt": "a cat"})
     assert kept_as_painted(FEW.bound(tiny), [_pair(True), _pair(False), odd], tmp_path, monkeypatch)
+
+
+def test_latents_of_no_numbers_are_no_black_picture(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage C gives NaN, stages B and A take it up."""
+    monkeypatch.setattr(stylise, "sample", lambda noise, *_, **__: noise * math.nan)
+    with pytest.raises(Reject, match="Stable Cascade gives what is no finite number") as reject:
+        run_one(FEW.bound(tiny), _pair(True), 7)
+    assert reject.value.reason == "not_finite"
 
 
 def _pair(with_base: bool) -> Pair:

@@ -177,6 +177,15 @@ def test_what_is_worn_is_kept_as_it_is_painted(tmp_path: Path, monkeypatch: pyte
     assert kept_as_painted(operator, [_pair(photo(cloth, 100, 140)) for cloth in (0, 1, 3)], tmp_path, monkeypatch)
 
 
+def test_what_is_worn_is_not_black_where_the_network_gives_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = TryOn(steps=1).bound(tiny_models(*ROLES))
+    unet = operator._pipeline().unet
+    monkeypatch.setattr(unet.conv_out.bias, "data", torch.full_like(unet.conv_out.bias, torch.nan))
+    with pytest.raises(Reject, match="the try-on network gives what is no finite number") as reject:
+        run_one(operator, _pair(photo(0, 100, 140)), 1)
+    assert reject.value.reason == "not_finite"
+
+
 def _pair(cloth: Pixels) -> Pair:
     person = photo(2, 100, 140)
     mask = np.zeros_like(person)

@@ -6,6 +6,8 @@ import pytest
 import skimage.data
 
 from manifests.images.pixels import Pixels
+from manifests.schema import Reject
+from operators.models.pose import blazepose
 from operators.models.pose.blazepose import find_person
 from operators.models.pose.keypoints import NAMES, VISIBLE, Keypoints
 from tests.tiny import tiny_models
@@ -58,6 +60,16 @@ def test_it_finds_nobody_where_nobody_is(name: str, folder: str) -> None:
     }
     picture = pictures.get(name) or getattr(skimage.data, name)
     assert find_person(folder, picture()) is None
+
+
+def test_where_a_network_gives_no_numbers_nobody_is_not_said_to_be_absent(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteRT itself is given a picture of no numbers."""
+    monkeypatch.setattr(blazepose, "_seen", lambda *_: np.full((1, 224, 224, 3), np.nan, np.float32))
+    with pytest.raises(Reject, match="blazepose gives what is no finite number") as reject:
+        find_person(folder, skimage.data.astronaut())
+    assert reject.value.reason == "not_finite"
 
 
 def _face_and_shoulders(found: Keypoints | None) -> Keypoints:

@@ -12,6 +12,7 @@ import skimage.data
 
 from infra.tiny.dwpose import Node, save_graph
 from manifests.images.pixels import Pixels
+from manifests.schema import Reject
 from operators.models.pose import dwpose
 from operators.models.pose.dwpose import FILES, find_person
 from operators.models.pose.keypoints import NAMES, VISIBLE, Keypoints
@@ -90,6 +91,22 @@ def test_nobody_is_none_and_not_the_whole_picture(
 ) -> None:
     found = _found(tmp_path, [(_ROW_32 + 210, 0.5, 0.5, 2, 2, objectness, person)], _MIDDLE)
     assert (found is not None) is is_found
+
+
+@pytest.mark.parametrize(
+    ("box", "points"),
+    [
+        ((np.nan, 0.5, 2, 2, *_SURE), _MIDDLE),
+        ((0.5, 0.5, 2, 2, np.nan, 0.9), _MIDDLE),
+        ((0.5, 0.5, 2, 2, *_SURE), {0: (288, 384, np.nan)}),
+    ],
+)
+def test_where_a_network_gives_no_numbers_nobody_is_not_said_to_be_absent(
+    box: tuple[float, ...], points: Points, tmp_path: Path
+) -> None:
+    with pytest.raises(Reject, match="dwpose gives what is no finite number") as reject:
+        _found(tmp_path, [(_ROW_32 + 210, *box)], points)
+    assert reject.value.reason == "not_finite"
 
 
 def test_a_bicycle_is_no_person(tmp_path: Path) -> None:

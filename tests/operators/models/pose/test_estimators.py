@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import skimage.data
 
+from manifests.schema import Reject
+from operators.models.pose import estimators
 from operators.models.pose.estimators import best_openpose, estimator
 from operators.models.pose.keypoints import NAMES, VISIBLE
 from tests.tiny import tiny_models
@@ -30,6 +34,16 @@ def test_openpose_by_name() -> None:
     """Networks of the published size on random weights, which find nobody: that they load and run is what is tested."""
     find = estimator("openpose", f"{tiny_models('openpose')}/openpose")
     assert find(skimage.data.astronaut()[::2, ::2]) is None
+
+
+def test_where_openposes_maps_are_no_numbers_nobody_is_not_said_to_be_absent(request: pytest.FixtureRequest) -> None:
+    folder = f"{tiny_models('openpose')}/openpose"
+    request.addfinalizer(estimators._openpose.cache_clear)
+    network = estimators._openpose(folder, "cpu").body_estimation.model
+    [*network.parameters()][-1].data[0] = math.nan
+    with pytest.raises(Reject, match="openpose gives what is no finite number") as reject:
+        estimator("openpose", folder)(skimage.data.astronaut()[::4, ::4])
+    assert reject.value.reason == "not_finite"
 
 
 def test_openposes_best_person_in_cocos_order() -> None:
