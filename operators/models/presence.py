@@ -112,7 +112,7 @@ def _misfit(config: Path) -> str:
     record = json.loads(config.read_text("utf-8"))
     library, name = ("diffusers", record.get("_class_name")) if "_class_name" in record else ("transformers", None)
     name = name or next(iter(record.get("architectures") or ()), None)
-    kind = getattr(import_module(library), str(name), None) if find_spec(library) else None
+    kind: Any = getattr(import_module(library), str(name), None) if find_spec(library) else None
     if not hasattr(kind, "from_pretrained"):
         return ""
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True, "device_map": {"": "meta"}}

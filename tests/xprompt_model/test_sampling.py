@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -87,7 +87,7 @@ def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
 def test_what_would_make_logits_that_are_no_numbers_is_refused(option: str, value: float) -> None:
     if value != 1e-320:
         with pytest.raises(ValueError, match="finite numbers"):
-            Sampling(**{option: value})
+            Sampling(**cast(dict[str, Any], {option: value}))
     elif option == "temperature":
         with pytest.raises(ValueError, match="at least 1e-05, or 0"):
             Sampling(temperature=value)

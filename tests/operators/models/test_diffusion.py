@@ -182,8 +182,10 @@ def test_what_the_safety_checker_blackens_is_rejected_and_nothing_else_is() -> N
 
 def test_a_picture_of_no_numbers_is_no_black_picture() -> None:
     class Broken(Painter):
-        def __call__(self, prompt: list[str], *given: Any, height: int, width: int, **named: Any) -> Any:
-            output = super().__call__(prompt, *given, height=height, width=width, **named)
+        def __call__(
+            self, prompt: list[str], generator: list[Any], height: int, width: int, output_type: str, **sampling: float
+        ) -> Any:
+            output = super().__call__(prompt, generator, height, width, output_type, **sampling)
             output.images[prompt.index("bad")][0, 0, 0] = np.nan
             return output
 

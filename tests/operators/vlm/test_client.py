@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,12 +97,19 @@ def test_a_cut_off_answer_is_a_reject_and_is_not_paid_again(server: Server, vlm:
     assert server.paid.total() == 1
 
 
-def test_a_model_that_refuses_is_a_reject_and_is_not_paid_again(server: Server, vlm: Vlm) -> None:
+def _always(answer: str | None, text: str) -> str | None:
+    return answer
+
+
+def test_a_model_that_refuses_is_a_reject_and_is_not_paid_again(
+    server: Server, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its words are no caption, however they are worded; nor is what a filter has left of an answer."""
     for number, (said, refusal, reason) in enumerate(
         [(None, "Persons are not described here.", "stop"), ("A man with a", None, "content_filter")]
     ):
-        server.answer, server.refusal, server.finish_reason = lambda text, said=said: said, refusal, reason
+        monkeypatch.setattr(server, "answer", partial(_always, said))
+        server.refusal, server.finish_reason = refusal, reason
         for _ in range(2):
             (answer,) = vlm.ask(_requests(number + 1)[number:])
             assert isinstance(answer, Reject) and (answer.reason, answer.message) == ("refused", refusal or said)

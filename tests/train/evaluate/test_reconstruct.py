@@ -37,7 +37,7 @@ def _photos(folder: Path) -> Path:
 
 def _scores(checkpoint: Path, path: Path, side_px: int) -> tuple[float, float]:
     """PSNR and SSIM of one image, with transformers' encoder, by hand."""
-    image = Image.open(path)
+    image: Image.Image = Image.open(path)
     scale = side_px / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     left, top = (image.width - side_px) // 2, (image.height - side_px) // 2
