@@ -5,9 +5,12 @@ Nothing is loaded: of a safetensors file the header is read, which says how larg
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ _MOST_HEADER_BYTES = 100_000_000
 _WEIGHTS = frozenset((".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx", ".h5", ".msgpack"))
 """How files of weights end that the libraries write beside a network's config.json."""
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 class Damaged(ValueError):
     """A file of a checkpoint is not whole. The message says what is wrong with it, without its name."""
@@ -34,6 +39,22 @@ def files_of(folder: Path) -> Iterator[Path]:
     for path in _below(folder, frozenset()):
         if path.is_file() and path.suffix != ".md":
             yield path
+
+
+def sha256_of(file: Path) -> str:
+    """The sha256 of a file. The cache of the hub has large files as links to files that are named by it."""
+    target = file.resolve()
+    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
+        return target.name
+    stat = target.stat()
+    return _hashed(target, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hashed(path: Path, size: int, mtime_ns: int) -> str:
+    """The sha256 of a file as it is at a size and a time of change: a large one takes a while."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:

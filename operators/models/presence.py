@@ -6,9 +6,7 @@ library is asked whether their tensors are those that their config describes, on
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from operators.models.checkpoints import place
-from operators.models.files import damage, files_of
+from operators.models.files import damage, files_of, sha256_of
 from operators.models.published import PUBLISHED, Published
 from operators.models.table import CHECKPOINTS
 
 State = Literal["present", "missing", "wrong"]
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {"ViTModel": {"add_pooling_layer": False}}
 """Class -> with what it is loaded (operators/shared/vision.py)."""
@@ -83,18 +79,9 @@ def _unlike(folder: Path, published: Mapping[str, Published]) -> str:
         size = path.stat().st_size
         if known.size_bytes not in (None, size):
             return f"{name} has {size:,} bytes, the published one {known.size_bytes:,}"
-        if known.sha256 and (found := _sha256_of(path)) != known.sha256:
+        if known.sha256 and (found := sha256_of(path)) != known.sha256:
             return f"{name} has the sha256 {found[:12]}..., the published one {known.sha256[:12]}..."
     return ""
-
-
-def _sha256_of(path: Path) -> str:
-    """The sha256 of a file. The hub's cache has large files as links to files that are named by it."""
-    target = path.resolve()
-    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
-        return target.name
-    with target.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _unfit(folder: Path, published: Mapping[str, Published]) -> str:

@@ -7,23 +7,20 @@ cross-attention out, and stay each pipeline's own.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from operators.models.files import sha256_of
 
 UNCHANGED = ("text_encoder", "text_encoder_2", "vae")
 """The components of diffusers' pipelines that no operator changes."""
 
 _BOOKKEEPING = ("_name_or_path", "_diffusers_version", "transformers_version")
 """What a config says of who wrote it, and not of the network."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +40,7 @@ class _Origin:
     def contents(self) -> list[tuple[str, Any]]:
         """Name and sha256 of each file, and what the config says of the network."""
         return [
-            (name, _described(file) if name == "config.json" else _sha256_of(file))
-            for name, file in _files(self.folder)
+            (name, _described(file) if name == "config.json" else sha256_of(file)) for name, file in _files(self.folder)
         ]
 
     def equals(self, other: _Origin) -> bool:
@@ -92,19 +88,3 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
 
 def _described(config: Path) -> dict[str, Any]:
     return {key: value for key, value in json.loads(config.read_text("utf-8")).items() if key not in _BOOKKEEPING}
-
-
-def _sha256_of(file: Path) -> str:
-    """The sha256 of a file. The cache of the hub has large files as links to files that are named by it."""
-    target = file.resolve()
-    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
-        return target.name
-    stat = target.stat()
-    return _hashed(target, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _hashed(path: Path, size: int, mtime_ns: int) -> str:
-    """The sha256 of a file as it is at a size and a time of change: a large one takes a while."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from operators.models.files import damage, files_of, header
+from operators.models.files import damage, files_of, header, sha256_of
 from tests.sources import write_files
 
 save_file = pytest.importorskip("safetensors.numpy").save_file
 
+WEIGHTS = "model.safetensors"
 _POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
 
@@ -124,3 +126,46 @@ def test_a_header_that_lies_is_no_safetensors(tmp_path: Path) -> None:
         path = tmp_path / "model.safetensors"
         path.write_bytes(len(text).to_bytes(8, "little") + text)
         assert damage(tmp_path) == "model.safetensors is no safetensors file"
+
+
+def test_files_of_the_hubs_cache_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, files lie in blobs/ by their sha256, and a snapshot holds links to them."""
+    hashed = _hashed_files(monkeypatch)
+    folders = [_snapshot(tmp_path, repository, b"the same weights") for repository in ("dev", "fill")]
+    other = _snapshot(tmp_path, "other", b"the other weight")
+    sums = [sha256_of(folder / "vae" / WEIGHTS) for folder in (*folders, other)]
+    assert sums[0] == sums[1] == hashlib.sha256(b"the same weights").hexdigest() != sums[2]
+    assert hashed == []
+
+
+def _snapshot(root: Path, repository: str, weights: bytes) -> Path:
+    blob = root / repository / "blobs" / hashlib.sha256(weights).hexdigest()
+    file = root / repository / "snapshots/0a1b/vae" / WEIGHTS
+    for path in (blob, file):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(weights)
+    file.symlink_to(blob)
+    return root / repository / "snapshots/0a1b"
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = _hashed_files(monkeypatch)
+    file = tmp_path / WEIGHTS
+    for content in (b"one", b"one, longer"):
+        file.write_bytes(content)
+        sums = {sha256_of(file) for _ in range(3)}
+        assert sums == {hashlib.sha256(content).hexdigest()}
+    assert hashed == [str(file), str(file)]
+
+
+def _hashed_files(monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
+    """The files that are read to be hashed from now on."""
+    read: list[str] = []
+    digest = hashlib.file_digest
+
+    def noted(opened: Any, name: Any) -> Any:
+        read.append(opened.name if isinstance(opened.name, str) else str(opened.name))
+        return digest(opened, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    return read

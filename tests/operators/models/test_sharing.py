@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from manifests.schema import Reject
-from operators.models import diffusion, sharing
+from operators.models import diffusion
 from operators.models.diffusion import Denoising, pipeline
 from operators.models.sharing import shared_networks
 from operators.paint.edit_pictures import by_fill, by_kontext
@@ -153,46 +152,3 @@ def test_what_no_pipeline_holds_any_more_is_freed(tmp_path: Path) -> None:
     gc.collect()
     assert vae() is None
     assert "vae" not in shared_networks(folder)
-
-
-def test_files_of_the_hubs_cache_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There, files lie in blobs/ by their sha256, and a snapshot holds links to them."""
-    hashed = _hashed_files(monkeypatch)
-    folders = [_snapshot(tmp_path, repository, b"the same weights") for repository in ("dev", "fill")]
-    other = _snapshot(tmp_path, "other", b"the other weight")
-    sums = [sharing._sha256_of(folder / "vae" / WEIGHTS) for folder in (*folders, other)]
-    assert sums[0] == sums[1] == hashlib.sha256(b"the same weights").hexdigest() != sums[2]
-    assert hashed == []
-
-
-def _snapshot(root: Path, repository: str, weights: bytes) -> Path:
-    blob = root / repository / "blobs" / hashlib.sha256(weights).hexdigest()
-    file = root / repository / "snapshots/0a1b/vae" / WEIGHTS
-    for path in (blob, file):
-        path.parent.mkdir(parents=True)
-    blob.write_bytes(weights)
-    file.symlink_to(blob)
-    return root / repository / "snapshots/0a1b"
-
-
-def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = _hashed_files(monkeypatch)
-    file = tmp_path / WEIGHTS
-    for content in (b"one", b"one, longer"):
-        file.write_bytes(content)
-        sums = {sharing._sha256_of(file) for _ in range(3)}
-        assert sums == {hashlib.sha256(content).hexdigest()}
-    assert hashed == [str(file), str(file)]
-
-
-def _hashed_files(monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
-    """The files that are read to be hashed from now on."""
-    read: list[str] = []
-    digest = hashlib.file_digest
-
-    def noted(opened: Any, name: Any) -> Any:
-        read.append(opened.name if isinstance(opened.name, str) else str(opened.name))
-        return digest(opened, name)
-
-    monkeypatch.setattr(hashlib, "file_digest", noted)
-    return read
