@@ -97,9 +97,13 @@ def test_a_checkpoint_of_other_classes_is_refused_in_one_line(
 
 def test_a_checkpoint_without_a_config_is_refused_in_one_line(tmp_path: Path) -> None:
     folder = Path(_with_classes(tmp_path, {}), "segformer-ade20k")
-    for damage in (lambda: (folder / "config.json").write_text("{"), (folder / "config.json").unlink):
+    config = folder / "config.json"
+    for damage, said in (
+        (lambda: config.write_text("{"), r"config\.json is not JSON"),
+        (config.unlink, r"config\.json cannot be read, which names the classes"),
+    ):
         damage()
-        with pytest.raises(ValueError, match=r"config\.json cannot be read, which names the classes") as error:
+        with pytest.raises(ValueError, match=said) as error:
             LabelMap().bound(str(tmp_path))
         assert "\n" not in str(error.value)
 
