@@ -177,12 +177,13 @@ def cut_units(
 
     Of the items in that order, the first `skip` are passed over and the next `count` taken, all if it is None; where
     there are fewer than both together, fewer are passed over rather than taken. `scale` keeps that share of those
-    taken, at least one.
+    taken, at least one, and of a block that it cuts the whole.
     """
     order = np.arange(len(items)) if contiguous else np.random.default_rng(seed).permutation(len(items))
     wanted = len(items) if count is None else min(count, len(items))
     first = min(skip, len(items) - wanted)
-    order = order[first:][: max(1, round(scale * wanted))]
+    kept = max(1, round(scale * wanted))
+    order = order[first:][: min(wanted, -(-kept // block) * block)]
     enough = -(-len(order) // pairs_per_shard)
     fine = min(MIN_SHARDS, -(-len(order) // MIN_PAIRS_PER_SHARD))
     starts = np.flatnonzero(np.diff(order // block, prepend=-1))

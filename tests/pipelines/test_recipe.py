@@ -259,7 +259,7 @@ def test_a_trial_makes_all_datasets_of_the_tables(tmp_path: Path, monkeypatch: p
     assert made.keys() == PRINTED.keys()
     assert {task: one["pairs"] for task, one in made.items() if task in ("style", "pose", "composition")} == {
         "style": 3,
-        "pose": 7,  # of twelve
+        "pose": 8,  # two groups of the three
         "composition": 3,
     }
     assert sum(one["weight"] for one in made.values()) == pytest.approx(1, abs=1e-4)

@@ -67,6 +67,12 @@ def test_what_belongs_together_comes_into_one_unit(items: int, skip: int, sizes:
     assert all(unit_of[index] == unit_of[index // 4 * 4] for index in unit_of if index // 4 * 4 in unit_of)
 
 
+@pytest.mark.parametrize(("scale", "kept"), [(0.001, 4), (0.1, 4), (0.13, 8), (0.5, 20), (0.99, 39), (1.0, 39)])
+def test_a_scale_keeps_whole_blocks(scale: float, kept: int) -> None:
+    units = list(cut_units(_items(39), 0, 512, contiguous=True, block=4, scale=scale))
+    assert [item.index for unit in units for item in unit] == list(range(kept))
+
+
 def test_units_are_shuffled_by_the_seed() -> None:
     first, again, other = (list(cut_units(_items(100), seed, 512)) for seed in (0, 0, 1))
     assert first == again != other
