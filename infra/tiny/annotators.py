@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from infra.tiny.diffusion import _clip_text, _standardise
+from infra.tiny.layers import output_of
 from infra.tiny.sd import vae
 from infra.tiny.tokenizers import clip_tokenizer
 from operators.shared.ade20k import CLASSES
@@ -62,7 +63,7 @@ def write_depth_anything(folder: Path) -> None:
     model = DepthAnythingForDepthEstimation(config).eval()
     with torch.no_grad():
         _initialise(model)
-        _standardise(model.head.conv3, lambda: _output(model, model.head.conv3, _pictures(_DEPTH_PX)), 1.0, 3.0)
+        _standardise(model.head.conv3, lambda: output_of(model, model.head.conv3, _pictures(_DEPTH_PX)), 1.0, 3.0)
     model.save_pretrained(folder)
     DPTImageProcessor(
         size={"height": _DEPTH_PX, "width": _DEPTH_PX},
@@ -164,12 +165,3 @@ def _pictures(side_px: int) -> torch.Tensor:
         functional.interpolate(torch.randn(8, 3, cells, cells), size=side_px, mode="bicubic") for cells in (3, 12)
     )
     return coarse + fine / 2
-
-
-def _output(model: nn.Module, layer: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
-    """What a layer inside a model gives."""
-    outputs: list[torch.Tensor] = []
-    handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    model(pictures)
-    handle.remove()
-    return outputs[0]

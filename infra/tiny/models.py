@@ -25,6 +25,7 @@ from infra.tiny.diffusion import write_cascade, write_flux
 from infra.tiny.dwpose import write_dwpose
 from infra.tiny.flux import write_flux_controlnet, write_flux_fill
 from infra.tiny.ip_adapter import write_flux_ip_adapter, write_image_encoder, write_sd15_ip_adapter
+from infra.tiny.layers import output_of
 from infra.tiny.openpose import write_openpose
 from infra.tiny.qwen2_vl import write_qwen2_vl
 from infra.tiny.sd import write_sd15, write_sd15_controlnet, write_sd15_inpaint, write_sd15_tryon
@@ -57,7 +58,7 @@ def write_annotators(folder: Path) -> None:
             block.projection.bias *= 2
         _initialise(mlsd)
         last = mlsd.block23.conv3
-        _standardise(last, _output(mlsd, last, functional.pad(picture, (0, 0, 0, 0, 0, 1), value=1) / 127.5 - 1))
+        _standardise(last, output_of(mlsd, last, functional.pad(picture, (0, 0, 0, 0, 0, 1), value=1) / 127.5 - 1))
         # Of its 16 channels, 7 is a line's score, 8 to 11 are the ways to its two ends: controlnet_aux/mlsd/utils.py.
         # A score counts from 0.1 on, a logit of -2.2: about every local maximum becomes a line.
         last.weight[8:12] *= _MLSD_REACH_PX
@@ -82,15 +83,6 @@ def _standardise(layer: nn.Conv2d, output: torch.Tensor) -> None:
     std, mean = (value.bfloat16().float() for value in torch.std_mean(output, (0, 2, 3)))
     layer.weight /= std[:, None, None, None]
     layer.bias.copy_((layer.bias - mean) / std)
-
-
-def _output(model: nn.Module, layer: nn.Module, picture: torch.Tensor) -> torch.Tensor:
-    """What a layer inside a model gives."""
-    outputs: list[torch.Tensor] = []
-    handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    model(picture)
-    handle.remove()
-    return outputs[0]
 
 
 def write_tiny(folder: Path) -> None:
