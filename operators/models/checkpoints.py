@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from manifests.schema import canonical_json
-from operators.models.files import damage, files_of
+from operators.models.files import damage, files_of, sha256_of
 from operators.models.table import CHECKPOINTS, Checkpoint
 
 
@@ -70,10 +70,7 @@ def identity(folder: str, role: str) -> tuple[str, str]:
     path, hub_id = Path(folder), CHECKPOINTS[role].hub_id
     if hub_id and path.parts[-3:-1] == (f"models--{hub_id.replace('/', '--')}", "snapshots"):
         return hub_id, path.name
-    hashes = []
-    for file in sorted(files_of(path)):
-        with open(file, "rb") as opened:
-            hashes.append([file.relative_to(path).as_posix(), hashlib.file_digest(opened, "sha256").hexdigest()])
+    hashes = [[file.relative_to(path).as_posix(), sha256_of(file)] for file in sorted(files_of(path))]
     return role, hashlib.sha256(canonical_json(hashes).encode()).hexdigest()[:12]
 
 
