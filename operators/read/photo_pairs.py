@@ -7,19 +7,18 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from manifests.schema import Item, Pair, pair_key, seed_for
 from operators.option import at_least_one, option
-from operators.read.bundled import BundledPhotos
 from operators.read.files import SourceFile
-from operators.read.photos import PhotoFolder
+from operators.read.on_photos import OnPhotos
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoPairs:
+class PhotoPairs(OnPhotos):
     """Each photo of another reader in the first role, and one of another file, drawn by its place, in the second.
 
     With a `count` above the number of these pairs, further ones are the same photos with others beside them.
@@ -28,7 +27,6 @@ class PhotoPairs:
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
-    photos: PhotoFolder | BundledPhotos
     roles: tuple[str, str] = ("input1", "input2")
     within_folder: bool = False
     """Whether the second is of the first's folder: another frame of the same clip."""
@@ -36,25 +34,6 @@ class PhotoPairs:
     count: int | None = option(
         None, "how many pairs to make (default: each photo once)", type=at_least_one, in_fingerprint=False
     )
-
-    @property
-    def source(self) -> str:
-        return self.photos.source
-
-    @property
-    def licence(self) -> str:
-        return self.photos.licence
-
-    @property
-    def root(self) -> str:
-        return self.photos.root
-
-    def listing(self) -> Sequence[SourceFile]:
-        return self.photos.listing()
-
-    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        found = self.photos.located(root, listing)
-        return replace(self, photos=found) if found else None
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         photos = list(self.photos.items(listing))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from manifests.schema import Item, Pair, Step, pair_key, seed_for
-from operators.read.bundled import BundledPhotos
 from operators.read.files import SourceFile
+from operators.read.on_photos import OnPhotos
 from operators.read.persons import GROUP, drawn_persons
-from operators.read.photos import PhotoFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoseGroups:
+class PoseGroups(OnPhotos):
     """Each photo of another reader GROUP times, with the text "person" of another person each time.
 
     Photos come in an order drawn by their number, so that the first ones are a sample. The items of a photo follow each
@@ -27,26 +26,6 @@ class PoseGroups:
     paired: ClassVar[bool] = False
     contiguous: ClassVar[bool] = True
     block: ClassVar[int] = GROUP
-    photos: PhotoFolder | BundledPhotos
-
-    @property
-    def source(self) -> str:
-        return self.photos.source
-
-    @property
-    def licence(self) -> str:
-        return self.photos.licence
-
-    @property
-    def root(self) -> str:
-        return self.photos.root
-
-    def listing(self) -> Sequence[SourceFile]:
-        return self.photos.listing()
-
-    def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        found = self.photos.located(root, listing)
-        return replace(self, photos=found) if found else None
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         photos = list(self.photos.items(listing))
