@@ -23,13 +23,13 @@ from xprompt_model.arm import ARMS, DEFAULT_ARM, Arm
 
 XP_KEY = "xp"
 XP_FILE = "xprompt.safetensors"
-_TOKENIZER_KEY = "tokenizer"
-"""Key of that file's metadata: what was recorded with the tokens that the model was trained on, as JSON."""
+_TRAINING_KEY = "training"
+"""The one key of that file's metadata: `arm` and `tokenizer` as JSON. Only one, as safetensors writes several in an
+order that differs from process to process, and equal runs write equal files."""
 VQ_PREFIX = "model.vqmodel."
 """What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
 
 CONFIG_FILE = "config.json"
-_ARM_KEY = "arm"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
@@ -65,7 +65,7 @@ def read_arm(folder: Path | str) -> Arm:
 
     Raises ValueError for a file that cannot be read, or an arm that there is not.
     """
-    found = _recorded(folder).get(_ARM_KEY, DEFAULT_ARM)
+    found = _recorded(folder).get("arm", DEFAULT_ARM)
     for arm in ARMS:
         if found == arm:
             return arm
@@ -77,23 +77,23 @@ def read_trained_tokenizer(folder: Path | str) -> dict[str, Any] | None:
 
     Raises ValueError if the file of its X-Prompt embeddings is broken.
     """
-    try:
-        recorded = json.loads(_recorded(folder).get(_TOKENIZER_KEY, "null"))
-    except ValueError as error:
-        raise ValueError(f"{Path(folder) / XP_FILE} cannot be read: {error}") from None
-    return recorded if isinstance(recorded, dict) else None
+    tokenizer = _recorded(folder).get("tokenizer")
+    return tokenizer if isinstance(tokenizer, dict) else None
 
 
-def _recorded(folder: Path | str) -> dict[str, str]:
+def _recorded(folder: Path | str) -> dict[str, Any]:
     """What a model directory records of its training, nothing where it was not trained here."""
     path = Path(folder) / XP_FILE
     if not path.is_file():
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            recorded = json.loads((file.metadata() or {}).get(_TRAINING_KEY, "{}"))
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(recorded, dict):
+        raise ValueError(f"{path} cannot be read: its metadata {_TRAINING_KEY!r} is no JSON object")
+    return recorded
 
 
 def read_tensors(
@@ -136,15 +136,15 @@ def write_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    metadata = {"format": "pt"}
-    recorded = {} if tokenizer is None else {_TOKENIZER_KEY: json.dumps(dict(tokenizer), sort_keys=True)}
-    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, {**metadata, _ARM_KEY: arm, **recorded})
+    training = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
+    recorded = {_TRAINING_KEY: json.dumps(training, sort_keys=True)}
+    save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, recorded)
     if source is not None:
         for path in Path(source).iterdir():
             if path.is_file() and path.suffix != ".safetensors" and path.name not in (CONFIG_FILE, _INDEX):
                 shutil.copy(path, partial / path.name)
         state |= read_tensors(source, lambda name: name.startswith(VQ_PREFIX))
-    save_torch_state_dict(state, partial, metadata=metadata)
+    save_torch_state_dict(state, partial, metadata={"format": "pt"})
     described = {**config.to_dict(), "architectures": ["ChameleonForConditionalGeneration"]}
     (partial / CONFIG_FILE).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     partial.rename(folder)

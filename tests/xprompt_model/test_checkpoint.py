@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from tests.xprompt_model.small import batch_of, document, transformers_model
 from xprompt_model.arm import ARMS
-from xprompt_model.checkpoint import read_arm
+from xprompt_model.checkpoint import read_arm, read_trained_tokenizer
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import VQGAN
@@ -61,9 +62,27 @@ def test_the_arm_is_kept_with_the_weights(checkpoint: Path, tmp_path: Path) -> N
     for arm in ARMS:
         model.save_pretrained(tmp_path / arm, source=checkpoint, arm=arm)
         assert read_arm(tmp_path / arm) == arm
-    save_file({"xp": torch.ones(1)}, tmp_path / "none/xprompt.safetensors", {"arm": "sideways"})
+    save_file({"xp": torch.ones(1)}, tmp_path / "none/xprompt.safetensors", {"training": '{"arm": "sideways"}'})
     with pytest.raises(ValueError, match="of an arm 'sideways'; there are xprompt, causal, none"):
         read_arm(tmp_path / "none")
+
+
+def test_the_file_of_x_prompt_embeddings_has_one_entry_of_metadata(checkpoint: Path, tmp_path: Path) -> None:
+    """safetensors writes several in an order that differs from process to process: equal runs write equal files."""
+    model, tokenizer = XPromptChameleon.from_pretrained(checkpoint, xp_tokens=3), {"codes": 256, "a": 1}
+    model.save_pretrained(tmp_path / "saved", source=checkpoint, arm="causal", tokenizer=tokenizer)
+    for name in ("xprompt.safetensors", "model.safetensors"):
+        with safe_open(tmp_path / "saved" / name, framework="pt") as file:
+            assert len(file.metadata()) == 1
+    assert read_arm(tmp_path / "saved") == "causal" and read_trained_tokenizer(tmp_path / "saved") == tokenizer
+
+
+@pytest.mark.parametrize("metadata", ["[]", "{", "[" * 5_000])
+def test_a_record_of_training_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path, metadata: str) -> None:
+    folder = _copy(checkpoint, tmp_path)
+    save_file({"xp": torch.ones(1)}, folder / "xprompt.safetensors", {"training": metadata})
+    with pytest.raises(ValueError, match=r"xprompt\.safetensors cannot be read: "):
+        read_arm(folder)
 
 
 def test_xp_is_drawn_by_seed_until_it_is_saved(checkpoint: Path, tmp_path: Path) -> None:
