@@ -2,6 +2,7 @@
 
     OUT/<task>/
       plan.parquet                       which items become which shard; config and fingerprint in its metadata
+      seen.parquet                       what the source's files were when it was planned; gone when all is finished
       shards/<task>-000000.tar           WebDataset
       rejects/<task>-000000.parquet      items not kept, and why
       manifest/<task>-000000.parquet     one row per example; its appearance is the unit's commit
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 METADATA = b"xprompt"
 """Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
+
+SEEN = "seen.parquet"
+"""Sizes and times of the source's files, in an unfinished dataset (pipelines/run/seen.py). It is no part of the data:
+copies of a source differ in their times, and give the same dataset."""
 
 _Record = TypeVar("_Record", "Plan", "Commit")
 

@@ -15,8 +15,9 @@ from typing import ClassVar, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Item, Pair, Reject, Step, pair_key
-from operators.read.files import SourceFile, commonest_ending, list_files
+from operators.read.files import SourceFile, commonest_ending, list_files, too_large
 from operators.read.parquet import in_footers, open_parquet, read_row
 from operators.read.photos import upright
 from operators.read.split import TRAIN, caption_params
@@ -154,7 +155,7 @@ class HubParquet:
     def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
         """Input and target bytes of a row, and its other values.
 
-        Raises Reject: no_input, no_target, missing, damaged.
+        Raises Reject: no_input, no_target, missing, damaged, too_large.
         """
         others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
         table, place = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)))
@@ -177,6 +178,8 @@ class HubParquet:
 
 def _bytes(value: object, role: str) -> bytes:
     data = value.get("bytes") if isinstance(value, dict) else None
+    if isinstance(data, bytes) and len(data) > MAX_BYTES:
+        raise too_large(f"its {role}", len(data))
     if isinstance(data, bytes) and data:
         return data
     outside = value.get("path") if isinstance(value, dict) else None

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.schema import Reject
-from manifests.storage import Store
+from operators.read.files import open_file
 
 _T = TypeVar("_T")
 
@@ -25,9 +25,11 @@ _FOOTERS_AT_A_TIME = 16  # a plan waits for a bucket's latency, hundreds of time
 
 @lru_cache(maxsize=_OPEN_FILES)
 def open_parquet(root: str, path: str) -> pq.ParquetFile:
-    """An open file. Raises ValueError, naming the file and the way out, if its footer cannot be read."""
+    """An open file. Raises ValueError, naming the file and the way out, if it is none or its footer cannot be read."""
     try:
-        return pq.ParquetFile(Store(root).open(path))
+        return pq.ParquetFile(open_file(root, path))
+    except Reject as reject:
+        raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
     except (pa.ArrowException, OSError) as error:
         if not _is_damage(error):
             raise
