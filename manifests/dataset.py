@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.parquet import ParquetFile
 from manifests.read.notebook import card
 from manifests.read.reader import Reader
 from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json, needs_context
@@ -300,9 +301,9 @@ def _unit_boundaries(table: pa.Table) -> Iterator[int]:
 
 
 @lru_cache(maxsize=4)
-def _plan_file(url: str, fingerprint: str) -> pq.ParquetFile:
+def _plan_file(url: str, fingerprint: str) -> ParquetFile:
     """The open plan; the fingerprint is part of the cache's key, since a directory can be emptied and planned anew."""
-    return pq.ParquetFile(Dataset(url).store.open("plan.parquet"))
+    return ParquetFile(Dataset(url).store.open("plan.parquet"))
 
 
 def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:

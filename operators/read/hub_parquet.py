@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, too_large
 from operators.read.parquet import in_footers, open_parquet, read_row
@@ -105,7 +105,7 @@ class HubParquet:
             turns.sort(key=lambda entry: entry[0])
             yield from (item for _, item in turns)
 
-    def _rows(self, file: pq.ParquetFile) -> Sequence[tuple[str, int]]:
+    def _rows(self, file: ParquetFile) -> Sequence[tuple[str, int]]:
         """Session and turn of each row of a file. Raises ValueError if it lacks a column."""
         lacking = {self.input, self.target, self.session, self.turn} - {"", *file.schema_arrow.names}
         if lacking:
@@ -186,7 +186,7 @@ def _bytes(value: object, role: str) -> bytes:
     raise Reject(f"no_{role}", f"its {role} is {f'a path, {outside}, without bytes' if outside else 'null'}")
 
 
-def _sessions(file: pq.ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
+def _sessions(file: ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
     table: pa.Table = file.read(columns=[session, turn])
     values = zip(table.column(session).to_pylist(), table.column(turn).to_pylist(), strict=True)
     return [(str(name), number if number is not None else 0) for name, number in values]

@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files, open_file, too_large
@@ -123,7 +123,7 @@ def _shards(listing: Sequence[SourceFile]) -> dict[str, int]:
     }
 
 
-def _table(file: pq.ParquetFile, reader: Img2Dataset) -> pa.Table:
+def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
     """index, key, success and kept of each row. Raises ValueError if there is no score to choose by."""
     names = file.schema_arrow.names
     score = next((name for name in reader.score_columns if name in names), None)

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from manifests.dataset import METADATA, SEEN, Dataset, DatasetError, Plan, write_table
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, files_now, is_empty
 from pipelines.run.chain import Rejected
@@ -158,7 +158,7 @@ def _written(dataset: Dataset, plan: Plan, unit: int | None = None) -> pa.Table 
     """What was written down of a plan's items, or of those of one unit; None if there is nothing of this plan."""
     try:
         with dataset.store.open(SEEN) as opened:
-            file = pq.ParquetFile(opened)
+            file = ParquetFile(opened)
             if json.loads(file.schema_arrow.metadata[METADATA])["fingerprint"] != plan.fingerprint:
                 return None
             groups = [number for number in range(file.num_row_groups) if _may_hold(file, number, unit)]
@@ -168,7 +168,7 @@ def _written(dataset: Dataset, plan: Plan, unit: int | None = None) -> pa.Table 
     return table if unit is None else table.filter(pc.field("unit") == unit)
 
 
-def _may_hold(file: pq.ParquetFile, group: int, unit: int | None) -> bool:
+def _may_hold(file: ParquetFile, group: int, unit: int | None) -> bool:
     units = file.metadata.row_group(group).column(0).statistics
     return unit is None or units.min <= unit <= units.max
 

@@ -163,7 +163,7 @@ def test_data_that_is_a_file_is_refused_and_told_of(tmp_path: Path, name: str) -
     memory.pipe(f"/one-file/{name}", b"1")
     try:
         for root in (str(tmp_path), "memory://one-file"):
-            with pytest.raises(ValueError, match="^DATA: it is a file; point DATA at the folder that holds it"):
+            with pytest.raises(ValueError, match=r"^DATA: it is a file; point DATA at the folder that holds it"):
                 list_files(f"{root}/{name}")
     finally:
         memory.rm("/one-file", recursive=True)
