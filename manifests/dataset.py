@@ -2,6 +2,7 @@
 
     OUT/<task>/
       plan.parquet                       which items become which shard; config and fingerprint in its metadata
+      seen.parquet                       what the source's files were when it was planned; gone when all is finished
       shards/<task>-000000.tar           WebDataset
       rejects/<task>-000000.parquet      items not kept, and why
       manifest/<task>-000000.parquet     one row per example; its appearance is the unit's commit
@@ -29,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.parquet import ParquetFile
 from manifests.read.notebook import card
 from manifests.read.reader import Reader
 from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json, needs_context
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 
 METADATA = b"xprompt"
 """Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
+
+SEEN = "seen.parquet"
+"""Sizes and times of the source's files, in an unfinished dataset (pipelines/run/seen.py). It is no part of the data:
+copies of a source differ in their times, and give the same dataset."""
 
 _Record = TypeVar("_Record", "Plan", "Commit")
 
@@ -295,9 +301,9 @@ def _unit_boundaries(table: pa.Table) -> Iterator[int]:
 
 
 @lru_cache(maxsize=4)
-def _plan_file(url: str, fingerprint: str) -> pq.ParquetFile:
+def _plan_file(url: str, fingerprint: str) -> ParquetFile:
     """The open plan; the fingerprint is part of the cache's key, since a directory can be emptied and planned anew."""
-    return pq.ParquetFile(Dataset(url).store.open("plan.parquet"))
+    return ParquetFile(Dataset(url).store.open("plan.parquet"))
 
 
 def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:

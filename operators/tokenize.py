@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.images.pixels import decode_rgb
+from manifests.parquet import ParquetFile
 from manifests.read.query import read_image
 from manifests.schema import Reject
 from manifests.tokens import MAX_CODES, Codes, PairTokens, TokenCommit, TokenizerRecord, write_tokens
@@ -96,7 +96,7 @@ def tokenize_unit(dataset: Dataset, plan: Plan, unit: int, tokenizer: Tokenizer)
 def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTokens]:
     """The pairs of a unit in their manifest's order."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
-        rows = pq.ParquetFile(file).read(columns=_COLUMNS).to_pylist()
+        rows = ParquetFile(file).read(columns=_COLUMNS).to_pylist()
     pairs: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         pairs.setdefault(row["pair"], []).append(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,26 @@ def test_nothing_is_pickled_by_us(package: str) -> None:
         if name.partition(".")[0] in PICKLES
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", ["operators", "xprompt_model", "train", "infra"])
+def test_no_checkpoint_brings_code_of_its_own(package: str) -> None:
+    """Without a word of ours, transformers' Auto classes ask on the terminal whether to run a checkpoint's code."""
+    calls = [
+        (path, call)
+        for path in _modules(package)
+        if "AutoConfig" in path.read_text() or re.search(r"\bAuto[A-Z]\w+\.from_pretrained", path.read_text())
+        for call in ast.walk(_tree(path))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "from_pretrained"
+    ]
+    trusting = [
+        f"{path.name}:{call.lineno}"
+        for path, call in calls
+        if not any(word.arg == "trust_remote_code" and ast.unparse(word.value) == "False" for word in call.keywords)
+        and "Qwen2VLForConditionalGeneration" not in ast.unparse(call.func)  # a class of the library's own
+    ]
+    assert trusting == []
+    assert bool(calls) is (package in ("operators", "train"))
 
 
 def test_every_operator_and_reader_has_its_test_file() -> None:

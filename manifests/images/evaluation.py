@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Reject
 from manifests.storage import Store
 
@@ -96,7 +96,7 @@ def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, str | None, str]]:
 def read_guard(data: bytes, name: str) -> list[dict[str, str]]:
     """The rows of a guard file. Raises ValueError, with its name, for anything else."""
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{name} is not a guard file: {error}") from None
     if not table.schema.equals(GUARD):
@@ -131,7 +131,7 @@ def _images(folder: str) -> Iterator[tuple[str, bytes]]:
 def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
     with store.open(path) as opened:
         try:
-            file = pq.ParquetFile(opened)
+            file = ParquetFile(opened)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{store.path(path)} is not a complete Parquet file: {error}") from None
         columns = [

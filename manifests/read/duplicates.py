@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from manifests.dataset import DatasetError
 from manifests.images.near import groups
 from manifests.images.phash import Hashes
+from manifests.parquet import ParquetFile
 from manifests.read.query import datasets_by_task
 
 
@@ -79,7 +79,7 @@ def _images(url: str, *, without_hash: bool = False) -> Iterator[tuple[str, pa.T
     for task, dataset in datasets_by_task(url).items():
         for name, _ in dataset.commits():
             with dataset.store.open(f"manifest/{name}.parquet") as opened:
-                file = pq.ParquetFile(opened)
+                file = ParquetFile(opened)
                 if file.schema_arrow.field("images").type.value_type.get_field_index("phash") < 0:
                     raise DatasetError(f"{dataset.url} was written before images had hashes; write the dataset again")
                 last = None

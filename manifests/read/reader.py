@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.images.pixels import Pixels
+from manifests.parquet import ParquetFile
 from manifests.read.pairs import Rows, StoredPair, pair_starts
 from manifests.read.places import url_at
 from manifests.read.shards import Shards, verify_hint
@@ -129,7 +129,7 @@ class Reader:
         """The number of rows, which are examples, of a unit's manifest, from its footer."""
         try:
             with self.store.open(f"manifest/{name}.parquet") as file:
-                return int(pq.ParquetFile(file).metadata.num_rows)
+                return int(ParquetFile(file).metadata.num_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(name, error) from None
 
@@ -155,7 +155,7 @@ class Reader:
     def _read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             data = self.store.read(f"manifest/{name}.parquet")
-            table = pq.ParquetFile(io.BytesIO(data)).read(columns and list(columns), use_threads=False)
+            table = ParquetFile(io.BytesIO(data)).read(columns)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(name, error) from None
         return table.replace_schema_metadata(None).combine_chunks()

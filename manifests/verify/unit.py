@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
+from manifests.parquet import ParquetFile
 from manifests.schema import MANIFEST, REJECTS
 from manifests.write.tar import Damaged, Walk
 from manifests.write.writer import sample_json
@@ -77,7 +77,7 @@ def check_unit(
 def row_groups(data: bytes, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
     """Columns of a Parquet file, a row group at a time. Raises DatasetError if it is damaged or of another schema."""
     try:
-        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        file = ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         if not file.schema_arrow.equals(schema):
             raise DatasetError("its columns are not ours: it was edited, or written by something else")
         for group in range(file.num_row_groups):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from manifests.dataset import Commit, Dataset, DatasetError, Plan, write_table
+from manifests.parquet import ParquetFile
 from manifests.schema import MANIFEST
 from manifests.write.finish import finish, shard_entry
 
@@ -40,7 +40,7 @@ class Contexts:
 def read_columns(dataset: Dataset, name: str, columns: list[str]) -> pa.Table:
     """Some columns of a unit's manifest."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
-        return pq.ParquetFile(file).read(columns)
+        return ParquetFile(file).read(columns)
 
 
 def needing(table: pa.Table, plan: Plan) -> pa.BooleanArray:
@@ -56,7 +56,7 @@ def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
     """
     file = f"manifest/{name}.parquet"
     old = dataset.commit(name)
-    with pq.ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True) as parquet:
+    with ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True) as parquet:
         table = parquet.read()
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     has = contexts.pairs.is_valid()

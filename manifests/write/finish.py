@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests.dataset import Commit, Dataset, DatasetError, Plan
+from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
 from manifests.schema import SCHEMA_VERSION
 from manifests.write.candidates import FOLDER as CANDIDATES
 
@@ -91,6 +92,8 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     dataset.store.write_bytes("README.md", _card(plan, totals, licences).encode())
     text = json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     dataset.store.write_bytes("dataset.json", text.encode())
+    with suppress(FileNotFoundError):
+        dataset.store.remove(SEEN)
     responses = [f"responses/{name}" for name in dataset.store.names("responses")]
     for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
         dataset.store.remove_temporary(folder)

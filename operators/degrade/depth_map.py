@@ -68,5 +68,7 @@ def _target(inverse: np.ndarray[Any, np.dtype[np.float32]]) -> Image | Reject:
 def _network(folder: str) -> tuple[Any, Any]:
     """The image processor and the network of a folder, on the GPU if there is one, in float32."""
     hf, device = need("transformers"), prepared_device()
-    processor = hf.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    return processor, hf.AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True).float().to(device)
+    processor = hf.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return processor, hf.AutoModelForDepthEstimation.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    ).float().to(device)

@@ -112,6 +112,6 @@ def _check_classes(config: Path) -> None:
 def _network(folder: str) -> tuple[Any, Any]:
     """The image processor and the network of a folder, on the GPU if there is one, in float32."""
     hf, device = need("transformers"), prepared_device()
-    processor = hf.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    model = hf.AutoModelForSemanticSegmentation.from_pretrained(folder, local_files_only=True)
+    processor = hf.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = hf.AutoModelForSemanticSegmentation.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return processor, model.float().to(device)

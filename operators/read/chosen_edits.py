@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import pyarrow.parquet as pq
-
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, seed_for
 from operators.judge.edit_rules import RuleClassifier
 from operators.read.files import SourceFile
@@ -47,7 +46,7 @@ class ChosenEdits(HubParquet):
                 chosen.append(item)
         yield from sorted(chosen, key=lambda item: (item.files, item.index))
 
-    def _instructions(self, file: pq.ParquetFile) -> Sequence[str | None]:
+    def _instructions(self, file: ParquetFile) -> Sequence[str | None]:
         column = dict(self.texts)["instruction"]
         texts: list[str | None] = file.read(columns=[column]).column(column).to_pylist()
         return texts

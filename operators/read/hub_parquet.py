@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
-from operators.read.files import SourceFile, commonest_ending, list_files
+from operators.read.files import SourceFile, commonest_ending, list_files, too_large
 from operators.read.parquet import in_footers, open_parquet, read_row
 from operators.read.photos import upright
 from operators.read.split import TRAIN, caption_params
@@ -104,7 +105,7 @@ class HubParquet:
             turns.sort(key=lambda entry: entry[0])
             yield from (item for _, item in turns)
 
-    def _rows(self, file: pq.ParquetFile) -> Sequence[tuple[str, int]]:
+    def _rows(self, file: ParquetFile) -> Sequence[tuple[str, int]]:
         """Session and turn of each row of a file. Raises ValueError if it lacks a column."""
         lacking = {self.input, self.target, self.session, self.turn} - {"", *file.schema_arrow.names}
         if lacking:
@@ -154,7 +155,7 @@ class HubParquet:
     def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
         """Input and target bytes of a row, and its other values.
 
-        Raises Reject: no_input, no_target, missing, damaged.
+        Raises Reject: no_input, no_target, missing, damaged, too_large.
         """
         others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
         table, place = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)))
@@ -177,13 +178,15 @@ class HubParquet:
 
 def _bytes(value: object, role: str) -> bytes:
     data = value.get("bytes") if isinstance(value, dict) else None
+    if isinstance(data, bytes) and len(data) > MAX_BYTES:
+        raise too_large(f"its {role}", len(data))
     if isinstance(data, bytes) and data:
         return data
     outside = value.get("path") if isinstance(value, dict) else None
     raise Reject(f"no_{role}", f"its {role} is {f'a path, {outside}, without bytes' if outside else 'null'}")
 
 
-def _sessions(file: pq.ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
+def _sessions(file: ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
     table: pa.Table = file.read(columns=[session, turn])
     values = zip(table.column(session).to_pylist(), table.column(turn).to_pylist(), strict=True)
     return [(str(name), number if number is not None else 0) for name, number in values]

@@ -12,11 +12,12 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
-from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files
+from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files, open_file, too_large
 from operators.read.parquet import in_footers, read_row
 from operators.read.photos import upright
 
@@ -122,7 +123,7 @@ def _shards(listing: Sequence[SourceFile]) -> dict[str, int]:
     }
 
 
-def _table(file: pq.ParquetFile, reader: Img2Dataset) -> pa.Table:
+def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
     """index, key, success and kept of each row. Raises ValueError if there is no score to choose by."""
     names = file.schema_arrow.names
     score = next((name for name in reader.score_columns if name in names), None)
@@ -144,13 +145,15 @@ def _row(root: str, path: str, index: int, columns: tuple[str, ...]) -> dict[str
 
 
 def _member(root: str, tar: str, key: str) -> bytes:
-    """An image's bytes, read in place. Raises Reject: missing, missing_member, damaged."""
+    """An image's bytes, read in place. Raises Reject: missing, missing_member, damaged, too_large."""
     members, size = _index(root, tar)
     if key not in members:
         raise Reject("missing_member", f"{tar} has no image {key}, though its Parquet file says so")
     offset, length = members[key]
     if offset + length > size:
         raise Reject("damaged", f"{tar} is cut off inside {key}")
+    if length > MAX_BYTES:
+        raise too_large(f"{tar}/{key}", length)
     return Store(root).read(tar, offset, length)
 
 
@@ -164,7 +167,7 @@ def _index(root: str, tar: str) -> tuple[Mapping[str, tuple[int, int]], int]:
     members: dict[str, tuple[int, int]] = {}
     try:
         size = store.fs.size(store.path(tar))
-        with store.open(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with open_file(root, tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 if member.isreg() and ending(member.name) in IMAGE_ENDINGS:
                     key = posixpath.splitext(posixpath.basename(member.name))[0]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, Step, pair_key
-from operators.read.files import SourceFile, commonest_ending, list_files, read_file
+from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import upright
 from operators.read.split import caption_params
 
@@ -103,7 +103,7 @@ class MagicBrushFolder:
 def _turns(root: str) -> Sequence[Mapping[str, Any]]:
     """The turns of a folder. Raises ValueError, naming the file, if they are not as published."""
     try:
-        turns = json.loads(read_file(root, _TURNS))
+        turns = json.loads(read_list(root, _TURNS))
         if not all(isinstance(turn, dict) for turn in turns):
             raise TypeError("a turn is no object")
     except (ValueError, TypeError) as error:

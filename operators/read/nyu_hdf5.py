@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from manifests.images.pixels import NEW_IMAGE_FORMAT, encode_lossless
+from manifests.images.pixels import MAX_BYTES, NEW_IMAGE_FORMAT, encode_lossless
 from manifests.schema import Item, Pair, Reject, Step, pair_key
-from manifests.storage import Store
 from operators.arrange.dense import depth_target, read_step
-from operators.read.files import SourceFile, list_files, read_file
+from operators.read.files import SourceFile, list_files, open_file, read_file, read_list, too_large
 from operators.read.split import TRAIN, places_below
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class NyuLabeled:
         size = next(file.bytes for file in listing if file.path == _LABELED)
         from scipy.io import loadmat
 
-        splits = loadmat(io.BytesIO(read_file(self.root, _SPLITS)))
+        splits = loadmat(io.BytesIO(read_list(self.root, _SPLITS)))
         for number in sorted(int(number) for number in splits["trainNdxs" if self.split == TRAIN else "testNdxs"].flat):
             # MATLAB counts from 1; the number in the reference counts from 0, as BTS's file names do.
             yield Item(ref=f"{_LABELED}#{number - 1}", files=(_LABELED,), index=number - 1, bytes=size)
@@ -80,10 +80,11 @@ class NyuLabeled:
         with _damage_as_reject(item.ref):
             file = _open(self.root, path)
             # HDF5 shows MATLAB's axes reversed: N x C x W x H and N x W x H.
-            rgb = file["images"][index].transpose(2, 1, 0)
-            depth_m = file[self.depths][index].T
-            scene = "".join(map(chr, np.ravel(file[file["scenes"][0, index]])))
-        return _pair(self, item, task, scene, rgb, depth_m, depths=self.depths)
+            images, depths, scene = file["images"], file[self.depths], file[file["scenes"][0, index]]
+            for values, shape in ((images, images.shape[1:]), (depths, depths.shape[1:]), (scene, scene.shape)):
+                _refuse_large(values, item.ref, shape)
+            rgb, depth_m, name = images[index].transpose(2, 1, 0), depths[index].T, "".join(map(chr, np.ravel(scene)))
+        return _pair(self, item, task, name, rgb, depth_m, depths=self.depths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,8 @@ class NyuFrames:
         import h5py
 
         with _damage_as_reject(item.ref), h5py.File(io.BytesIO(data), "r") as file:
+            for values in (file["rgb"], file["depth"]):
+                _refuse_large(values, item.ref, values.shape)
             rgb, depth_m = file["rgb"][()].transpose(1, 2, 0), file["depth"][()]
         return _pair(self, item, task, posixpath.dirname(item.ref), rgb, depth_m)
 
@@ -161,6 +164,15 @@ def _pair(
     )
 
 
+def _refuse_large(values: h5py.Dataset, ref: str, shape: Sequence[int]) -> None:
+    """Raises Reject, too_large, if so much of a file's values is larger than any image, or one of their chunks is,
+    which is decoded whole: a file of some kilobytes may say that it holds terabytes.
+    """
+    size = max(math.prod(shape), math.prod(values.chunks or ())) * values.dtype.itemsize
+    if size > MAX_BYTES:
+        raise too_large(f"{ref}: {values.name}", size)
+
+
 @contextmanager
 def _damage_as_reject(ref: str) -> Iterator[None]:
     try:
@@ -178,4 +190,4 @@ def _damage_as_reject(ref: str) -> Iterator[None]:
 def _open(root: str, path: str) -> h5py.File:
     import h5py  # here and above, as scipy: every worker of every task would take a fifth of a second for them
 
-    return h5py.File(Store(root).open(path), "r")
+    return h5py.File(open_file(root, path), "r")

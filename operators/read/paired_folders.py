@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.dense import Values, dense, read_step
-from operators.read.files import SourceFile, commonest_ending, list_files, read_file
+from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import upright
 from operators.read.split import TRAIN, places_below
 
@@ -72,7 +72,7 @@ class PairedFolders:
         inputs, targets = (_by_name(listing, side) for side in (self.input, self.target))
         names = inputs.keys() | targets.keys()
         if self.listed:
-            lines = read_file(self.root, self.listed).decode("utf-8", "replace").splitlines()
+            lines = read_list(self.root, self.listed).decode("utf-8", "replace").splitlines()
             wanted = {line.strip() for line in lines}
             names = {name for name in names if name[1] in wanted}
         for name in sorted(names):

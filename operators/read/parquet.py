@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from manifests.parquet import ParquetFile
 from manifests.schema import Reject
-from manifests.storage import Store
+from operators.read.files import open_file
 
 _T = TypeVar("_T")
 
@@ -24,10 +24,12 @@ _FOOTERS_AT_A_TIME = 16  # a plan waits for a bucket's latency, hundreds of time
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def open_parquet(root: str, path: str) -> pq.ParquetFile:
-    """An open file. Raises ValueError, naming the file and the way out, if its footer cannot be read."""
+def open_parquet(root: str, path: str) -> ParquetFile:
+    """An open file. Raises ValueError, naming the file and the way out, if it is none or its footer cannot be read."""
     try:
-        return pq.ParquetFile(Store(root).open(path))
+        return ParquetFile(open_file(root, path))
+    except Reject as reject:
+        raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
     except (pa.ArrowException, OSError) as error:
         if not _is_damage(error):
             raise
@@ -37,7 +39,7 @@ def open_parquet(root: str, path: str) -> pq.ParquetFile:
         ) from error
 
 
-def in_footers(read: Callable[[pq.ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:
+def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:
     """What `read` makes of each file, in order, several at a time. Raises as `open_parquet` does."""
     with ThreadPoolExecutor(_FOOTERS_AT_A_TIME) as pool:
         yield from pool.map(lambda path: read(open_parquet.__wrapped__(root, path)), paths)

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, pair_key
 from operators.option import at_least_one, option
-from operators.read.files import SourceFile, commonest_ending, list_files, read_file
+from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import upright
 from operators.read.split import TRAIN
 
@@ -74,7 +74,7 @@ class VitonHd:
         agnostic = next((name for name in self.agnostic if f"{self.split}/{name}" in folders), self.agnostic[0])
         wanted = tuple(f"{self.split}/{name}" for name in (agnostic, "cloth", "image"))
         by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith(f"{self.split}/")}
-        lines = read_file(self.root, self._list).decode("utf-8", "replace").splitlines()
+        lines = read_list(self.root, self._list).decode("utf-8", "replace").splitlines()
         names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
         stems = [posixpath.splitext(name)[0] for name in names]
         for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):

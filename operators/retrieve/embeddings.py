@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests.dataset import METADATA, Dataset, write_table
+from manifests.parquet import ParquetFile
 from operators.shared.texts import Embedder, Vectors
 
 _SAVE_EVERY = 65_536  # texts: 100 MB, five to ten minutes
@@ -56,7 +56,7 @@ def _stored(dataset: Dataset, file: str, embedder: Embedder) -> Iterator[tuple[l
     if not dataset.store.exists(file):
         return
     try:
-        parquet = pq.ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True)
+        parquet = ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True)
         metadata: dict[str, Any] = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA, b"{}"))
         if metadata.get("fingerprint") != embedder.fingerprint:
             return

@@ -99,9 +99,9 @@ class MiniLM:
         tokenizer.enable_truncation(self.max_tokens)
         transformers = need("transformers")
         transformers.utils.logging.disable_progress_bar()
-        return transformers.AutoModel.from_pretrained(self._folder, local_files_only=True).eval().to(
-            self.device
-        ), tokenizer
+        return transformers.AutoModel.from_pretrained(
+            self._folder, local_files_only=True, trust_remote_code=False
+        ).eval().to(self.device), tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

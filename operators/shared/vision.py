@@ -80,12 +80,16 @@ class Dino:
         if not Path(folder, "config.json").is_file():
             raise ValueError(f"{folder} is not a transformers checkpoint: it has no config.json")
         transformers = need("transformers")
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # A ViT would get a pooling layer of random weights, which nothing here uses; DINOv2's has no such option.
         options: dict[str, Any] = {"add_pooling_layer": False} if config.model_type == "vit" else {}
-        self._model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, **options)
+        self._model = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
         self._model.eval().to(device)
-        self._processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        self._processor = transformers.AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         self._device = device
 
     def seen(self, image: Pixels) -> torch.Tensor:

@@ -76,5 +76,5 @@ def _loaded(folder: str) -> tuple[Any, Any]:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # of sampling parameters that greedy decoding does not use
     network = transformers.Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="auto", local_files_only=True)
-    processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
+    processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return network.eval().to(prepared_device()), processor

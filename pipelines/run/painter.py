@@ -74,6 +74,7 @@ class Painter:
             }
             new = [position for position in positions if position not in kept]
             read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
+            job.watched(unit, items).refuse_vanished(new, [state.made for state in read])
             states = {**kept, **dict(zip(new, read, strict=True))}
             done = go_on(
                 [states[position] for position in positions], operators, job.seed, spent, partial(self._using, spent)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from manifests.dataset import Dataset, DatasetError, Plan, plan_table
+from manifests.dataset import Dataset, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
 from operators.base import InBlocks, Link, Reader
 from operators.option import parameters
-from operators.read.files import list_files
+from operators.read.files import SourceFile, list_files
 from operators.read.split import TRAIN, split_of
+from pipelines.run.seen import Watched, remember
 from pipelines.sources.locate import locate
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
@@ -57,6 +58,10 @@ class Job:
     @property
     def dataset(self) -> Dataset:
         return Dataset(self.out)
+
+    def watched(self, unit: int, items: Sequence[Item]) -> Watched:
+        """The source's files of a unit."""
+        return Watched(dataset=self.dataset, plan=self.plan, root=self.reader.root, unit=unit, items=items)
 
 
 def find_source(task: Task, data: str | None, *, counted: bool = False, split: str = TRAIN) -> Source:
@@ -117,7 +122,8 @@ def make_job(
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
     task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
-    items = list_items(reader)
+    listing = reader.listing()
+    items = _items(reader, listing)
     units = list(units_of(task, reader, items, seed, scale=scale, count=count, skip=skip))
     suffixes = dict(reader.suffixes(items))
     for link in task.chain:
@@ -126,15 +132,19 @@ def make_job(
     config = {**_config(task, reader, seed, suffixes, units), **_grouping(task)}
     fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
     dataset = Dataset(out)
+    planned = dataset.store.exists("plan.parquet")
     plan = dataset.write_plan(task.name, config, fingerprint, plan_table(units))
-    job = Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
-    _refuse_changed_source(job)
-    return job
+    remember(dataset, plan, reader.root, listing, units, planned=planned)
+    return Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
 
 
 def list_items(reader: Reader) -> list[Item]:
     """All items of a source. Raises ValueError if it has none."""
-    items = list(reader.items(reader.listing()))
+    return _items(reader, reader.listing())
+
+
+def _items(reader: Reader, listing: Sequence[SourceFile]) -> list[Item]:
+    items = list(reader.items(listing))
     if not items:
         raise ValueError(f"DATA: {reader.root} holds nothing to read")
     return items
@@ -251,17 +261,3 @@ def _parameters(record: Reader | Link) -> dict[str, Any]:
     if values.get("split") == TRAIN:  # the fingerprints of what was made before there were test splits stay
         del values["split"]
     return values
-
-
-def _refuse_changed_source(job: Job) -> None:
-    """Sizes are in the fingerprint; times are not, since copies differ in them, but must not be later than the plan."""
-    dataset = job.dataset
-    if not dataset.store.is_local or "://" in job.reader.root or len(dataset.committed()) == job.plan.units:
-        return
-    planned_s = Path(dataset.store.path("plan.parquet")).stat().st_mtime
-    for file in job.reader.listing():
-        if file.modified_s > planned_s:
-            raise DatasetError(
-                f"{job.reader.root}/{file.path} was modified after {job.out}/plan.parquet was made. "
-                "Choose another OUT, or remove that directory to start anew."
-            )

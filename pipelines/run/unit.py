@@ -40,7 +40,7 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
     `painted` is the number of links, counted from the chain's first, that painters have taken every pair through: the
     pairs are then taken up where they are kept (pipelines/run/painted.py). `using` is held while an operator works.
     Raises NotPainted if one is not there, and
-    OSError, MemoryError or StopRun if the machine, not a pair, fails.
+    OSError, MemoryError or StopRun if the machine or the source, not a pair, fails.
     """
     dataset, name = job.dataset, job.plan.name(index)
     on_their_way = Painted(dataset, name)
@@ -54,6 +54,7 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
     least = job.task.least_group
     size = len(unit.items) if least > 1 else batch_size(operators[painted:])  # a group is judged whole
     progress = on_their_way.progress() if painted else {}
+    watched, kept = job.watched(index, unit.items), list[bool]()
     with UnitWriter.open(
         dataset, job.plan, index, prototype_task=job.task.prototype_task, suffixes=job.suffixes
     ) as writer:
@@ -64,9 +65,12 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
                     states = [_taken_up(on_their_way, start + place, progress, painted) for place in range(len(items))]
                 else:
                     states = read_items(job.reader, job.task.name, items, spent)
+                    watched.refuse_vanished(range(start, start + len(items)), [state.made for state in states])
                 made = [state.made for state in go_on(states, operators, job.seed, spent, using)]
+                kept += [isinstance(one, Pair) for one in made]
                 for item, one in zip(items, without_small_groups(made, least), strict=True):
                     _store(writer, job.reader.source, item, one)
+        watched.refuse_changed(kept)
     pairs = [stored.pair for stored in writer.stored]
     contexts, needing = choose_contexts(pairs, job.seed, job.task.in_context)
     missing: Counter[str] = Counter()

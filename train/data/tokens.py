@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError
+from manifests.parquet import ParquetFile
 from manifests.schema import shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from manifests.write.tar import Damaged, Member, Walk
@@ -65,7 +65,7 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
     try:
         commit = token_commit(dataset, name)
         data = dataset.store.read(f"{FOLDER}/{name}.parquet")
-        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
+        with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
             table = parquet.read()
         if not table.schema.remove_metadata().equals(TOKENS):
             raise BadShard("its columns are other ones")

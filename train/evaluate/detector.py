@@ -84,8 +84,10 @@ class TransformersDetector:
             AutoModelForUniversalSegmentation,
         )
 
-        masked = AutoConfig.from_pretrained(self.folder, local_files_only=True).model_type in _MASKS
+        masked = (
+            AutoConfig.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False).model_type in _MASKS
+        )
         kind: Any = AutoModelForUniversalSegmentation if masked else AutoModelForObjectDetection
-        model: Any = kind.from_pretrained(self.folder, local_files_only=True)
-        processor: Any = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
+        model: Any = kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        processor: Any = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
         return model.eval().to(self.device), processor

@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow.parquet as pq
-
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, decode_rgb
+from manifests.parquet import ParquetFile
 from manifests.read.query import read_image
 from manifests.schema import Direction, Reject
 from operators.shared.palettes import TRAINED_PALETTE
@@ -79,7 +78,7 @@ class Example:
 def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
     """The generate examples of the committed units of a dataset, in order; a unit's rows are in memory at once."""
     for name, _ in dataset.commits():
-        table = pq.ParquetFile(io.BytesIO(dataset.store.read(f"manifest/{name}.parquet"))).read(columns=_COLUMNS)
+        table = ParquetFile(io.BytesIO(dataset.store.read(f"manifest/{name}.parquet"))).read(columns=_COLUMNS)
         for row in table.to_pylist():
             if row["kind"] == "generate" and row["direction"] == direction:
                 yield Example(

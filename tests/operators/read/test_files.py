@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 import pytest
 
 from manifests.schema import Reject
-from operators.read.files import SourceFile, commonest_ending, ending, list_files, read_file
+from manifests.storage import Store
+from operators.read.files import SourceFile, commonest_ending, ending, list_files, open_file, read_file, read_list
 from tests.sources import write_files
 
 
@@ -89,11 +91,152 @@ def test_a_name_that_is_not_utf8_is_listed_spelled_out_and_rejected(tmp_path: Pa
     assert _reason(tmp_path, file.path) == "missing"
 
 
-def test_what_is_no_file_is_not_listed(tmp_path: Path) -> None:
-    """Reading a pipe would wait for ever."""
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
-    assert list_files(str(tmp_path)) == []
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_is_listed_and_rejected(tmp_path: Path, kind: str, linked: bool) -> None:
+    """Reading a pipe would wait for ever, reading /dev/zero would never end."""
+    place = tmp_path / "elsewhere/x.png" if linked else tmp_path / "data/x.png"
+    place.parent.mkdir()
+    if kind == "a named pipe":
+        os.mkfifo(place)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(place))
+    else:
+        place.symlink_to("/dev/zero")
+    if linked:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/x.png").symlink_to(place)
+    (file,) = list_files(str(tmp_path / "data"))
+    assert (file.path, file.bytes, file.stamp) == ("x.png", 0, "")
+    with pytest.raises(Reject, match=kind) as caught:
+        read_file(str(tmp_path / "data"), file.path)
+    assert caught.value.reason == "not_a_file"
+    with pytest.raises(Reject, match=rf"x\.png: it is {kind}, not a file"):
+        open_file(str(tmp_path / "data"), file.path)
+
+
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
+    write_files(tmp_path, {"x.jpg/y.jpg": b"1"})
+    (tmp_path / "empty.jpg").mkdir()
+    assert [file.path for file in list_files(str(tmp_path))] == ["x.jpg/y.jpg"]
+
+
+def test_a_file_that_is_removed_while_it_is_listed_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, {"a.png": b"1", "b.png": b"1"})
+    stat = os.stat
+
+    def removing(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith("a.png"):
+            Path(path).unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", removing)
+    assert [file.path for file in list_files(str(tmp_path))] == ["b.png"]
+
+
+def test_a_file_of_which_nothing_can_be_said_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that may be listed and not entered."""
+    write_files(tmp_path, {"locked/a.png": b"1"})
+    stat, lstat = os.stat, os.lstat
+
+    def refusing(call: Any) -> Any:
+        def refuse(path: Any, **options: Any) -> os.stat_result:
+            if str(path).endswith("a.png"):
+                raise PermissionError(13, "Permission denied", path)
+            return cast(os.stat_result, call(path, **options))
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(stat))
+    monkeypatch.setattr(os, "lstat", refusing(lstat))
+    with pytest.raises(ValueError, match=r"^DATA: .*/locked/a\.png cannot be listed: Permission denied"):
+        list_files(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "data.parquet"])
+def test_data_that_is_a_file_is_refused_and_told_of(tmp_path: Path, name: str) -> None:
+    write_files(tmp_path, {name: b"1"})
+    memory = fsspec.filesystem("memory")
+    memory.pipe(f"/one-file/{name}", b"1")
+    try:
+        for root in (str(tmp_path), "memory://one-file"):
+            with pytest.raises(ValueError, match=r"^DATA: it is a file; point DATA at the folder that holds it"):
+                list_files(f"{root}/{name}")
+    finally:
+        memory.rm("/one-file", recursive=True)
+
+
+def test_a_file_is_not_read_if_it_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 GB beside the photos, sparse here."""
+    with open(tmp_path / "photos.zip", "wb") as file:
+        file.truncate(8 * 10**9)
+    monkeypatch.setattr(Store, "read", _raiser(AssertionError("it was read")))
+    with pytest.raises(Reject, match=r"photos\.zip: 8,000,000,000 bytes, more than 268,435,456") as caught:
+        read_file(str(tmp_path), "photos.zip")
+    assert caught.value.reason == "too_large"
+
+
+def test_no_more_of_an_object_is_read_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its size was when it was listed."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/large-test/a.png", bytes(1_000))
+    asked: list[int | None] = []
+    cat_file = type(memory).cat_file
+
+    def counted(self: Any, path: str, start: int | None = None, end: int | None = None, **options: Any) -> Any:
+        asked.append(end)
+        return cat_file(self, path, start=start, end=end, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", counted)
+    try:
+        assert read_file("memory://large-test", "a.png", 1_000) == bytes(1_000)
+        with pytest.raises(Reject) as caught:
+            read_file("memory://large-test", "a.png", 999)
+        assert (caught.value.reason, asked) == ("too_large", [1_001, 1_000])
+    finally:
+        memory.rm("/large-test", recursive=True)
+
+
+def test_an_object_without_bytes_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers that a range of it cannot be satisfied."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/empty-test/a.png": b"", "/empty-test/b.png": b"1"})
+    monkeypatch.setattr(type(memory), "cat_file", _raiser(OSError(22, "The requested range is not satisfiable")))
+    try:
+        assert read_file("memory://empty-test", "a.png") == b""
+        with pytest.raises(OSError, match="not satisfiable"):
+            read_file("memory://empty-test", "b.png")
+    finally:
+        memory.rm("/empty-test", recursive=True)
+
+
+def test_a_file_that_is_being_written_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, {"a.png": b"1"})
+    stat = os.stat
+
+    def growing(path: Any, **options: Any) -> os.stat_result:
+        found = stat(path, **options)
+        if str(path).endswith("a.png"):
+            with open(path, "ab") as file:
+                file.write(b"1")
+        return found
+
+    monkeypatch.setattr(os, "stat", growing)
+    with pytest.raises(OSError, match=r"/a\.png was written to while it was read"):
+        read_file(str(tmp_path), "a.png")
+
+
+def test_a_list_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """A plan is made of it, and has no rejects."""
+    write_files(tmp_path, {"there.txt": b"1"})
+    assert read_list(str(tmp_path), "there.txt") == b"1"
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name, reason in (("pipe.txt", "not_a_file"), ("gone.txt", "missing")):
+        with pytest.raises(ValueError, match=rf"^DATA: {tmp_path}/{name} cannot be read \({reason}\): "):
+            read_list(str(tmp_path), name)
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +315,7 @@ def _reason(root: Path, path: str) -> str:
 
 
 def _raiser(error: Exception) -> Any:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise error
 
     return fail

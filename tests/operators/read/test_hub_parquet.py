@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.schema import Reject
+from operators.read import hub_parquet
 from operators.read.files import list_files
 from operators.read.hub_parquet import HubParquet
 from operators.read.parquet import open_parquet
@@ -145,6 +147,26 @@ def test_a_file_that_is_gone_is_a_reject(tmp_path: Path) -> None:
     with pytest.raises(Reject) as caught:
         reader.read(item, "edit")
     assert caught.value.reason == "missing"
+
+
+def test_a_cell_that_is_too_large_is_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, _ = located("ultraedit", tmp_path)
+    sizes = [len(image.data) for image in read_all(reader)[0][0].images]
+    monkeypatch.setattr(hub_parquet, "MAX_BYTES", max(sizes) - 1)
+    _, rejects = read_all(reader)
+    assert "too_large" in {reject.reason for _, reject in rejects}
+    monkeypatch.setattr(hub_parquet, "MAX_BYTES", 10**6)
+    assert "too_large" not in {reject.reason for _, reject in read_all(reader)[1]}
+
+
+def test_a_pipe_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    reader = _located(tmp_path)
+    (tmp_path / "data" / FILE).unlink()
+    os.mkfifo(tmp_path / "data" / FILE)
+    open_parquet.cache_clear()
+    with pytest.raises(ValueError, match=rf"{FILE}: it is a named pipe, not a file; remove it"):
+        list(reader.items(reader.listing()))
 
 
 def test_missing_files_are_told_by_the_names_of_the_others(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.schema import Reject
+from manifests.storage import Store
 from operators.read.files import list_files
 from operators.read.img2dataset import Img2Dataset
+from operators.read.parquet import open_parquet
 from pipelines.sources.datasets import LAION_AESTHETICS
 from tests.fixtures import LAION_ROWS, write_laion
 from tests.readers import count_bytes, images, located, read_all
@@ -74,6 +79,34 @@ def test_bytes_that_are_no_tar_hold_no_images(tmp_path: Path) -> None:
     write_files(tmp_path, {"00000.tar": b"not a tar" * 100})
     _, rejects = read_all(_located(tmp_path))
     assert {reject.reason for _, reject in rejects} == {"missing_member"}
+
+
+def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 GB, sparse here."""
+    write_laion(tmp_path)
+    reader = _located(tmp_path)
+    item = next(iter(reader.items(reader.listing())))
+    with open(tmp_path / "00000.tar", "wb") as file:
+        header = tarfile.TarInfo(f"{item.ref.rpartition('/')[2]}.jpg")
+        header.size = 8 * 10**9
+        file.write(header.tobuf())
+        file.truncate(header.size + 10_240)
+    monkeypatch.setattr(Store, "read", None)
+    with pytest.raises(Reject, match="8,000,000,000 bytes, more than") as caught:
+        reader.read(item, "text_to_image")
+    assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("name", ["00000.tar", "00000.parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    write_laion(tmp_path)
+    reader = _located(tmp_path)
+    items = list(reader.items(reader.listing()))
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    open_parquet.cache_clear()
+    with pytest.raises(Reject, match=f"{name}: it is a named pipe, not a file"):
+        reader.read(items[0], "text_to_image")
 
 
 def test_without_a_score_there_is_nothing_to_choose_by(tmp_path: Path) -> None:
