@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import pyarrow as pa
@@ -44,8 +44,8 @@ def open_parquet(root: str, path: str) -> pq.ParquetFile:
         if not _is_damage(error):
             raise
         raise ValueError(
-            f"DATA: {root}/{path} is not a complete Parquet file ({_line(error)}); download it again, or remove it to go "
-            "on without it"
+            f"DATA: {root}/{path} is not a complete Parquet file ({_line(error)}); download it again, or remove it to "
+            "go on without it"
         ) from error
 
 
@@ -135,7 +135,9 @@ class _RowGroup:
     """A row group that is read from its front, some rows at a time; the last that were read are kept."""
 
     def __init__(self, file: pq.ParquetFile, group: int, columns: tuple[str, ...], at_once: int) -> None:
-        self._read = lambda: file.iter_batches(at_once, row_groups=[group], columns=list(columns))
+        self._read: Callable[[], Iterator[pa.RecordBatch]] = partial(
+            file.iter_batches, at_once, row_groups=[group], columns=list(columns)
+        )
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._next = -1
         self._kept: list[tuple[int, pa.RecordBatch]] = []

@@ -37,7 +37,7 @@ def _png(raw: np.ndarray) -> bytes:
 
 def _read(data: bytes) -> np.ndarray:
     """OpenCV's numbers of a file."""
-    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    raw = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     return raw if raw.ndim == 2 else raw[..., ::-1]
 
 

@@ -255,12 +255,13 @@ def test_what_a_mask_of_framenet_marks_has_no_normal(tmp_path: Path) -> None:
     mask[10:, 8:] = np.arange(1, 41, dtype=np.uint8)
     write_files(tmp_path / "scannet-frames", {f"{stem}-orient-mask.png": encode(mask)})
     (tmp_path / "scannet-frames/scene0016_00/frame-000010-orient-mask.png").unlink()
-    reader = replace(SCANNET.reader, root=str(tmp_path / "scannet-frames"))
+    reader = SCANNET.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert reader
     first, second, *_ = items = list(reader.items(reader.listing()))
     assert [len(item.files) for item in items] == [3, 2, 3, 3, 3, 3]
     assert first.files == (f"{stem}-color.png", f"{stem}-normal.png", f"{stem}-orient-mask.png")
     pair = reader.read(first, "normal")
-    raw = cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    raw = np.asarray(cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_COLOR_RGB))
     assert np.array_equal(raw, normals_rgb(0) * (mask > 0)[..., None])
     assert pair.steps[-1].params == {"target": "negated_normals", "masked": round(1 - 30 * 40 / (40 * 48), 4)}
     assert reader.read(second, "normal").steps[-1].params == {"target": "negated_normals"}
@@ -271,10 +272,12 @@ def test_what_a_mask_of_framenet_marks_has_no_normal(tmp_path: Path) -> None:
 def test_a_label_map_is_turned_with_its_photo(tmp_path: Path) -> None:
     ids = photo(1)[..., 0] // 2
     files = {"images/training/1.jpg": turned_jpeg(photo(0), 6), "annotations/training/1.png": encode(ids)}
-    reader = replace(ADE20K.reader, root=str(write_files(tmp_path, files)))
+    write_files(tmp_path, files)
+    reader = ADE20K.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert reader
     (item,) = reader.items(reader.listing())
     pair = reader.read(item, "segmentation")
     assert [(image.width_px, image.height_px) for image in pair.images] == [(HEIGHT_PX, WIDTH_PX)] * 2
-    turned = cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_UNCHANGED)
+    turned = np.asarray(cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_UNCHANGED))
     assert np.array_equal(turned, cv2.rotate(ids, cv2.ROTATE_90_CLOCKWISE))
     assert pair.steps[-1].params == {"target": "class_ids", "turned": True}
