@@ -25,6 +25,9 @@ _T = TypeVar("_T")
 _TARS = 2
 """Indexes of tars kept per process: 10,000 images each, by img2dataset's default."""
 
+_MAX_CAPTION_BYTES = 2**16
+"""Most that is read of a caption beside its image: some 10,000 words."""
+
 _AT_ONCE = 10_000
 """Rows of the list that are read together: a shard's, by img2dataset's default, a few MB of texts."""
 
@@ -39,7 +42,7 @@ class Img2Dataset:
     same files in a folder 00000/ instead of a tar.
 
     Columns are read by what they say, whatever the type: other programs write keys and scores as numbers or as text.
-    A key that lost its leading zeros so is found by its number.
+    A key that lost its leading zeros so is found by its number. Where the list has no captions, <key>.txt has them.
     """
 
     version: ClassVar[int] = 2
@@ -118,8 +121,11 @@ class Img2Dataset:
             raise Reject(
                 "missing_member", f"{posixpath.dirname(item.ref)}/ has no image {key}, though {parquet} says so"
             )
-        data = _member(self.root, path, key) if path.endswith(".tar") else read_file(self.root, path)
+        in_tar = path.endswith(".tar")
+        data = _member(self.root, path, key) if in_tar else read_file(self.root, path)
         image, steps = upright("target", data)
+        if "caption" not in row:
+            row["caption"] = _caption(self.root, path, key) if in_tar else _caption_file(self.root, path)
         texts = {name: text for name in ("caption", "url") if (text := as_text(row.get(name)))}
         return Pair(
             key=pair_key(task, item.ref, data),
@@ -196,33 +202,59 @@ def _table(file: pq.ParquetFile, reader: Img2Dataset) -> pa.Table:
 
 def _member(root: str, tar: str, key: str) -> bytes:
     """An image's bytes, read in place. Raises Reject: missing, missing_member, damaged."""
-    members, size, whole = _index(root, tar)
-    found = _found(members, key)
+    index = _index(root, tar)
+    found = _found(index.images, key)
     if found is None:
-        lost = "" if whole else "; it is cut off or damaged, and what lies behind that is lost"
+        lost = "" if index.whole else "; it is cut off or damaged, and what lies behind that is lost"
         raise Reject("missing_member", f"{tar} has no image {key}, though its Parquet file says so{lost}")
     offset, length = found
-    if offset + length > size:
+    if offset + length > index.bytes:
         raise Reject("damaged", f"{tar} is cut off inside {key}")
     return Store(root).read(tar, offset, length)
 
 
-@lru_cache(maxsize=_TARS)
-def _index(root: str, tar: str) -> tuple[Mapping[str, tuple[int, int]], int, bool]:
-    """Key -> offset and length of each image in a tar, the tar's size, and whether it has its end.
+def _caption(root: str, tar: str, key: str) -> bytes:
+    """The caption that lies beside an image in its tar, b"" if none does."""
+    offset, length = _found(_index(root, tar).captions, key) or (0, 0)
+    return Store(root).read(tar, offset, min(length, _MAX_CAPTION_BYTES)) if length else b""
 
-    Built by walking the headers. A tar that is cut off or damaged is indexed up to there.
-    """
+
+def _caption_file(root: str, image: str) -> bytes:
+    """The caption that lies beside an image in its folder, b"" if none does."""
+    try:
+        return read_file(root, f"{posixpath.splitext(image)[0]}.txt")[:_MAX_CAPTION_BYTES]
+    except Reject:
+        return b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """What lies in a tar: offset and length of each image and caption, by key."""
+
+    images: Mapping[str, tuple[int, int]]
+    captions: Mapping[str, tuple[int, int]]
+    bytes: int
+    """Size of the tar."""
+    whole: bool
+    """Whether it has its end."""
+
+
+@lru_cache(maxsize=_TARS)
+def _index(root: str, tar: str) -> _Index:
+    """The index of a tar, by a walk along its headers. One that is cut off or damaged is indexed up to there."""
     store = Store(root)
-    members: dict[str, tuple[int, int]] = {}
+    images: dict[str, tuple[int, int]] = {}
+    captions: dict[str, tuple[int, int]] = {}
     end, after = 0, b""
     try:
         size = store.fs.size(store.path(tar))
         with store.open(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                if member.isreg() and ending(member.name) in IMAGE_ENDINGS:
-                    members.setdefault(_stem(member.name), (member.offset_data, member.size))
+                kind = ending(member.name) if member.isreg() else ""
+                if kind in IMAGE_ENDINGS or kind == "txt":
+                    found = captions if kind == "txt" else images
+                    found.setdefault(_stem(member.name), (member.offset_data, member.size))
             file.seek(end)
             after = file.read(tarfile.BLOCKSIZE)
     except FileNotFoundError as error:
@@ -231,7 +263,8 @@ def _index(root: str, tar: str) -> tuple[Mapping[str, tuple[int, int]], int, boo
         pass
     # A block of zeros follows the last member. What tarfile does not take for a header behind the first, it takes for
     # the end without a word.
-    return _with_numbers(members), size, after == bytes(tarfile.BLOCKSIZE)
+    whole = after == bytes(tarfile.BLOCKSIZE)
+    return _Index(images=_with_numbers(images), captions=_with_numbers(captions), bytes=size, whole=whole)
 
 
 def _with_numbers(by_key: Mapping[str, _T]) -> Mapping[str, _T]:

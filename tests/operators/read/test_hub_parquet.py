@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
 from operators.read.files import list_files
 from operators.read.hub_parquet import HubParquet
@@ -93,6 +94,7 @@ def test_a_unit_reads_its_row_groups_once(tmp_path: Path, monkeypatch: pytest.Mo
     iter_batches = pq.ParquetFile.iter_batches
 
     def spy(file: pq.ParquetFile, at_once: int, row_groups: list[int], columns: list[str]) -> object:
+        assert at_once * MAX_BYTES < 2**31  # Arrow's limit of a column
         for batch in iter_batches(file, at_once, row_groups=row_groups, columns=columns):
             read.append((file.metadata.num_rows, batch.num_rows, row_groups, columns))
             yield batch

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from operators.read.files import list_files
-from operators.read.img2dataset import Img2Dataset
+from operators.read.img2dataset import Img2Dataset, _index
+from operators.read.parquet import _row_group, open_parquet
 from pipelines.sources.datasets import LAION_AESTHETICS
 from tests.fixtures import LAION_ROWS, write_laion
 from tests.readers import count_bytes, images, located, read_all
@@ -151,6 +153,27 @@ def test_keys_that_became_numbers_find_their_images(kind: pa.DataType, tmp_path:
     assert rejects == []
 
 
+@pytest.mark.parametrize("layout", ["webdataset", "files"])
+def test_where_the_list_has_no_captions_those_beside_the_images_are_read(layout: str, tmp_path: Path) -> None:
+    _shard(tmp_path, captions={"000000000": "café ", "000000002": "nan", "000000003": "three"})
+    path = tmp_path / "00000.parquet"
+    if layout == "files":
+        with tarfile.open(tmp_path / "00000.tar") as tar:
+            tar.extractall(tmp_path / "00000", filter="data")
+        (tmp_path / "00000.tar").unlink()
+    assert read_all(_located(tmp_path))[0][0].texts == {"caption": "photo 000000000"}
+    pq.write_table(pq.read_table(path).drop(["caption"]), path)
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [pair.texts for pair in pairs] == [{"caption": "café "}, {}, {}, {"caption": "three"}, {}]
+    assert rejects == []
+
+
+def test_keys_of_fewer_zeros_find_their_images(tmp_path: Path) -> None:
+    _shard(tmp_path, key=pa.array([f"{number:05d}" for number in range(5)]))
+    pairs, _ = read_all(_located(tmp_path))
+    assert [images(pair) for pair in pairs] == [{"target": jpeg(number)} for number in range(5)]
+
+
 def test_a_number_that_two_images_have_names_neither(tmp_path: Path) -> None:
     _shard(tmp_path, key=pa.array([0, 1, 2, 3, None]), names=["0000", "00", "2", "02", "x"])
     reader = _located(tmp_path)
@@ -226,6 +249,7 @@ def _shard(
     ending: str = "jpg",
     contents: Sequence[bytes] = (),
     names: Sequence[str] = (),
+    captions: Mapping[str, str] = MappingProxyType({}),
     **columns: pa.Array,
 ) -> None:
     """A shard of five images, 000000000 to 000000004, all downloaded with score 7, with some columns replaced."""
@@ -237,6 +261,10 @@ def _shard(
             header = tarfile.TarInfo(f"{name}.{ending}")
             header.size = len(data)
             tar.addfile(header, io.BytesIO(data))
+        for key, caption in captions.items():
+            header = tarfile.TarInfo(f"{key}.txt")
+            header.size = len(caption.encode())
+            tar.addfile(header, io.BytesIO(caption.encode()))
     table = {
         "key": pa.array(keys),
         "status": pa.array(["success"] * 5),
@@ -248,6 +276,9 @@ def _shard(
 
 
 def _located(root: Path) -> Img2Dataset:
+    """The reader of a folder, to which no file is open that may have been written anew."""
+    for cache in (open_parquet, _row_group, _index):
+        cache.cache_clear()
     reader = LAION_AESTHETICS.reader.located(str(root), list_files(str(root)))
     assert isinstance(reader, Img2Dataset)
     return reader
