@@ -18,8 +18,21 @@ import pyarrow.parquet as pq
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     """An open file. Raises as pyarrow's does."""
 
-    def __init__(self, source: BinaryIO, *, page_checksum_verification: bool = False) -> None:
-        super().__init__(source, pre_buffer=False, page_checksum_verification=page_checksum_verification)
+    def __init__(
+        self,
+        source: BinaryIO,
+        *,
+        metadata: pq.FileMetaData | None = None,
+        buffer_size: int = 0,
+        page_checksum_verification: bool = False,
+    ) -> None:
+        super().__init__(
+            source,
+            metadata=metadata,
+            buffer_size=buffer_size,
+            pre_buffer=False,
+            page_checksum_verification=page_checksum_verification,
+        )
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         return super().read(columns and [*columns], use_threads=False)

@@ -346,14 +346,15 @@ def write_ade20k(root: Path) -> Written:
 
 
 def write_scannet(root: Path) -> Written:
-    """Two scans of one room and one of another, with the files beside each frame that we do not read."""
+    """Two scans of one room and one of another, with the mask of each frame and a file that we do not read."""
     files = {}
     for place, scene in enumerate(("scene0016_00", "scene0016_02", "scene0700_01")):
         for index in range(2):
             stem = f"{scene}/frame-{10 * index:06d}"
             files[f"{stem}-color.png"] = encode(photo(10 * place + index))
             files[f"{stem}-normal.png"] = encode(normals_rgb(index))
-            files[f"{stem}-orient.png"] = files[f"{stem}-orient-mask.png"] = encode(photo(index))
+            files[f"{stem}-orient.png"] = encode(photo(index))
+            files[f"{stem}-orient-mask.png"] = encode(np.full((HEIGHT_PX, WIDTH_PX), 255, np.uint8))
     files["scene0700_01/frame-000010-color.png"] = b""
     write_files(root / "scannet-frames", files)
     return Written(pairs=5, rejects={"empty": 1})

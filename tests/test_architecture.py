@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
         "manifests",
         "operators.shared",
         "operators.arrange.dense",
+        "operators.arrange.grid",
         "operators.base",
         "operators.word.instruct",
         "operators.judge.edit_rules",

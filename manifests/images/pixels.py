@@ -107,6 +107,13 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         )
 
 
+def orientation(data: bytes) -> int:
+    """The EXIF orientation of an encoded image, 1 (upright) to 8. Raises Reject as `read_header` does."""
+    with _open(data, MAX_PIXELS) as image:
+        found = _orientation(image)
+    return found if found in _TURNS else 1
+
+
 def stored(role: str, data: bytes, header: Header | None = None) -> Image:
     """An image to be stored byte for byte; its header, if it was read before. Raises Reject as `read_header` does."""
     header = header or read_header(data)

@@ -5,36 +5,53 @@ is one of these; an operator that annotates photos (operators/degrade/annotator.
 
     depth_mm            16-bit gray PNG: millimetres along the viewing axis, 0 where there is none
     relative_depth      16-bit gray PNG: inverse depth between that of the image's farthest, 0, and nearest, 65,535
-    class_ids           8-bit gray or palette PNG: ADE20K's 0..150, 0 is "other"
-    normals             8-bit RGB PNG: n = 2 * rgb / 255 - 1, not unit length, black where there is none
+    class_ids           8-bit or 16-bit gray or palette PNG: ADE20K's 0..150, 0 is "other"
+    normals             8-bit or 16-bit RGB PNG: n = 2 * rgb / 255 - 1, or / 65,535; no unit vector where there is none
     negated_normals     the same with the opposite sign: n = 1 - 2 * rgb / 255
 
-so that the operator that colours them (operators/shared/palettes.py) needs to know nothing of datasets.
+so that the operator that colours them (operators/shared/palettes.py) needs to know nothing of datasets. A map lies on
+the grid of its photo (operators/arrange/grid.py). Where a mask beside it says that it has no value, it is made 0, which
+is none in each of the published forms: black is no unit vector.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
-from manifests.images.pixels import encode_lossless, read_header, stored
+from manifests.images.pixels import encode_lossless, orientation, read_header, stored
 from manifests.schema import Image, Reject, Step
+from operators.arrange.grid import turn_onto, turned
 from operators.shared.palettes import encode_normals
 
 Values = Literal["depth_mm", "relative_depth", "class_ids", "normals", "negated_normals"]
 
-_MODES: Mapping[Values, tuple[str, ...]] = {
-    "depth_mm": ("I;16", "I;16B", "I"),  # which of them depends on Pillow's version
-    "relative_depth": ("I;16", "I;16B", "I"),
-    "class_ids": ("L", "P"),
-    "normals": ("RGB",),
-    "negated_normals": ("RGB",),
+_GRAY, _RGB, _PALETTE = 0, 2, 3  # colour types of PNG
+
+_KINDS: Mapping[Values, tuple[str, tuple[tuple[int, int], ...]]] = {
+    "depth_mm": ("16-bit gray", ((_GRAY, 16),)),
+    "relative_depth": ("16-bit gray", ((_GRAY, 16),)),
+    # A gray PNG of fewer bits is a picture, whose grays decoders spread over 0..255; a palette's indices stay.
+    "class_ids": (
+        "8-bit or 16-bit gray, or palette",
+        ((_GRAY, 8), (_GRAY, 16), *((_PALETTE, n) for n in (1, 2, 4, 8))),
+    ),
+    "normals": ("RGB", ((_RGB, 8), (_RGB, 16))),
+    "negated_normals": ("RGB", ((_RGB, 8), (_RGB, 16))),
 }
+"""What a file of each kind is called, and the colour types and bits that it may have."""
+
+_TYPE_NAMES = {_GRAY: "gray", _RGB: "RGB", _PALETTE: "palette", 4: "gray and alpha", 6: "RGB and alpha"}
+
+_MASK_MODES = ("1", "L", "I;16", "I;16B", "I")
 
 _MAX_MM = 65_535
 NEAREST = 65_535
@@ -46,11 +63,67 @@ def dense(data: bytes, values: Values) -> Image:
 
     What is lossy or has another pixel format holds other values than these: a picture of the depth, say.
     """
-    header = read_header(data)
-    if header.format != "png" or header.mode not in _MODES[values]:
-        expected = " or ".join(_MODES[values])
-        raise Reject("wrong_values", f"{values} come as PNG of mode {expected}, not as {header.format} {header.mode}")
-    return stored("target", data)
+    header, (name, allowed) = read_header(data), _KINDS[values]
+    if header.format != "png":
+        why = ", which is lossy: its values are not those that were drawn" if header.format == "jpeg" else ""
+        raise Reject("wrong_values", f"{values} come as {name} PNG, this is {header.format} {header.mode}{why}")
+    # IHDR comes first in a PNG: 8 bytes of signature, 8 of its own head, width, height, then these two.
+    bits, kind = data[24:26]
+    if data[12:16] != b"IHDR" or (kind, bits) not in allowed:
+        raise Reject("wrong_values", f"{values} come as {name} PNG, this is {bits}-bit {_TYPE_NAMES.get(kind, kind)}")
+    return stored("target", data, header)
+
+
+def dense_on(photo: bytes, data: bytes, values: Values, mask: bytes | None = None) -> tuple[Image, Step]:
+    """The target that is drawn on a photo, upright as the photo is to be, and its step "read".
+
+    Its bytes are kept where neither an orientation turns it nor a mask takes values from it. A mask is a gray PNG on
+    the map's own grid, 0 where the map has no value. Raises Reject: wrong_values, and as `turn_onto` and `stored` do.
+    """
+    target = dense(data, values)
+    turn = turn_onto(photo, data, "map")
+    told: dict[str, Any] = {"turned": True} if turn != 1 else {}
+    if mask is None and not told:
+        return target, read_step(values)
+    raw = numbers(target)
+    if mask is not None:
+        known = _known(mask, orientation(data))
+        if known.shape != raw.shape[:2]:
+            sizes = (f"{shape[1]} x {shape[0]} px" for shape in (known.shape, raw.shape))
+            raise Reject("size_mismatch", "the mask is {}, its map {}".format(*sizes))
+        told["masked"] = round(float(1 - known.mean()), 4)
+        if known.all() and turn == 1:
+            return target, read_step(values, **told)
+        raw = np.where(known if raw.ndim == 2 else known[..., None], raw, raw.dtype.type(0))
+    return _encoded(turned(raw, turn)), read_step(values, **told)
+
+
+def numbers(image: Image) -> npt.NDArray[Any]:
+    """The numbers of a target, H x W or H x W x 3, as its file holds them. Raises Reject: truncated."""
+    try:
+        if image.mode == "RGB" and image.data[24] == 16:  # of which Pillow gives the high bytes
+            found = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if found is None:
+                raise ValueError("its pixels cannot be decoded")
+            return np.ascontiguousarray(found[..., ::-1])
+        with PILImage.open(io.BytesIO(image.data), formats=("PNG",)) as opened:
+            return np.asarray(opened)
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error, cv2.error) as error:
+        raise Reject("truncated", f"{image.role}: {error}") from None
+
+
+def _known(mask: bytes, own_turn: int) -> npt.NDArray[np.bool_]:
+    """H x W, true where a mask says that its map has a value.
+
+    FrameNet's loaders take all but 0 for valid: src/dataset.py and src/evaluate_joint.py of
+    https://github.com/hjwdzh/FrameNet.
+    """
+    header = read_header(mask)
+    if header.format != "png" or header.mode not in _MASK_MODES:
+        raise Reject("wrong_values", f"a mask comes as gray PNG, this is {header.format} {header.mode}")
+    if (turn := orientation(mask)) != own_turn:
+        raise Reject("turned", f"the mask has EXIF orientation {turn}, its map {own_turn}")
+    return numbers(stored("mask", mask, header)) > 0
 
 
 def read_step(values: Values, **params: Any) -> Step:
@@ -85,3 +158,12 @@ def _gray(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Image:
     buffer = io.BytesIO()
     PILImage.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return stored("target", buffer.getvalue())
+
+
+def _encoded(raw: npt.NDArray[Any]) -> Image:
+    """A new target of the numbers of another."""
+    if raw.ndim == 2:
+        return _gray(raw.astype(np.uint16) if raw.dtype == np.int32 else raw)  # Pillow's older versions give 32 bits
+    if raw.dtype == np.uint8:
+        return encode_lossless("target", raw)
+    return stored("target", cv2.imencode(".png", raw[..., ::-1])[1].tobytes())

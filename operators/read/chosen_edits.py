@@ -11,7 +11,7 @@ from manifests.schema import Item, seed_for
 from operators.judge.edit_rules import RuleClassifier
 from operators.read.files import SourceFile
 from operators.read.hub_parquet import HubParquet
-from operators.read.parquet import in_footers
+from operators.read.parquet import as_text, in_footers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ChosenEdits(HubParquet):
     evaluates on the same list.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     of_files: int
     """How many files there are to choose from: with fewer the list would be another one."""
     count: int
@@ -42,11 +42,10 @@ class ChosenEdits(HubParquet):
         said = dict(zip(names, in_footers(self._instructions, self.root, names), strict=True))
         chosen: list[Item] = []
         for item in sorted(items, key=lambda item: (seed_for(self.seed, item.ref), item.ref)):
-            if len(chosen) < self.count and self.rules(said[item.files[0]][item.index] or "") != "other":
+            if len(chosen) < self.count and self.rules(said[item.files[0]][item.index]) != "other":
                 chosen.append(item)
         yield from sorted(chosen, key=lambda item: (item.files, item.index))
 
-    def _instructions(self, file: ParquetFile) -> Sequence[str | None]:
+    def _instructions(self, file: ParquetFile) -> Sequence[str]:
         column = dict(self.texts)["instruction"]
-        texts: list[str | None] = file.read(columns=[column]).column(column).to_pylist()
-        return texts
+        return [as_text(text) for text in file.read(columns=[column]).column(column).to_pylist()]

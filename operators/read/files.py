@@ -19,7 +19,7 @@ from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
 from manifests.storage import Store
 
-IMAGE_ENDINGS = frozenset(["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
+IMAGE_ENDINGS = frozenset(["avif", "bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
 
 _NO_SUCH_FILE = frozenset([errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG])
@@ -244,7 +244,7 @@ _store = lru_cache(maxsize=8)(Store)  # to parse a URL costs half as much as to 
 def ending(path: str) -> str:
     """The ending of a file name in lower case without its dot, "" if it has none; jpeg and tiff in their short form."""
     suffix = PurePosixPath(path).suffix.lower().lstrip(".")
-    return {"jpeg": "jpg", "tiff": "tif"}.get(suffix, suffix)
+    return {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}.get(suffix, suffix)
 
 
 def commonest_ending(paths: Iterable[str]) -> str:

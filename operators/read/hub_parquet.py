@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,16 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 
-from manifests.images.pixels import MAX_BYTES
+from manifests.images.pixels import MAX_BYTES, read_header
 from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, too_large
-from operators.read.parquet import in_footers, open_parquet, read_row
+from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row
 from operators.read.photos import upright
 from operators.read.split import TRAIN, caption_params
+
+_AT_ONCE = (2**31 - 1) // MAX_BYTES
+"""Rows that are read together: of a column, as many of the largest images that are kept as Arrow can hold."""
 
 _NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
 
@@ -30,6 +32,8 @@ class HubParquet:
     """A row is a pair: two image columns, struct<bytes, path>, whose bytes are stored as they are.
 
     Columns are looked up by name in each file: splits of one dataset differ in the type of columns without values.
+    Files that other programs saved anew may hold images as structs without a path or as plain binary values, and
+    scores, turns, sessions and texts in any type that says the same.
     With `session` and `turn`, rows are the turns of editing sessions: each session's turns are listed together and in
     order, and a turn's `parents` is the key of the turn before it, where that lies in the same file; at the border of
     two files it is left empty, since finding it would mean to read another file.
@@ -38,7 +42,7 @@ class HubParquet:
     after the edit where the texts have them, for evaluation.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = True
     source: str
@@ -100,19 +104,24 @@ class HubParquet:
             return
         by_session: dict[str, list[tuple[int, Item]]] = {}
         for item, session, turn in items:
-            by_session.setdefault(session, []).append((turn, item))
+            by_session.setdefault(session or f"\0{item.ref}", []).append((turn, item))
         for turns in by_session.values():
             turns.sort(key=lambda entry: entry[0])
             yield from (item for _, item in turns)
 
     def _rows(self, file: ParquetFile) -> Sequence[tuple[str, int]]:
-        """Session and turn of each row of a file. Raises ValueError if it lacks a column."""
-        lacking = {self.input, self.target, self.session, self.turn} - {"", *file.schema_arrow.names}
+        """Session and turn of each row of a file. Raises ValueError if it lacks a column, or has no images in one."""
+        schema = file.schema_arrow
+        instruction = dict(self.texts).get("instruction", "")
+        lacking = {self.input, self.target, self.session, self.turn, instruction} - {"", *schema.names}
         if lacking:
             raise ValueError(
-                f"DATA: {self.source} needs the columns {', '.join(sorted(lacking))}; there are "
-                f"{', '.join(file.schema_arrow.names)}: perhaps another revision of the dataset"
+                f"{self.source} needs the columns {', '.join(sorted(lacking))}; there are {', '.join(schema.names)}: "
+                "perhaps another revision of the dataset"
             )
+        for name in (self.input, self.target):
+            if not _may_hold_images(kind := schema.field(name).type):
+                raise ValueError(f"its column {name} is {kind}, not struct<bytes: binary, path: string> or binary")
         if not self.session:
             return [("", 0)] * file.metadata.num_rows
         return _sessions(file, self.session, self.turn)
@@ -122,25 +131,38 @@ class HubParquet:
         return {"input": self._ending(items[0], self.input), "target": self._ending(items[0], self.target)}
 
     def _ending(self, item: Item, column: str) -> str:
-        paths = open_parquet(self.root, item.files[0]).read_row_group(0, columns=[f"{column}.path"])
+        file = open_parquet(self.root, item.files[0])
+        kind = file.schema_arrow.field(column).type
+        if not (pa.types.is_struct(kind) and kind.get_field_index("path") >= 0):
+            return self._format(item, column)
+        paths = file.read_row_group(0, columns=[f"{column}.path"])
         return commonest_ending(value["path"] or "" for value in paths.column(column).to_pylist() if value)
+
+    def _format(self, item: Item, column: str) -> str:
+        """The ending of an item's image by its content, "png" if that says none."""
+        try:
+            image = read_row(self.root, item.files[0], item.index, (column,), _AT_ONCE)[column]
+            return commonest_ending([f"image.{read_header(_bytes(image, column)).format}"])
+        except Reject:
+            return commonest_ending(())
 
     def read(self, item: Item, task: str) -> Pair:
         path = item.files[0]
         before, after, row = self._row(path, item.index)
         input_image, input_steps = upright("input", before)
         target_image, target_steps = upright("target", after)
-        texts = {name: value for name, column in self.texts if isinstance(value := row.get(column), str) and value}
-        scores = {name: float(value) for name in self.scores if isinstance(value := row.get(name), int | float)}
+        texts = {name: text for name, column in self.texts if (text := as_text(row.get(column)))}
+        scores = {name: score for name in self.scores if (score := as_number(row.get(name))) is not None}
+        session = as_name(row[self.session]) if self.session else ""
         return Pair(
             key=pair_key(task, item.ref, before, after),
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
             images=(input_image, target_image),
-            group=str(row[self.session]) if self.session else hashlib.sha256(before).hexdigest()[:16],
+            group=session or hashlib.sha256(before).hexdigest()[:16],
             texts=texts,
-            scores={name: value for name, value in scores.items() if math.isfinite(value)},
+            scores=scores,
             steps=(*self._told(row, texts), *input_steps, *target_steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
@@ -149,7 +171,7 @@ class HubParquet:
         """What an evaluation needs to know of a pair of a test split, as a step, which the manifest keeps."""
         if self.split == TRAIN:
             return ()
-        turn = {"session": str(row[self.session]), "turn": row[self.turn]} if self.turn else {}
+        turn = {"session": as_name(row[self.session]), "turn": _turn(row[self.turn])} if self.turn else {}
         return (Step(operator="read", version=1, params=turn | caption_params(texts)),)
 
     def _row(self, path: str, index: int) -> tuple[bytes, bytes, dict[str, object]]:
@@ -158,15 +180,13 @@ class HubParquet:
         Raises Reject: no_input, no_target, missing, damaged, too_large.
         """
         others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
-        table, place = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)))
-        row = {name: table.column(name)[place].as_py() for name in table.column_names}
+        row = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)), _AT_ONCE)
         before, after = (_bytes(row.pop(side), role) for side, role in ((self.input, "input"), (self.target, "target")))
         return before, after, row
 
     def _parents(self, path: str, row: Mapping[str, object], task: str) -> tuple[str, ...]:
-        turn = row[self.turn]
-        before_it = (str(row[self.session]), turn - 1 if isinstance(turn, int) else -1)
-        index = _turns(self.root, path, self.session, self.turn).get(before_it)
+        session, turn = as_name(row[self.session]), _turn(row[self.turn])
+        index = _turns(self.root, path, self.session, self.turn).get((session, turn - 1)) if session and turn else None
         if index is None:
             return ()
         try:
@@ -176,8 +196,19 @@ class HubParquet:
         return (pair_key(task, f"{path}#{index}", before, after),)
 
 
+def _may_hold_images(kind: pa.DataType) -> bool:
+    """Whether a column's type has bytes; or no values at all, as that of a column that is empty in this file."""
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _may_hold_images(kind.field(place).type)
+    if pa.types.is_dictionary(kind):
+        return _may_hold_images(kind.value_type)
+    of_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
+    return any(holds(kind) for holds in of_bytes)
+
+
 def _bytes(value: object, role: str) -> bytes:
-    data = value.get("bytes") if isinstance(value, dict) else None
+    data = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(data, bytes) and len(data) > MAX_BYTES:
         raise too_large(f"its {role}", len(data))
     if isinstance(data, bytes) and data:
@@ -186,10 +217,17 @@ def _bytes(value: object, role: str) -> bytes:
     raise Reject(f"no_{role}", f"its {role} is {f'a path, {outside}, without bytes' if outside else 'null'}")
 
 
+def _turn(value: object) -> int:
+    """A turn, counted from 1; 0 for what is no whole number."""
+    number = as_number(value)
+    return int(number) if number is not None and number == int(number) else 0
+
+
 def _sessions(file: ParquetFile, session: str, turn: str) -> list[tuple[str, int]]:
+    """Session and turn of each row."""
     table: pa.Table = file.read(columns=[session, turn])
     values = zip(table.column(session).to_pylist(), table.column(turn).to_pylist(), strict=True)
-    return [(str(name), number if number is not None else 0) for name, number in values]
+    return [(as_name(name), _turn(number)) for name, number in values]
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, pair_key
-from operators.arrange.dense import Values, dense, read_step
+from operators.arrange.dense import Values, dense_on
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import upright
 from operators.read.split import TRAIN, places_below
@@ -27,8 +27,9 @@ class PairedFolders:
                                    shortest part of one: the scene, from others of which in-context examples come
         "Low/[low]{name}"          what is in brackets may be missing
 
-    An image with an EXIF orientation is turned upright losslessly. A file without its counterpart is an item too, so
-    that it is rejected with a reason. What fits neither pattern is not part of the layout.
+    An image with an EXIF orientation is turned upright losslessly, and a map with its photo
+    (operators/arrange/grid.py). A file without its counterpart is an item too, so that it is rejected with a reason.
+    What fits neither pattern is not part of the layout.
     """
 
     version: ClassVar[int] = 1
@@ -41,6 +42,10 @@ class PairedFolders:
     target: str = "target"
     target_values: Values | None = None
     """What a target's numbers mean that is not a picture (operators/arrange/dense.py)."""
+    # Which masks there are is in a dataset's fingerprint by the items themselves.
+    mask: str = field(default="", metadata={"location": True})
+    """Files of the same names, patterns as the other two, that say where a target has values; "" if there are none.
+    A target without its mask is read as it is, and its step "read" does not say "masked"."""
     nested: tuple[str, ...] = ("",)
     """Where below a data root the two folders may be, or below a folder on the way there (operators/read/split.py); the
     first that has both is read."""
@@ -70,13 +75,15 @@ class PairedFolders:
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         inputs, targets = (_by_name(listing, side) for side in (self.input, self.target))
+        masks = _by_name(listing, self.mask) if self.mask else {}
         names = inputs.keys() | targets.keys()
         if self.listed:
-            lines = read_list(self.root, self.listed).decode("utf-8", "replace").splitlines()
+            lines = read_list(self.root, self.listed).decode("utf-8-sig", "replace").splitlines()
             wanted = {line.strip() for line in lines}
             names = {name for name in names if name[1] in wanted}
         for name in sorted(names):
-            yield from _match(inputs.get(name, []), targets.get(name, []))
+            found = _match(inputs.get(name, []), targets.get(name, []))
+            yield from (_masked(item, masks[name]) for item in found) if name in masks else found
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
         return {
@@ -85,18 +92,19 @@ class PairedFolders:
         }
 
     def read(self, item: Item, task: str) -> Pair:
-        for role, path in zip(("input", "target"), item.files, strict=True):
+        for role, path in zip(("input", "target"), item.files[:2], strict=True):
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no counterpart that would be its {role}")
-        before, after = (read_file(self.root, path) for path in item.files)
+        before, after, *masks = contents = [read_file(self.root, path) for path in item.files]
         input_image, input_steps = upright("input", before)
         if self.target_values is None:
             target_image, target_steps = upright("target", after)
         else:
-            target_image, target_steps = dense(after, self.target_values), (read_step(self.target_values),)
+            target_image, step = dense_on(before, after, self.target_values, *masks)
+            target_steps = (step,)
         fit = _fit(self.input, item.files[0])
         return Pair(
-            key=pair_key(task, item.ref, before, after),
+            key=pair_key(task, item.ref, *contents),
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
@@ -140,6 +148,12 @@ def _by_name(listing: Sequence[SourceFile], side: str) -> Mapping[tuple[str, str
         if found := _fit(side, file.path):
             by_name[found].append(file)
     return by_name
+
+
+def _masked(item: Item, masks: Sequence[SourceFile]) -> Item:
+    """A pair's item with the mask of its target, the first by name where endings differ."""
+    mask = min(masks, key=lambda file: file.path)
+    return replace(item, files=(*item.files, mask.path), bytes=item.bytes + mask.bytes) if all(item.files) else item
 
 
 def _match(inputs: list[SourceFile], targets: list[SourceFile]) -> Iterator[Item]:

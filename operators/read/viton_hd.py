@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from manifests.images.pixels import orientation
 from manifests.schema import Item, Pair, Reject, pair_key
+from operators.arrange.grid import turn_onto
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import upright
@@ -27,6 +29,9 @@ class VitonHd:
 
     With a `count` above that of the photos, further pairs are persons with other garments than their photo's, which
     come without a target; their mask is that of agnostic-mask/.
+
+    Person, target and mask are of one photo, and must lie on one grid. Rejects: size_mismatch, turned (only one of them
+    follows the photo's EXIF orientation), and those of what is missing or cannot be read.
     """
 
     version: ClassVar[int] = 1
@@ -74,7 +79,7 @@ class VitonHd:
         agnostic = next((name for name in self.agnostic if f"{self.split}/{name}" in folders), self.agnostic[0])
         wanted = tuple(f"{self.split}/{name}" for name in (agnostic, "cloth", "image"))
         by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith(f"{self.split}/")}
-        lines = read_list(self.root, self._list).decode("utf-8", "replace").splitlines()
+        lines = read_list(self.root, self._list).decode("utf-8-sig", "replace").splitlines()
         names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
         stems = [posixpath.splitext(name)[0] for name in names]
         for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):
@@ -105,6 +110,11 @@ class VitonHd:
                 raise Reject(f"no_{role}", f"{item.ref} has no {role}")
         contents = [read_file(self.root, path) for path in item.files]
         images, steps = zip(*map(upright, roles, contents), strict=True)
+        # The target is the photo, of which the person was made; without it, that is what the mask was made for.
+        photo, drawn = (0, 2) if item.index else (2, 0)
+        own = orientation(contents[drawn])
+        if (turn := turn_onto(contents[photo], contents[drawn], roles[drawn])) != own:
+            raise Reject("turned", f"EXIF orientation {turn} turns its {roles[photo]}, not its {roles[drawn]}")
         return Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,

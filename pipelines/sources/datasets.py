@@ -532,6 +532,7 @@ _SCANNET = PairedFolders(
     input="{group}_{name}-color",
     target="{group}_{name}-normal",
     target_values="negated_normals",
+    mask="{group}_{name}-orient-mask",
     nested=("", "scannet-frames"),
 )
 
@@ -541,9 +542,10 @@ SCANNET = Source(
     # right, y down, z forward. {group} is the room: scene0016_02 is its third scan. FrameNet's own split is a pickle,
     # train_test_split.pkl, which is not read: a pickle can run code. The test images are those of it that
     # https://github.com/baegwangbin/DSINE evaluates on, data/datasets/scannet, in whose files the signs are the same.
-    # They are not told apart from the frames that are trained on: --guard keeps them out.
+    # They are not told apart from the frames that are trained on: --guard keeps them out. Masks: mask_info in
+    # FrameNet's src/dataset.py, all but 0 is valid; DSINE's files have none, what is invalid there is black.
     reader=_SCANNET,
-    layout="<scene>/frame-000000-color.png and frame-000000-normal.png (also below scannet-frames/)",
+    layout="<scene>/frame-000000-color.png, -normal.png and -orient-mask.png (also below scannet-frames/)",
     size="260,000 pairs in the paper",
     obtain="scannet-frame-links.txt in https://github.com/hjwdzh/FrameNet, after agreeing to ScanNet's terms",
     folder="ScanNet",
@@ -554,6 +556,7 @@ SCANNET = Source(
                 split="test",
                 input="scene{group}_{name}_img",
                 target="scene{group}_{name}_normal",
+                mask="",
                 nested=("", "scannet", "dsine_eval/scannet"),
             ),
             layout="dsine_eval/scannet/<scene>/000000_img.png and 000000_normal.png",

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from manifests.images.pixels import Pixels, decode_rgb
+from manifests.images.pixels import Pixels, decode_rgb, stored
 from manifests.schema import Image, Pair, Reject
 from operators.arrange.colour_dense import ColourDense
 from operators.arrange.dense import Values, dense, depth_target, read_step
@@ -80,6 +82,61 @@ def test_normals_that_are_not_unit_vectors_get_unit_length() -> None:
     assert np.linalg.norm(vectors, axis=-1) == pytest.approx(np.ones((4, 4)), abs=0.01)
 
 
+@pytest.mark.parametrize("grey", [(127, 127, 127), (128, 128, 128), (127, 128, 127), (0, 0, 0), (255, 255, 255)])
+@pytest.mark.parametrize("values", ["normals", "negated_normals"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_what_is_no_direction_is_black_and_counted(grey: tuple[int, int, int], values: Values, bits: int) -> None:
+    raw = np.full((10, 10, 3), (128, 128, 255), np.uint8)
+    raw[:3] = grey
+    data = cv2.imencode(".png", (raw if bits == 8 else raw.astype(np.uint16) * 257)[..., ::-1])[1].tobytes()
+    pair = ColourDense()(_pair(dense(data, values), values), 1)
+    assert pair.scores == {"valid": 0.7}
+    assert not _target(pair)[:3].any()
+    z = 1 if values == "normals" else -1
+    assert np.abs(_target(pair)[3:] / 127.5 - 1 - (0, 0, z)).max() < 0.01
+    with pytest.raises(Reject) as caught:
+        ColourDense()(_pair(dense(encode(np.full((10, 10, 3), grey, np.uint8)), values), values), 1)
+    assert (caught.value.reason, caught.value.scores) == ("no_values", {"valid": 0.0})
+
+
+def test_16_bit_normals_are_finer_than_8_bit_ones() -> None:
+    vector = np.array([0.6, -0.48, 0.64])  # of unit length
+    raw = np.rint((np.tile(vector, (4, 4, 1)) + 1) * 32_767.5).astype(np.uint16)
+    target = dense(cv2.imencode(".png", raw[..., ::-1])[1].tobytes(), "normals")
+    assert _target(ColourDense()(_pair(target, "normals"), 1))[0, 0].tolist() == [204, 66, 209]  # (n + 1) * 127.5
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_depths_of_exchanged_bytes_are_rejected(index: int) -> None:
+    """A PNG has its high bytes first. Some programs write the numbers as they lie in memory."""
+    raw = depth_mm(index)
+    assert ColourDense()(_pair(_gray16(raw), "depth_mm"), 1).scores["valid"] > 0.5
+    with pytest.raises(Reject, match="two bytes of each are exchanged") as caught:
+        ColourDense()(_pair(_gray16(raw.byteswap()), "depth_mm"), 1)
+    assert caught.value.reason == "wrong_values"
+
+
+def test_8_bit_depths_in_16_bits_are_rejected() -> None:
+    with pytest.raises(Reject, match="8-bit depths, not millimetres") as caught:
+        ColourDense()(_pair(_gray16((depth_mm(0) // 40).astype(np.uint16)), "depth_mm"), 1)
+    assert caught.value.reason == "wrong_values"
+
+
+def test_ids_of_16_bits_are_ids() -> None:
+    ids = np.arange(150, dtype=np.uint16).reshape(10, 15)
+    assert np.array_equal(decode_labels(_target(ColourDense()(_pair(_gray16(ids), "class_ids"), 1))), ids)
+    with pytest.raises(Reject, match="class id 38550 is not one of"):
+        ColourDense()(_pair(_gray16(np.full((4, 4), 150 * 257, np.uint16)), "class_ids"), 1)
+
+
+def test_a_photo_of_another_size_is_rejected() -> None:
+    pair = _pair(depth_target(depth_mm(0) / 1000), "depth_mm")
+    other = replace(pair, images=(lossless("input", photo(0)[:, 1:]), pair.images[1]))
+    with pytest.raises(Reject, match="input 47 x 40 px, target 48 x 40 px") as caught:
+        ColourDense()(other, 1)
+    assert caught.value.reason == "size_mismatch"
+
+
 def test_the_input_stays_and_the_same_bytes_are_made_again() -> None:
     pair = _pair(depth_target(depth_mm(3) / 1000), "depth_mm")
     coloured = ColourDense()(pair, 1)
@@ -126,13 +183,20 @@ def test_a_cut_off_target_is_rejected() -> None:
     ],
 )
 def test_what_cannot_be_values_is_rejected_when_it_is_read(data: bytes, values: Values) -> None:
-    with pytest.raises(Reject, match=f"{values} come as PNG of mode") as reject:
+    with pytest.raises(Reject, match=f"{values} come as .*PNG, this is ") as reject:
         dense(data, values)
     assert reject.value.reason == "wrong_values"
 
 
 def _pair(raw: Image, values: Values) -> Pair:
-    return replace(pair_of(lossless("input", photo(0)), raw), steps=(read_step(values),))
+    """A pair of a target and a photo of its size."""
+    seen = np.resize(photo(0), (raw.height_px, raw.width_px, 3))
+    return replace(pair_of(lossless("input", seen), raw), steps=(read_step(values),))
+
+
+def _gray16(raw: npt.NDArray[np.uint16]) -> Image:
+    """A target of H x W numbers, in OpenCV's file of them."""
+    return stored("target", cv2.imencode(".png", raw)[1].tobytes())
 
 
 def _target(pair: Pair) -> Pixels:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.images.pixels import MAX_BYTES
+from manifests.parquet import ParquetFile
 from manifests.schema import Reject
 from operators.read import hub_parquet
 from operators.read.files import list_files
@@ -90,19 +93,21 @@ def test_planning_reads_no_image(name: str, tmp_path: Path, monkeypatch: pytest.
 def test_a_unit_reads_its_row_groups_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, _ = located("ultraedit", tmp_path)
     items = list(reader.items(reader.listing()))
-    read: list[tuple[str, int]] = []
-    read_row_group = pq.ParquetFile.read_row_group
+    read: list[tuple[int, int, list[int], list[str]]] = []
+    iter_batches = ParquetFile.iter_batches
 
-    def spy(file: pq.ParquetFile, group: int, columns: list[str]) -> object:
-        read.append((str(file.metadata.num_rows), group))
-        assert "mask_image" not in columns
-        return read_row_group(file, group, columns=columns)
+    def spy(file: ParquetFile, at_once: int, row_groups: list[int], columns: list[str]) -> object:
+        assert at_once * MAX_BYTES < 2**31  # Arrow's limit of a column
+        for batch in iter_batches(file, at_once, row_groups=row_groups, columns=columns):
+            read.append((file.metadata.num_rows, batch.num_rows, row_groups, columns))
+            yield batch
 
     count_bytes(monkeypatch)
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
+    monkeypatch.setattr(ParquetFile, "iter_batches", spy)
     for item in items[:3]:  # rows 0 and 1 of one row group, 2 of the next
         reader.read(item, "edit")
-    assert read == [("4", 0), ("4", 1)]
+    assert [rows[:3] for rows in read] == [(4, 2, [0]), (4, 2, [1])]
+    assert all("mask_image" not in columns for *_, columns in read)
 
 
 def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path) -> None:
@@ -193,6 +198,128 @@ def test_what_exif_turns_is_stored_upright(tmp_path: Path) -> None:
     pair = read_all(_located(tmp_path))[0][0]
     assert pair.images[0].format == "png"
     assert pair.steps[0].operator == "to_rgb"
+
+
+_BYTES_AND_PATH = (("bytes", pa.binary()), ("path", pa.string()))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.struct(_BYTES_AND_PATH),
+        pa.struct([("path", pa.large_string()), ("bytes", pa.large_binary())]),
+        pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())]),
+        pa.struct([("bytes", pa.binary())]),
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.dictionary(pa.int32(), pa.binary()),
+    ],
+    ids=str,
+)
+def test_images_of_any_type_that_holds_bytes(kind: pa.DataType, tmp_path: Path) -> None:
+    _write_edits(tmp_path, images=kind)
+    reader = _located(tmp_path)
+    pairs, rejects = read_all(reader)
+    assert [images(pair) for pair in pairs] == [{"input": encode(photo(0)), "target": rainy_jpeg(n)} for n in range(3)]
+    assert [reject.reason for _, reject in rejects] == ["no_input"]
+    # By the names where there are some, else by the first image
+    assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": "png", "target": "jpg"}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.list_(pa.uint8()), pa.struct([("path", pa.string())])])
+def test_a_column_that_holds_no_bytes_is_an_error_that_names_it(kind: pa.DataType, tmp_path: Path) -> None:
+    _write_edits(tmp_path)
+    path = tmp_path / "data" / FILE
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "source_image", pa.nulls(table.num_rows, kind)), path)
+    reader = _located(tmp_path)
+    with pytest.raises(ValueError, match=rf"{FILE}: its column source_image is .*, not struct<bytes: binary"):
+        list(reader.items(reader.listing()))
+
+
+def test_edits_without_a_column_of_instructions_are_an_error_that_names_it(tmp_path: Path) -> None:
+    _write_edits(tmp_path)
+    path = tmp_path / "data" / FILE
+    pq.write_table(pq.read_table(path).rename_columns({"edit_prompt": "instruction"}), path)
+    reader = _located(tmp_path)
+    with pytest.raises(ValueError, match=rf"{FILE}: UltraEdit needs the columns edit_prompt; there are .*instruction"):
+        list(reader.items(reader.listing()))
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        pa.array([7, 8, 9, None], pa.int8()),
+        pa.array([7, 8, 9, None]).cast(pa.decimal128(22, 2)),
+        pa.array(["7", "8.0", "9", "nan"]),
+        pa.array(["7", "8", "9", ""], pa.string_view()),
+        pa.array([7, 8, 9, np.nan], pa.float32()).cast(pa.float16()),
+        pa.array(["7", "8", "9", None]).dictionary_encode(),
+    ],
+    ids=lambda scores: str(scores.type),
+)
+def test_scores_and_texts_of_any_type_that_says_the_same(scores: pa.Array, tmp_path: Path) -> None:
+    _write_edits(tmp_path, ssim=scores, edit_prompt=pa.array([b"make it 0", b" ", b"nan", b"3"]))
+    pairs, _ = read_all(_located(tmp_path))
+    assert [pair.scores for pair in pairs] == [{"ssim": 7.0}, {"ssim": 8.0}, {"ssim": 9.0}]
+    assert [pair.texts.get("instruction") for pair in pairs] == ["make it 0", None, None]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "turns"),
+    [
+        (pa.string(), pa.int32()),
+        (pa.int64(), pa.float64()),
+        (pa.float64(), pa.string()),
+        (pa.decimal128(22, 2), pa.decimal128(22, 2)),
+        (pa.large_string(), pa.uint8()),
+    ],
+    ids=str,
+)
+def test_sessions_and_turns_of_any_type_that_counts(sessions: pa.DataType, turns: pa.DataType, tmp_path: Path) -> None:
+    reader, _ = located("magicbrush", tmp_path)
+    for path in (tmp_path / "data").glob("train-*"):
+        table = pq.read_table(path)
+        for name, kind in (("img_id", sessions), ("turn_index", turns)):
+            column = pa.array([int(value) for value in table.column(name).to_pylist()])
+            cast = (column.cast(pa.string()) if "string" in str(kind) else column).cast(kind)
+            table = table.set_column(table.schema.get_field_index(name), name, cast)
+        pq.write_table(table, path)
+    open_parquet.cache_clear()
+    pairs, _ = read_all(reader)
+    assert [pair.group for pair in pairs] == ["100", "100", "100", "200", "300", "300"]
+    assert [pair.parents for pair in pairs] == [(), (pairs[0].key,), (pairs[1].key,), (), (), ()]
+
+
+def test_a_row_without_a_session_is_its_own(tmp_path: Path) -> None:
+    reader, _ = located("magicbrush", tmp_path)
+    for path in (tmp_path / "data").glob("train-*"):
+        table = pq.read_table(path)
+        pq.write_table(table.set_column(0, "img_id", pa.nulls(table.num_rows, pa.string())), path)
+    open_parquet.cache_clear()
+    pairs, _ = read_all(reader)
+    assert [pair.source_ref[-1] for pair in pairs] == ["0", "1", "2", "3", "4", "0"]
+    assert all(pair.parents == () for pair in pairs)
+    assert len({pair.group for pair in pairs}) == 6
+
+
+def _write_edits(root: Path, images: pa.DataType | None = None, **columns: pa.Array) -> None:
+    """Four edits in one file, the last without an input, with images of a type and some columns replaced."""
+    kind = images or pa.struct(_BYTES_AND_PATH)
+
+    def column(contents: list[bytes | None], ending: str) -> pa.Array:
+        if not pa.types.is_struct(kind):
+            return pa.array(contents).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(contents, kind)
+        return pa.array([{"bytes": data, "path": f"x.{ending}"} for data in contents], kind)
+
+    table = {
+        "source_image": column([encode(photo(0))] * 3 + [None], "png"),
+        "edited_image": column([rainy_jpeg(index) for index in range(4)], "jpg"),
+        "edit_prompt": pa.array([f"make it {index}" for index in range(4)]),
+    }
+    (root / "data").mkdir(parents=True)
+    pq.write_table(pa.table({**table, **columns}), root / "data" / FILE)
 
 
 def _located(root: Path) -> HubParquet:

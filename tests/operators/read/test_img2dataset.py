@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
 import os
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +14,12 @@ import pytest
 from manifests.schema import Reject
 from manifests.storage import Store
 from operators.read.files import list_files
-from operators.read.img2dataset import Img2Dataset
-from operators.read.parquet import open_parquet
+from operators.read.img2dataset import Img2Dataset, _index
+from operators.read.parquet import _row_group, open_parquet
 from pipelines.sources.datasets import LAION_AESTHETICS
 from tests.fixtures import LAION_ROWS, write_laion
 from tests.readers import count_bytes, images, located, read_all
-from tests.sources import jpeg, write_files
+from tests.sources import encode, jpeg, photo, write_files
 
 
 @pytest.mark.parametrize("score", ["aesthetic", "AESTHETIC_SCORE"])
@@ -34,7 +37,11 @@ def test_downloaded_images_above_the_score_with_their_captions(score: str, tmp_p
         }
         assert pair.scores == {"aesthetic": LAION_ROWS[number][1]}
     assert {item.ref[-2:]: (reject.reason, reject.message) for item, reject in rejects} == {
-        "10": ("missing_member", "00000.tar has no image 000000010, though its Parquet file says so"),
+        "10": (
+            "missing_member",
+            "00000.tar has no image 000000010, though its Parquet file says so; it is cut off or damaged, and what "
+            "lies behind that is lost",
+        ),
         "11": ("damaged", "00000.tar is cut off inside 000000011"),
     }
 
@@ -44,7 +51,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     reader = _located(tmp_path)
     assert reader.left_out(reader.listing()) == {
         "not downloaded": 2,
-        "score not above 6": 3,
+        "without a score or a key": 1,
+        "score not above 6": 2,
         "unfinished tars": 1,
     }
 
@@ -124,7 +132,184 @@ def test_other_parquet_files_are_not_shards(tmp_path: Path) -> None:
     assert len(list(reader.items(reader.listing()))) == 7
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int32(), pa.uint8(), pa.float16(), pa.float64(), pa.decimal128(22, 2), pa.string(), pa.large_string(),
+     pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
+)  # fmt: skip
+def test_scores_of_any_type_that_says_a_number(kind: pa.DataType, tmp_path: Path) -> None:
+    numbers = pa.array([7, 5, 6, None, 9], pa.int32())
+    spelled = "string" in str(kind)
+    texts = numbers.cast(pa.string())
+    _shard(
+        tmp_path,
+        aesthetic=(texts.dictionary_encode() if "dict" in str(kind) else texts.cast(kind))
+        if spelled
+        else numbers.cast(kind),
+    )
+    reader = _located(tmp_path)
+    pairs, rejects = read_all(reader)
+    assert [(pair.source_ref, pair.scores) for pair in pairs] == [
+        ("00000.tar/000000000", {"aesthetic": 7.0}),
+        ("00000.tar/000000004", {"aesthetic": 9.0}),
+    ]
+    assert rejects == []
+    assert reader.left_out(reader.listing()) == {"score not above 6": 2, "without a score or a key": 1}
+
+
+def test_texts_that_are_no_numbers_are_no_scores(tmp_path: Path) -> None:
+    _shard(tmp_path, aesthetic=pa.array(["7.5", "nan", "-", "6,5", "inf"]))
+    reader = _located(tmp_path)
+    assert [pair.scores for pair in read_all(reader)[0]] == [{"aesthetic": 7.5}]
+    assert reader.left_out(reader.listing()) == {"without a score or a key": 4}
+
+
+@pytest.mark.parametrize("values", [pa.array([True] * 5), pa.array([[7.0]] * 5), pa.array(["good"] * 5)], ids=str)
+def test_a_score_column_without_a_number_is_an_error_that_names_it(values: pa.Array, tmp_path: Path) -> None:
+    _shard(tmp_path, aesthetic=values)
+    reader = _located(tmp_path)
+    with pytest.raises(ValueError, match=r"00000\.parquet: aesthetic, of type .*, has no number by which to choose"):
+        list(reader.items(reader.listing()))
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint16(), pa.float64(), pa.decimal128(10, 0), pa.string()], ids=str)
+def test_keys_that_became_numbers_find_their_images(kind: pa.DataType, tmp_path: Path) -> None:
+    numbers = pa.array(range(5), pa.int32())
+    _shard(tmp_path, key=numbers.cast(kind), status=pa.array(["success"] * 5).dictionary_encode())
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [(pair.source_ref, images(pair)) for pair in pairs] == [
+        (f"00000.tar/{number}", {"target": jpeg(number)}) for number in range(5)
+    ]
+    assert rejects == []
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "files"])
+def test_where_the_list_has_no_captions_those_beside_the_images_are_read(layout: str, tmp_path: Path) -> None:
+    _shard(tmp_path, captions={"000000000": "café ", "000000002": "nan", "000000003": "three"})
+    path = tmp_path / "00000.parquet"
+    if layout == "files":
+        with tarfile.open(tmp_path / "00000.tar") as tar:
+            tar.extractall(tmp_path / "00000", filter="data")
+        (tmp_path / "00000.tar").unlink()
+    assert read_all(_located(tmp_path))[0][0].texts == {"caption": "photo 000000000"}
+    pq.write_table(pq.read_table(path).drop(["caption"]), path)
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [pair.texts for pair in pairs] == [{"caption": "café "}, {}, {}, {"caption": "three"}, {}]
+    assert rejects == []
+
+
+def test_keys_of_fewer_zeros_find_their_images(tmp_path: Path) -> None:
+    _shard(tmp_path, key=pa.array([f"{number:05d}" for number in range(5)]))
+    pairs, _ = read_all(_located(tmp_path))
+    assert [images(pair) for pair in pairs] == [{"target": jpeg(number)} for number in range(5)]
+
+
+def test_a_number_that_two_images_have_names_neither(tmp_path: Path) -> None:
+    _shard(tmp_path, key=pa.array([0, 1, 2, 3, None]), names=["0000", "00", "2", "02", "x"])
+    reader = _located(tmp_path)
+    pairs, rejects = read_all(reader)
+    assert [pair.source_ref for pair in pairs] == ["00000.tar/2"]  # which is there as it is spelled
+    assert {(item.ref, reject.reason) for item, reject in rejects} == {
+        ("00000.tar/0", "missing_member"),
+        ("00000.tar/1", "missing_member"),
+        ("00000.tar/3", "missing_member"),
+    }
+    assert reader.left_out(reader.listing()) == {"without a score or a key": 1}
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("AVIF", "avif"), ("WEBP", "webp"), ("JPEG", "JPG"), ("JPEG", "jfif")])
+def test_images_of_other_endings(kind: str, ending: str, tmp_path: Path) -> None:
+    data = encode(photo(0), kind)
+    _shard(tmp_path, ending=ending, contents=[data] * 5)
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [images(pair) for pair in pairs] == [{"target": data}] * 5
+    assert rejects == []
+
+
+@pytest.mark.parametrize("left", [0, 256, 512])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_tar_that_ends_before_its_end_says_so(left: int, damaged: bool, tmp_path: Path) -> None:
+    """To tarfile a cut between two members, or in a header, or bytes that are no header look like an end."""
+    _shard(tmp_path)
+    with tarfile.open(tmp_path / "00000.tar") as tar:
+        start = tar.getmembers()[3].offset
+    data = (tmp_path / "00000.tar").read_bytes()
+    cut = data[:start] + b"\x01" * left + data[start + left :] if damaged and left else data[: start + left // 2]
+    write_files(tmp_path, {"00000.tar": cut})
+    pairs, rejects = read_all(_located(tmp_path))
+    assert [pair.source_ref[-1] for pair in pairs] == ["0", "1", "2"]
+    assert {(reject.reason, "cut off or damaged" in reject.message) for _, reject in rejects} == {
+        ("missing_member", True)
+    }
+
+
+def test_an_image_that_a_whole_tar_lacks_is_not_said_to_be_cut_off(tmp_path: Path) -> None:
+    _shard(tmp_path, names=["000000000", "x", "000000002", "000000003", "000000004"])
+    ((item, reject),) = read_all(_located(tmp_path))[1]
+    assert (item.ref, reject.message[-24:]) == ("00000.tar/000000001", "its Parquet file says so")
+
+
+def test_tars_without_any_list_are_refused_by_name(tmp_path: Path) -> None:
+    _shard(tmp_path)
+    (tmp_path / "00000.parquet").unlink()
+    with pytest.raises(ValueError, match=r"has 00000\.tar but not 00000\.parquet, which img2dataset writes"):
+        LAION_AESTHETICS.reader.located(str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_the_layout_of_files_gives_the_same_images_as_that_of_tars(tmp_path: Path) -> None:
+    _shard(tmp_path / "tars", aesthetic=pa.array([7.0, 5.0, None, 8.0, 9.0]))
+    _shard(tmp_path / "files", aesthetic=pa.array([7.0, 5.0, None, 8.0, 9.0]))
+    with tarfile.open(tmp_path / "files/00000.tar") as tar:
+        tar.extractall(tmp_path / "files/00000", filter="data")
+    (tmp_path / "files/00000.tar").unlink()
+    (tmp_path / "files/00000/000000004.jpg").unlink()
+    reader = _located(tmp_path / "files")
+    pairs, rejects = read_all(reader)
+    assert [pair.source_ref for pair in pairs] == ["00000/000000000", "00000/000000003"]
+    of_tars = read_all(_located(tmp_path / "tars"))[0][:2]
+    assert [(images(pair), pair.texts, pair.scores) for pair in pairs] == [
+        (images(pair), pair.texts, pair.scores) for pair in of_tars
+    ]
+    assert [(item.ref, reject.reason) for item, reject in rejects] == [("00000/000000004", "missing_member")]
+    assert reader.left_out(reader.listing()) == {"score not above 6": 1, "without a score or a key": 1}
+
+
+def _shard(
+    folder: Path,
+    ending: str = "jpg",
+    contents: Sequence[bytes] = (),
+    names: Sequence[str] = (),
+    captions: Mapping[str, str] = MappingProxyType({}),
+    **columns: pa.Array,
+) -> None:
+    """A shard of five images, 000000000 to 000000004, all downloaded with score 7, with some columns replaced."""
+    keys = [f"{number:09d}" for number in range(5)]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number, name in enumerate(names or keys):
+            data = contents[number] if contents else jpeg(number)
+            header = tarfile.TarInfo(f"{name}.{ending}")
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+        for key, caption in captions.items():
+            header = tarfile.TarInfo(f"{key}.txt")
+            header.size = len(caption.encode())
+            tar.addfile(header, io.BytesIO(caption.encode()))
+    table = {
+        "key": pa.array(keys),
+        "status": pa.array(["success"] * 5),
+        "caption": pa.array([f"photo {key}" for key in keys]),
+        "aesthetic": pa.array([7.0] * 5),
+    }
+    write_files(folder, {"00000.tar": buffer.getvalue()})
+    pq.write_table(pa.table({**table, **columns}), folder / "00000.parquet")
+
+
 def _located(root: Path) -> Img2Dataset:
+    """The reader of a folder, to which no file is open that may have been written anew."""
+    for cache in (open_parquet, _row_group, _index):
+        cache.cache_clear()
     reader = LAION_AESTHETICS.reader.located(str(root), list_files(str(root)))
     assert isinstance(reader, Img2Dataset)
     return reader

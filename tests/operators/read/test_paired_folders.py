@@ -3,14 +3,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from manifests.images.pixels import decode_rgb
 from manifests.schema import Item, Reject
 from operators.read.files import list_files
 from operators.read.paired_folders import PairedFolders
+from pipelines.sources.datasets import ADE20K, SCANNET
+from tests.fixtures import normals_rgb, write_scannet
 from tests.readers import located, read_all
-from tests.sources import encode, jpeg, photo, rainy_jpeg, turned_jpeg, write_files, write_rain13k
+from tests.sources import (
+    HEIGHT_PX,
+    WIDTH_PX,
+    encode,
+    jpeg,
+    photo,
+    rainy_jpeg,
+    turned_jpeg,
+    write_files,
+    write_rain13k,
+)
 
 READER = PairedFolders(source="Rain13K", licence="research use", nested=("", "train", "Rain13K", "train/Rain13K"))
 
@@ -230,4 +244,40 @@ def test_values_are_handed_on_as_they_are_and_named(tmp_path: Path, name: str, v
         target = pair.images[1]
         assert target.data == (Path(reader.root) / targets[pair.source_ref]).read_bytes()
         assert (target.format, target.mode) == ("png", mode)
-        assert [step.params for step in pair.steps] == [{"target": values}]
+        masked = {"masked": 0.0} if name == "scannet" else {}
+        assert [step.params for step in pair.steps] == [{"target": values, **masked}]
+
+
+def test_what_a_mask_of_framenet_marks_has_no_normal(tmp_path: Path) -> None:
+    """All but 0 is valid, as in src/dataset.py of https://github.com/hjwdzh/FrameNet."""
+    write_scannet(tmp_path)
+    stem, mask = "scene0016_00/frame-000000", np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+    mask[10:, 8:] = np.arange(1, 41, dtype=np.uint8)
+    write_files(tmp_path / "scannet-frames", {f"{stem}-orient-mask.png": encode(mask)})
+    (tmp_path / "scannet-frames/scene0016_00/frame-000010-orient-mask.png").unlink()
+    reader = SCANNET.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert reader
+    first, second, *_ = items = list(reader.items(reader.listing()))
+    assert [len(item.files) for item in items] == [3, 2, 3, 3, 3, 3]
+    assert first.files == (f"{stem}-color.png", f"{stem}-normal.png", f"{stem}-orient-mask.png")
+    pair = reader.read(first, "normal")
+    raw = np.asarray(cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_COLOR_RGB))
+    assert np.array_equal(raw, normals_rgb(0) * (mask > 0)[..., None])
+    assert pair.steps[-1].params == {"target": "negated_normals", "masked": round(1 - 30 * 40 / (40 * 48), 4)}
+    assert reader.read(second, "normal").steps[-1].params == {"target": "negated_normals"}
+    write_files(tmp_path / "scannet-frames", {f"{stem}-orient-mask.png": encode(mask // 2 * 2)})
+    assert reader.read(first, "normal").key != pair.key
+
+
+def test_a_label_map_is_turned_with_its_photo(tmp_path: Path) -> None:
+    ids = photo(1)[..., 0] // 2
+    files = {"images/training/1.jpg": turned_jpeg(photo(0), 6), "annotations/training/1.png": encode(ids)}
+    write_files(tmp_path, files)
+    reader = ADE20K.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert reader
+    (item,) = reader.items(reader.listing())
+    pair = reader.read(item, "segmentation")
+    assert [(image.width_px, image.height_px) for image in pair.images] == [(HEIGHT_PX, WIDTH_PX)] * 2
+    turned = np.asarray(cv2.imdecode(np.frombuffer(pair.images[1].data, np.uint8), cv2.IMREAD_UNCHANGED))
+    assert np.array_equal(turned, cv2.rotate(ids, cv2.ROTATE_90_CLOCKWISE))
+    assert pair.steps[-1].params == {"target": "class_ids", "turned": True}

@@ -3,13 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from operators.base import Reader
 from operators.read.files import list_files
 from operators.read.viton_hd import VitonHd
 from pipelines.sources.datasets import VITON_HD
 from tests.fixtures import write_viton_hd
 from tests.readers import images, located, read_all
-from tests.sources import rainy_jpeg, write_files
+from tests.sources import encode, photo, rainy_jpeg, turned_jpeg, write_files
 
 
 def test_a_person_their_own_garment_and_the_photo(tmp_path: Path) -> None:
@@ -40,6 +42,39 @@ def test_a_person_named_twice_is_one_item(tmp_path: Path) -> None:
     write_viton_hd(tmp_path)
     write_files(tmp_path, {"train_pairs.txt": b"00000_00.jpg 00001_00.jpg\n00000_00.jpg 00002_00.jpg\n"})
     assert len(read_all(_located(tmp_path))[0]) == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path)
+    lines = (tmp_path / "train_pairs.txt").read_bytes().replace(b"\n", b"\r\n")
+    write_files(tmp_path, {"train_pairs.txt": b"\xef\xbb\xbf" + lines})
+    assert read_all(_located(tmp_path))[0][0].source_ref == "00000_00.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("agnostic-v3.2/00001_00.jpg", encode(photo(1)[:, :-1], "JPEG"), "size_mismatch"),
+        ("image/00001_00.jpg", turned_jpeg(photo(1), 3), "turned"),
+        ("image/00001_00.jpg", turned_jpeg(photo(1), 8), "turned"),
+        ("agnostic-mask/00001_00_mask.png", encode(photo(1)[:-1]), "size_mismatch"),
+    ],
+)
+def test_a_person_is_on_the_grid_of_their_photo(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+    write_viton_hd(tmp_path)
+    write_files(tmp_path / "train", {name: data})
+    reader = _located(tmp_path)
+    assert isinstance(reader, VitonHd)
+    rejects = read_all(replace(reader, count=10))[1]
+    mine = {(item.ref, reject.reason) for item, reject in rejects if item.ref.startswith("00001")}
+    ref = "00001_00.jpg+00002_00.jpg" if "mask" in name else "00001_00.jpg"
+    assert (ref, reason) in mine
+
+
+def test_a_garment_may_have_another_size(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path)
+    write_files(tmp_path / "train/cloth", {"00001_00.jpg": encode(photo(1)[:20], "JPEG")})
+    assert len(read_all(_located(tmp_path))[0]) == 4
 
 
 def test_folders_of_other_releases(tmp_path: Path) -> None:
