@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image as PILImage
 
-from manifests.images.pixels import Pixels, encode_lossless
+from manifests.images.pixels import Pixels, decode_values, encode_lossless
 from manifests.schema import Image, Pair, Reject, Step
 from operators.arrange.dense import NEAREST, Values
 from operators.option import option
@@ -87,7 +85,6 @@ class ColourDepth(ColourDense):
 def _decode(image: Image) -> np.ndarray:
     """Raw values, 16-bit ones included."""
     try:
-        with PILImage.open(io.BytesIO(image.data)) as opened:
-            return np.asarray(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Reject("truncated", f"{image.role}: {error}") from None
+        return decode_values(image.data)
+    except Reject as reject:
+        raise Reject(reject.reason, f"{image.role}: {reject.message}") from None

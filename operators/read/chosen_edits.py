@@ -24,7 +24,7 @@ class ChosenEdits(HubParquet):
     evaluates on the same list.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     of_files: int
     """How many files there are to choose from: with fewer the list would be another one."""
     count: int

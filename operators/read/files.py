@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from manifests.schema import Reject
 from manifests.storage import Store
 
-IMAGE_ENDINGS = frozenset(["bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
+IMAGE_ENDINGS = frozenset(["avif", "bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
 
 _NO_SUCH_FILE = frozenset([errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG])

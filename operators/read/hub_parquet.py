@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files
 from operators.read.parquet import in_footers, open_parquet, read_row
-from operators.read.photos import upright
+from operators.read.photos import together
 from operators.read.split import TRAIN, caption_params
 
 _NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
@@ -37,7 +37,7 @@ class HubParquet:
     after the edit where the texts have them, for evaluation.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = True
     source: str
@@ -127,8 +127,7 @@ class HubParquet:
     def read(self, item: Item, task: str) -> Pair:
         path = item.files[0]
         before, after, row = self._row(path, item.index)
-        input_image, input_steps = upright("input", before)
-        target_image, target_steps = upright("target", after)
+        images, steps = together({"input": before, "target": after})
         texts = {name: value for name, column in self.texts if isinstance(value := row.get(column), str) and value}
         scores = {name: float(value) for name in self.scores if isinstance(value := row.get(name), int | float)}
         return Pair(
@@ -136,11 +135,11 @@ class HubParquet:
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
-            images=(input_image, target_image),
+            images=images,
             group=str(row[self.session]) if self.session else hashlib.sha256(before).hexdigest()[:16],
             texts=texts,
             scores={name: value for name, value in scores.items() if math.isfinite(value)},
-            steps=(*self._told(row, texts), *input_steps, *target_steps),
+            steps=(*self._told(row, texts), *steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
 

@@ -18,7 +18,7 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files
 from operators.read.parquet import in_footers, read_row
-from operators.read.photos import upright
+from operators.read.photos import alone
 
 _TARS = 2
 """Indexes of tars kept per process: 10,000 images each, by img2dataset's default."""
@@ -33,7 +33,7 @@ class Img2Dataset:
     download, or has a lower score, is not part of the dataset; `left_out` counts it.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = False
     contiguous: ClassVar[bool] = True
     source: str
@@ -93,7 +93,7 @@ class Img2Dataset:
         if row.get("key") != key:
             raise Reject("damaged", f"{parquet}: row {item.index} is not {key} any more")
         data = _member(self.root, tar, key)
-        image, steps = upright("target", data)
+        image, steps = alone("target", data)
         texts = {name: value for name in ("caption", "url") if isinstance(value := row.get(name), str) and value}
         score = next(value for name in self.score_columns if isinstance(value := row.get(name), float))
         return Pair(

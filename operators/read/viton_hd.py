@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from manifests.schema import Item, Pair, Reject, pair_key
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file
-from operators.read.photos import upright
+from operators.read.photos import alone, together
 from operators.read.split import TRAIN
 
 _ROLES = ("person", "cloth", "target")
@@ -29,7 +29,7 @@ class VitonHd:
     come without a target; their mask is that of agnostic-mask/.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
     source: str = "VITON-HD"
@@ -104,7 +104,12 @@ class VitonHd:
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no {role}")
         contents = [read_file(self.root, path) for path in item.files]
-        images, steps = zip(*map(upright, roles, contents), strict=True)
+        files = dict(zip(roles, contents, strict=True))
+        if item.index:  # the target is made of them
+            found, made = zip(*(alone(role, data) for role, data in files.items()), strict=True)
+            images, steps = found, sum(made, ())
+        else:
+            images, steps = together(files)
         return Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,
@@ -112,5 +117,5 @@ class VitonHd:
             licence=self.licence,
             images=images,
             group=item.ref.partition("+")[0],
-            steps=sum(steps, ()),
+            steps=steps,
         )
