@@ -17,9 +17,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from operators.shared.pixels import Pixels, read_image
+from operators.shared.pixels import read_image
 from operators.shared.texts import Vectors
+
+Pixels = NDArray[np.uint8]
+"""[h, w, 3] RGB."""
 
 Embed = Callable[[Sequence[str]], Vectors]
 """Turns texts into vectors, [n, d], of length 1."""

@@ -93,6 +93,8 @@ class Colours:
 @lru_cache(maxsize=16)
 def from_icc(profile: bytes) -> Colours | None:
     """The colours of a file's ICC profile; None if they are sRGB's."""
+    if int.from_bytes(profile[:4], "big") > len(profile):  # LittleCMS reads what is left, and takes the rest as absent
+        return Colours(profile=b"", name="its colour profile is cut off")
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _is_srgb(opened):
@@ -118,7 +120,8 @@ def from_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) ->
     None stands for a chunk that is not there. What no colours can be (a gamma of 0, primaries on one line) says
     nothing, as in libpng.
     """
-    primaries, white, curve = _SRGB_PRIMARIES, _D65, _SRGB_CURVE
+    primaries, white = _SRGB_PRIMARIES, _D65
+    curve: tuple[float, ...] = _SRGB_CURVE
     if chromaticities and _triangle(chromaticities):
         white, *points = zip(chromaticities[::2], chromaticities[1::2], strict=True)
         primaries = (points[0], points[1], points[2])
@@ -143,7 +146,7 @@ def to_srgb(image: PILImage.Image, colours: Colours | None) -> PILImage.Image:
     """
     if colours is None:
         if image.mode == "LAB":
-            return ImageCms.applyTransform(image, _transform(None, "LAB"))
+            return _transform(None, "LAB").apply(image)
         return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
     if not colours.profile:
         raise Reject("unknown_colours", colours.name)
@@ -153,7 +156,7 @@ def to_srgb(image: PILImage.Image, colours: Colours | None) -> PILImage.Image:
     if _SPACES.get(image.mode) != space:
         raise Reject("unknown_colours", f"its profile, {colours.name}, is for {space}, its pixels are {image.mode}")
     try:
-        return ImageCms.applyTransform(image, _transform(colours.profile, image.mode))
+        return _transform(colours.profile, image.mode).apply(image)
     except (ImageCms.PyCMSError, ValueError) as error:
         raise Reject("unknown_colours", f"its profile, {colours.name}, converts to nothing: {error}") from None
 
@@ -177,7 +180,7 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
         return False
     image = PILImage.fromarray(grid)
     srgb = ImageCms.createProfile("sRGB")
-    seen = ImageCms.applyTransform(image, ImageCms.buildTransform(profile, srgb, image.mode, "RGB"))
+    seen = ImageCms.buildTransform(profile, srgb, image.mode, "RGB").apply(image)
     difference = np.asarray(seen, np.int16) - np.asarray(image.convert("RGB"), np.int16)
     return bool(np.abs(difference).max() <= SAME_LEVELS)
 

@@ -35,7 +35,7 @@ from PIL.TiffImagePlugin import (
 from manifests.images.colour import Colours, to_srgb
 from manifests.images.declared import declared_colours
 from manifests.images.png import encode_png
-from manifests.images.png_chunks import damaged, without_extras
+from manifests.images.png_chunks import bit_depth, damaged, has_end, without_extras
 from manifests.images.raw import raw_kind, tiff_values
 from manifests.schema import Image, Reject
 
@@ -252,6 +252,7 @@ def _open(data: bytes, max_pixels: int) -> PILImage.Image:
     except PILImage.DecompressionBombError as error:
         raise Reject("oversized", str(error)) from None
     except UnidentifiedImageError:
+        _refuse_wrong_checksums(data)
         if values := tiff_values(data):
             raise Reject("unread_values", f"a TIFF of {values} values, which is not read") from None
         cannot = f"cannot identify it as {', '.join(READ_FORMATS)}; it begins with {data[:8]!r}"
@@ -281,12 +282,18 @@ def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
 
 def _load(image: PILImage.Image, data: bytes) -> None:
     """Decode an image that is open. Raises Reject: truncated, damaged."""
-    if chunk := damaged(data):
-        raise Reject("damaged", f"the checksum of its {chunk} chunk is wrong")
+    _refuse_wrong_checksums(data)
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
+    if image.format == "PNG" and not has_end(data):
+        raise Reject("truncated", "it has no IEND chunk, which is the last of a PNG")
+
+
+def _refuse_wrong_checksums(data: bytes) -> None:
+    if chunk := damaged(data):
+        raise Reject("damaged", f"the checksum of its {chunk} chunk is wrong")
 
 
 def _upright_rgb(image: PILImage.Image, data: bytes) -> PILImage.Image:
@@ -322,13 +329,14 @@ def _deep_gray(image: PILImage.Image, data: bytes) -> _DeepGray | None:
     """
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     unsigned = set(tags.get(SAMPLEFORMAT, (1,))) <= {1, 4}  # 4: undefined
-    deep_planes = tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITSPERSAMPLE, (1,))) > 8
-    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")) or not unsigned or deep_planes:
-        # Pillow takes the bytes of deep planes for pixels; of the others no file says what black and white are.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")) or not unsigned:
         values = tiff_values(data) or "floating-point"
-        raise Reject(
-            "unread_values", f"{values} values{' in planes' if deep_planes else ''}: save it with 8 or 16 bits"
-        )
+        raise Reject("unread_values", f"{values} values, of which nothing says what black and white are")
+    # What Pillow takes for other pixels than they are.
+    if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITSPERSAMPLE, (1,))) > 8:
+        raise Reject("unread_values", f"a TIFF of {tiff_values(data)} values in planes, one for each channel")
+    if image.format == "PNG" and image.mode == "RGB" and bit_depth(data) == 16 and "transparency" in image.info:
+        raise Reject("unread_values", "a PNG of 16 bits in which one colour is transparent")
     if image.mode not in _DEEP_GRAY:
         return None
     return _DeepGray(

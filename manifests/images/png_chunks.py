@@ -67,6 +67,17 @@ def damaged(data: bytes) -> str | None:
     return next((chunk.name.decode("latin-1") for chunk in broken), None)
 
 
+def bit_depth(data: bytes) -> int:
+    """Bits of a value of a PNG, as its header has them; 0 if it has none."""
+    head = next(chunks(data), None)
+    return head.body(data)[8] if head and head.name == b"IHDR" and len(head.body(data)) > 8 else 0
+
+
+def has_end(data: bytes) -> bool:
+    """Whether the last chunk of a PNG is there; all pixels may be without it."""
+    return any(chunk.name == b"IEND" for chunk in chunks(data))
+
+
 def profile(data: bytes, most_bytes: int) -> bytes | None:
     """The ICC profile of the file, if there is one: empty if it is damaged, or larger than `most_bytes` unpacked."""
     body = _before_pixels(data, b"iCCP")

@@ -62,7 +62,7 @@ def tiff_values(data: bytes) -> str | None:
     """What the values of a TIFF's first image are, in words ("3 x 32-bit floating-point"); None if it is no TIFF."""
     if not data.startswith(_TIFF_SIGNATURES):
         return None
-    directory = next(_directories(data), {})
+    directory: Any = next(_directories(data), {})
     bits = directory.get(_BITS, (1,))
     bits = bits if isinstance(bits, tuple) else (bits,)
     kind = _FORMATS.get(_number(directory, _SAMPLE_FORMAT) or 1, "unknown")

@@ -99,7 +99,8 @@ def together(files: Mapping[str, bytes]) -> tuple[tuple[Image, ...], tuple[Step,
     """
     headers = {role: _large_enough(role, data) for role, data in files.items()}
     agree = all(header.upright for header in headers.values()) and len({h.colours for h in headers.values()}) == 1
-    images, steps = [], ()
+    images: list[Image] = []
+    steps: tuple[Step, ...] = ()
     for role, header in headers.items():
         as_it_is = agree or (header.upright and header.colours is None)
         image, made = (stored(role, files[role], header), ()) if as_it_is else _to_rgb(role, files[role], header)
