@@ -10,7 +10,8 @@ The policy, for every reader and operator:
     Exif              "R03" without a profile is Adobe RGB (DCF 2.0: what cameras write).
     CMYK              by its profile. Without one it is (1 - C)(1 - K), as most decoders have it.
     none of these     sRGB.
-    16 bits           the high byte of each value is kept; 12 bits are seen as the whole of their range.
+    16 bits           the high byte of each value is kept; 12 bits are seen as the whole of their range. Linear light is
+                      refused ("unread_values"): in its high bytes the dark is bands.
     alpha             laid over white, after the conversion; so is what a palette or a colour declares transparent.
     EXIF orientation  followed.
     refused           what cannot be known is not guessed: floating-point, signed and 32-bit values, whose range no file
@@ -75,6 +76,7 @@ _PNG_CURVE_SPREAD = 0.05  # libpng's PNG_GAMMA_THRESHOLD: a smaller difference o
 _SRGB_SPREAD = 0.002  # of a chromaticity: files round them to some digits
 _MAX_NAME = 60
 _GRID = 17
+_DARK_LEVELS, _STEEP_LEVELS = 16, 4
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 """The colour space that a profile for pixels of a Pillow mode has."""
 
@@ -88,6 +90,9 @@ class Colours:
     colours are."""
     name: str
     """What the colours are called, or why they cannot be known."""
+    steep: bool = False
+    """Whether neighbours of 8 bits lie far apart in the dark, as those of linear light do: the high bytes of 16-bit
+    values would be bands."""
 
 
 @lru_cache(maxsize=16)
@@ -99,10 +104,11 @@ def from_icc(profile: bytes) -> Colours | None:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _is_srgb(opened):
             return None
-        name = ImageCms.getProfileDescription(opened)
+        name, steep = ImageCms.getProfileDescription(opened), _is_steep(opened)
     except (OSError, ImageCms.PyCMSError, ValueError, TypeError) as error:
         return Colours(profile=b"", name=f"its colour profile cannot be read: {error}")
-    return Colours(profile=profile, name="".join(filter(str.isprintable, name)).strip()[:_MAX_NAME] or "ICC profile")
+    name = "".join(filter(str.isprintable, name)).strip()[:_MAX_NAME] or "ICC profile"
+    return Colours(profile=profile, name=name, steep=steep)
 
 
 def from_numbers(primaries: int, curve: int) -> Colours | None:
@@ -183,6 +189,17 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     seen = ImageCms.buildTransform(profile, srgb, image.mode, "RGB").apply(image)
     difference = np.asarray(seen, np.int16) - np.asarray(image.convert("RGB"), np.int16)
     return bool(np.abs(difference).max() <= SAME_LEVELS)
+
+
+def _is_steep(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether two dark greys that are neighbours become more than _STEEP_LEVELS apart."""
+    mode = {"GRAY": "L", "RGB": "RGB"}.get(_space(profile))
+    if mode is None:
+        return False
+    ramp = PILImage.fromarray(np.arange(_DARK_LEVELS, dtype=np.uint8)[None]).convert(mode)
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    seen = np.asarray(transform.apply(ramp), np.int16)
+    return bool(np.abs(np.diff(seen, axis=1)).max() > _STEEP_LEVELS)
 
 
 def _space(profile: ImageCms.ImageCmsProfile) -> str:

@@ -298,6 +298,8 @@ def _refuse_wrong_checksums(data: bytes) -> None:
 
 def _upright_rgb(image: PILImage.Image, data: bytes) -> PILImage.Image:
     turn, colours, gray = _turn(image), declared_colours(image, data), _deep_gray(image, data)  # before it is loaded
+    if colours and colours.steep and _has_deep_values(image, data):
+        raise Reject("unread_values", f"16-bit values of {colours.name}, in whose high bytes the dark would be bands")
     _load(image, data)
     if turn is not None:
         image = image.transpose(turn)
@@ -344,6 +346,13 @@ def _deep_gray(image: PILImage.Image, data: bytes) -> _DeepGray | None:
         inverted=tags.get(PHOTOMETRIC_INTERPRETATION) == 0,
         transparent=image.info.get("transparency"),
     )
+
+
+def _has_deep_values(image: PILImage.Image, data: bytes) -> bool:
+    """Whether an image that is open has more than 8 bits a value, of which Pillow may give the high ones alone."""
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+    return image.mode in _DEEP_GRAY or (image.format == "PNG" and bit_depth(data) > 8)
 
 
 def _eight_bits(image: PILImage.Image, gray: _DeepGray) -> PILImage.Image:

@@ -255,6 +255,20 @@ def test_what_says_srgb_is_kept_as_it_is(chunks: list[tuple[bytes, bytes]]) -> N
     assert furthest(data, photo(0)) == 0
 
 
+def test_16_bits_of_linear_light_are_refused_and_others_are_read() -> None:
+    """In high bytes, the darkest steps of linear light are 13 levels of sRGB apart."""
+
+    def deep_png(*chunks: tuple[bytes, bytes]) -> bytes:
+        encoded_ok, file = cv2.imencode(".png", photo(0)[..., ::-1].astype(np.uint16) << 8 | 0x40)
+        assert encoded_ok
+        return file.tobytes()[:33] + png_with(*chunks)[33 : -len(encoded(RGB, "PNG")) + 33] + file.tobytes()[33:]
+
+    assert reason(deep_png(gama(1))) == "unread_values"
+    assert np.abs(decode_rgb(png_with(gama(1))) - encoded_srgb(photo(0) / 255)).max() < 2  # 8 bits have no more to give
+    seen = decode_rgb(deep_png(gama(256 / 563), ADOBE_CHRM))
+    assert np.abs(seen - AS_ADOBE).max() < 2
+
+
 def test_a_profile_comes_before_the_other_chunks() -> None:
     with_profile = encoded(RGB, "PNG", icc_profile=ADOBE_RGB)
     data = with_profile[:33] + png_with(gama(1), (b"sRGB", b"\0"))[33 : 33 + 16 + 13] + with_profile[33:]
