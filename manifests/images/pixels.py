@@ -351,7 +351,7 @@ def _deep_gray(image: PILImage.Image, data: bytes) -> _DeepGray | None:
 def _has_deep_values(image: PILImage.Image, data: bytes) -> bool:
     """Whether an image that is open has more than 8 bits a value, of which Pillow may give the high ones alone."""
     if isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+        return bool(max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8)
     return image.mode in _DEEP_GRAY or (image.format == "PNG" and bit_depth(data) > 8)
 
 

@@ -76,10 +76,11 @@ def test_more_pairs_than_photos_are_persons_with_other_garments(tmp_path: Path) 
     assert other.group == "00000_00.jpg"
     profile = real_profile("rocket.jpg")
     garment = encode(photo(0), icc_profile=profile)
-    write_files(tmp_path, {"train/cloth/00001_00.jpg": garment})
+    names = ("agnostic-v3.2/00000_00.jpg", "cloth/00001_00.jpg", "agnostic-mask/00000_00_mask.png")
+    write_files(tmp_path, {f"train/{name}": garment for name in names})
     other = next(pair for pair in read_all(replace(reader, count=12))[0] if pair.source_ref == other.source_ref)
     made_of = decode_rgb(images(other)["cloth"])  # the target is painted in sRGB
     assert (made_of == seen_by_lcms(PILImage.fromarray(photo(0)), profile)).all()
-    assert other.steps[0].params["role"] == "cloth" and images(other)["cloth"] != garment
+    assert other.steps[1].params["role"] == "cloth" and images(other)["cloth"] != garment
     assert replace(reader, count=12).suffixes(items)["mask"] == "png"
     assert len(list(replace(reader, count=999).items(reader.listing()))) == 25  # each person in each garment
