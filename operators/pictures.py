@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from manifests.images.pixels import Pixels, decode_rgb, remembering
 from manifests.images.png import encode_png
+from manifests.images.png_chunks import chunks
 from manifests.schema import Reject, canonical_json
 from manifests.storage import Store
 from operators.account import open_account
@@ -30,11 +30,6 @@ KEPT_REASONS = frozenset({"unsafe"})
 """The reasons of rejects that are kept as a picture is. A safety checker sees the same pixels and says the same again,
 at the price of painting them. Memory that runs out is not kept: another card, or this one on its own, may have enough.
 """
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-"""How a PNG begins; chunks follow, of length, name, data and checksum: PNG specification, section 5."""
-
-_LENGTH_BYTES = _NAME_BYTES = _CHECKSUM_BYTES = 4
 
 
 class Pictures:
@@ -147,7 +142,7 @@ def _counted(made: Sequence[Pixels | Reject]) -> list[Pixels | Reject]:
 
 
 def _decoded(data: bytes) -> Pixels | None:
-    """The pixels of a PNG, or None if it is damaged. Decoders let a wrong checksum pass, so each is looked at here."""
+    """The pixels of a PNG, or None if it is damaged. Every checksum is looked at, and that nothing follows."""
     if not _is_whole(data):
         return None
     try:
@@ -159,19 +154,11 @@ def _decoded(data: bytes) -> Pixels | None:
 
 def _is_whole(data: bytes) -> bool:
     """Whether a PNG is as it was written: every chunk has its checksum, and nothing follows the last one."""
-    if not data.startswith(_SIGNATURE):
-        return False
-    start = len(_SIGNATURE)
-    while start < len(data):
-        name = start + _LENGTH_BYTES
-        checksum = name + _NAME_BYTES + int.from_bytes(data[start:name], "big")
-        end = checksum + _CHECKSUM_BYTES
-        if end > len(data) or zlib.crc32(data[name:checksum]) != int.from_bytes(data[checksum:end], "big"):
+    last = None
+    for last in chunks(data):
+        if not last.is_whole(data):
             return False
-        if data[name : name + _NAME_BYTES] == b"IEND":
-            return end == len(data)
-        start = end
-    return False
+    return last is not None and last.name == b"IEND" and last.end == len(data)
 
 
 def _as_json(reject: Reject) -> bytes:

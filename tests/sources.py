@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import skimage.data
 from PIL import Image as PILImage
+from PIL import ImageCms
 
 from manifests.images.pixels import Pixels, encode_lossless
 from manifests.schema import Image, Pair
@@ -54,6 +55,20 @@ def turned_jpeg(pixels: Pixels, orientation: int) -> bytes:
     exif = PILImage.Exif()
     exif[0x0112] = orientation
     return encode(pixels, "JPEG", quality=90, exif=exif)
+
+
+@lru_cache
+def real_profile(name: str) -> bytes:
+    """The ICC profile of a photo of scikit-image: astronaut.png has sRGB's, rocket.jpg Adobe RGB's."""
+    with PILImage.open(Path(str(skimage.__file__)).parent / "data" / name) as image:
+        profile: bytes = image.info["icc_profile"]
+    return profile
+
+
+def seen_by_lcms(image: PILImage.Image, profile: bytes) -> Pixels:
+    """An image of a profile as sRGB, converted by LittleCMS: our own code takes no part."""
+    opened, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    return np.asarray(ImageCms.profileToProfile(image, opened, srgb, outputMode="RGB"), np.uint8)
 
 
 def bomb() -> bytes:

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
 from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
 from xprompt_model.generator import Generator
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
-from xprompt_model.retrieve import ContextDatabase, Example, read_image
+from xprompt_model.retrieve import ContextDatabase, Example
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
 from xprompt_model.sampling import IMAGE, TEXT
 from xprompt_model.text import NoTokens, TextTokenizer

@@ -8,7 +8,6 @@ operators/shared/texts.py, by which the contexts in training data were chosen to
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from operators.shared.pixels import read_image
 from operators.shared.texts import Vectors
 
 Pixels = NDArray[np.uint8]
@@ -121,14 +120,3 @@ class ContextDatabase:
                 return read_image(file.read(size))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: the image at byte {offset} cannot be read: {error}") from None
-
-
-def read_image(data: bytes) -> Pixels:
-    """Upright RGB pixels of an image file; transparency is laid over white. Raises ValueError if it is none."""
-    try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from None

@@ -29,7 +29,7 @@ GUARD = pa.schema(
     ]
 )
 
-_IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _ROWS = 64
 _FLAT = "it is flat, or cannot be decoded"
 

@@ -1,4 +1,6 @@
-"""What the bytes of a stored image mean: header, upright RGB pixels, and the lossless encoding of new images.
+"""What the bytes of a stored image mean: header, upright sRGB pixels, and the lossless encoding of new images.
+
+What their numbers mean as colours: manifests/images/colour.py.
 
 A header is read before anything is decoded, so that a decompression bomb costs nothing.
 
@@ -16,13 +18,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
+from manifests.images.colour import Colours, to_srgb
+from manifests.images.declared import declared_colours
 from manifests.images.png import encode_png
+from manifests.images.png_chunks import bit_depth, damaged, has_end, without_extras
+from manifests.images.raw import raw_kind, tiff_values
 from manifests.schema import Image, Reject
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,6 +46,12 @@ MAX_PIXELS = 64_000_000
 
 MAX_BYTES = 256 * 2**20
 """Largest file that is read, bytes."""
+
+READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
+"""What is read, as Pillow names it. Others are not tried: of them EPS starts Ghostscript, whatever a file is called."""
+
+MIN_SIDE_PX = 32
+"""Shortest side of an image that is worth keeping: two by two of the tokenizer's codes, which are 16 px wide."""
 
 NEW_IMAGE_FORMAT = "png"
 """Format, and ending, of what `encode_lossless` writes."""
@@ -47,6 +67,11 @@ _TURNS = {
     8: PILImage.Transpose.ROTATE_90,
 }
 _SWAP_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
+_DEEP_GRAY = ("I", "I;16", "I;16B", "I;16L")
+_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_CHANNELS = ("L", "RGB", "CMYK", "LAB")
+"""The modes of whose channels a colour profile can be."""
+
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
 _memory: ContextVar[Memory | None] = ContextVar("memory", default=None)
 """The memory of `remembering`; None where that is not open."""
@@ -64,6 +89,13 @@ class Header:
     """False if the pixels must be turned or mirrored by the EXIF orientation to be seen as meant."""
     transparent: bool
     """True if there is an alpha channel, or a colour that is declared transparent, which not every decoder heeds."""
+    colours: Colours | None
+    """What the colours are, None if they are those of sRGB."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether every decoder sees the same: upright, opaque sRGB in the channels of a screen, or grey, of 8 bits."""
+        return self.upright and self.mode in ("RGB", "L") and not self.transparent and self.colours is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +136,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             mode=image.mode,
             upright=_orientation(image) not in _TURNS,
             transparent=image.has_transparency_data,
+            colours=declared_colours(image, data),
         )
 
 
@@ -128,15 +161,25 @@ def stored(role: str, data: bytes, header: Header | None = None) -> Image:
 
 
 def decode_rgb(data: bytes) -> Pixels:
-    """Upright 8-bit RGB pixels, H x W x 3, of any image that we keep. Raises Reject: not_image, truncated, oversized.
+    """Upright 8-bit sRGB pixels, H x W x 3, of any image that we keep, by the policy of manifests/images/colour.py.
 
-    16-bit values keep their high byte, CMYK is converted, transparency is laid over white, grayscale is repeated.
+    Raises Reject: not_image, raw, truncated, damaged, oversized, unread_values, unknown_colours.
     """
     with _open(data, MAX_PIXELS) as image:
         size, turned = image.size, _turn(image) is not None
-        rgb = _upright_rgb(image)
+        rgb = _upright_rgb(image, data)
     _remember(data, rgb, None if turned else size)
     return np.asarray(rgb)
+
+
+def decode_values(data: bytes) -> npt.NDArray[Any]:
+    """The numbers of an image that is no picture (depth, class ids), as they are stored: H x W, or H x W x channels.
+
+    Raises Reject as `decode_rgb` does.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        _load(image, data)
+        return np.asarray(image)
 
 
 def thumbnail(data: bytes) -> npt.NDArray[np.float32]:
@@ -159,7 +202,7 @@ def reduced(data: bytes) -> Reduced:
         if min(width, height) >= _THUMBNAIL_SCALE:
             image.draft("RGB", (width // _THUMBNAIL_SCALE, height // _THUMBNAIL_SCALE))
         drafted = image.size != (width, height)
-        rgb = _upright_rgb(image)
+        rgb = _upright_rgb(image, data)
         small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
         upright_size = None if _turn(image) else (width, height)
     result = Reduced(image=small, box=_box(upright_size))
@@ -207,14 +250,20 @@ def _open(data: bytes, max_pixels: int) -> PILImage.Image:
         raise Reject("empty", "the file has no bytes")
     if len(data) > MAX_BYTES:
         raise Reject("oversized", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+    if kind := raw_kind(data):
+        raise Reject("raw", f"camera RAW ({kind}), which decoders read as its thumbnail: develop it to JPEG or TIFF")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)  # our own limit is stricter
-            image = PILImage.open(io.BytesIO(data))
+            image = PILImage.open(io.BytesIO(without_extras(data)), formats=READ_FORMATS)
     except PILImage.DecompressionBombError as error:
         raise Reject("oversized", str(error)) from None
     except UnidentifiedImageError:
-        raise Reject("not_image", f"no known image format; it begins with {data[:8]!r}") from None
+        _refuse_wrong_checksums(data)
+        if values := tiff_values(data):
+            raise Reject("unread_values", f"a TIFF of {values} values, which is not read") from None
+        cannot = f"cannot identify it as {', '.join(READ_FORMATS)}; it begins with {data[:8]!r}"
+        raise Reject("not_image", f"no known image format: {cannot}") from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise Reject("truncated", f"its header cannot be read: {error}") from None
     width, height = image.size
@@ -238,18 +287,86 @@ def _turn(image: PILImage.Image) -> PILImage.Transpose | None:
     return None if image.format == "TIFF" else _TURNS.get(_orientation(image))
 
 
-def _upright_rgb(image: PILImage.Image) -> PILImage.Image:
-    turn = _turn(image)  # before it is loaded, as `read_header` does
+def _load(image: PILImage.Image, data: bytes) -> None:
+    """Decode an image that is open. Raises Reject: truncated, damaged."""
+    _refuse_wrong_checksums(data)
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
+    if image.format == "PNG" and not has_end(data):
+        raise Reject("truncated", "it has no IEND chunk, which is the last of a PNG")
+
+
+def _refuse_wrong_checksums(data: bytes) -> None:
+    if chunk := damaged(data):
+        raise Reject("damaged", f"the checksum of its {chunk} chunk is wrong")
+
+
+def _upright_rgb(image: PILImage.Image, data: bytes) -> PILImage.Image:
+    turn, colours, gray = _turn(image), declared_colours(image, data), _deep_gray(image, data)  # before it is loaded
+    if colours and colours.steep and _has_deep_values(image, data):
+        raise Reject("unread_values", f"16-bit values of {colours.name}, in whose high bytes the dark would be bands")
+    _load(image, data)
     if turn is not None:
         image = image.transpose(turn)
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-        high_bytes = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        image = PILImage.fromarray(high_bytes)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+    if gray:
+        image = _eight_bits(image, gray)
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
+    if not image.has_transparency_data:
+        return to_srgb(image if image.mode in _CHANNELS else image.convert("RGB"), colours)
+    rgba = image.convert("RGBA")
+    opaque = to_srgb(image.getchannel("L") if image.mode == "LA" else rgba.convert("RGB"), colours)
+    opaque.putalpha(rgba.getchannel("A"))
+    return PILImage.alpha_composite(PILImage.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DeepGray:
+    """How the values of a grayscale image with more than 8 bits are meant."""
+
+    bits: int
+    inverted: bool
+    transparent: int | None
+
+
+def _deep_gray(image: PILImage.Image, data: bytes) -> _DeepGray | None:
+    """None for an image of 8 bits, or of several channels, whose high bytes Pillow gives.
+
+    Raises Reject (unread_values) where the range is not known.
+    """
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    unsigned = set(tags.get(SAMPLEFORMAT, (1,))) <= {1, 4}  # 4: undefined
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")) or not unsigned:
+        values = tiff_values(data) or "floating-point"
+        raise Reject("unread_values", f"{values} values, of which nothing says what black and white are")
+    # What Pillow takes for other pixels than they are.
+    if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITSPERSAMPLE, (1,))) > 8:
+        raise Reject("unread_values", f"a TIFF of {tiff_values(data)} values in planes, one for each channel")
+    if image.format == "PNG" and image.mode == "RGB" and bit_depth(data) == 16 and "transparency" in image.info:
+        raise Reject("unread_values", "a PNG of 16 bits in which one colour is transparent")
+    if image.mode not in _DEEP_GRAY:
+        return None
+    return _DeepGray(
+        bits=12 if tags.get(BITSPERSAMPLE) == (12,) else 16,
+        inverted=tags.get(PHOTOMETRIC_INTERPRETATION) == 0,
+        transparent=image.info.get("transparency"),
+    )
+
+
+def _has_deep_values(image: PILImage.Image, data: bytes) -> bool:
+    """Whether an image that is open has more than 8 bits a value, of which Pillow may give the high ones alone."""
+    if isinstance(image, TiffImageFile):
+        return bool(max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8)
+    return image.mode in _DEEP_GRAY or (image.format == "PNG" and bit_depth(data) > 8)
+
+
+def _eight_bits(image: PILImage.Image, gray: _DeepGray) -> PILImage.Image:
+    """The high byte of each value, with an alpha channel if one value is transparent."""
+    values = np.asarray(image).astype(np.int64)
+    high = (values >> (gray.bits - 8)).clip(0, 255).astype(np.uint8)
+    seen = PILImage.fromarray(255 - high if gray.inverted else high)
+    if gray.transparent is not None:
+        seen.putalpha(PILImage.fromarray(np.where(values == gray.transparent, 0, 255).astype(np.uint8)))
+    return seen

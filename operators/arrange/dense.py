@@ -17,8 +17,6 @@ is none in each of the published forms: black is no unit vector.
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -27,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
-from manifests.images.pixels import encode_lossless, orientation, read_header, stored
+from manifests.images.pixels import decode_values, encode_lossless, orientation, read_header, stored
 from manifests.schema import Image, Reject, Step
 from operators.arrange.grid import turn_onto, turned
 from operators.shared.palettes import encode_normals
@@ -101,15 +99,15 @@ def dense_on(photo: bytes, data: bytes, values: Values, mask: bytes | None = Non
 def numbers(image: Image) -> npt.NDArray[Any]:
     """The numbers of a target, H x W or H x W x 3, as its file holds them. Raises Reject: truncated."""
     try:
-        if image.mode == "RGB" and image.data[24] == 16:  # of which Pillow gives the high bytes
-            found = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_UNCHANGED)
-            if found is None:
-                raise ValueError("its pixels cannot be decoded")
-            return np.ascontiguousarray(found[..., ::-1])
-        with PILImage.open(io.BytesIO(image.data), formats=("PNG",)) as opened:
-            return np.asarray(opened)
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error, cv2.error) as error:
+        if image.mode != "RGB" or image.data[24] != 16:
+            return decode_values(image.data)
+        # Pillow gives the high bytes of these.
+        found = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, Reject) as error:
         raise Reject("truncated", f"{image.role}: {error}") from None
+    if found is None:
+        raise Reject("truncated", f"{image.role}: its pixels cannot be decoded")
+    return np.ascontiguousarray(found[..., ::-1])
 
 
 def _known(mask: bytes, own_turn: int) -> npt.NDArray[np.bool_]:

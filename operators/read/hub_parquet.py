@@ -18,7 +18,7 @@ from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, too_large
 from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row
-from operators.read.photos import upright
+from operators.read.photos import together
 from operators.read.split import TRAIN, caption_params
 
 _AT_ONCE = (2**31 - 1) // MAX_BYTES
@@ -149,8 +149,7 @@ class HubParquet:
     def read(self, item: Item, task: str) -> Pair:
         path = item.files[0]
         before, after, row = self._row(path, item.index)
-        input_image, input_steps = upright("input", before)
-        target_image, target_steps = upright("target", after)
+        images, steps = together({"input": before, "target": after})
         texts = {name: text for name, column in self.texts if (text := as_text(row.get(column)))}
         scores = {name: score for name in self.scores if (score := as_number(row.get(name))) is not None}
         session = as_name(row[self.session]) if self.session else ""
@@ -159,11 +158,11 @@ class HubParquet:
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
-            images=(input_image, target_image),
+            images=images,
             group=session or hashlib.sha256(before).hexdigest()[:16],
             texts=texts,
             scores=scores,
-            steps=(*self._told(row, texts), *input_steps, *target_steps),
+            steps=(*self._told(row, texts), *steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
 

@@ -19,7 +19,7 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files, open_file, read_file, too_large
 from operators.read.parquet import as_name, as_number, as_text, in_footers, read_row
-from operators.read.photos import upright
+from operators.read.photos import alone
 
 _T = TypeVar("_T")
 
@@ -124,7 +124,7 @@ class Img2Dataset:
             )
         in_tar = path.endswith(".tar")
         data = _member(self.root, path, key) if in_tar else read_file(self.root, path)
-        image, steps = upright("target", data)
+        image, steps = alone("target", data)
         if "caption" not in row:
             row["caption"] = _caption(self.root, path, key) if in_tar else _caption_file(self.root, path)
         texts = {name: text for name in ("caption", "url") if (text := as_text(row.get(name)))}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
-from operators.read.photos import upright
+from operators.read.photos import together
 from operators.read.split import caption_params
 
 _TURNS = "edit_turns.json"
@@ -29,7 +29,7 @@ class MagicBrushFolder:
     images show before and after the edit, for evaluation. Masks and local descriptions are not read.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = True
     source: str = "MagicBrush"
@@ -75,8 +75,7 @@ class MagicBrushFolder:
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref}: its {role} is not below images/")
         before, after = read_file(self.root, before_path), read_file(self.root, after_path)
-        input_image, input_steps = upright("input", before)
-        target_image, target_steps = upright("target", after)
+        images, steps = together({"input": before, "target": after})
         named = _OUTPUT.fullmatch(posixpath.basename(after_path))
         if not named:
             raise Reject("wrong_values", f"{item.ref}: {after_path} does not say of which turn it is")
@@ -92,10 +91,10 @@ class MagicBrushFolder:
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
-            images=(input_image, target_image),
+            images=images,
             group=named["session"],
             texts=texts,
-            steps=(Step(operator="read", version=1, params=told), *input_steps, *target_steps),
+            steps=(Step(operator="read", version=1, params=told), *steps),
         )
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.dense import Values, dense_on
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
-from operators.read.photos import upright
+from operators.read.photos import alone, together
 from operators.read.split import TRAIN, places_below
 
 
@@ -27,12 +27,13 @@ class PairedFolders:
                                    shortest part of one: the scene, from others of which in-context examples come
         "Low/[low]{name}"          what is in brackets may be missing
 
-    An image with an EXIF orientation is turned upright losslessly, and a map with its photo
-    (operators/arrange/grid.py). A file without its counterpart is an item too, so that it is rejected with a reason.
+    What EXIF turns, or what has other colours than its counterpart, becomes upright sRGB without loss
+    (operators/read/photos.py), and a map turns with its photo (operators/arrange/grid.py). A file without its
+    counterpart is an item too, so that it is rejected with a reason.
     What fits neither pattern is not part of the layout.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
     source: str
@@ -96,21 +97,21 @@ class PairedFolders:
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no counterpart that would be its {role}")
         before, after, *masks = contents = [read_file(self.root, path) for path in item.files]
-        input_image, input_steps = upright("input", before)
         if self.target_values is None:
-            target_image, target_steps = upright("target", after)
+            images, steps = together({"input": before, "target": after})
         else:
-            target_image, step = dense_on(before, after, self.target_values, *masks)
-            target_steps = (step,)
+            photo, steps = alone("input", before)
+            target, step = dense_on(before, after, self.target_values, *masks)
+            images, steps = (photo, target), (*steps, step)
         fit = _fit(self.input, item.files[0])
         return Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,
             source_ref=item.ref,
             licence=self.licence,
-            images=(input_image, target_image),
+            images=images,
             group=(fit and fit[0]) or item.ref,
-            steps=input_steps + target_steps,
+            steps=steps,
         )
 
 

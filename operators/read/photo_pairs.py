@@ -24,7 +24,7 @@ class PhotoPairs(OnPhotos):
     With a `count` above the number of these pairs, further ones are the same photos with others beside them.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
     roles: tuple[str, str] = ("input1", "input2")

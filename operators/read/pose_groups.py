@@ -22,7 +22,7 @@ class PoseGroups(OnPhotos):
     other and are a context group, named after the photo's own reference.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = False
     contiguous: ClassVar[bool] = True
     block: ClassVar[int] = GROUP

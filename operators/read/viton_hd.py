@@ -12,7 +12,7 @@ from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.grid import turn_onto
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
-from operators.read.photos import upright
+from operators.read.photos import alone, together
 from operators.read.split import TRAIN
 
 _ROLES = ("person", "cloth", "target")
@@ -34,7 +34,7 @@ class VitonHd:
     follows the photo's EXIF orientation), and those of what is missing or cannot be read.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
     source: str = "VITON-HD"
@@ -109,12 +109,17 @@ class VitonHd:
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no {role}")
         contents = [read_file(self.root, path) for path in item.files]
-        images, steps = zip(*map(upright, roles, contents), strict=True)
+        files = dict(zip(roles, contents, strict=True))
         # The target is the photo, of which the person was made; without it, that is what the mask was made for.
         photo, drawn = (0, 2) if item.index else (2, 0)
         own = orientation(contents[drawn])
         if (turn := turn_onto(contents[photo], contents[drawn], roles[drawn])) != own:
             raise Reject("turned", f"EXIF orientation {turn} turns its {roles[photo]}, not its {roles[drawn]}")
+        if item.index:  # the target is made of them
+            found, made = zip(*(alone(role, data) for role, data in files.items()), strict=True)
+            images, steps = found, sum(made, ())
+        else:
+            images, steps = together(files)
         return Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,
@@ -122,5 +127,5 @@ class VitonHd:
             licence=self.licence,
             images=images,
             group=item.ref.partition("+")[0],
-            steps=sum(steps, ()),
+            steps=steps,
         )

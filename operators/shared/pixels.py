@@ -1,4 +1,4 @@
-"""Measures of an image's pixels, and of how those of two images differ.
+"""An image's pixels: reading them, measures of them, and of how those of two images differ.
 
 Images are H x W x 3 uint8. They are computed in float64: published pipelines subtract unsigned bytes, where 0 - 1 is
 255. A comparison needs one size: `same_size` resizes the larger to the smaller.
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from manifests.images.pixels import Pixels
+from manifests.images.pixels import Pixels, decode_rgb
+from manifests.schema import Reject
 
 Values = npt.NDArray[np.float64]
 
@@ -25,6 +26,14 @@ def same_size(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
     if first.shape[0] * first.shape[1] > second.shape[0] * second.shape[1]:
         return _resized(first, second), second
     return first, _resized(second, first)
+
+
+def read_image(data: bytes) -> Pixels:
+    """Upright 8-bit sRGB pixels of an image file (manifests/images/colour.py). Raises ValueError if it is none."""
+    try:
+        return decode_rgb(data)
+    except Reject as reject:
+        raise ValueError(reject.message) from None
 
 
 def mean_abs_diff(first: Pixels, second: Pixels) -> float:

@@ -12,7 +12,6 @@ MAX_SIDE_PX = 1_024
 """The longest side of an image that is shown: about 1,370 tokens of Qwen2-VL. A larger image is shown scaled down."""
 
 _FORMATS = ("jpeg", "png", "webp")  # what servers take
-_MODES = ("L", "RGB", "RGBA")
 
 
 def shown(pair: Pair, role: str) -> bytes:
@@ -25,7 +24,7 @@ def shown(pair: Pair, role: str) -> bytes:
     reduced(image.data)
     header = read_header(image.data)
     side_px = max(header.width_px, header.height_px)
-    if side_px <= MAX_SIDE_PX and header.upright and header.format in _FORMATS and header.mode in _MODES:
+    if side_px <= MAX_SIDE_PX and header.plain and header.format in _FORMATS:
         return image.data
     pixels = decode_rgb(image.data)
     if side_px > MAX_SIDE_PX:

@@ -13,11 +13,12 @@ from sentence_transformers import SentenceTransformer
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
+from operators.shared.pixels import read_image
 from operators.shared.texts import MiniLM, Vectors
 from tests import datasets
 from tests.persons import make_persons
 from tests.sources import write_photos
-from xprompt_model.retrieve import ContextDatabase, read_image
+from xprompt_model.retrieve import ContextDatabase
 
 WORDS = ("rain", "add", "remove", "photo")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RESOLUTIONS_PX = (512, 1024)
 """Those of Tab. 5."""
 
-_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_ENDINGS = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(kw_only=True)

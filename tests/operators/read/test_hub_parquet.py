@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image as PILImage
 
 from manifests.images.pixels import MAX_BYTES
 from manifests.parquet import ParquetFile
@@ -18,7 +20,7 @@ from operators.read.parquet import open_parquet
 from pipelines.sources.datasets import ULTRAEDIT
 from tests.fixtures import FIXTURES, write_ultraedit
 from tests.readers import count_bytes, images, located, read_all
-from tests.sources import encode, jpeg, photo, rainy_jpeg, turned_jpeg
+from tests.sources import encode, jpeg, photo, rainy_jpeg, real_profile, seen_by_lcms, turned_jpeg
 
 FILE = "FreeForm-00000-of-00002.parquet"
 
@@ -320,6 +322,20 @@ def _write_edits(root: Path, images: pa.DataType | None = None, **columns: pa.Ar
     }
     (root / "data").mkdir(parents=True)
     pq.write_table(pa.table({**table, **columns}), root / "data" / FILE)
+
+
+def test_both_sides_mean_the_same_colours(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    path = tmp_path / "data" / FILE
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["source_image"]["bytes"] = other = encode(photo(0), icc_profile=real_profile("rocket.jpg"))
+    pq.write_table(pq.read_table(path).from_pylist(rows), path)
+    open_parquet.cache_clear()
+    pair = read_all(_located(tmp_path))[0][0]
+    assert pair.images[0].data != other and pair.images[1].data == rows[0]["edited_image"]["bytes"]
+    expected = seen_by_lcms(PILImage.fromarray(photo(0)), real_profile("rocket.jpg"))
+    with PILImage.open(io.BytesIO(pair.images[0].data)) as stored:
+        assert (np.asarray(stored) == expected).all()
 
 
 def _located(root: Path) -> HubParquet:

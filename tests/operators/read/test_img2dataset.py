@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image as PILImage
 
 from manifests.schema import Reject
 from manifests.storage import Store
@@ -19,7 +21,7 @@ from operators.read.parquet import _row_group, open_parquet
 from pipelines.sources.datasets import LAION_AESTHETICS
 from tests.fixtures import LAION_ROWS, write_laion
 from tests.readers import count_bytes, images, located, read_all
-from tests.sources import encode, jpeg, photo, write_files
+from tests.sources import encode, jpeg, photo, real_profile, seen_by_lcms, write_files
 
 
 @pytest.mark.parametrize("score", ["aesthetic", "AESTHETIC_SCORE"])
@@ -44,6 +46,25 @@ def test_downloaded_images_above_the_score_with_their_captions(score: str, tmp_p
         ),
         "11": ("damaged", "00000.tar is cut off inside 000000011"),
     }
+
+
+def test_members_of_other_kinds_are_read_and_stored_as_what_every_decoder_sees(tmp_path: Path) -> None:
+    write_laion(tmp_path)
+    profile, clear = real_profile("rocket.jpg"), np.dstack([photo(3), np.zeros((40, 48), np.uint8)])
+    files = {"000000000.avif": encode(photo(0), "AVIF"), "000000001.png": encode(photo(1), icc_profile=profile)}
+    files["000000003.webp"] = encode(clear, "WEBP", lossless=True)
+    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    pairs, _ = read_all(_located(tmp_path))
+    stored = {pair.source_ref[-1]: images(pair)["target"] for pair in pairs}
+    assert stored.keys() == {"0", "1", "3"} and stored["0"] == files["000000000.avif"]
+    expected = seen_by_lcms(PILImage.fromarray(photo(1)), profile)
+    for number, pixels in (("1", expected), ("3", np.full((40, 48, 3), 255))):
+        with PILImage.open(io.BytesIO(stored[number])) as opened:
+            assert np.array_equal(np.asarray(opened), pixels)
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:

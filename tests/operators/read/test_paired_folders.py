@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PILImage
 
-from manifests.images.pixels import decode_rgb
-from manifests.schema import Item, Reject
+from manifests.images.pixels import decode_rgb, decode_values
+from manifests.schema import Image, Item, Reject, Step
 from operators.read.files import list_files
 from operators.read.paired_folders import PairedFolders
 from pipelines.sources.datasets import ADE20K, SCANNET
@@ -18,9 +20,12 @@ from tests.sources import (
     HEIGHT_PX,
     WIDTH_PX,
     encode,
+    encode_image,
     jpeg,
     photo,
     rainy_jpeg,
+    real_profile,
+    seen_by_lcms,
     turned_jpeg,
     write_files,
     write_rain13k,
@@ -156,6 +161,63 @@ def test_what_exif_turns_is_stored_upright(tmp_path: Path, orientation: int) -> 
     assert pair.images[1].data == jpeg(0)
 
 
+def test_both_sides_mean_the_same_colours(tmp_path: Path) -> None:
+    """As FiveK's do: the input in sRGB, the expert's in a profile of its own."""
+    profile, photos = real_profile("rocket.jpg"), [PILImage.fromarray(photo(0) // 2), PILImage.fromarray(photo(0))]
+    plain, others = (
+        [encode_image(image, "TIFF", icc_profile=icc) for image in photos]
+        for icc in (real_profile("astronaut.png"), profile)
+    )
+    seen = [np.asarray(photos[0]), seen_by_lcms(photos[1], profile)]
+    images, steps = _of_pair(tmp_path, plain[0], others[1])
+    assert images[0].data == plain[0]
+    assert [(step.operator, step.params["role"], step.params["colours"]) for step in steps] == [
+        ("to_rgb", "target", "Adobe RGB (1998)")
+    ]
+    for image, expected in zip(images, seen, strict=True):
+        with PILImage.open(io.BytesIO(image.data)) as opened:
+            assert np.array_equal(np.asarray(opened), expected)
+    images, steps = _of_pair(tmp_path, *others)  # both carry the profile
+    assert [image.data for image in images] == others and not steps
+    assert np.array_equal(decode_rgb(images[1].data), seen[1])
+    images, steps = _of_pair(
+        tmp_path, others[0], encode_image(photos[1], "TIFF", icc_profile=real_profile("color.png"))
+    )
+    assert [image.format for image in images] == ["png", "png"] and len(steps) == 2
+
+
+def test_where_one_side_is_turned_the_other_becomes_srgb_too(tmp_path: Path) -> None:
+    profile, exif = real_profile("rocket.jpg"), PILImage.Exif()
+    exif[0x0112] = 3
+    image = PILImage.fromarray(photo(0))
+    turned = encode_image(image.transpose(PILImage.Transpose.ROTATE_180), exif=exif, icc_profile=profile)
+    images, _ = _of_pair(tmp_path, turned, encode_image(image, icc_profile=profile))
+    expected = seen_by_lcms(image, profile)
+    for stored in images:
+        with PILImage.open(io.BytesIO(stored.data)) as opened:
+            assert np.array_equal(np.asarray(opened), expected) and "icc_profile" not in opened.info
+
+
+def test_a_photo_whose_target_is_made_of_numbers_becomes_srgb(tmp_path: Path) -> None:
+    profile, image = real_profile("rocket.jpg"), PILImage.fromarray(photo(0))
+    labels = encode_image(PILImage.fromarray(photo(0)[..., 0] % 100), icc_profile=profile)
+    write_files(tmp_path, {"input/1.png": encode_image(image, icc_profile=profile), "target/1.png": labels})
+    reader = replace(_located(tmp_path), target_values="class_ids")
+    (item,) = reader.items(reader.listing())
+    pair = reader.read(item, "segmentation")
+    assert np.array_equal(decode_rgb(pair.images[0].data), seen_by_lcms(image, profile))
+    assert pair.images[1].data == labels
+    assert np.array_equal(decode_values(labels), photo(0)[..., 0] % 100)
+
+
+@pytest.mark.parametrize("role", ["input", "target"])
+def test_what_is_too_small_is_rejected(tmp_path: Path, role: str) -> None:
+    files = {"input": jpeg(0), "target": jpeg(0), role: encode(photo(0, 8, 8))}
+    with pytest.raises(Reject, match=f"its {role} has 8 x 8 px") as caught:
+        _of_pair(tmp_path, files["input"], files["target"])
+    assert caught.value.reason == "too_small"
+
+
 @pytest.mark.parametrize(("files", "reason"), [(("input/1.jpg", ""), "no_target"), (("", "target/1.jpg"), "no_input")])
 def test_an_orphan_is_rejected_by_what_it_lacks(tmp_path: Path, files: tuple[str, str], reason: str) -> None:
     with pytest.raises(Reject) as caught:
@@ -169,6 +231,12 @@ def test_endings_of_members_are_the_commonest_of_each_side() -> None:
         for number, files in enumerate([("a.JPEG", "a.png"), ("b.jpg", "b.jpg"), ("c.png", "c.png"), ("d.png", "")])
     ]
     assert READER.suffixes(items) == {"input": "jpg", "target": "png"}
+
+
+def _of_pair(root: Path, before: bytes, after: bytes) -> tuple[tuple[Image, ...], tuple[Step, ...]]:
+    write_files(root, {"input/1": before, "target/1": after})
+    pair = replace(READER, root=str(root)).read(Item(ref="1", files=("input/1", "target/1")), "derain")
+    return pair.images, pair.steps
 
 
 def _located(root: Path) -> PairedFolders:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.parquet import ParquetFile
 from manifests.schema import Reject
 from operators.read import parquet
 from operators.read.parquet import _row_group, as_name, as_number, as_text, in_footers, open_parquet, read_row
@@ -40,15 +41,15 @@ def test_a_row_group_is_never_read_whole_and_is_read_once(tmp_path: Path, monkey
     """Of a column, Arrow cannot hold 2 GiB in one piece, which re-saved files have in one row group."""
     _write(tmp_path, row_group_size=23)
     read: list[int] = []
-    iter_batches = pq.ParquetFile.iter_batches
+    iter_batches = ParquetFile.iter_batches
 
-    def spy(file: pq.ParquetFile, at_once: int, row_groups: list[int], columns: list[str]) -> object:
+    def spy(file: ParquetFile, at_once: int, row_groups: list[int], columns: list[str]) -> object:
         for batch in iter_batches(file, at_once, row_groups=row_groups, columns=columns):
             read.append(batch.num_rows)
             yield batch
 
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
-    monkeypatch.delattr(pq.ParquetFile, "read_row_group")
+    monkeypatch.setattr(ParquetFile, "iter_batches", spy)
+    monkeypatch.delattr(ParquetFile, "read_row_group")
     for index in (0, 1, 9, 3, 22, 0):
         read_row(str(tmp_path), "a.parquet", index, COLUMNS, 7)
     assert read == [7, 7, 7, 2]

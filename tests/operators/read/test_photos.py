@@ -1,16 +1,27 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from PIL import ImageOps
 
 from manifests.images.pixels import decode_rgb
 from manifests.schema import Item, Pair, Reject
 from operators.read.files import list_files
 from operators.read.photos import PhotoFolder
-from tests.sources import encode, encode_image, jpeg, photo, turned_jpeg, write_files
+from tests.sources import (
+    encode,
+    encode_image,
+    jpeg,
+    photo,
+    real_profile,
+    seen_by_lcms,
+    turned_jpeg,
+    write_files,
+)
 
 READER = PhotoFolder(source="photos", licence="CC0-1.0")
 
@@ -86,6 +97,56 @@ def test_other_photos_are_stored_as_the_rgb_that_the_rain_falls_on(tmp_path: Pat
     assert np.array_equal(decode_rgb(image.data), decode_rgb(data))
     (step,) = pair.steps
     assert (step.operator, step.params) == ("to_rgb", {"role": "target", "mode": mode, "turned": False})
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_other_colours_become_srgb_and_those_of_srgb_stay(tmp_path: Path, form: str, orientation: int) -> None:
+    exif = PILImage.Exif()
+    exif[0x0112] = orientation
+    image, profile = PILImage.fromarray(photo(0)), real_profile("rocket.jpg")
+    data = encode_image(image, form, exif=exif, icc_profile=profile, **({"lossless": True} if form == "WEBP" else {}))
+    pair = _read(tmp_path, data)
+    with PILImage.open(io.BytesIO(data)) as opened, PILImage.open(io.BytesIO(pair.images[0].data)) as stored:
+        expected = seen_by_lcms(ImageOps.exif_transpose(opened), profile)
+        assert np.array_equal(np.asarray(stored), expected)
+        assert stored.mode == "RGB" and not stored.info.get("icc_profile")
+    (step,) = pair.steps
+    params = {"role": "target", "mode": "RGB", "turned": orientation == 6, "colours": "Adobe RGB (1998)"}
+    assert step.params == params
+    same = encode_image(image, form, icc_profile=real_profile("astronaut.png"))
+    kept = _read(tmp_path, same)
+    assert kept.images[0].data == same and not kept.steps
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(8, 8), (1, 300), (300, 1), (31, 40), (40, 31)])
+def test_what_is_too_small_is_rejected(tmp_path: Path, width_px: int, height_px: int) -> None:
+    with pytest.raises(Reject, match=f"{width_px} x {height_px} px") as caught:
+        _read(tmp_path, encode(np.zeros((height_px, width_px, 3), np.uint8)))
+    assert caught.value.reason == "too_small"
+    assert _read(tmp_path, encode(photo(0, 32, 32)))
+
+
+def test_a_folder_of_avif_alone_is_one_of_photos(tmp_path: Path) -> None:
+    data = encode(photo(0), "AVIF")
+    write_files(tmp_path, {"a.avif": data})
+    reader = _located(tmp_path)
+    (item,) = reader.items(reader.listing())
+    assert reader.read(item, "derain").images[0].data == data
+    assert reader.suffixes([item]) == {"input": "png", "target": "avif"}
+
+
+def test_what_is_no_image_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file's name is."""
+
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", start)
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n(x) print\nshowpage\n"
+    with pytest.raises(Reject) as caught:
+        _read(tmp_path, script)
+    assert caught.value.reason == "not_image"
 
 
 def test_pixels_mean_what_they_meant(tmp_path: Path) -> None:

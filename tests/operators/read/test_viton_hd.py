@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image as PILImage
 
+from manifests.images.pixels import decode_rgb
 from operators.base import Reader
 from operators.read.files import list_files
 from operators.read.viton_hd import VitonHd
 from pipelines.sources.datasets import VITON_HD
 from tests.fixtures import write_viton_hd
 from tests.readers import images, located, read_all
-from tests.sources import encode, photo, rainy_jpeg, turned_jpeg, write_files
+from tests.sources import encode, photo, rainy_jpeg, real_profile, seen_by_lcms, turned_jpeg, write_files
 
 
 def test_a_person_their_own_garment_and_the_photo(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_a_person_is_on_the_grid_of_their_photo(tmp_path: Path, name: str, data:
 
 def test_a_garment_may_have_another_size(tmp_path: Path) -> None:
     write_viton_hd(tmp_path)
-    write_files(tmp_path / "train/cloth", {"00001_00.jpg": encode(photo(1)[:20], "JPEG")})
+    write_files(tmp_path / "train/cloth", {"00001_00.jpg": encode(photo(1)[:40], "JPEG")})
     assert len(read_all(_located(tmp_path))[0]) == 4
 
 
@@ -106,5 +108,13 @@ def test_more_pairs_than_photos_are_persons_with_other_garments(tmp_path: Path) 
         "mask": (tmp_path / "train/agnostic-mask/00000_00_mask.png").read_bytes(),
     }
     assert other.group == "00000_00.jpg"
+    profile = real_profile("rocket.jpg")
+    garment = encode(photo(0), icc_profile=profile)
+    names = ("agnostic-v3.2/00000_00.jpg", "cloth/00001_00.jpg", "agnostic-mask/00000_00_mask.png")
+    write_files(tmp_path, {f"train/{name}": garment for name in names})
+    other = next(pair for pair in read_all(replace(reader, count=12))[0] if pair.source_ref == other.source_ref)
+    made_of = decode_rgb(images(other)["cloth"])  # the target is painted in sRGB
+    assert (made_of == seen_by_lcms(PILImage.fromarray(photo(0)), profile)).all()
+    assert other.steps[1].params["role"] == "cloth" and images(other)["cloth"] != garment
     assert replace(reader, count=12).suffixes(items)["mask"] == "png"
     assert len(list(replace(reader, count=999).items(reader.listing()))) == 25  # each person in each garment
