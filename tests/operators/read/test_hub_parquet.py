@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,10 +94,10 @@ def test_a_unit_reads_its_row_groups_once(tmp_path: Path, monkeypatch: pytest.Mo
     read: list[tuple[str, int]] = []
     read_row_group = pq.ParquetFile.read_row_group
 
-    def spy(file: pq.ParquetFile, group: int, columns: list[str]) -> object:
+    def spy(file: pq.ParquetFile, group: int, columns: list[str], **options: Any) -> object:
         read.append((str(file.metadata.num_rows), group))
         assert "mask_image" not in columns
-        return read_row_group(file, group, columns=columns)
+        return read_row_group(file, group, columns=columns, **options)
 
     count_bytes(monkeypatch)
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
