@@ -48,8 +48,14 @@ ROOMS: dict[str, set[str]] = {
         "operators.batching",
         "operators.models",
     },
-    "manifests.images": {"manifests.schema", "manifests.storage", "manifests.dataset"},
-    "manifests.write": {"manifests.images", "manifests.schema", "manifests.storage", "manifests.dataset"},
+    "manifests.images": {"manifests.schema", "manifests.storage", "manifests.dataset", "manifests.parquet"},
+    "manifests.write": {
+        "manifests.images",
+        "manifests.schema",
+        "manifests.storage",
+        "manifests.dataset",
+        "manifests.parquet",
+    },
     "train.data": {"manifests", "operators.shared", "xprompt_model"},
     "train.evaluate": {"manifests", "operators.shared", "xprompt_model", "train.data"},
 }
