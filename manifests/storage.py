@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -10,21 +11,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from manifests.remote import connect
+
 TEMPORARY_SUFFIX = ".tmp"
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Store:
     """Files below one root, named by relative paths with forward slashes.
 
-    Raises FileNotFoundError for what is not there and OSError for what the file system refuses.
+    Raises FileNotFoundError for what is not there and OSError for what the file system refuses, whatever library is
+    behind it (manifests/remote.py).
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._fs, root = fsspec.core.url_to_fs(url)
+        self._fs, root = connect(url)
         self._process = os.getpid()
         self.root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
@@ -33,7 +38,7 @@ class Store:
     def fs(self) -> Any:
         """The fsspec file system. A forked process gets its own: connections do not survive a fork."""
         if self._process != os.getpid() and not self.is_local:
-            self._fs, _ = fsspec.core.url_to_fs(self._url)
+            self._fs, _ = connect(self._url)
             self._process = os.getpid()
         return self._fs
 
@@ -86,6 +91,10 @@ class Store:
                     os.fsync(file.fileno())
                 os.rename(temporary, final)
                 _fsync_folder(final.parent)
+            except OSError as error:
+                if error.filename is None and error.errno in _NO_SPACE:  # of a write, which names no file
+                    error.filename = str(final)
+                raise
             finally:
                 temporary.unlink(missing_ok=True)
         else:

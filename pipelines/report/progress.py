@@ -285,7 +285,7 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     to.print(table)
     folder, _, name = job.out.rpartition("/")
-    for command in (as_typed("browse", job.out), as_typed("tokens", name, out=folder)):
+    for command in (as_typed("browse", job.out), *([as_typed("tokens", name, out=folder)] if totals.pairs else [])):
         to.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 

@@ -46,13 +46,15 @@ class Work:
     """How many GPUs the cluster will come to have, by what the run is told; None for those that it has."""
 
 
-def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
+def make_datasets(
+    works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console
+) -> list[Totals]:
     """Run what is not committed of all datasets together, finish each as its last unit is made, report to the console.
 
-    `session` gives a Ray, if one is needed.
+    `session` gives a Ray, if one is needed. Returns what each dataset holds; nothing.refuse_empty judges that.
 
-    Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
-    ConnectionError, before anything is started, for a server that refuses the key or is not there.
+    Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, nothing.NothingKept for a dataset that was given up, and
+    StopRun or ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
     if works[0].gpus and not on_cluster():
         raise ValueError(
@@ -91,9 +93,10 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
                     watch = exported(replace(progress.watch, on_made=on_made))
                     jobs = [work.job for work, _ in to_be_made.values()]
                     engine.run(jobs, watch, _gpu_gib(works), works[0].gpus or 0)
-        for work in works:
-            totals = finished[work.job.out].result()
-            print_report(work.job, totals, progress.tally(work.job), console, work.prices)
+        totals = [finished[work.job.out].result() for work in works]
+        for work, one in zip(works, totals, strict=True):
+            print_report(work.job, one, progress.tally(work.job), console, work.prices)
+        return totals
     except KeyboardInterrupt:
         units = sum(job.plan.units for job, _ in left)
         done = sum(len(job.dataset.committed()) for job, _ in left)

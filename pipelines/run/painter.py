@@ -22,6 +22,7 @@ from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected, go_on, read_items
 from pipelines.run.hanging import watched
 from pipelines.run.made import Made, made_unit
+from pipelines.run.nothing import Trial
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
@@ -40,6 +41,8 @@ class Delivered:
     """What the painter's GPU waited for since it has delivered last."""
     usage: Usage
     spent: Spent
+    trial: Trial
+    """What has become of the pairs."""
 
 
 class Painter:
@@ -83,12 +86,18 @@ class Painter:
                     on_their_way.put(position, state.made, links)
         spent.units_s += time.perf_counter() - began_s
         ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
-        return Delivered(ended=tuple(ended), waits=self._clock.taken(), usage=account.usage, spent=spent)
+        return Delivered(
+            ended=tuple(ended),
+            waits=self._clock.taken(),
+            usage=account.usage,
+            spent=spent,
+            trial=Trial.of(state.made for state in done),
+        )
 
-    def make(self, job: Job, unit: int) -> Made:
+    def make(self, job: Job, unit: int, unproven: bool) -> Made:
         """Make and commit a whole unit: for stages that take a GPU some seconds a unit."""
         with self._gpu:
-            return made_unit(job, unit)
+            return made_unit(job, unit, unproven=unproven)
 
     @contextmanager
     def _using(self, spent: Spent, link: Link, pairs: int) -> Iterator[None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,11 +17,12 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from manifests.dataset import Dataset, Plan
-from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer
+from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer, token_commit
 from operators import tokenize
 from pipelines.report.hints import as_typed
 from pipelines.run import engine
 from pipelines.run.dataset import Stopped
+from pipelines.run.nothing import NothingKept
 
 UNIT_RETRIES = 2
 """How often a unit is tried again whose worker died, before it is tried alone."""
@@ -31,11 +34,13 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
     """Tokenize what is not tokenized yet. `out` is the dataset's URL.
 
     `session` gives a Ray, if one is needed. Raises DatasetError if the dataset is unfinished or holds tokens of another
-    tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized.
+    tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized, and NothingKept if
+    the dataset has no examples, or not one of them got tokens.
     """
     dataset = Dataset(out)
     plan = dataset.plan()
-    dataset.description()  # says if it is unfinished
+    if not dataset.description()["totals"]["examples"]:  # which says if it is unfinished
+        raise NothingKept(f"{out} has no examples: all of its items were rejected. Make it anew (xprompt shards)")
     folder = Path(models, tokenize.FOLDER).resolve()
     if not folder.is_dir():
         raise ValueError(f"MODELS={models} has no {tokenize.FOLDER}/: try small random weights, make tiny-models")
@@ -59,7 +64,32 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
             f"Stopped: {len(done):,} of {plan.units:,} are finished and kept. The same command goes on from there."
         ) from None
     dataset.store.remove_temporary(FOLDER)
+    _refuse_empty(dataset, plan)
     _say(console, f"next: {as_typed('train')}, or {as_typed('verify', out)}")
+
+
+def _refuse_empty(dataset: Dataset, plan: Plan) -> None:
+    """Raises NothingKept if no example has tokens. Shards are looked into only if some texts have none."""
+    rejects: Counter[str] = Counter()
+    for name in map(plan.name, range(plan.units)):
+        commit = token_commit(dataset, name)
+        if commit.pairs and (not commit.rejects or _has_examples(dataset, name)):
+            return
+        rejects.update(commit.rejects)
+    ((reason, count),) = rejects.most_common(1)
+    raise NothingKept(
+        f"{dataset.url}/{FOLDER}: no example has tokens, {count:,} texts were left out as {reason}; see "
+        f"{FOLDER}/*.rejects.parquet, and remove that folder to tokenize anew"
+    )
+
+
+def _has_examples(dataset: Dataset, name: str) -> bool:
+    """Whether any pair of a token shard has an example."""
+    with dataset.store.open(f"{FOLDER}/{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        for member in tar:
+            if member.name.endswith(".json") and (data := tar.extractfile(member)) and json.load(data)["examples"]:
+                return True
+    return False
 
 
 def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int], console: Console) -> None:
