@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from manifests.dataset import Dataset
+from operators.slow import said_if_slow
 from pipelines.prepare import Prepared, prepare
 from pipelines.report.estimate import Estimate, estimate
 from pipelines.report.progress import SILENT
@@ -40,18 +41,20 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
     StopRun or ConnectionError for a server that refuses or is not there, OSError for a place that cannot be reached or
     written to. What is finished is kept: the same call goes on.
     """
-    prepared = prepare(task, options)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    with said_if_slow(say, "listing DATA"):
+        prepared = prepare(task, options)
     values, task = prepared.values, prepared.task
     if values["models"] == "tiny" and task.judges:
         console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
     out = anchored(str(values["out"]))
     folder = f"{out}/{folder_name(task, prepared.reader)}"
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     with only_run(folder, say, wait=values["wait"]):
-        job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
+        with said_if_slow(say, "listing DATA and planning"):
+            job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
         work = Work(
             job=job,
             models=values["models"],

@@ -48,6 +48,7 @@ from operators.retrieve.nearest import (
     without_shortlist,
 )
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from operators.slow import said_if_slow
 
 _KIND = {kind: place for place, kind in enumerate(EXAMPLES)}
 _SEARCHED_BY = [_KIND["forward", "generate"], _KIND["reverse", "generate"], *_KIND.values()]
@@ -362,16 +363,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
         parser.error("--embedder clip and --checkpoint go together")
     dataset = Dataset(options.dataset)
     try:
-        report = assign_contexts(
-            dataset,
-            dataset.plan(),
-            ClipText(checkpoint=options.checkpoint, device=options.device)
-            if options.checkpoint
-            else MiniLM(device=options.device),
-            databases=[Dataset(url) for url in options.database],
-            not_same_source=options.not_same_source,
-            distance=options.distance,
-        )
+        with said_if_slow(lambda text: print(f"{prog}: {text}", file=sys.stderr), "retrieving contexts"):
+            report = assign_contexts(
+                dataset,
+                dataset.plan(),
+                ClipText(checkpoint=options.checkpoint, device=options.device)
+                if options.checkpoint
+                else MiniLM(device=options.device),
+                databases=[Dataset(url) for url in options.database],
+                not_same_source=options.not_same_source,
+                distance=options.distance,
+            )
     except (ValueError, OSError, ImportError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -86,7 +86,13 @@ class RunProgress:
     @property
     def watch(self) -> Watch:
         """What a run is given to tell."""
-        return Watch(on_start=self.begin, on_made=self.add, on_delivered=self.delivered, on_tick=self.tick)
+        return Watch(
+            on_start=self.begin,
+            on_made=self.add,
+            on_delivered=self.delivered,
+            on_stall=self.say,
+            on_tick=self.tick,
+        )
 
     @property
     def seconds(self) -> float:

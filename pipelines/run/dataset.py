@@ -14,6 +14,7 @@ from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from operators.slow import said_if_slow
 from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
@@ -114,6 +115,15 @@ def _gpu_gib(works: Sequence[Work]) -> float | None:
 
 def _finish(work: Work, made: int, console: Console) -> Totals:
     """Write what a finished dataset says of itself, unless it has been said and nothing was made since."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    with said_if_slow(say, f"finishing {work.job.task.name}: contexts, sums, dataset.json"):
+        return _finished(work, made, console)
+
+
+def _finished(work: Work, made: int, console: Console) -> Totals:
     job = work.job
     finished = job.dataset.store.exists("dataset.json")
     if not made and finished:

@@ -37,6 +37,7 @@ from pipelines.run.plan import Job
 from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
 from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
+from pipelines.run.stalls import Stall, look, named
 from pipelines.run.unit import NotPainted
 from pipelines.run.waits import Waits
 from pipelines.run.watch import Painting, Watch
@@ -98,7 +99,7 @@ class _Call:
 
     ref: Any
     kind: str
-    """"up", "group" or "unit"."""
+    """"up", "group" or "unit"; "look" for one at stopped processes."""
     job: int = 0
     unit: int = 0
     group: Group | None = None
@@ -208,6 +209,7 @@ class _Run:
         self._stages: dict[Key, Stage] = {}
         self._timeouts: dict[Key, float] = {}
         self._ticked_s = time.monotonic()
+        self._stall = Stall(watch.on_stall)
         for number, units in enumerate(pending):
             self._add(number, units)
 
@@ -385,6 +387,10 @@ class _Run:
             call = self._calls.pop(ref, None)
             if call is None:  # of a painter that has died meanwhile
                 continue
+            if call.kind == "look":
+                self._looked(call)
+                continue
+            self._stall.heard()
             if call.kind == "unit":
                 assert call.lane
                 call.lane.running -= 1
@@ -498,7 +504,7 @@ class _Run:
     def _forget_painter(self, number: int) -> None:
         worker = self._workers.pop(number)
         self._gone.setdefault(worker.key, Counter()).update(worker.seconds(time.monotonic()))
-        for call in [call for call in self._calls.values() if call.painter == number and call.kind != "unit"]:
+        for call in [one for one in self._calls.values() if one.painter == number and one.kind in ("up", "group")]:
             del self._calls[call.ref]
         ray.kill(worker.actor)
 
@@ -667,7 +673,25 @@ class _Run:
         self._ticked_s = now_s
         self._end_hanging(now_s)
         self._reject_the_blamed(now_s)
+        if (
+            self._calls
+            and self._stall.is_due(self._at_work)
+            and not any(call.kind == "look" for call in self._calls.values())
+        ):
+            for ref in look():
+                self._call(_Call(ref=ref, kind="look"))
         self._report(now_s)
+
+    def _at_work(self) -> str:
+        """What is in the air, in words."""
+        calls = [call for call in self._calls.values() if call.kind in ("unit", "group")]
+        units = [(call.group.key.job, call.group.unit) if call.group else (call.job, call.unit) for call in calls]
+        return named([self._jobs[number].plan.name(unit) for number, unit in dict.fromkeys(units)])
+
+    def _looked(self, call: _Call) -> None:
+        with suppress(RayError):  # its node is gone
+            for ended in ray.get(call.ref):
+                self._watch.on_stall(ended)
 
     def _end_hanging(self, now_s: float) -> None:
         for number, worker in list(self._workers.items()):

@@ -132,11 +132,10 @@ def refuse_empty(job: Job, totals: Totals, *, held_out: bool = False) -> None:
     if totals.pairs or (held_out and set(totals.rejects) == {HELD_OUT}):
         return
     ((reason, count),) = totals.rejects.most_common(1)
-    why = f"{reason}{_example(job, reason)}"
     raise NothingKept(
-        f"{job.task.name}: nothing was kept, all {totals.rejects.total():,} items were rejected, {count:,} of them as "
-        f"{why}. Look at them ({as_typed('browse', job.out)}); to try other data or options, remove that dataset or "
-        "choose another OUT"
+        f"{job.task.name}: nothing was kept, of {totals.rejects.total():,} rejected items {count:,} were "
+        f"{reason}{_example(job, reason)}. Look at them ({as_typed('browse', job.out)}); to try other data or options, "
+        "remove that dataset or choose another OUT"
     )
 
 

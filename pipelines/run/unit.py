@@ -10,6 +10,7 @@ from manifests.images.pixels import remembering
 from manifests.schema import Item, Pair
 from manifests.write.writer import UnitWriter
 from operators.retrieve.seeded import choose_contexts
+from operators.timeouts import disk
 from pipelines.run.chain import (
     NOT_THE_PAIRS_FAULT,
     Rejected,
@@ -65,13 +66,16 @@ def make_unit(
         for start in range(0, len(unit.items), size):
             items = unit.items[start : start + size]
             with remembering():  # what the chain decodes and encodes is hashed when it is stored
-                if painted:
-                    states = [_taken_up(on_their_way, start + place, progress, painted) for place in range(len(items))]
-                else:
-                    states = read_items(job.reader, job.task.name, items, spent)
+                with using(disk(len(items)), 1):
+                    if painted:
+                        places = range(start, start + len(items))
+                        states = [_taken_up(on_their_way, place, progress, painted) for place in places]
+                    else:
+                        states = read_items(job.reader, job.task.name, items, spent)
                 made = [state.made for state in go_on(states, operators, job.seed, spent, using)]
-                for item, one in zip(items, without_small_groups(made, least), strict=True):
-                    trial.add(_store(writer, job.reader.source, item, one))
+                with using(disk(len(items)), 1):
+                    for item, one in zip(items, without_small_groups(made, least), strict=True):
+                        trial.add(_store(writer, job.reader.source, item, one))
             if unproven and trial.hopeless:
                 raise KeepsNothing(trial)
         if unproven and trial.only:
@@ -81,7 +85,8 @@ def make_unit(
     missing: Counter[str] = Counter()
     for pair in pairs:
         missing.update(f"{direction} {kind} ({WAITS})" for direction, kind in job.task.missing(pair))
-    commit = writer.commit(contexts, needing, missing)
+    with using(disk(len(pairs)), 1):
+        commit = writer.commit(contexts, needing, missing)
     if painted:
         on_their_way.remove()
     spent.units_s += time.perf_counter() - started_s
