@@ -85,16 +85,12 @@ class Store:
             final.parent.mkdir(parents=True, exist_ok=True)
             temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
             try:
-                with open(temporary, "wb") as file:
+                with naming(final), open(temporary, "wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
                 os.rename(temporary, final)
                 _fsync_folder(final.parent)
-            except OSError as error:
-                if error.filename is None and error.errno in _NO_SPACE:  # of a write, which names no file
-                    error.filename = str(final)
-                raise
             finally:
                 temporary.unlink(missing_ok=True)
         else:
@@ -135,6 +131,17 @@ class Store:
         """Remove what killed processes left half-written in a folder."""
         for name in self.temporary_names(folder):
             self.fs.rm_file(self.path(f"{folder}/{name}".lstrip("/")))
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have a write for which there is no room name its file, which its error does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_SPACE:
+            error.filename = str(path)
+        raise
 
 
 def _fsync_folder(folder: Path) -> None:

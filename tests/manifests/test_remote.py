@@ -11,7 +11,7 @@ import aiohttp
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from botocore.exceptions import EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem
 
 from infra.command import main
