@@ -63,6 +63,7 @@ _ALONE = -1
 """The stage in whose queue pairs are tried alone: those of units that have killed workers."""
 
 _TICK_S = 1.0
+_LAST_WORDS_S = 30.0  # for painters of a dataset that is given up
 _MOST_PAUSE_S = 60.0  # before painters are started again
 _QUEUED_TASKS = 2  # beyond those that run, so that no CPU waits for the driver
 
@@ -646,6 +647,10 @@ class _Run:
             assert call.lane
             call.lane.running -= 1
             self._cancel(self._calls.pop(call.ref))
+        # What painters have in hand comes to its end first: what they store of it later could not be forgotten.
+        in_hand = [call.ref for call in self._calls.values() if call.group and call.group.key.job == number]
+        if in_hand:
+            ray.wait(in_hand, num_returns=len(in_hand), timeout=_LAST_WORDS_S)
         self._schedule.drop_job(number)
         for painter in [painter for painter, worker in self._workers.items() if worker.key.job == number]:
             self._forget_painter(painter)
