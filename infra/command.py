@@ -64,7 +64,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly."""
+    """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly,
+    NOTHING_KEPT (operators/base.py) if it keeps nothing, 130 if it was stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
     arguments = arguments[1:] if asked else arguments

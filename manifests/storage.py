@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -10,21 +11,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from manifests.remote import connect
+
 TEMPORARY_SUFFIX = ".tmp"
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Store:
     """Files below one root, named by relative paths with forward slashes.
 
-    Raises FileNotFoundError for what is not there and OSError for what the file system refuses.
+    Raises FileNotFoundError for what is not there and OSError for what the file system refuses, whatever library is
+    behind it (manifests/remote.py).
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._fs, root = fsspec.core.url_to_fs(url)
+        self._fs, root = connect(url)
         self._process = os.getpid()
         self.root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
@@ -33,7 +38,7 @@ class Store:
     def fs(self) -> Any:
         """The fsspec file system. A forked process gets its own: connections do not survive a fork."""
         if self._process != os.getpid() and not self.is_local:
-            self._fs, _ = fsspec.core.url_to_fs(self._url)
+            self._fs, _ = connect(self._url)
             self._process = os.getpid()
         return self._fs
 
@@ -80,7 +85,7 @@ class Store:
             final.parent.mkdir(parents=True, exist_ok=True)
             temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
             try:
-                with open(temporary, "wb") as file:
+                with naming(final), open(temporary, "wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
@@ -126,6 +131,17 @@ class Store:
         """Remove what killed processes left half-written in a folder."""
         for name in self.temporary_names(folder):
             self.fs.rm_file(self.path(f"{folder}/{name}".lstrip("/")))
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have a write for which there is no room name its file, which its error does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_SPACE:
+            error.filename = str(path)
+        raise
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -161,6 +161,10 @@ class Judge(Protocol):
         ...
 
 
+NOTHING_KEPT = 3
+"""Exit status of a command that keeps nothing, so that `xprompt shards ... && xprompt train` does not go on with it."""
+
+
 class StopRun(Exception):
     """Raised by an operator for what no other try, pair or unit can cure, such as a refused key.
 

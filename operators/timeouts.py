@@ -7,6 +7,8 @@ are generous: many times what is assumed, and all that a server may take by the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from operators.base import Limited, Link, ModelOperator
 from operators.vlm import openai
 from operators.vlm.client import Vlm, asks
@@ -21,7 +23,34 @@ SLOWER = 20.0
 """How many times the seconds of an A100 (`ModelOperator.gpu_s`, which are assumed) an operator may take."""
 
 
-def timeout_s(link: Link) -> float:
+DISK_S = 300.0
+"""Seconds for a file system or a bucket to answer at all: a tape is found, a server is started again."""
+
+DISK_PAIR_S = 10.0
+"""Seconds to read, or to hash and write, the images of a pair: some 100 MB over a slow network."""
+
+TOKENS_PAIR_S = 60.0
+"""Seconds to tokenize a pair's images on a CPU, several times what three of 512 px take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """Work that is no operator's, and how long it may take in all."""
+
+    timeout_s: float
+
+
+def disk(pairs: int) -> Allowed:
+    """Reading so many pairs from their source, or writing them."""
+    return Allowed(timeout_s=DISK_S + DISK_PAIR_S * pairs)
+
+
+def tokenizing(pairs: int) -> Allowed:
+    """Loading a tokenizer, and tokenizing so many pairs."""
+    return Allowed(timeout_s=LOADING_S + DISK_S + TOKENS_PAIR_S * pairs)
+
+
+def timeout_s(link: Link | Limited) -> float:
     """The most seconds that a pair may take at an operator.
 
     An operator that states its `timeout_s` is believed (operators.base.Limited). One that asks a vision-language model

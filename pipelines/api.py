@@ -15,11 +15,13 @@ from typing import Any
 from rich.console import Console
 
 from manifests.dataset import Dataset
+from operators.slow import said_if_slow
 from pipelines.prepare import Prepared, prepare
 from pipelines.report.estimate import Estimate, estimate
 from pipelines.report.progress import SILENT
 from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
+from pipelines.run.nothing import refuse_empty
 from pipelines.run.plan import folder_name, make_job
 from pipelines.run.session import ray_session
 from pipelines.tasks.catalogue import modules_of
@@ -35,21 +37,24 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
     dataset lies in the folder of OUT that has the task's name, that of a test split in <task>-<split>.
 
     Raises ValueError for what cannot be made as asked, manifests.dataset.DatasetError (a ValueError) if OUT holds
-    something else, engine.UnitFailed for a unit that cannot be made, StopRun or ConnectionError for a server that
-    refuses or is not there. What is finished is kept: the same call goes on.
+    something else, engine.UnitFailed for a unit that cannot be made, nothing.NothingKept where not one pair is kept,
+    StopRun or ConnectionError for a server that refuses or is not there, OSError for a place that cannot be reached or
+    written to. What is finished is kept: the same call goes on.
     """
-    prepared = prepare(task, options)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    with said_if_slow(say, "listing DATA"):
+        prepared = prepare(task, options)
     values, task = prepared.values, prepared.task
     if values["models"] == "tiny" and task.judges:
         console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
     out = anchored(str(values["out"]))
     folder = f"{out}/{folder_name(task, prepared.reader)}"
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     with only_run(folder, say, wait=values["wait"]):
-        job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
+        with said_if_slow(say, "listing DATA and planning"):
+            job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
         work = Work(
             job=job,
             models=values["models"],
@@ -63,7 +68,8 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
         def session() -> AbstractContextManager[None]:
             return ray_session(values["cpus"], py_modules=modules_of(task), not_sent=folders, say=say)
 
-        make_datasets([work], session, console)
+        (totals,) = make_datasets([work], session, console)
+        refuse_empty(job, totals)
     return job.dataset
 
 

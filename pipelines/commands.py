@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from manifests.dataset import Dataset
-from operators.base import StopRun
+from operators.base import NOTHING_KEPT, StopRun
 from operators.option import Option
 from pipelines.models import add_command
 from pipelines.options import RUN, WHERE
@@ -75,13 +75,14 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def ended(prog: str, run: Callable[[], object]) -> int:
-    """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be done as asked, or STOPPED.
+    """The exit status of what `run` does: 0, 1 if it could not be done, 2 if it cannot be as asked, or one of ours.
 
     `prog` is the command as the user typed it: it heads what is printed of an error.
     """
     # Ray takes seconds to import; what is wrong with a command line has been said by now.
     from pipelines.run.dataset import Stopped
     from pipelines.run.engine import UnitFailed
+    from pipelines.run.nothing import NothingKept
     from pipelines.run.signals import stopping_on_signals
 
     try:
@@ -91,12 +92,15 @@ def ended(prog: str, run: Callable[[], object]) -> int:
     except Stopped as stopped:
         print(stopped)
         return STOPPED
-    except (ValueError, ImportError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except NothingKept as nothing:
+        print(f"{prog}: {nothing}", file=sys.stderr)
+        return NOTHING_KEPT
     except (StopRun, ConnectionError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
+    except (ValueError, ImportError, OSError) as error:
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except UnitFailed as error:
         print(f"{prog}: {error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
         return 1

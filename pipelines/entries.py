@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manifests.storage import Store
+from operators.judge.hold_out import EDITS, concerned
 from operators.option import Option, options_of, with_options
 from operators.read.files import SourceFile, list_files
 from operators.read.prompt_recipe import PromptRecipe
@@ -158,7 +159,8 @@ def plan_entry(entry: Entry, task: Task, root: DataRoot, shared: Mapping[str, An
         wanted = entry.data or [entry.source or task.name]
         return Planned(entry=entry, task=task, why_not=f"{' or '.join(wanted)} is not below {root.url}")
     source, place = found
-    given = {name: value for name, value in shared.items() if takes(task, source, name, value)} | dict(entry.options)
+    given = {name: value for name, value in shared.items() if takes(task, source, name, value)}
+    given = {**given, **_held_out(task, shared), **entry.options}
     count, paints = entry.pairs or None, True
     if any(declared.name == "count" for _, declared in options_of(source.reader)):
         paints = not isinstance(source.reader, VitonHd) or _paints(task, given)
@@ -173,6 +175,15 @@ def plan_entry(entry: Entry, task: Task, root: DataRoot, shared: Mapping[str, An
         counted = {"count": given["count"]} if "count" in given else {}
         reader = with_options(source.reader, counted)
         return replace(planned, source=replace(source, reader=reader), why_not=str(error))
+
+
+def _held_out(task: Task, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """What the whole recipe holds out, as far as it concerns a task."""
+    if not shared.get("hold_out"):
+        return {}
+    names = concerned(task.name, shared["hold_out"])
+    by = {} if EDITS in names or EDITS not in shared["hold_out"] else {"hold_out_by": None}
+    return {"hold_out": names, **by}
 
 
 def takes(task: Task, source: Source | None, name: str, value: Any) -> bool:
@@ -198,6 +209,9 @@ def refuse_untaken(shared: Mapping[str, Any], datasets: Sequence[Planned]) -> No
     for name, value in shared.items():
         if value is not None and not any(takes(one.task, one.source, name, value) for one in datasets):
             raise ValueError(f"--{name.replace('_', '-')}: no dataset of the recipe can take {value}")
+    for name in shared.get("hold_out") or ():
+        if not any(concerned(one.task.name, [name]) for one in datasets):
+            raise ValueError(f"--hold-out {name}: no dataset of the recipe has any of it")
 
 
 def options_of_tasks(tasks: Sequence[Task]) -> Iterator[Option]:

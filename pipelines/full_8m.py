@@ -153,6 +153,7 @@ def _run(ready: Sequence[Planned], asked: Asked) -> None:
     """Plan all datasets, make them together on one Ray; then the recipe manifest."""
     # These import Ray, which takes seconds: --help and --plan need not wait for it.
     from pipelines.run.dataset import anchored, make_datasets
+    from pipelines.run.nothing import NothingKept, refuse_empty
     from pipelines.run.session import ray_session
 
     out = anchored(asked.out)
@@ -168,9 +169,17 @@ def _run(ready: Sequence[Planned], asked: Asked) -> None:
         def session() -> AbstractContextManager[None]:
             return ray_session(values["cpus"], py_modules=modules, not_sent=sent, say=TERMINAL.print)
 
-        make_datasets(works, session, TERMINAL)
+        totals = make_datasets(works, session, TERMINAL)
         _write_recipe(out, asked.recipe, jobs)
-    _say(f"Recipe: {out}/recipe.json")
+        _say(f"Recipe: {out}/recipe.json")
+        empty = []
+        for (_, job), one in zip(jobs, totals, strict=True):
+            try:
+                refuse_empty(job, one, held_out=True)
+            except NothingKept as nothing:
+                empty.append(str(nothing))
+        if empty:
+            raise NothingKept("; ".join(empty))
 
 
 def _work(planned: Planned, job: Job) -> Work:

@@ -10,7 +10,7 @@ from typing import Any
 from operators.arrange.resize import Resize
 from operators.base import Link, OnlyUnpaired, Reader
 from operators.judge.guard import Guard
-from operators.judge.hold_out import EDITS, hold_outs
+from operators.judge.hold_out import EDITS, NOVEL_TASKS, concerned, hold_outs
 from operators.option import options_of, with_options
 from operators.vlm.client import Promising, Vlm
 from pipelines.options import RUN, defaults
@@ -67,6 +67,10 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     _prices(values := defaults(options))
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing
+    names = [values["hold_out"]] if isinstance(values["hold_out"], str) else values["hold_out"]
+    for name in sorted({name for name in names if name in NOVEL_TASKS} - set(concerned(task.name, names))):
+        of = " and ".join(sorted(NOVEL_TASKS[name].tasks))
+        raise ValueError(f"--hold-out {name} leaves out pairs of {of}: {task.name} has none of them")
     if values["hold_out_by"] == "vlm":
         if EDITS not in values["hold_out"]:
             raise ValueError(f"--hold-out-by says who judges edits, which are held out by --hold-out {EDITS} alone")

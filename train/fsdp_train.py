@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         from train.run.trainer import train  # torch takes seconds to import: --help need not wait for it
 
         train(config)
-    except ValueError as error:
+    except (ValueError, OSError, ImportError) as error:
         rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
         print(rank + " ".join(str(error).split()), file=sys.stderr, flush=True)
         return 2

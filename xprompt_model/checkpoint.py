@@ -30,6 +30,7 @@ VQ_PREFIX = "model.vqmodel."
 """What the names of the VQ tokenizer's weights begin with in transformers' conversion."""
 
 CONFIG_FILE = "config.json"
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
@@ -41,9 +42,19 @@ def read_config(folder: Path | str) -> ChameleonConfig:
     if config.get("model_type") != ChameleonConfig.model_type:
         raise ValueError(f"{path} is of a model {config.get('model_type')!r}, not {ChameleonConfig.model_type!r}")
     try:
-        return ChameleonConfig.from_dict(config)
+        read: ChameleonConfig = ChameleonConfig.from_dict(config)
     except Exception as error:  # of a value of another type: the library's own
         raise ValueError(f"{path} is not that of a Chameleon: {error}") from None
+    for name in _SIZES:
+        if getattr(read, name) < 1:
+            raise ValueError(f"{path} is not that of a Chameleon: {name} is {getattr(read, name)}")
+    for whole, parts in (("hidden_size", "num_attention_heads"), ("num_attention_heads", "num_key_value_heads")):
+        if getattr(read, whole) % getattr(read, parts):
+            raise ValueError(
+                f"{path} is not that of a Chameleon: {whole}, {getattr(read, whole)}, is no multiple of {parts}, "
+                f"{getattr(read, parts)}"
+            )
+    return read
 
 
 def read_checkpoint(folder: Path | str, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> dict[str, Tensor]:

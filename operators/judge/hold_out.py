@@ -14,7 +14,7 @@ names no part of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
@@ -179,6 +179,11 @@ def novel_task(name: str) -> str:
     return name
 
 
+def concerned(task: str, names: Iterable[str]) -> list[str]:
+    """Those of some novel tasks for which pairs of a task are left out, in their order."""
+    return [name for name in names if name in NOVEL_TASKS and task in NOVEL_TASKS[name].tasks]
+
+
 def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tuple[Link, ...]:
     """The operators to append to a task's chain so that the named novel tasks are held out.
 
@@ -186,7 +191,7 @@ def hold_outs(task: str, names: Collection[str], by: EditJudge = "rules") -> tup
     """
     if unknown := sorted(set(map(novel_task, names)) - set(NOVEL_TASKS)):
         raise ValueError(f"no such novel task: {', '.join(unknown)}; there are {', '.join(NOVEL_TASKS)}")
-    operators = [NOVEL_TASKS[name].operator for name in sorted(set(names)) if task in NOVEL_TASKS[name].tasks]
+    operators = [NOVEL_TASKS[name].operator for name in concerned(task, sorted(set(names)))]
     return tuple(replace(operator, by=by) if isinstance(operator, HoldOutEdits) else operator for operator in operators)
 
 

@@ -9,10 +9,13 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+_SIZES = frozenset(["hidden_size", "num_attention_heads", "num_key_value_heads", "patch_size"])
+"""Entries of a config by which a network is divided, and which no network has as 0."""
 
 _POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS leaves in the place of the real one (https://git-lfs.com, its specification)."""
@@ -73,8 +76,8 @@ def damage(folder: Path) -> str:
     """What is wrong with the files in a checkpoint's folder, in a few words; "" if they are whole.
 
     A file that cannot be read, is cut short or longer than it says, a pointer of Git LFS, an index whose files are not
-    all there, a component of a pipeline that is not there, a network's config without weights. What tensors hold is not
-    looked at.
+    all there, a component of a pipeline that is not there, a network's config without weights or with a size of 0.
+    What tensors hold is not looked at.
     """
     for path in sorted(files_of(folder)):
         name = path.relative_to(folder).as_posix()
@@ -144,6 +147,16 @@ def _refuse_without_weights(config: Path) -> None:
     network = "architectures" in record or str(record.get("_class_name", "Scheduler"))[-9:] != "Scheduler"
     if network and not any(path.suffix in _WEIGHTS for path in config.parent.iterdir()):
         raise Damaged("is there, its weights are not: the download may not have come to its end")
+    _refuse_sizes(record)
+
+
+def _refuse_sizes(record: Mapping[str, Any]) -> None:
+    """Raises Damaged for a size that no network has; the parts of a model have records of their own in it."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            _refuse_sizes(value)
+        elif key in _SIZES and isinstance(value, int) and value < 1:
+            raise Damaged(f"says that {key} is {value}")
 
 
 def _refuse_pointer(path: Path) -> None:

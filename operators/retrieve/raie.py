@@ -33,6 +33,7 @@ from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.read.places import folder_of, place_from
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
+from operators.base import NOTHING_KEPT
 from operators.retrieve.distance import Distance, Ints
 from operators.retrieve.embeddings import embed
 from operators.retrieve.nearest import (
@@ -47,6 +48,7 @@ from operators.retrieve.nearest import (
     without_shortlist,
 )
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from operators.slow import said_if_slow
 
 _KIND = {kind: place for place, kind in enumerate(EXAMPLES)}
 _SEARCHED_BY = [_KIND["forward", "generate"], _KIND["reverse", "generate"], *_KIND.values()]
@@ -328,7 +330,8 @@ def _choose(
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts") -> int:
     """Assign the contexts of one dataset and print the report; `prog` heads usage and errors.
 
-    Returns the exit status: 0, or 2 with one line if it cannot do what was asked.
+    Returns the exit status: 0, 2 with one line if it cannot do what was asked, or NOTHING_KEPT with one if no example
+    has got a context.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -360,18 +363,23 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
         parser.error("--embedder clip and --checkpoint go together")
     dataset = Dataset(options.dataset)
     try:
-        report = assign_contexts(
-            dataset,
-            dataset.plan(),
-            ClipText(checkpoint=options.checkpoint, device=options.device)
-            if options.checkpoint
-            else MiniLM(device=options.device),
-            databases=[Dataset(url) for url in options.database],
-            not_same_source=options.not_same_source,
-            distance=options.distance,
-        )
+        with said_if_slow(lambda text: print(f"{prog}: {text}", file=sys.stderr), "retrieving contexts"):
+            report = assign_contexts(
+                dataset,
+                dataset.plan(),
+                ClipText(checkpoint=options.checkpoint, device=options.device)
+                if options.checkpoint
+                else MiniLM(device=options.device),
+                databases=[Dataset(url) for url in options.database],
+                not_same_source=options.not_same_source,
+                distance=options.distance,
+            )
     except (ValueError, OSError, ImportError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(report)
+    if not report.examples:
+        why = "there is no other pair for any of them" if report.without else "it has none that is to have one"
+        print(f"{prog}: no example of {options.dataset} has an in-context example: {why}", file=sys.stderr)
+        return NOTHING_KEPT
     return 0

@@ -86,7 +86,13 @@ class RunProgress:
     @property
     def watch(self) -> Watch:
         """What a run is given to tell."""
-        return Watch(on_start=self.begin, on_made=self.add, on_delivered=self.delivered, on_tick=self.tick)
+        return Watch(
+            on_start=self.begin,
+            on_made=self.add,
+            on_delivered=self.delivered,
+            on_stall=self.say,
+            on_tick=self.tick,
+        )
 
     @property
     def seconds(self) -> float:
@@ -285,7 +291,7 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
     to.print(table)
     folder, _, name = job.out.rpartition("/")
-    for command in (as_typed("browse", job.out), as_typed("tokens", name, out=folder)):
+    for command in (as_typed("browse", job.out), *([as_typed("tokens", name, out=folder)] if totals.pairs else [])):
         to.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import cast
 
 from manifests.schema import Item, Pair, Reject, seed_for
-from operators.base import Link, Operator, Reader, StopRun
+from operators.base import Limited, Link, Operator, Reader, StopRun
 from operators.models.device import gpu_failed, memory_ran_out
 from pipelines.run.spent import Spent
 
@@ -32,11 +32,11 @@ def batch_size(operators: Iterable[Link]) -> int:
     return max(map(_size, operators), default=1)
 
 
-Using = Callable[[Link, int], AbstractContextManager[None]]
-"""What is to be held while a link works on so many pairs: a lock, or a watch."""
+Using = Callable[[Link | Limited, int], AbstractContextManager[None]]
+"""What is to be held while a link, or a disk, works on so many pairs: a lock, or a watch."""
 
 
-def freely(link: Link, pairs: int) -> AbstractContextManager[None]:
+def freely(link: Link | Limited, pairs: int) -> AbstractContextManager[None]:
     """Holds nothing."""
     return nullcontext()
 

@@ -14,6 +14,7 @@ from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from operators.slow import said_if_slow
 from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
@@ -46,13 +47,15 @@ class Work:
     """How many GPUs the cluster will come to have, by what the run is told; None for those that it has."""
 
 
-def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
+def make_datasets(
+    works: Sequence[Work], session: Callable[[], AbstractContextManager[None]], console: Console
+) -> list[Totals]:
     """Run what is not committed of all datasets together, finish each as its last unit is made, report to the console.
 
-    `session` gives a Ray, if one is needed.
+    `session` gives a Ray, if one is needed. Returns what each dataset holds; nothing.refuse_empty judges that.
 
-    Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, and StopRun or
-    ConnectionError, before anything is started, for a server that refuses the key or is not there.
+    Raises Stopped on Ctrl-C or SIGTERM, engine.UnitFailed, nothing.NothingKept for a dataset that was given up, and
+    StopRun or ConnectionError, before anything is started, for a server that refuses the key or is not there.
     """
     if works[0].gpus and not on_cluster():
         raise ValueError(
@@ -91,9 +94,10 @@ def make_datasets(works: Sequence[Work], session: Callable[[], AbstractContextMa
                     watch = exported(replace(progress.watch, on_made=on_made))
                     jobs = [work.job for work, _ in to_be_made.values()]
                     engine.run(jobs, watch, _gpu_gib(works), works[0].gpus or 0)
-        for work in works:
-            totals = finished[work.job.out].result()
-            print_report(work.job, totals, progress.tally(work.job), console, work.prices)
+        totals = [finished[work.job.out].result() for work in works]
+        for work, one in zip(works, totals, strict=True):
+            print_report(work.job, one, progress.tally(work.job), console, work.prices)
+        return totals
     except KeyboardInterrupt:
         units = sum(job.plan.units for job, _ in left)
         done = sum(len(job.dataset.committed()) for job, _ in left)
@@ -111,6 +115,15 @@ def _gpu_gib(works: Sequence[Work]) -> float | None:
 
 def _finish(work: Work, made: int, console: Console) -> Totals:
     """Write what a finished dataset says of itself, unless it has been said and nothing was made since."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    with said_if_slow(say, f"finishing {work.job.task.name}: contexts, sums, dataset.json"):
+        return _finished(work, made, console)
+
+
+def _finished(work: Work, made: int, console: Console) -> Totals:
     job = work.job
     finished = job.dataset.store.exists("dataset.json")
     if not made and finished:

@@ -12,7 +12,7 @@ again is taken apart: its pairs are tried one by one, and one that still kills i
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,12 +30,14 @@ from pipelines.run.asking import asking
 from pipelines.run.chain import Rejected
 from pipelines.run.cluster import Cluster
 from pipelines.run.made import Made
+from pipelines.run.nothing import Failure, KeepsNothing, NothingKept, Trial, given_up
 from pipelines.run.painted import FOLDER, Painted
 from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.schedule import UNIT_DEATHS, Group, Key, Schedule, Terms
 from pipelines.run.spent import Spent
 from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
+from pipelines.run.stalls import Stall, look, named
 from pipelines.run.unit import NotPainted
 from pipelines.run.waits import Waits
 from pipelines.run.watch import Painting, Watch
@@ -61,6 +63,7 @@ _ALONE = -1
 """The stage in whose queue pairs are tried alone: those of units that have killed workers."""
 
 _TICK_S = 1.0
+_LAST_WORDS_S = 30.0  # for painters of a dataset that is given up
 _MOST_PAUSE_S = 60.0  # before painters are started again
 _QUEUED_TASKS = 2  # beyond those that run, so that no CPU waits for the driver
 
@@ -75,8 +78,10 @@ def run(jobs: Sequence[Job], watch: Watch, gpu_gib: float | None = None, gpus: i
     `gpu_gib` is the memory of a GPU, by which chains are cut into stages; None where anything fits. `gpus` is how many
     GPUs the cluster will come to have, where an autoscaler adds them; those that it has are known.
 
-    Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises StopRun at once where
-    no other unit can fare better, and ValueError, before anything is loaded, where models do not fit a GPU.
+    Raises UnitFailed for the first unit that cannot be made; all others are tried before. Raises NothingKept for the
+    first dataset that was given up, since a step of it fails at every pair; the other datasets are made before. Raises
+    StopRun at once where no other unit can fare better, and ValueError, before anything is loaded, where models do not
+    fit a GPU.
     """
     pending = [sorted(set(range(job.plan.units)) - job.dataset.committed()) for job in jobs]
     if not any(pending):
@@ -95,7 +100,7 @@ class _Call:
 
     ref: Any
     kind: str
-    """"up", "group" or "unit"."""
+    """"up", "group" or "unit"; "look" for one at stopped processes."""
     job: int = 0
     unit: int = 0
     group: Group | None = None
@@ -186,6 +191,17 @@ class _Run:
         """Pairs rejected for the deaths of their workers since something succeeded last."""
         self._failures: Counter[tuple[int, int]] = Counter()
         self._failed: dict[tuple[int, int], str] = {}
+        self._proven = {
+            number
+            for number, job in enumerate(jobs)
+            if pending[number] and any(commit.pairs for _, commit in job.dataset.commits())
+        }
+        """Datasets in which a pair is kept, or in which each is to be rejected for a reason of its own."""
+        self._suspects: defaultdict[int, list[tuple[_Lane | None, int]]] = defaultdict(list)
+        """Dataset -> its units that are set aside until it is proven, each with its lane; None for a painter's."""
+        self._trials: defaultdict[int | Key, Trial] = defaultdict(Trial)
+        """By dataset, what became of the pairs of its suspects; by stage, of the pairs that its painters delivered."""
+        self._given_up: dict[int, NothingKept] = {}
         self._left = {number: set(units) for number, units in enumerate(pending) if units}
         """Dataset -> its units that are neither made nor given up."""
         self.paintings: dict[Key, Painting] = {}
@@ -194,6 +210,7 @@ class _Run:
         self._stages: dict[Key, Stage] = {}
         self._timeouts: dict[Key, float] = {}
         self._ticked_s = time.monotonic()
+        self._stall = Stall(watch.on_stall)
         for number, units in enumerate(pending):
             self._add(number, units)
 
@@ -272,8 +289,11 @@ class _Run:
             self._hand_out()
             self._start_tasks()
             self._collect()
+            self._judge_suspects()
             self._end_painters()
             self._tick()
+        for _, nothing in sorted(self._given_up.items()):
+            raise nothing
         if self._failed:
             (number, unit), message = next(iter(sorted(self._failed.items())))
             raise UnitFailed(f"shard {self._jobs[number].plan.name(unit)}: {message}")
@@ -284,8 +304,11 @@ class _Run:
             ray.kill(worker.actor)
         for call in self._calls.values():
             if call.kind == "unit":
-                with suppress(RayError, ValueError):
-                    ray.cancel(call.ref, force=True)
+                self._cancel(call)
+
+    def _cancel(self, call: _Call) -> None:
+        with suppress(RayError, ValueError):
+            ray.cancel(call.ref, force=True)
 
     def _workers_at_most(self) -> int:
         """How many painters and units can be at work at the same time, as the cluster is now."""
@@ -324,7 +347,7 @@ class _Run:
                 if group.positions:
                     ref = worker.actor.paint.remote(job, links, group.unit, group.positions)
                 else:
-                    ref = worker.actor.make.remote(job, group.unit)
+                    ref = worker.actor.make.remote(job, group.unit, group.key.job not in self._proven)
                 self._call(_Call(ref=ref, kind="group", group=group, painter=number))
         for number, unit in self._schedule.through():
             self._lane(number, assembled=True).units.append((number, unit))
@@ -334,7 +357,8 @@ class _Run:
             while lane.units and lane.running < lane.most(self._cluster.cpus):
                 number, unit = lane.units.popleft()
                 painted = self._painted_links(number, unit)
-                ref = self._cluster.unit(lane.assembled).remote(self._refs[number], unit, painted=painted)
+                unit_task = self._cluster.unit(lane.assembled)
+                ref = unit_task.remote(self._refs[number], unit, painted=painted, unproven=number not in self._proven)
                 lane.running += 1
                 self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, lane=lane))
 
@@ -364,6 +388,10 @@ class _Run:
             call = self._calls.pop(ref, None)
             if call is None:  # of a painter that has died meanwhile
                 continue
+            if call.kind == "look":
+                self._looked(call)
+                continue
+            self._stall.heard()
             if call.kind == "unit":
                 assert call.lane
                 call.lane.running -= 1
@@ -396,6 +424,12 @@ class _Run:
             came: Delivered | Made = ray.get(call.ref)
         except RayTaskError as error:
             self._stop_if_told(error)
+            if isinstance(error.cause, KeepsNothing):
+                self._schedule.drop(call.painter, group)
+                if not self._schedule.in_hand(call.painter):
+                    worker.rest(now_s)
+                self._suspect(group.key.job, group.unit, error.cause.trial, None)
+                return
             self._group_failed(call.painter, group, error.cause)
             return
         except RayError:
@@ -411,6 +445,10 @@ class _Run:
         if isinstance(came, Delivered):
             painting.pairs += len(group.positions)
             self._watch.on_delivered(painting.job, came)
+            trial = self._trials[group.key]
+            trial.merge(came.trial)
+            if (failure := trial.hopeless) and group.key.job not in self._proven:
+                self._give_up(group.key.job, failure)
         else:
             painting.pairs += came.commit.pairs + sum(came.commit.rejects.values())
             self._made(group.key.job, came)
@@ -467,7 +505,7 @@ class _Run:
     def _forget_painter(self, number: int) -> None:
         worker = self._workers.pop(number)
         self._gone.setdefault(worker.key, Counter()).update(worker.seconds(time.monotonic()))
-        for call in [call for call in self._calls.values() if call.painter == number and call.kind != "unit"]:
+        for call in [one for one in self._calls.values() if one.painter == number and one.kind in ("up", "group")]:
             del self._calls[call.ref]
         ray.kill(worker.actor)
 
@@ -477,6 +515,9 @@ class _Run:
             self._made(call.job, ray.get(call.ref))
         except RayTaskError as error:
             self._stop_if_told(error)
+            if isinstance(error.cause, KeepsNothing):
+                self._suspect(*which, error.cause.trial, call.lane)
+                return
             self._failures[which] += 1
             if self._failures[which] >= ATTEMPTS:
                 self._fail(*which, str(error.cause))
@@ -515,6 +556,7 @@ class _Run:
     def _made(self, number: int, made: Made) -> None:
         if made.commit.pairs:
             self._succeeded()
+            self._proven.add(number)
         self._watch.on_made(self._jobs[number], made)
         self._no_more(number, made.commit.unit)
 
@@ -554,6 +596,72 @@ class _Run:
         if isinstance(error.cause, StopRun):
             raise StopRun(str(error.cause)) from None
 
+    # -- datasets of which nothing is kept -------------------------------------------------------------------------
+
+    def _suspect(self, number: int, unit: int, trial: Trial, lane: _Lane | None) -> None:
+        """Set a unit aside of which nothing would be kept. It is committed once the dataset is proven."""
+        self._suspects[number].append((lane, unit))
+        self._trials[number].merge(trial)
+
+    def _judge_suspects(self) -> None:
+        """Give up datasets of which enough has been seen, and have the suspects of others made after all.
+
+        A dataset that looks hopeless gets no further task, and is given up when those at work have brought no pair.
+        """
+        for number, suspects in list(self._suspects.items()):
+            trial, at_work = (
+                self._trials[number],
+                any(call.kind == "unit" and call.job == number for call in self._calls.values()),
+            )
+            if number in self._proven:
+                self._make_suspects(number)
+            elif failure := trial.hopeless:
+                for lane in self._lanes.values():
+                    suspects += [(lane, unit) for of, unit in lane.units if of == number]
+                    lane.units = deque(one for one in lane.units if one[0] != number)
+                if not at_work:
+                    self._give_up(number, failure)
+            elif self._left.get(number, set()) <= {unit for _, unit in suspects}:
+                if trial.only and not self._jobs[number].dataset.committed():
+                    self._give_up(number, trial.only)
+                else:
+                    self._proven.add(number)
+                    self._make_suspects(number)
+
+    def _make_suspects(self, number: int) -> None:
+        for lane, unit in self._suspects.pop(number):
+            if lane:
+                lane.units.append((number, unit))
+            else:
+                self._schedule.add_units(Key(job=number, stage=0), [unit])
+
+    def _give_up(self, number: int, failure: Failure) -> None:
+        """Make no more of a dataset, and forget which of its pairs that are on their way were rejected."""
+        job = self._jobs[number]
+        self._given_up[number] = given_up(job, failure)
+        self._left.pop(number, None)
+        self._suspects.pop(number, None)
+        for lane in self._lanes.values():
+            lane.units = deque(one for one in lane.units if one[0] != number)
+        for call in [call for call in self._calls.values() if call.kind == "unit" and call.job == number]:
+            assert call.lane
+            call.lane.running -= 1
+            self._cancel(self._calls.pop(call.ref))
+        # What painters have in hand comes to its end first: what they store of it later could not be forgotten.
+        in_hand = [call.ref for call in self._calls.values() if call.group and call.group.key.job == number]
+        if in_hand:
+            ray.wait(in_hand, num_returns=len(in_hand), timeout=_LAST_WORDS_S)
+        self._schedule.drop_job(number)
+        for painter in [painter for painter, worker in self._workers.items() if worker.key.job == number]:
+            self._forget_painter(painter)
+            self._schedule.end(painter)
+        self._blamed = [one for one in self._blamed if one[2].key.job != number]
+        for unit in job.dataset.store.names(FOLDER):
+            on_their_way = Painted(job.dataset, unit)
+            for position, links in on_their_way.progress().items():
+                if links is None:
+                    on_their_way.forgive(position)
+
     # -- time passes -----------------------------------------------------------------------------------------------
 
     def _end_painters(self) -> None:
@@ -570,7 +678,25 @@ class _Run:
         self._ticked_s = now_s
         self._end_hanging(now_s)
         self._reject_the_blamed(now_s)
+        if (
+            self._calls
+            and self._stall.is_due(self._at_work)
+            and not any(call.kind == "look" for call in self._calls.values())
+        ):
+            for ref in look():
+                self._call(_Call(ref=ref, kind="look"))
         self._report(now_s)
+
+    def _at_work(self) -> str:
+        """What is in the air, in words."""
+        calls = [call for call in self._calls.values() if call.kind in ("unit", "group")]
+        units = [(call.group.key.job, call.group.unit) if call.group else (call.job, call.unit) for call in calls]
+        return named([self._jobs[number].plan.name(unit) for number, unit in dict.fromkeys(units)])
+
+    def _looked(self, call: _Call) -> None:
+        with suppress(RayError):  # its node is gone
+            for ended in ray.get(call.ref):
+                self._watch.on_stall(ended)
 
     def _end_hanging(self, now_s: float) -> None:
         for number, worker in list(self._workers.items()):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from operators.base import Link
+from operators.base import Limited, Link
 from operators.timeouts import timeout_s
 
 STATUS = 75
@@ -26,7 +26,7 @@ _GRACE_S = 10.0  # for the thread to be the first
 
 
 @contextmanager
-def watched(link: Link, pairs: int) -> Iterator[None]:
+def watched(link: Link | Limited, pairs: int = 1) -> Iterator[None]:
     """End this process if the block, in which an operator works on so many pairs, takes longer than it may.
 
     Several threads may each have an operator at work. Time-outs: operators/timeouts.py.

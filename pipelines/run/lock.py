@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manifests.dataset import DatasetError
-from manifests.storage import Store
+from manifests.storage import Store, naming
 
 LOCK = ".lock"
 
@@ -97,7 +97,7 @@ def only_run(out: str, say: Callable[[str], None], *, wait: bool = False) -> Ite
     with _folder(Path(store.root) if store.is_local else None) as folder:
         lock = _OsLock(folder, mine) if folder and _has_locks(folder) else _Lease(store, mine)
         said = False
-        while not lock.take():
+        while not _taken(lock, out):
             whose = f"{out}: another run is at work there" + _named(store)
             if not wait:
                 raise AtWork(f"{whose}; wait for it to end (--wait), or choose another OUT")
@@ -109,6 +109,11 @@ def only_run(out: str, say: Callable[[str], None], *, wait: bool = False) -> Ite
             yield
         finally:
             lock.release()
+
+
+def _taken(lock: _OsLock | _Lease, out: str) -> bool:
+    with naming(f"{out}/{LOCK}"):
+        return lock.take()
 
 
 @contextmanager

@@ -23,9 +23,9 @@ class Made:
     spent: Spent
 
 
-def made_unit(job: Job, unit: int, *, painted: int = 0) -> Made:
+def made_unit(job: Job, unit: int, *, painted: int = 0, unproven: bool = False) -> Made:
     """Make a unit, or assemble it from painted pairs, in a process that does nothing else meanwhile."""
     spent = Spent()
     with accounting() as account:
-        commit = make_unit(job, unit, spent, painted=painted, using=watched)
+        commit = make_unit(job, unit, spent, painted=painted, using=watched, unproven=unproven)
     return Made(commit=commit, usage=account.usage, spent=spent)

@@ -15,13 +15,15 @@ import ray
 from manifests.images.pixels import remembering
 from manifests.schema import Item
 from operators.account import accounting
-from operators.base import Link
+from operators.base import Limited, Link
 from operators.pictures import keeping
+from operators.timeouts import disk
 from operators.vlm.client import asks
 from operators.vlm.request import Usage
 from pipelines.run.chain import Rejected, go_on, read_items
 from pipelines.run.hanging import watched
 from pipelines.run.made import Made, made_unit
+from pipelines.run.nothing import Trial
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.schedule import IN_HAND
@@ -40,6 +42,8 @@ class Delivered:
     """What the painter's GPU waited for since it has delivered last."""
     usage: Usage
     spent: Spent
+    trial: Trial
+    """What has become of the pairs."""
 
 
 class Painter:
@@ -68,31 +72,41 @@ class Painter:
         began_s = time.perf_counter()
         keep = keeping(f"{job.out}/{on_their_way.folder}")
         with self._clock.at("disk"), accounting() as account, remembering(), keep:
-            progress = on_their_way.progress()
-            kept = {
-                position: state for position in positions if (state := on_their_way.get(position, progress)) is not None
-            }
-            new = [position for position in positions if position not in kept]
-            read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
-            job.watched(unit, items).refuse_vanished(new, [state.made for state in read])
+            with watched(disk(len(positions))):
+                progress = on_their_way.progress()
+                kept = {
+                    position: state
+                    for position in positions
+                    if (state := on_their_way.get(position, progress)) is not None
+                }
+                new = [position for position in positions if position not in kept]
+                read = read_items(job.reader, job.task.name, [items[position] for position in new], spent)
+                job.watched(unit, items).refuse_vanished(new, [state.made for state in read])
             states = {**kept, **dict(zip(new, read, strict=True))}
             done = go_on(
                 [states[position] for position in positions], operators, job.seed, spent, partial(self._using, spent)
             )
-            for position, state in zip(positions, done, strict=True):
-                if state is not kept.get(position):
-                    on_their_way.put(position, state.made, links)
+            with watched(disk(len(positions))):
+                for position, state in zip(positions, done, strict=True):
+                    if state is not kept.get(position):
+                        on_their_way.put(position, state.made, links)
         spent.units_s += time.perf_counter() - began_s
         ended = (position for position, state in zip(positions, done, strict=True) if isinstance(state.made, Rejected))
-        return Delivered(ended=tuple(ended), waits=self._clock.taken(), usage=account.usage, spent=spent)
+        return Delivered(
+            ended=tuple(ended),
+            waits=self._clock.taken(),
+            usage=account.usage,
+            spent=spent,
+            trial=Trial.of(state.made for state in done),
+        )
 
-    def make(self, job: Job, unit: int) -> Made:
+    def make(self, job: Job, unit: int, unproven: bool) -> Made:
         """Make and commit a whole unit: for stages that take a GPU some seconds a unit."""
         with self._gpu:
-            return made_unit(job, unit)
+            return made_unit(job, unit, unproven=unproven)
 
     @contextmanager
-    def _using(self, spent: Spent, link: Link, pairs: int) -> Iterator[None]:
+    def _using(self, spent: Spent, link: Link | Limited, pairs: int) -> Iterator[None]:
         if on_gpu(link):
             asked_s = time.perf_counter()
             with self._gpu, self._clock.at("gpu"), watched(link, pairs):

@@ -246,6 +246,19 @@ class Schedule:
         queue.pairs -= len(group.positions) or queue.terms.pairs_per_unit
         self._forget(group.key.job, group.unit)
 
+    def drop_job(self, job: int) -> None:
+        """Nothing more is to be done of a dataset: its queues are empty, and so are the hands of its painters."""
+        for key, queue in self._queues.items():
+            if key.job == job:
+                for waiting in (queue.units, queue.groups, queue.suspects):
+                    waiting.clear()
+                queue.pairs = 0.0
+        for painter in self._painters.values():
+            if painter.key.job == job:
+                painter.in_hand.clear()
+        self._left = {unit: left for unit, left in self._left.items() if unit[0] != job}
+        self._through = [unit for unit in self._through if unit[0] != job]
+
     def die(self, painter: int, node: str, lost_nodes: Collection[str]) -> list[Group]:
         """A painter has died. What it had in hand goes to the front; returned is what is to be given up.
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from operators.base import Link, LoadsCheckpoints, ModelOperator, TakesTurns
+from operators.base import Limited, Link, LoadsCheckpoints, ModelOperator, TakesTurns
 from operators.models.table import Part, parts_of
 from operators.option import options_of
 from operators.vlm.client import LOCAL, asks
@@ -64,7 +64,7 @@ class Stage:
     """What the process needs of the GPU's memory."""
 
 
-def on_gpu(link: Link) -> bool:
+def on_gpu(link: Link | Limited) -> bool:
     """Whether a link runs a model on a GPU, where there is one: its own, or a vision-language model of this process."""
     return _asks_here(link) or (isinstance(link, ModelOperator) and link.gpus > 0)
 
@@ -134,7 +134,7 @@ def _stage(start: int, stop: int, links: Sequence[Link], gpu_gib: float | None) 
     return Stage(start=start, stop=stop, gpus=min(1.0, round(steps * _STEP, 2)), need=need)
 
 
-def _asks_here(link: Link) -> bool:
+def _asks_here(link: Link | Limited) -> bool:
     return asks(link) and link.vlm is not None and link.vlm.is_local
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import tarfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,27 +17,34 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from manifests.dataset import Dataset, Plan
-from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer
+from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer, token_commit
 from operators import tokenize
+from operators.timeouts import tokenizing
 from pipelines.report.hints import as_typed
 from pipelines.run import engine
 from pipelines.run.dataset import Stopped
+from pipelines.run.hanging import watched
+from pipelines.run.nothing import NothingKept
+from pipelines.run.stalls import Stall, look
 
 UNIT_RETRIES = 2
 """How often a unit is tried again whose worker died, before it is tried alone."""
 
 _LINE_EVERY_S = 10.0
+_TICK_S = 1.0
 
 
 def make_tokens(out: str, models: str, session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
     """Tokenize what is not tokenized yet. `out` is the dataset's URL.
 
     `session` gives a Ray, if one is needed. Raises DatasetError if the dataset is unfinished or holds tokens of another
-    tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized.
+    tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized, and NothingKept if
+    the dataset has no examples, or not one of them got tokens.
     """
     dataset = Dataset(out)
     plan = dataset.plan()
-    dataset.description()  # says if it is unfinished
+    if not dataset.description()["totals"]["examples"]:  # which says if it is unfinished
+        raise NothingKept(f"{out} has no examples: all of its items were rejected. Make it anew (xprompt shards)")
     folder = Path(models, tokenize.FOLDER).resolve()
     if not folder.is_dir():
         raise ValueError(f"MODELS={models} has no {tokenize.FOLDER}/: try small random weights, make tiny-models")
@@ -59,7 +68,32 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
             f"Stopped: {len(done):,} of {plan.units:,} are finished and kept. The same command goes on from there."
         ) from None
     dataset.store.remove_temporary(FOLDER)
+    _refuse_empty(dataset, plan)
     _say(console, f"next: {as_typed('train')}, or {as_typed('verify', out)}")
+
+
+def _refuse_empty(dataset: Dataset, plan: Plan) -> None:
+    """Raises NothingKept if no example has tokens. Shards are looked into only if some texts have none."""
+    rejects: Counter[str] = Counter()
+    for name in map(plan.name, range(plan.units)):
+        commit = token_commit(dataset, name)
+        if commit.pairs and (not commit.rejects or _has_examples(dataset, name)):
+            return
+        rejects.update(commit.rejects)
+    ((reason, count),) = rejects.most_common(1)
+    raise NothingKept(
+        f"{dataset.url}/{FOLDER}: no example has tokens, {count:,} texts were left out as {reason}; see "
+        f"{FOLDER}/*.rejects.parquet, and remove that folder to tokenize anew"
+    )
+
+
+def _has_examples(dataset: Dataset, name: str) -> bool:
+    """Whether any pair of a token shard has an example."""
+    with dataset.store.open(f"{FOLDER}/{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        for member in tar:
+            if member.name.endswith(".json") and (data := tar.extractfile(member)) and json.load(data)["examples"]:
+                return True
+    return False
 
 
 def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int], console: Console) -> None:
@@ -67,7 +101,11 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
     pairs = size = made = 0
     rejects: Counter[str] = Counter()
 
-    for commit in _each(pending, lambda tokenized, unit: tokenized.remote(out, unit, folder, record)):
+    def begin(tokenized: Any, unit: int) -> Any:
+        return tokenized.remote(out, unit, folder, record)
+
+    stall = Stall(lambda text: _say(console, text))
+    for commit in _each(pending, begin, stall):
         made, pairs, size = made + 1, pairs + commit["pairs"], size + commit["shard_bytes"]
         rejects.update(commit["rejects"])
         if time.monotonic() - printed_s > _LINE_EVERY_S:
@@ -75,7 +113,7 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
             eta_s = (printed_s - started_s) / made * (len(pending) - made)
             _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
     for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan)):
-        _try_alone(out, plan, unit, folder, record)
+        _try_alone(out, plan, unit, folder, record, stall)
     seconds = time.monotonic() - started_s
     if rejects:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
@@ -86,7 +124,7 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
     )
 
 
-def _each(units: list[int], begin: Callable[[Any, int], Any]) -> Iterator[dict[str, Any]]:
+def _each(units: list[int], begin: Callable[[Any, int], Any], stall: Stall) -> Iterator[dict[str, Any]]:
     """What `_tokenize`, which `begin` is given as a task, returns for each unit, as it arrives.
 
     A unit that fails is left out. Processes are kept from one task to the next, and with them their tokenizer.
@@ -101,17 +139,29 @@ def _each(units: list[int], begin: Callable[[Any, int], Any]) -> Iterator[dict[s
         running |= {begin(tokenized, unit) for unit in itertools.islice(waiting, max(1, workers) + 2 - len(running))}
         if not running:
             return
-        (ready,), _ = ray.wait([*running], num_returns=1)
-        running.discard(ready)
-        with suppress(RayError):
-            yield ray.get(ready)
+        for ref in _ended(running, stall):
+            running.discard(ref)
+            with suppress(RayError):
+                yield ray.get(ref)
 
 
-def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerRecord) -> None:
+def _ended(running: Collection[Any], stall: Stall) -> list[Any]:
+    """Those of some tasks that have come to an end. It waits for one; of a stopped process the task has ended."""
+    stall.heard()
+    while True:
+        ready, _ = ray.wait([*running], num_returns=1, timeout=_TICK_S)
+        if ready:
+            return list(ready)
+        if stall.is_due(lambda: f"{len(running):,} tasks"):
+            look()
+
+
+def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerRecord, stall: Stall) -> None:
     """One more attempt at a unit that failed, for its reason. Raises engine.UnitFailed."""
     attempt: Any = ray.remote(max_retries=0)(_tokenize)
     try:
-        ray.get(attempt.remote(out, unit, folder, record))
+        (ended,) = _ended([attempt.remote(out, unit, folder, record)], stall)
+        ray.get(ended)
     except RayTaskError as error:
         raise engine.UnitFailed(f"tokens of shard {plan.name(unit)}: {error.cause}") from error
     except RayError as error:
@@ -120,10 +170,13 @@ def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerR
 
 def _tokenize(out: str, unit: int, folder: Path, record: TokenizerRecord) -> dict[str, Any]:
     """Runs in a worker, which keeps its tokenizer. Raises ValueError if it is not the one that the run began with."""
-    dataset, tokenizer = Dataset(out), tokenize.load_tokenizer(folder)
-    if tokenizer.record != record:
-        raise ValueError(f"{folder} has changed, or holds another tokenizer on this machine")
-    return vars(tokenize.tokenize_unit(dataset, dataset.plan(), unit, tokenizer))
+    dataset = Dataset(out)
+    plan = dataset.plan()
+    with watched(tokenizing(dataset.commit(plan.name(unit)).pairs)):
+        tokenizer = tokenize.load_tokenizer(folder)
+        if tokenizer.record != record:
+            raise ValueError(f"{folder} has changed, or holds another tokenizer on this machine")
+        return vars(tokenize.tokenize_unit(dataset, plan, unit, tokenizer))
 
 
 def _say(console: Console, text: str) -> None:

@@ -10,6 +10,7 @@ from manifests.images.pixels import remembering
 from manifests.schema import Item, Pair
 from manifests.write.writer import UnitWriter
 from operators.retrieve.seeded import choose_contexts
+from operators.timeouts import disk
 from pipelines.run.chain import (
     NOT_THE_PAIRS_FAULT,
     Rejected,
@@ -22,6 +23,7 @@ from pipelines.run.chain import (
     read_items,
 )
 from pipelines.run.groups import without_small_groups
+from pipelines.run.nothing import KeepsNothing, Trial
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -34,13 +36,16 @@ class NotPainted(LookupError):
     """Pairs of a unit that painters should have made are not there, or not whole."""
 
 
-def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Using = freely) -> Commit:
+def make_unit(
+    job: Job, index: int, spent: Spent, *, painted: int = 0, using: Using = freely, unproven: bool = False
+) -> Commit:
     """Make and commit one unit, unless it is committed already. What it costs is added to `spent`.
 
     `painted` is the number of links, counted from the chain's first, that painters have taken every pair through: the
     pairs are then taken up where they are kept (pipelines/run/painted.py). `using` is held while an operator works.
-    Raises NotPainted if one is not there, and
-    OSError, MemoryError or StopRun if the machine or the source, not a pair, fails.
+    Raises NotPainted if one is not there, and OSError, MemoryError or StopRun if the machine or the source, not a pair,
+    fails. With `unproven`, as long as no pair of the dataset is known to be kept, it raises KeepsNothing, and commits
+    nothing, where one step fails in the same way at ENOUGH pairs or at all, and none is kept.
     """
     dataset, name = job.dataset, job.plan.name(index)
     on_their_way = Painted(dataset, name)
@@ -54,29 +59,37 @@ def make_unit(job: Job, index: int, spent: Spent, *, painted: int = 0, using: Us
     least = job.task.least_group
     size = len(unit.items) if least > 1 else batch_size(operators[painted:])  # a group is judged whole
     progress = on_their_way.progress() if painted else {}
-    watched, kept = job.watched(index, unit.items), list[bool]()
+    watched, kept, trial = job.watched(index, unit.items), list[bool](), Trial()
     with UnitWriter.open(
         dataset, job.plan, index, prototype_task=job.task.prototype_task, suffixes=job.suffixes
     ) as writer:
         for start in range(0, len(unit.items), size):
             items = unit.items[start : start + size]
             with remembering():  # what the chain decodes and encodes is hashed when it is stored
-                if painted:
-                    states = [_taken_up(on_their_way, start + place, progress, painted) for place in range(len(items))]
-                else:
-                    states = read_items(job.reader, job.task.name, items, spent)
-                    watched.refuse_vanished(range(start, start + len(items)), [state.made for state in states])
+                with using(disk(len(items)), 1):
+                    if painted:
+                        places = range(start, start + len(items))
+                        states = [_taken_up(on_their_way, place, progress, painted) for place in places]
+                    else:
+                        states = read_items(job.reader, job.task.name, items, spent)
+                        watched.refuse_vanished(range(start, start + len(items)), [state.made for state in states])
                 made = [state.made for state in go_on(states, operators, job.seed, spent, using)]
                 kept += [isinstance(one, Pair) for one in made]
-                for item, one in zip(items, without_small_groups(made, least), strict=True):
-                    _store(writer, job.reader.source, item, one)
+                with using(disk(len(items)), 1):
+                    for item, one in zip(items, without_small_groups(made, least), strict=True):
+                        trial.add(_store(writer, job.reader.source, item, one))
+            if unproven and trial.hopeless:
+                raise KeepsNothing(trial)
         watched.refuse_changed(kept)
+        if unproven and trial.only:
+            raise KeepsNothing(trial)
     pairs = [stored.pair for stored in writer.stored]
     contexts, needing = choose_contexts(pairs, job.seed, job.task.in_context)
     missing: Counter[str] = Counter()
     for pair in pairs:
         missing.update(f"{direction} {kind} ({WAITS})" for direction, kind in job.task.missing(pair))
-    commit = writer.commit(contexts, needing, missing)
+    with using(disk(len(pairs)), 1):
+        commit = writer.commit(contexts, needing, missing)
     if painted:
         on_their_way.remove()
     spent.units_s += time.perf_counter() - started_s
@@ -90,14 +103,15 @@ def _taken_up(on_their_way: Painted, position: int, progress: dict[int, int | No
     return state
 
 
-def _store(writer: UnitWriter, source: str, item: Item, made: Pair | Rejected) -> None:
-    """Put what an item became into the shard or into the rejects."""
+def _store(writer: UnitWriter, source: str, item: Item, made: Pair | Rejected) -> Pair | Rejected:
+    """Put what an item became into the shard or into the rejects; what it is in the end."""
     if isinstance(made, Pair):
         try:
             writer.add(made)
-            return
+            return made
         except NOT_THE_PAIRS_FAULT:
             raise
         except Exception as error:  # an image that cannot be decoded to its end
             made = Rejected(step="store", reject=as_reject(error))
     writer.reject(item, source, made.step, made.reject)
+    return made

@@ -80,5 +80,7 @@ class Watch:
     """Told of each unit as it is made, in any order."""
     on_delivered: Callable[[Job, Delivered], None] = lambda job, delivered: None
     """Told of each group of pairs that a painter has done."""
+    on_stall: Callable[[str], None] = lambda text: None
+    """Told, one line, that nothing has come back for a while, and of processes that were stopped and are ended."""
     on_tick: Callable[[Sequence[Painting]], None] = lambda paintings: None
     """Told about every second how far painters are."""

@@ -27,10 +27,13 @@ from manifests.verify.tokens import token_problems
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
 from pipelines.report.progress import SILENT
 from pipelines.run.engine import UnitFailed
+from pipelines.run.nothing import NothingKept
 from pipelines.run.tokens import make_tokens
 from tests.commands import Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
+from tests.datasets import make_dataset as photos_of
 from tests.manifests.make import make_dataset, make_plan, write_unit
+from tests.sources import write_files
 from train.data.tokens import read_shard
 from xprompt_model.checkpoint import read_config
 from xprompt_model.vocabulary import Vocabulary
@@ -221,6 +224,36 @@ def test_a_bad_text_is_one_reject_and_costs_its_examples_only(tmp_path: Path, mo
     Path(dataset.url, "tokens/derain-000000.rejects.parquet").write_bytes(b"")
     (problem,) = token_problems(dataset, dataset.plan(), {0})
     assert problem[0] == "tokens/derain-000000.rejects.parquet" and "is missing, damaged, or not what" in problem[1]
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_where_no_example_gets_tokens_the_run_is_a_failure(spoilt: int, tmp_path: Path, models: Path) -> None:
+    """Of two shards of one pair each, so many have no text that can be tokenized."""
+    dataset = make_dataset(str(tmp_path / "derain"), units=2, pairs=1)
+    for name in [f"derain-{unit:06d}" for unit in range(spoilt)]:
+        table = Path(dataset.url, f"manifest/{name}.parquet")
+        rows = pq.read_table(table)
+        place = rows.schema.get_field_index("instruction")
+        pq.write_table(rows.set_column(place, rows.schema.field(place), [[" "] * rows.num_rows]), table)
+    for unit in range(2):
+        tokenize_unit(dataset, dataset.plan(), unit, load_tokenizer(models / "chameleon"))
+    if spoilt == 1:
+        make_tokens(dataset.url, str(models), _no_ray, SILENT)
+        return
+    with pytest.raises(
+        NothingKept, match=r"/tokens: no example has tokens, 2 texts were left out as empty; see tokens/"
+    ):
+        make_tokens(dataset.url, str(models), _no_ray, SILENT)
+
+
+def test_a_dataset_of_rejects_has_nothing_to_tokenize(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path / "photos", {"0.jpg": b"no photo"})
+    photos_of(tmp_path / "out", tmp_path / "photos")
+    assert main(["tokens", "derain", "--out", str(tmp_path / "out"), "--models", str(models)]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("/out/derain has no examples: all of its items were rejected. Make it anew (xprompt shards)")
 
 
 def test_a_model_of_a_gpu_repeats(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

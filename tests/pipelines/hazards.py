@@ -132,6 +132,8 @@ class Paints:
     fails: tuple[str, ...] = field(default=(), metadata={"location": True})
     """Where it raises what a full disk raises, as long as the file `full` exists."""
     full: str = field(default="", metadata={"location": True})
+    bugs: tuple[str, ...] = field(default=(), metadata={"location": True})
+    """Where it raises what no operator should."""
     together: int = field(default=1, metadata={"location": True})
     """How many processes must have begun to paint before any of them ends its first picture."""
 
@@ -151,6 +153,8 @@ class Paints:
                 raise StopRun("the key is refused")
             if ref in self.fails and os.path.exists(self.full):
                 raise OSError(28, "No space left on device")
+            if ref in self.bugs:
+                raise TypeError("a number was expected")
             if ref in self.rejects:
                 raise Reject("ugly", "not this one", {"beauty": 0.25})
             time.sleep(self.picture_s)

@@ -123,6 +123,58 @@ def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
     assert sha256_by_file(tmp_path / "derain") == undisturbed.files
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "message"),
+    [
+        ("denoise", "derain", "--hold-out derain leaves out pairs of derain: denoise has none of them"),
+        ("derain", "lowlight", "--hold-out lowlight leaves out pairs of lowlight and retouch: derain has none of them"),
+    ],
+)
+@pytest.mark.parametrize("command", ["shards", "plan"])
+def test_a_novel_task_that_a_task_has_nothing_of_is_refused(
+    command: str, task: str, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, task, "--hold-out", name, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"xprompt {command}: {message}\n"
+
+
+BAD_PLACES = {"a file": "file", "below a file": "file/x", "cannot be made": "/proc/xprompt/x"}
+
+
+@pytest.mark.parametrize("place", BAD_PLACES.values(), ids=BAD_PLACES.keys())
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["shards", "derain", "--data", "photos", "--out", "PLACE"],
+        ["shards", "derain", "--out", "out", "--data", "PLACE"],
+        ["plan", "derain", "--data", "PLACE"],
+        ["tokens", "derain", "--out", "PLACE"],
+        *([name, "PLACE"] for name in ("ls", "verify", "browse", "dups", "contexts", "similarity")),
+        ["sql", "SELECT 1", "PLACE"],
+        ["show", "ab", "PLACE"],
+        ["contact-sheet", "PLACE"],
+        ["hashes", "PLACE", "--name", "n"],
+        ["hashes", "photos", "--name", "n", "--out", "PLACE/guard"],
+        ["recipe", "--data-root", "root", "--out", "PLACE"],
+        ["shards", "derain", "--data", "photos", "--out", "out", "--guard", "PLACE"],
+        ["shards", "hed2img", "--data", "photos", "--out", "out", "--models", "PLACE"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_place_is_one_line_that_names_it(
+    command: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before Ray is started, which the commands here do not get to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipelines.api.ray_session", None)
+    write_photos(tmp_path / "photos", 2)
+    write_rain13k(tmp_path / "root/Rain13K", 2)
+    (tmp_path / "file").write_bytes(b"x")
+    assert main([word.replace("PLACE", place) for word in command]) in (1, 2)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert place.removesuffix("/x") in line
+
+
 def test_keep_all_is_for_tasks_whose_gates_judge_by_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

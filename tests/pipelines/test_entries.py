@@ -189,3 +189,30 @@ def test_an_option_of_several_tasks_holds_for_those_that_have_the_choice() -> No
         [True, False],
         [False, True],
     ]
+
+
+def test_each_dataset_holds_out_what_concerns_it_and_what_concerns_none_is_refused(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2)
+    shared = {"hold_out": ["derain", "lowlight"]}
+    planned = [
+        _plan(tmp_path, Entry(task=task, data=("photos",)), **shared) for task in ("derain", "lowlight", "denoise")
+    ]
+    chains = {one.task.name: [link.name for link in one.prepared.task.chain] for one in planned if one.prepared}
+    assert chains.keys() == {"derain", "lowlight", "denoise"}
+    assert [name for name, chain in chains.items() if "hold_out_examples" in chain] == ["derain", "lowlight"]
+    refuse_untaken(shared, planned)
+    with pytest.raises(ValueError, match="--hold-out object_edits: no dataset of the recipe has any of it"):
+        refuse_untaken({"hold_out": ["derain", "object_edits"]}, planned)
+    of_its_own = _plan(tmp_path, Entry(task="denoise", data=("photos",), options={"hold_out": ["derain"]}))
+    assert of_its_own.why_not == "--hold-out derain leaves out pairs of derain: denoise has none of them"
+
+
+def test_who_judges_edits_is_passed_on_only_to_what_has_some(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2)
+    shared = {
+        "hold_out": ["derain", "object_edits"],
+        "hold_out_by": "vlm",
+        "vlm": "http://127.0.0.1:9/v1",
+        "vlm_model": "m",
+    }
+    assert _plan(tmp_path, Entry(task="derain", data=("photos",)), **shared).why_not == ""

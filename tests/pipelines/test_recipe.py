@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manifests.verify.dataset import verify
+from operators.base import NOTHING_KEPT
 from operators.models import checkpoints
 from operators.vlm.request import Usage
 from pipelines.full_8m import main
@@ -281,8 +282,10 @@ def test_a_dataset_without_examples_is_left_out_of_the_recipe_and_named(
     )
     out = tmp_path / "out"
     arguments = ["--recipe", str(recipe), "--data-root", str(tmp_path / "root"), "--models", "tiny"]
-    assert main([*arguments, "--out", str(out)]) == 0
-    assert "pose: not in recipe.json, it has no examples" in capsys.readouterr().out
+    assert main([*arguments, "--out", str(out)]) == NOTHING_KEPT
+    printed = capsys.readouterr()
+    assert "pose: not in recipe.json, it has no examples" in printed.out
+    assert "xprompt recipe: pose: nothing was kept, of 1 rejected items 1 were no_person by" in printed.err
     (derain,) = json.loads((out / "recipe.json").read_text())["datasets"]
     assert (derain["task"], derain["weight"]) == ("derain", 1)
     assert (out / "pose/dataset.json").exists()

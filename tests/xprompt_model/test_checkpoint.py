@@ -128,6 +128,17 @@ def _index(folder: Path, text: str) -> None:
             lambda folder: (folder / "config.json").write_text('{"model_type": "chameleon", "hidden_size": "many"}'),
             "config.json is not that of a Chameleon",
         ),
+        *(
+            (
+                lambda folder, text=text: (folder / "config.json").write_text(f'{{"model_type": "chameleon", {text}}}'),
+                f"config.json is not that of a Chameleon: {said}",
+            )
+            for text, said in (
+                ('"num_attention_heads": 0', "num_attention_heads is 0"),
+                ('"num_key_value_heads": -1', "num_key_value_heads is -1"),
+                ('"hidden_size": 100', "hidden_size, 100, is no multiple of num_attention_heads, 32"),
+            )
+        ),
         *((lambda folder, text=text: _index(folder, text), "is no index of weights") for text in _NO_INDICES),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors cannot be read"),

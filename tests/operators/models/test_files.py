@@ -94,6 +94,16 @@ def _link(folder: Path) -> None:
             "vae/config.json is there, its weights are not",
         ),
         (lambda folder: _take_weights(folder, b'{"architectures": ["V"]}'), "vae/config.json is there, its weights"),
+        *(
+            (
+                lambda folder, text=text: write_files(folder, {"vae/config.json": text}),
+                f"vae/config.json says that {said}",
+            )
+            for text, said in (
+                (b'{"num_attention_heads": 0}', "num_attention_heads is 0"),
+                (b'{"vision_config": {"patch_size": -14}}', "patch_size is -14"),
+            )
+        ),
         (lambda folder: _link(folder), "vae/model.safetensors is no safetensors file"),
     ],
 )

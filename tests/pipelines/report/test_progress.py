@@ -12,6 +12,7 @@ from manifests.dataset import Commit
 from operators.vlm.request import Usage
 from pipelines.report.progress import SILENT, live, print_report
 from pipelines.run.made import Made
+from pipelines.run.nothing import Trial
 from pipelines.run.painter import Delivered
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
@@ -87,7 +88,9 @@ def test_each_dataset_of_a_run_has_its_own_account(job: Job, tmp_path: Path) -> 
     with live([(job, 2), (other, 1)], SILENT) as run:
         run.add(job, _made(0))
         run.add(other, _made(0))
-        run.delivered(other, Delivered(ended=(), waits=Waits(), usage=Usage(calls=3), spent=Spent(units_s=5.0)))
+        run.delivered(
+            other, Delivered(ended=(), waits=Waits(), usage=Usage(calls=3), spent=Spent(units_s=5.0), trial=Trial())
+        )
         run.add(job, _made(1))
         run.tick([_painting(job), _painting(other)])
     assert (run.tally(job).totals.units, run.tally(other).totals.units) == (2, 1)

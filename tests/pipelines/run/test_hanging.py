@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from manifests.write.writer import UnitWriter
+from operators.base import Limited, Link
+from operators.read.photos import PhotoFolder
+from operators.timeouts import timeout_s
 from pipelines.run.hanging import STATUS
+from pipelines.run.spent import Spent
+from pipelines.run.unit import make_unit
 from tests.commands import ROOT
+from tests.datasets import plan_job
+from tests.sources import write_photos
 
 PROGRAM = """
 import ctypes, sys, time
@@ -77,3 +89,35 @@ def test_an_operator_that_fails_is_not_watched_any_more() -> None:
 def _run(work: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", f"{PROGRAM}\n{work}\nprint('never hung')"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+
+
+def test_reading_storing_and_committing_are_watched_as_operators_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that does not answer hangs them; nothing else touches one."""
+    held: list[float] = []
+    seen: list[tuple[str, int]] = []
+
+    @contextmanager
+    def using(link: Link | Limited, pairs: int) -> Iterator[None]:
+        held.append(timeout_s(link) * pairs)
+        yield
+        held.pop()
+
+    def noting(of: type[Any], name: str) -> None:
+        plain = getattr(of, name)
+
+        def noted(*arguments: Any) -> Any:
+            seen.append((name, len(held)))
+            assert 300 <= held[0] < 3_600
+            return plain(*arguments)
+
+        monkeypatch.setattr(of, name, noted)
+
+    noting(PhotoFolder, "read")
+    noting(UnitWriter, "add")
+    noting(UnitWriter, "commit")
+    job = plan_job(tmp_path / "out", write_photos(tmp_path / "photos", 2))
+    make_unit(job, 0, Spent(), using=using)
+    assert sorted(seen) == [("add", 1), ("add", 1), ("commit", 1), ("read", 1), ("read", 1)]
+    assert held == []

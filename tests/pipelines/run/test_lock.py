@@ -276,3 +276,21 @@ def _unheard(text: str) -> None:
 
 def _unheard_of(text: str) -> None:
     """What is said of waiting is of no interest."""
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a write raises names none. Nothing is left behind."""
+
+    def full(self: object) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lock._OsLock, "take", full)
+    with (
+        pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/out/derain/.lock'"),
+        only_run(str(tmp_path / "out/derain"), print),
+    ):
+        raise AssertionError("it was taken")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/a/b'"):
+        Store(str(tmp_path)).write_bytes("a/b", b"1")

@@ -19,7 +19,7 @@ from manifests.verify.dataset import verify
 from operators.base import StopRun
 from operators.word.instruct import Instruct
 from pipelines.report.progress import SILENT
-from pipelines.run import engine, painter, schedule
+from pipelines.run import engine, nothing, painter, schedule
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.painted import Painted
 from pipelines.run.plan import Job
@@ -282,6 +282,25 @@ def test_datasets_are_made_together_each_with_its_own_bytes(job: Callable[..., J
     for one, folder in ((painted, "ray"), (whole, "whole")):
         finish_job(one)
         assert sha256_by_file(tmp_path / folder) == expected
+
+
+@pytest.mark.parametrize("gpu_s", [60.0, 0.1], ids=["pair by pair", "whole units"])
+def test_a_model_that_fails_at_every_pair_is_given_up_and_its_pairs_are_painted_once_it_is_mended(
+    job: Callable[..., Job], tmp_path: Path, gpu_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a dataset that is made. What is on its way is forgotten: no pair is rejected for the bug."""
+    monkeypatch.setattr(nothing, "ENOUGH", 6)
+    wrong = job(3, 4, gpu_s=gpu_s, bugs=tuple(map(str, range(12))))
+    well = job(2, 4, "well", gpu_s=gpu_s)
+    with pytest.raises(
+        nothing.NothingKept, match=r"painted: paints failed in the same way at all of \d+ pairs.*TypeErr"
+    ):
+        engine.run([wrong, well], Watch())
+    assert (wrong.dataset.committed(), well.dataset.committed()) == (set(), {0, 1})
+    mended = job(3, 4, gpu_s=gpu_s)
+    engine.run([mended], Watch())
+    finish_job(mended)
+    assert sha256_by_file(tmp_path / "ray") == _undisturbed(tmp_path, 3, 4)
 
 
 def _undisturbed(tmp_path: Path, units: int, pairs: int, **options: Any) -> dict[str, str]:
