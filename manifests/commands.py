@@ -25,7 +25,7 @@ from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
 from manifests.read.duplicates import find_duplicates
-from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, select
+from manifests.read.query import MAX_ROWS, connect, overview, run_sql, select
 from manifests.verify.dataset import verify
 
 _SHOWN_KEYS = 4  # of those that begin as the user has typed
@@ -161,7 +161,7 @@ def _sql(options: argparse.Namespace) -> int:
         writer.writerows([_cell(value).plain for value in row] for row in result.rows)
     elif options.json:
         for row in result.rows:
-            print(json.dumps(dict(zip(result.columns, plain(row), strict=True)), ensure_ascii=False))
+            print(json.dumps(dict(zip(result.columns, row, strict=True)), ensure_ascii=False))
     else:
         table = Table()
         for column in result.columns:
@@ -240,7 +240,6 @@ def _count(number: int, name: str) -> str:
 
 def _cell(value: Any) -> Text:
     """A value as plain text: rich would read [brackets] in a string as markup."""
-    value = plain(value)
     if value is None:
         return Text("")
     return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

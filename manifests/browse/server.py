@@ -36,7 +36,7 @@ from PIL import Image as PILImage
 
 from manifests.dataset import DatasetError, find_datasets
 from manifests.images.pixels import decode_rgb
-from manifests.read.query import SqlError, connect, datasets_by_task, overview, plain, read_image, run_sql, select
+from manifests.read.query import SqlError, connect, datasets_by_task, overview, read_image, run_sql, select
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
@@ -174,7 +174,7 @@ class _Snapshot:
 
 def _committed(url: str) -> dict[str, list[str]]:
     """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.store.names("manifest") for dataset in find_datasets(url)}
+    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
 
 
 class _Server(ThreadingHTTPServer):
@@ -245,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(pair)
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
-                self._json({**vars(result), "rows": plain(result.rows)})
+                self._json(vars(result))
             case ["image", key, role] if image := snapshot.image(key, role):
                 # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
                 self._send(HTTPStatus.OK, *image, cache="private, max-age=600")
