@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -25,6 +25,11 @@ METADATA = b"xprompt"
 AGAIN = "remove it and run the same command again to write it anew"
 
 _Record = TypeVar("_Record")
+
+_MAX_JSON_BYTES = 64 * 2**20
+"""Of dataset.json, which has some 400 bytes a shard; a plan's configuration is far smaller."""
+
+_MAX_JSON_DEPTH = 64
 
 _TASK = re.compile(r"[a-z0-9_-]{1,100}")
 _ROWS_A_BYTE = 8
@@ -138,6 +143,8 @@ def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> di
     Raises DatasetError, naming the file, if it is not, FileNotFoundError if there is none.
     """
     try:
+        if store.size(name) > _MAX_JSON_BYTES:
+            raise ValueError(f"it has more than {_MAX_JSON_BYTES:,} bytes")
         values = parse_json(store.read(name))
         if not isinstance(values, dict):
             raise ValueError("it is no object")
@@ -152,10 +159,22 @@ def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> di
 
 def parse_json(data: bytes) -> Any:
     """A JSON value; all that `canonical_json` can write, and nothing more. Raises ValueError."""
+    if len(data) > _MAX_JSON_BYTES:
+        raise ValueError(f"its JSON has {len(data):,} bytes, more than {_MAX_JSON_BYTES:,}")
     try:
-        return json.loads(data, parse_constant=_refuse_number, parse_float=_finite)
+        value = json.loads(data, parse_constant=_refuse_number, parse_float=_finite)
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
+    level = [value]
+    for _ in range(_MAX_JSON_DEPTH):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return value
+    raise ValueError("its JSON is nested too deeply")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def typed(kind: type[_Record], values: Any) -> _Record:

@@ -47,7 +47,13 @@ ROOMS: dict[str, set[str]] = {
         "operators.models",
     },
     "manifests.images": {"manifests.schema", "manifests.storage", "manifests.dataset"},
-    "manifests.write": {"manifests.images", "manifests.schema", "manifests.storage", "manifests.dataset"},
+    "manifests.write": {
+        "manifests.images",
+        "manifests.schema",
+        "manifests.storage",
+        "manifests.records",
+        "manifests.dataset",
+    },
     "train.data": {"manifests", "operators.shared", "xprompt_model"},
     "train.evaluate": {"manifests", "operators.shared", "xprompt_model", "train.data"},
 }

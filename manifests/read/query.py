@@ -109,7 +109,10 @@ def read_image(dataset: Dataset, shard: str, image: Mapping[str, Any]) -> bytes:
 
     Raises DatasetError as `Shards.read` does.
     """
-    return dataset.shards.read(shard, image["offset"], image["bytes"])
+    offset, length = image["offset"], image["bytes"]
+    if not isinstance(offset, int) or not isinstance(length, int):  # digits: it is too large a number for JSON
+        raise DatasetError(f"{dataset.url}: a manifest names an impossible place, {shard!r} at {offset}")
+    return dataset.shards.read(shard, offset, length)
 
 
 class _Table:

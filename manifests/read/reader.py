@@ -188,12 +188,22 @@ class Reader:
             self._others[place] = Reader(url_at(self.url, place))
         return self._others[place][key]
 
+    def _index_of(self, names: tuple[str, ...]) -> _Index:
+        try:
+            return _Index.of(names, (self._read_table(name, ["pair"])["pair"] for name in names))
+        except DatasetError:
+            raise
+        except ValueError as error:
+            raise DatasetError(
+                f"{self.url}/manifest has a pair whose key is not of hex digits: {error}; {verify_hint(self.url)}"
+            ) from None
+
     def _find(self, key: str) -> tuple[str, int, int] | None:
         """The unit, first row and end of the rows of a key's pair."""
         names = tuple(self.unit_names()) if self._index is None else self._index.names
         for _ in range(2):
             if self._index is None or self._index.names != names:
-                self._index = _Index.of(names, (self._read_table(name, ["pair"])["pair"] for name in names))
+                self._index = self._index_of(names)
             for unit, start, stop in self._index.find(key):
                 if self._table(names[unit])["pair"][start].as_py() == key:
                     return names[unit], start, stop

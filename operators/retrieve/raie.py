@@ -19,7 +19,6 @@ changes nothing, and heals what a crash has left half done.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.printing import say
 from manifests.read.places import folder_of, place_from
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
@@ -371,7 +371,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
             distance=options.distance,
         )
     except (ValueError, OSError, ImportError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     print(report)
     return 0
