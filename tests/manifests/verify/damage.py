@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.dataset import METADATA
+from manifests.records import METADATA
 from manifests.schema import canonical_json
 from manifests.verify.dataset import verify
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.dataset import METADATA, Dataset, DatasetError
+from manifests.dataset import Dataset, DatasetError
 from manifests.read.query import connect, run_sql
+from manifests.records import METADATA
 from manifests.schema import canonical_json
 from manifests.verify.dataset import verify
 from tests.manifests.make import make_dataset, make_plan, write_unit
