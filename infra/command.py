@@ -22,6 +22,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
+from manifests.printing import printable, say
+
 PROGRAMS = {
     "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
@@ -55,7 +57,7 @@ class Parser(argparse.ArgumentParser):
             what = "command" if invalid[1] == "COMMAND" else invalid[1]
             message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
         message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
-        self.exit(2, f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)\n")
+        self.exit(2, printable(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)") + "\n")
 
     def _nearest(self, flag: str) -> str:
         known = [known for action in self._actions for known in action.option_strings]
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _with_tiny_models(command, options)
         return int(options.run(options))
     except (ValueError, OSError, ImportError) as error:
-        print(f"xprompt{f' {command}' if command else ''}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"xprompt{f' {command}' if command else ''}: {' '.join(str(error).split())}", error=True)
         return 2
     except SystemExit as end:  # of a parser: it has said why
         return int(end.code or 0)

@@ -24,8 +24,9 @@ from manifests.browse.similarity import Similarities, similarity_sheet
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
+from manifests.printing import printable, printable_json, printable_lines, say
 from manifests.read.duplicates import find_duplicates
-from manifests.read.query import MAX_ROWS, connect, overview, plain, run_sql, select
+from manifests.read.query import MAX_ROWS, connect, overview, run_sql, select
 from manifests.verify.dataset import verify
 
 _SHOWN_KEYS = 4  # of those that begin as the user has typed
@@ -110,7 +111,7 @@ def _ls(options: argparse.Namespace) -> int:
         counts = [f"{found[name]:,}" for name in ("pairs", "examples", "rejects")]
         units = f"{found['committed']:,} of {found['units']:,}"
         state = "finished" if found["finished"] else "unfinished"
-        table.add_row(found["task"], *counts, f"{found['shard_bytes'] / 2**20:,.1f}", units, state)
+        table.add_row(_cell(found["task"]), *counts, f"{found['shard_bytes'] / 2**20:,.1f}", units, state)
     _console().print(table)
     return 0
 
@@ -122,18 +123,18 @@ def _show(options: argparse.Namespace) -> int:
     table.add_column(overflow="fold")
     images, examples, steps = pair.pop("images"), pair.pop("examples"), pair.pop("steps")
     for name, value in pair.items():
-        table.add_row(name, _cell(value))
+        table.add_row(_cell(name), _cell(value))
     for image in images:
         place = f"{image['bytes']:,} bytes at {image['offset']:,} of {pair['shard']}"
         size = f"{image['format']} {image['mode']}, {image['width_px']} x {image['height_px']} px"
-        table.add_row(f"image {image['role']}", Text(f"{size}, {place}, sha256 {image['sha256']}"))
+        table.add_row(_cell(f"image {image['role']}"), _cell(f"{size}, {place}, sha256 {image['sha256']}"))
     for number, step in enumerate(steps, 1):
-        known = [f"{key} {value}" for key, value in step.items() if key != "operator" and value is not None]
-        table.add_row(f"step {number} {step['operator']}", Text("\n".join(known)))
+        known = [_cell(f"{key} {value}") for key, value in step.items() if key != "operator" and value is not None]
+        table.add_row(_cell(f"step {number} {step['operator']}"), Text("\n").join(known))
     for example in examples:
         name = f"{example.pop('direction')} {example.pop('kind')}"
-        known = [f"{key} {_cell(value)}" for key, value in example.items() if value is not None]
-        table.add_row(name, Text("\n".join(known)))
+        known = [_cell(f"{key} {_plain(value)}") for key, value in example.items() if value is not None]
+        table.add_row(_cell(name), Text("\n").join(known))
     _console().print(table)
     return 0
 
@@ -157,15 +158,16 @@ def _sql(options: argparse.Namespace) -> int:
     result = run_sql(connect(options.path), options.query, max_rows=options.rows)
     if options.csv:
         writer = csv.writer(sys.stdout)
-        writer.writerow(result.columns)
-        writer.writerows([_cell(value).plain for value in row] for row in result.rows)
+        for row in (result.columns, *result.rows):
+            writer.writerow([printable_lines(_plain(value)) for value in row])
     elif options.json:
         for row in result.rows:
-            print(json.dumps(dict(zip(result.columns, plain(row), strict=True)), ensure_ascii=False))
+            values = dict(zip(result.columns, row, strict=True))
+            print(printable_json(json.dumps(values, ensure_ascii=False)))
     else:
         table = Table()
         for column in result.columns:
-            table.add_column(Text(column))
+            table.add_column(_cell(column))
         for row in result.rows:
             table.add_row(*(_cell(value) for value in row))
         _console().print(table)
@@ -178,12 +180,14 @@ def _verify(options: argparse.Namespace) -> int:
     findings = 0
     for finding in verify(options.path):
         findings += 1
-        print(f"{finding.file}: {finding.message}", flush=True)
+        say(f"{finding.file}: {finding.message}")
     if findings:
         return 1
     datasets = find_datasets(options.path)
     shards = sum(len(dataset.committed()) for dataset in datasets)
-    print(f"{_count(len(datasets), 'dataset')}, {_count(shards, 'shard')}: nothing wrong")
+    unfinished = [dataset for dataset in datasets if not dataset.store.exists("dataset.json")]
+    left = f" in what is there; {_count(len(unfinished), 'dataset')} unfinished" if unfinished else ""
+    print(f"{_count(len(datasets), 'dataset')}, {_count(shards, 'shard')}: nothing wrong{left}")
     return 0
 
 
@@ -198,7 +202,7 @@ def _similarity(options: argparse.Namespace) -> int:
     found = Similarities.of(dataset)
     options.out.write_bytes(similarity_sheet(dataset, found, pairs=options.pairs))
     for line in found.lines():
-        print(line)
+        say(line)
     print(options.out)
     return 0
 
@@ -210,7 +214,8 @@ def _dups(options: argparse.Namespace) -> int:
         table.add_column(heading, no_wrap=True)
     for number, group in enumerate(found.groups[: options.groups], 1):
         for image in group:
-            table.add_row(str(number), image.task, image.pair, image.role, image.shard, image.phash)
+            named = (image.task, image.pair, image.role, image.shard, image.phash)
+            table.add_row(str(number), *map(_cell, named))
     if found.groups:
         _console().print(table)
     inside = sum(map(len, found.groups))
@@ -224,8 +229,8 @@ def _dups(options: argparse.Namespace) -> int:
 def _hashes(options: argparse.Namespace) -> int:
     made = hash_folder(options.folder, options.name, options.out)
     for path, why in made.unguarded:
-        print(f"{path} is not guarded: {why}", file=sys.stderr)
-    print(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded")
+        say(f"{path} is not guarded: {why}", error=True)
+    say(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded")
     return 0
 
 
@@ -238,12 +243,16 @@ def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
+def _plain(value: Any) -> str:
+    """A JSON value as a line shows it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _cell(value: Any) -> Text:
     """A value as plain text: rich would read [brackets] in a string as markup."""
-    value = plain(value)
-    if value is None:
-        return Text("")
-    return Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return Text(printable(_plain(value)))
 
 
 def _console() -> Console:

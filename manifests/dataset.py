@@ -18,13 +18,11 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,71 +31,35 @@ import pyarrow.parquet as pq
 from manifests.parquet import ParquetFile
 from manifests.read.notebook import card
 from manifests.read.reader import Reader
-from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json, needs_context
+from manifests.records import AGAIN, METADATA, read_json, read_record
+from manifests.records import Commit as Commit
+from manifests.records import Plan as Plan
+from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
 from manifests.schema import DatasetError as DatasetError
 from manifests.storage import Store
 
 if TYPE_CHECKING:
     from manifests.read.torch_datasets import Examples, StreamedExamples, Transform
 
-METADATA = b"xprompt"
-"""Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
-
 SEEN = "seen.parquet"
 """Sizes and times of the source's files, in an unfinished dataset (pipelines/run/seen.py). It is no part of the data:
 copies of a source differ in their times, and give the same dataset."""
 
-_Record = TypeVar("_Record", "Plan", "Commit")
-
 _ROW_GROUP_ITEMS = 16_384
+DESCRIPTION = {
+    "task": str,
+    "fingerprint": str,
+    "config": Mapping[str, Any],
+    "versions": Mapping[str, str],
+    "licences": Mapping[str, str],
+    "totals": Mapping[str, Any],
+    "shards": Sequence[Mapping[str, Any]],
+}
+"""The entries of dataset.json that others use, by type."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OTHER_CONTENT = ": what was hashed has changed"
 _MAX_SHOWN_CHARS = 80  # of one configuration value in an error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The metadata of plan.parquet."""
-
-    task: str
-    fingerprint: str
-    config: Mapping[str, Any]
-    units: int
-    items: int
-
-    @property
-    def test_split(self) -> str:
-        """The split of the source that the dataset is of, if it is for evaluation alone; "" if it is to train on."""
-        return str(self.config.get("source", {}).get("split", ""))
-
-    def name(self, unit: int) -> str:
-        return f"{self.task}-{unit:06d}"
-
-    def needs_context(self, direction: str, kind: str, inputs: Sequence[str]) -> bool:
-        """Whether an example is to have an in-context example."""
-        listed = self.config.get("in_context")
-        return needs_context(None if listed is None else {*map(tuple, listed)}, direction, kind, inputs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Commit:
-    """What a committed unit's manifest records of its files, and what the run report adds up."""
-
-    unit: int
-    fingerprint: str
-    shard_bytes: int
-    shard_sha256: str
-    members: int
-    rejects_sha256: str
-    pairs: int
-    examples: Mapping[str, int]
-    """The number of examples by "<direction> <kind>"."""
-    without_context: int
-    """The number of examples that should name an in-context example but had no other pair in their shard to name."""
-    rejects: Mapping[str, int]
-    """The number of rejected items by reason."""
-    missing: Mapping[str, int]
-    """Examples that wait for a later operator, by what they wait for; absent rather than invented."""
 
 
 class Dataset(Reader):
@@ -197,8 +159,9 @@ class Dataset(Reader):
                     "configuration. Choose another OUT, or remove the directory if you no longer need it."
                 )
             return there
-        for name, commit in self.commits():
-            if commit.fingerprint != fingerprint:
+        ours = re.compile(rf"({re.escape(task)}-[0-9]{{6,}})\.parquet")
+        for name in (match[1] for file in self.store.names("manifest") if (match := ours.fullmatch(file))):
+            if self.commit(name).fingerprint != fingerprint:
                 raise DatasetError(
                     f"{self.url}/manifest/{name}.parquet is of another configuration than this plan. "
                     "Choose another OUT, or remove the directory if you no longer need it."
@@ -206,32 +169,34 @@ class Dataset(Reader):
         write_table(self.store, "plan.parquet", table, vars(plan), _unit_boundaries(table))
         return plan
 
-    def plan(self) -> Plan:
-        """The plan's metadata. Raises DatasetError if there is none or it has another schema version."""
-        self._require_plan()
-        return _record(Plan, self, "plan.parquet")
-
     def unit(self, plan: Plan, index: int) -> Unit:
-        """One unit's slice of the plan; only the row group that holds it is read."""
+        """One unit's slice of the plan; only the row group that holds it is read.
+
+        Raises DatasetError if the plan has been changed since it was written.
+        """
         file = _plan_file(self.url, plan.fingerprint)
         for group in range(file.num_row_groups):
             statistics = file.metadata.row_group(group).column(0).statistics
-            if statistics.min <= index <= statistics.max:
+            if statistics is None or statistics.min <= index <= statistics.max:
                 rows = file.read_row_group(group).filter(pc.field("unit") == index)
                 items = tuple(
                     Item(ref=row["ref"], files=tuple(row["files"]), index=row["index"], bytes=row["bytes"])
                     for row in rows.to_pylist()
                 )
-                return Unit(index=index, name=plan.name(index), items=items)
-        raise AssertionError(f"unit {index} is not in the plan of {self.url}")
+                if items:
+                    return Unit(index=index, name=plan.name(index), items=items)
+        raise DatasetError(f"{self.url}/plan.parquet has no unit {index}: it was edited; {AGAIN}")
 
     def committed(self) -> set[int]:
-        """Indices of the units whose manifest has appeared: a listing, no file is opened."""
+        """Indices of the units whose manifest has appeared: a listing, no manifest is opened.
+
+        What else lies in the folder, a copy or a backup, is no commit: `verify` names it.
+        """
         return {unit for unit, _ in self._manifests()}
 
     def commit(self, name: str) -> Commit:
-        """What a unit's manifest records."""
-        return _record(Commit, self, f"manifest/{name}.parquet")
+        """What a unit's manifest records. Raises DatasetError, naming the file, if it cannot be read."""
+        return read_record(Commit, self.store, self.url, f"manifest/{name}.parquet")[0]
 
     def commits(self) -> Iterator[tuple[str, Commit]]:
         """Name and record of each committed unit, in order."""
@@ -239,11 +204,10 @@ class Dataset(Reader):
             yield name, self.commit(name)
 
     def description(self) -> dict[str, Any]:
-        """The content of dataset.json. Raises DatasetError while the dataset is unfinished."""
+        """The content of dataset.json. Raises DatasetError while the dataset is unfinished, or if it was edited."""
         if not self.store.exists("dataset.json"):
             raise DatasetError(f"{self.url} is unfinished: run the same command again to go on")
-        description: dict[str, Any] = json.loads(self.store.read("dataset.json"))
-        return description
+        return read_json(self.store, self.url, "dataset.json", DESCRIPTION)
 
 
 def find_datasets(url: str) -> list[Dataset]:
@@ -304,26 +268,6 @@ def _unit_boundaries(table: pa.Table) -> Iterator[int]:
 def _plan_file(url: str, fingerprint: str) -> ParquetFile:
     """The open plan; the fingerprint is part of the cache's key, since a directory can be emptied and planned anew."""
     return ParquetFile(Dataset(url).store.open("plan.parquet"))
-
-
-def _record(kind: type[_Record], dataset: Dataset, name: str) -> _Record:
-    """The record in a Parquet file's metadata. Raises DatasetError, naming the file, if it cannot be read."""
-    url = f"{dataset.url}/{name}"
-    way_out = "remove it and run the same command again to write it anew"
-    with dataset.store.open(name) as file:
-        try:
-            metadata = pq.read_schema(file).metadata or {}
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{url} is damaged: {error}; {way_out}") from error
-    values = json.loads(metadata.get(METADATA, b"{}"))
-    if "schema_version" not in values:
-        raise DatasetError(f"{url} has lost its metadata, as if edited or written by something else; {way_out}")
-    if values.pop("schema_version") != SCHEMA_VERSION:
-        raise DatasetError(f"{url} was written with another schema version; write the dataset again")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise DatasetError(f"{url} has other metadata than ours: {error}; {way_out}") from error
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -24,11 +25,14 @@ class Store:
     """Files below one root, named by relative paths with forward slashes.
 
     Raises FileNotFoundError for what is not there and OSError for what the file system refuses, whatever library is
-    behind it (manifests/remote.py).
+    behind it (manifests/remote.py), and locally for what is no regular file: to open a pipe waits for ever. A `sealed`
+    store reads no link that leads out of its root: who wrote its files may be a stranger, and what lies elsewhere on
+    this machine is not theirs to show.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, sealed: bool = False) -> None:
         self._url = url
+        self._sealed = sealed
         self._fs, root = connect(url)
         self._process = os.getpid()
         self.root = root.rstrip("/")
@@ -67,11 +71,36 @@ class Store:
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """The bytes of a file, or `length` of them from `offset`: one range request on an object store."""
+        if self.is_local:
+            with self.open(name) as file:
+                file.seek(offset)
+                return file.read() if length is None else file.read(length)
         end = None if length is None else offset + length
         return cast(bytes, self.fs.cat_file(self.path(name), start=offset, end=end))
 
+    def size(self, name: str) -> int:
+        """The size of a file in bytes."""
+        return int(self.fs.size(self.path(name)))
+
     def open(self, name: str) -> BinaryIO:
+        if self.is_local:
+            return os.fdopen(self.descriptor(name), "rb")
         return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    def descriptor(self, name: str) -> int:
+        """A file descriptor of a regular file of a local store, to read from; the caller closes it."""
+        path = self.path(name)
+        if self._sealed:
+            path, root = os.path.realpath(path), os.path.realpath(self.root)
+            if os.path.commonpath([path, root]) != root:
+                raise OSError(
+                    f"{self.path(name)} is a link that leads out of {self.root}: put a copy of its file there"
+                )
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # or a pipe without a writer waits
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(f"{self.path(name)} is not a regular file")
+        return descriptor
 
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:

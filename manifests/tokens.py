@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from manifests.dataset import METADATA, Dataset, DatasetError, Plan, write_table
-from manifests.schema import REJECTS, SCHEMA_VERSION, canonical_json
+from manifests.dataset import Dataset, DatasetError, Plan, write_table
+from manifests.records import read_record, typed
+from manifests.schema import REJECTS, canonical_json
 from manifests.write.tar import TarWriter
 
 FOLDER = "tokens"
@@ -138,24 +137,22 @@ def write_tokens(
 
 def committed_tokens(dataset: Dataset, plan: Plan) -> set[int]:
     """Indices of the units whose tokens are committed: a listing, no file is opened."""
-    names = set(dataset.store.names(FOLDER))
-    return {unit for unit in range(plan.units) if f"{plan.name(unit)}.parquet" in names}
+    units = (plan.unit_of(name, ".parquet") for name in dataset.store.names(FOLDER))
+    return {unit for unit in units if unit is not None}
 
 
 def token_commit(dataset: Dataset, name: str) -> TokenCommit:
     """What a unit's Parquet file records. Raises DatasetError, naming the file, if it cannot be read."""
-    url = f"{dataset.url}/{FOLDER}/{name}.parquet"
     way_out = "remove it and run `make tokens` again to write it anew"
-    with dataset.store.open(f"{FOLDER}/{name}.parquet") as file:
-        try:
-            metadata = pq.read_schema(file).metadata or {}
-            values = json.loads(metadata[METADATA])
-            version = values.pop("schema_version")
-            commit = TokenCommit(**values)
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{url} is damaged or not ours: {error}; {way_out}") from error
-    if version != SCHEMA_VERSION:
-        raise DatasetError(f"{url} was written with another schema version; {way_out}")
+    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, f"{FOLDER}/{name}.parquet", way_out)
+    try:
+        typed(TokenizerRecord, commit.tokenizer)
+        if rows != commit.pairs:
+            raise ValueError(f"it records {commit.pairs:,} pairs and has {rows:,}")
+    except ValueError as error:
+        raise DatasetError(
+            f"{dataset.url}/{FOLDER}/{name}.parquet has other metadata than ours: {error}; {way_out}"
+        ) from error
     return commit
 
 

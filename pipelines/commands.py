@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from manifests.dataset import Dataset
+from manifests.printing import say
 from operators.base import NOTHING_KEPT, StopRun
 from operators.option import Option
 from pipelines.models import add_command
@@ -93,16 +93,17 @@ def ended(prog: str, run: Callable[[], object]) -> int:
         print(stopped)
         return STOPPED
     except NothingKept as nothing:
-        print(f"{prog}: {nothing}", file=sys.stderr)
+        say(f"{prog}: {nothing}", error=True)
         return NOTHING_KEPT
     except (StopRun, ConnectionError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        say(f"{prog}: {error}", error=True)
         return 1
     except (ValueError, ImportError, OSError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     except UnitFailed as error:
-        print(f"{prog}: {error}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
+        say(f"{prog}: {error}", error=True)
+        say("What is finished is kept: the same command goes on from there.", error=True)
         return 1
 
 

@@ -30,6 +30,7 @@ if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is
     sys.path.insert(0, str(ROOT))
 
 from manifests.dataset import DatasetError
+from manifests.printing import say
 from manifests.schema import canonical_json
 from manifests.storage import Store
 from operators.judge.hold_out import HELD_OUT
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -
     try:
         asked = asked_for(sys.argv[1:] if arguments is None else arguments, prog)
     except (ValueError, ImportError, OSError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     return ended(prog, lambda: _make(asked))
 

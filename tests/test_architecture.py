@@ -53,6 +53,7 @@ ROOMS: dict[str, set[str]] = {
         "manifests.images",
         "manifests.schema",
         "manifests.storage",
+        "manifests.records",
         "manifests.dataset",
         "manifests.parquet",
     },

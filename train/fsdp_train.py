@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
     sys.path.insert(0, str(ROOT))
 
+from manifests.printing import say
 from train.run.config import parse
 
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         train(config)
     except (ValueError, OSError, ImportError) as error:
         rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
-        print(rank + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        say(rank + " ".join(str(error).split()), error=True)
         return 2
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from manifests.browse.drawing import BACK, FONT, QUIET, TEXT, beside, fit
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.pixels import decode_rgb
 from manifests.read.query import connect, datasets_by_task, read_image, select
+from manifests.read.shards import verify_hint
+from manifests.records import parse_json
 
 COLUMNS = 3
 _CELL_PX, _IMAGE_PX, _CAPTION_PX = 440, 216, 54  # two images and a gap are as wide as a cell
@@ -70,6 +71,8 @@ def _cell(dataset: Dataset, row: Mapping[str, Any]) -> PILImage.Image:
     cell = PILImage.new("RGB", (_CELL_PX, _IMAGE_PX + _CAPTION_PX), BACK)
     roles = [*row["inputs"], row["output"]]
     stored = {image["role"]: image for image in row["images"]}
+    if missing := [role for role in roles if role not in stored]:
+        raise DatasetError(f"{dataset.url}: pair {row['pair']} has no image {missing[0]}; {verify_hint(dataset.url)}")
     pictures = [decode_rgb(read_image(dataset, row["shard"], stored[role])) for role in roles]
     cell.paste(beside(pictures, _CELL_PX, _IMAGE_PX))
     draw = ImageDraw.Draw(cell)
@@ -78,13 +81,22 @@ def _cell(dataset: Dataset, row: Mapping[str, Any]) -> PILImage.Image:
     return cell
 
 
+def _parameters(text: str) -> dict[str, Any]:
+    """The parameters of a step; none if what is stored is not what we write, which `verify` is for."""
+    try:
+        values = parse_json(text.encode())
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def _operators(steps: list[dict[str, Any]]) -> str:
     """The operators that have parameters, in words, the last first: what made the pair rather than cut it out."""
     texts = []
     for step in reversed(steps):
         parameters = [
             f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in json.loads(step["params"]).items()
+            for name, value in _parameters(step["params"]).items()
             if isinstance(value, int | float | str)
         ]
         if parameters and step["seed"] is not None:

@@ -22,9 +22,12 @@ import hashlib
 import io
 import json
 import re
+import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,9 +37,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from PIL import Image as PILImage
 
-from manifests.dataset import DatasetError, find_datasets
-from manifests.images.pixels import decode_rgb
-from manifests.read.query import SqlError, connect, datasets_by_task, overview, plain, read_image, run_sql, select
+from manifests.browse.budget import Budget
+from manifests.browse.ranges import Unsatisfiable, asked_range
+from manifests.dataset import Dataset, DatasetError, find_datasets
+from manifests.images.pixels import decode_rgb, read_header
+from manifests.printing import printable_lines
+from manifests.read.query import connect, datasets_by_task, overview, read_image, run_sql, select
+from manifests.read.sql_pool import SqlError
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
@@ -48,6 +55,12 @@ _IDLE_S = 60
 # What every browser shows as it is; the rest is converted.
 _SHOWN_FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _SHOWN_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+
+_BYTES_A_PIXEL = 24
+"""What it takes to convert a pixel: 12 of 16-bit gray, 14 of CMYK, 16 of RGBA were measured, and some are left over."""
+
+_BUDGET = Budget(2**30)
+"""For the images that are read, converted and sent at the same time; a larger one is alone."""
 
 _ORDERS = {"low": "scores[?] ASC, pair, direction, kind", "high": "scores[?] DESC, pair, direction, kind"}
 
@@ -143,25 +156,19 @@ class _Snapshot:
         rows = select(self.connection, "SELECT * FROM pairs WHERE pair = ?", [key])
         return rows[0] if rows else None
 
-    def image(self, key: str, role: str) -> tuple[str, bytes] | None:
-        """Content type and bytes of a pair's image as a browser can show it, if manifests name one."""
-        place = self._places.get(key)
-        if place is None:
+    def place(self, key: str, role: str) -> _Place | None:
+        """Where a pair's image is, if manifests name one."""
+        known = self._places.get(key)
+        if known is None:
             rows = select(
                 self.connection, "SELECT pair, task, shard, images FROM examples WHERE pair = ? LIMIT 1", [key]
             )
             if not rows:
                 return None
-            place = self._remember(rows[0])
-        image = next((image for image in place["images"] if image["role"] == role), None)
-        if image is None:
-            return None
-        data = read_image(self.datasets[place["task"]], place["shard"], image)
-        if image["format"] in _SHOWN_FORMATS and image["mode"] in _SHOWN_MODES:
-            return _SHOWN_FORMATS[image["format"]], data
-        buffer = io.BytesIO()
-        PILImage.fromarray(decode_rgb(data)).save(buffer, "PNG", compress_level=1)
-        return "image/png", buffer.getvalue()
+            known = self._remember(rows[0])
+        image = next((image for image in known["images"] if image["role"] == role), None)
+        dataset = self.datasets.get(known["task"])
+        return _Place(dataset=dataset, shard=known["shard"], image=image) if image and dataset else None
 
     def _remember(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         place = {name: row[name] for name in ("task", "shard", "images")}
@@ -172,9 +179,44 @@ class _Snapshot:
         return place
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where an image is, and what its manifest says of it: a struct of the column `images`."""
+
+    dataset: Dataset
+    shard: str
+    image: Mapping[str, Any]
+
+    @contextmanager
+    def shown(self) -> Iterator[tuple[str, bytes]]:
+        """Content type and bytes of the image as a browser can show it, which are in the budget until they are sent.
+
+        Raises DatasetError if it cannot be read, Reject if it cannot be decoded.
+        """
+        image = self.image
+        pixels, size = image["width_px"] * image["height_px"], _count(image["bytes"])
+        if image["format"] in _SHOWN_FORMATS and image["mode"] in _SHOWN_MODES:
+            with _BUDGET.taking(size):
+                yield _SHOWN_FORMATS[image["format"]], read_image(self.dataset, self.shard, image)
+            return
+        with _BUDGET.taking(size + _count(pixels) * _BYTES_A_PIXEL):
+            data = read_image(self.dataset, self.shard, image)
+            header = read_header(data)
+            if header.width_px * header.height_px != pixels:
+                raise DatasetError(f"{self.dataset.url}/shards/{self.shard} has an image of another size than is said")
+            buffer = io.BytesIO()
+            PILImage.fromarray(decode_rgb(data)).save(buffer, "PNG", compress_level=1)
+            yield "image/png", buffer.getvalue()
+
+
+def _count(number: int | str) -> int:
+    """A number of a manifest, or 0 if it is none that can be: negative, or too large for JSON, and then digits."""
+    return max(0, number) if isinstance(number, int) else 0
+
+
 def _committed(url: str) -> dict[str, list[str]]:
     """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.store.names("manifest") for dataset in find_datasets(url)}
+    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
 
 
 class _Server(ThreadingHTTPServer):
@@ -214,18 +256,21 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{hosts[0]} are answered")
         try:
             self._answer()
-        except (DatasetError, SqlError, _BadRequest) as error:
-            self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Reject as error:
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser went on to another page
+        except (DatasetError, SqlError, _BadRequest, OSError) as error:
+            self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:
-            traceback.print_exc()
+            print(printable_lines(traceback.format_exc()), file=sys.stderr)
             self._error(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in the server; its terminal shows more")
 
     def _answer(self) -> None:
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError as error:
+            raise _BadRequest(f"this is no address: {error}") from None
         query = dict(parse_qsl(address.query))
         path = [unquote(part) for part in address.path.split("/")[1:]]
         snapshot = self.server.snapshot
@@ -245,12 +290,30 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(pair)
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
-                self._json({**vars(result), "rows": plain(result.rows)})
-            case ["image", key, role] if image := snapshot.image(key, role):
-                # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
-                self._send(HTTPStatus.OK, *image, cache="private, max-age=600")
+                self._json(vars(result))
+            case ["image", key, role] if place := snapshot.place(key, role):
+                with place.shown() as (content_type, body):
+                    self._send_image(content_type, body)
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
+
+    def _send_image(self, content_type: str, body: bytes) -> None:
+        """Send an image or the one range of it that is asked for."""
+        # Answers have no validator, so a condition If-Range is never met: all of the image is sent (section 13.1.5).
+        asked = None if "If-Range" in self.headers else self.headers.get("Range")
+        # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
+        cache, status, further = "private, max-age=600", HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        try:
+            part = asked_range(asked, len(body))
+        except Unsatisfiable as error:
+            content_range = {"Content-Range": f"bytes */{len(body)}"}
+            message = json.dumps({"error": str(error)}).encode()
+            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "application/json", message, further=content_range)
+            return
+        if part is not None:
+            status, body = HTTPStatus.PARTIAL_CONTENT, body[part.first : part.last + 1]
+            further["Content-Range"] = part.content_range
+        self._send(status, content_type, body, cache=cache, further=further)
 
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
@@ -266,6 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         *,
         csp: str = "default-src 'none'",
         cache: str = "no-store",
+        further: Mapping[str, str] | None = None,
     ) -> None:
         self.send_response(status)
         for name, value in {
@@ -276,6 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Cache-Control": cache,
+            **(further or {}),
         }.items():
             self.send_header(name, value)
         self.end_headers()

@@ -160,7 +160,11 @@ def similarity_sheet(dataset: Dataset, found: Similarities, *, pairs: int) -> by
 
 
 def _pictures(example: StoredExample) -> list[npt.NDArray[np.uint8]]:
-    return [example.pair.image(role) for role in (*example.inputs, *([example.output] if example.output else []))]
+    roles = (*example.inputs, *([example.output] if example.output else []))
+    try:
+        return [example.pair.image(role) for role in roles]
+    except KeyError as error:
+        raise DatasetError(str(error.args[0])) from None
 
 
 def _chart(draw: ImageDraw.ImageDraw, found: Similarities, top_px: int, width_px: int) -> None:
@@ -193,6 +197,8 @@ def _searched(dataset: Dataset) -> dict[str, _Searched]:
     found: dict[str, _Searched] = {}
     ranks: dict[str, int] = {}
     for row in dataset.rows(_COLUMNS):
+        if (row["direction"], row["kind"]) not in _SEARCHED_BY:
+            raise DatasetError(f"{dataset.url}: pair {row['pair']} has an example of no known direction and kind")
         rank, pair = _SEARCHED_BY.index((row["direction"], row["kind"])), row["pair"]
         if rank < ranks.get(pair, len(_SEARCHED_BY)):
             ranks[pair] = rank

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from manifests.dataset import DatasetError
 from manifests.images.near import groups
 from manifests.images.phash import Hashes
-from manifests.parquet import ParquetFile
+from manifests.read.pairs import pair_starts
 from manifests.read.query import datasets_by_task
+from manifests.read.shards import verify_hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,30 +67,27 @@ def find_duplicates(url: str, distance: int) -> Duplicates:
 def _hashes(url: str) -> tuple[Hashes, Hashes, int]:
     """Of each image with a hash: the hash, and a number for its pair; and how many images have none."""
     hashes, pairs, without_hash = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], 0
-    for _, table in _images(url, without_hash=True):
+    for task, table in _images(url, without_hash=True):
         without_hash += table["phash"].null_count
         table = table.filter(pc.field("phash").is_valid())
-        hashes.append(_first_64_bits(table["phash"]))
-        pairs.append(_first_64_bits(table["pair"]))
+        try:
+            hashes.append(_first_64_bits(table["phash"]))
+            pairs.append(_first_64_bits(table["pair"]))
+        except ValueError as error:
+            raise DatasetError(f"{url}: a manifest of {task} was edited: {error}; {verify_hint(url)}") from None
     return np.concatenate(hashes), np.concatenate(pairs), without_hash
 
 
 def _images(url: str, *, without_hash: bool = False) -> Iterator[tuple[str, pa.Table]]:
-    """Task and images of each row group: pair, role, shard, phash. Always in the same order."""
+    """Task and images of each unit: pair, role, shard, phash. Always in the same order."""
     for task, dataset in datasets_by_task(url).items():
-        for name, _ in dataset.commits():
-            with dataset.store.open(f"manifest/{name}.parquet") as opened:
-                file = ParquetFile(opened)
-                if file.schema_arrow.field("images").type.value_type.get_field_index("phash") < 0:
-                    raise DatasetError(f"{dataset.url} was written before images had hashes; write the dataset again")
-                last = None
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group, ["pair", "shard", "images"])
-                    keys = rows["pair"].to_numpy()
-                    # A pair's examples are neighbours, and each names all its images.
-                    first = np.concatenate([[keys[:1] != last], [keys[1:] != keys[:-1]]], axis=None)
-                    last = keys[-1] if len(keys) else last
-                    yield task, _flat(rows.filter(pa.array(first, pa.bool_())), without_hash)
+        for name in dataset.unit_names():
+            rows = dataset.table_of_unit(name, ["pair", "shard", "images"])
+            if rows.field("images").type.value_type.get_field_index("phash") < 0:
+                raise DatasetError(f"{dataset.url} was written before images had hashes; write the dataset again")
+            # A pair's examples are neighbours, and each names all its images.
+            first = rows.take(pa.array(pair_starts(rows["pair"]), pa.int64()))
+            yield task, _flat(first, without_hash)
 
 
 def _flat(rows: pa.Table, without_hash: bool) -> pa.Table:

@@ -35,7 +35,7 @@ def _cell(pair: StoredPair) -> str:
             f'<img src="{_data_uri(pair.pil(role))}" alt="{html.escape(role)}" title="{html.escape(role)}">'
             for role in _roles(example)
         )
-    except DatasetError as error:
+    except (DatasetError, KeyError) as error:
         pictures = f"<i>{html.escape(str(error))}</i>"
     width_px = 2 * _SIDE_PX + 4
     return (

@@ -26,7 +26,7 @@ def place_from(url: str, other: str) -> str:
 
 def url_at(url: str, place: str) -> str:
     """The URL of a dataset that the one at a URL names. Raises DatasetError for what is not a path from its folder."""
-    if "://" in place or posixpath.isabs(place) or not place:
+    if "://" in place or posixpath.isabs(place) or not place or "\0" in place:
         raise DatasetError(f"{url} names a dataset at {place!r}, which is no path from its own folder: it was edited")
     scheme, separator, path = url.rpartition("://")
     return f"{scheme}{separator}{posixpath.normpath(posixpath.join(posixpath.dirname(path), place))}"

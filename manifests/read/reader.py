@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,13 +22,14 @@ from manifests.parquet import ParquetFile
 from manifests.read.pairs import Rows, StoredPair, pair_starts
 from manifests.read.places import url_at
 from manifests.read.shards import Shards, verify_hint
+from manifests.records import Plan, read_plan
 from manifests.schema import MANIFEST, DatasetError
 from manifests.storage import Store
+from manifests.tables import check_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MANIFEST_NAME = re.compile(r"(?P<name>.+-(?P<unit>\d{6,}))\.parquet")
 _ROWS_AT_ONCE = 1_024  # that are Python objects at the same time
 _TABLES = 8  # manifests that are kept for the next pair that is asked for by key, some MB each
 
@@ -39,7 +39,7 @@ class Reader:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url).rstrip("/")
-        self.store = Store(self.url)
+        self.store = Store(self.url, sealed=True)
         self._forget()
 
     def _forget(self) -> None:
@@ -133,11 +133,22 @@ class Reader:
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(name, error) from None
 
+    def plan(self) -> Plan:
+        """The plan's metadata. Raises DatasetError if there is none, or none of ours."""
+        self._require_plan()
+        return read_plan(self.store, self.url)
+
     def _manifests(self) -> Iterator[tuple[int, str]]:
-        """Unit and name of each manifest; what else lies in the folder (.DS_Store, a copy) is not ours."""
-        for file in self.store.names("manifest"):
-            if match := _MANIFEST_NAME.fullmatch(file):
-                yield int(match["unit"]), match["name"]
+        """Unit and name of each manifest of a planned unit, in order; what else lies in the folder is not ours.
+
+        A directory without a plan has none.
+        """
+        files = self.store.names("manifest")
+        if not files or not self.store.exists("plan.parquet"):
+            return
+        plan = self.plan()
+        for unit in sorted(unit for file in files if (unit := plan.unit_of(file, ".parquet")) is not None):
+            yield unit, plan.name(unit)
 
     def _require_plan(self) -> None:
         if self.store.exists("plan.parquet"):
@@ -155,8 +166,10 @@ class Reader:
     def _read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             data = self.store.read(f"manifest/{name}.parquet")
-            table = ParquetFile(io.BytesIO(data)).read(columns)
-        except (pa.ArrowException, OSError) as error:
+            file = ParquetFile(io.BytesIO(data))
+            check_columns(file.schema_arrow, MANIFEST)
+            table = file.read(columns)
+        except (pa.ArrowException, OSError, DatasetError) as error:
             raise self._damaged(name, error) from None
         return table.replace_schema_metadata(None).combine_chunks()
 
@@ -175,12 +188,22 @@ class Reader:
             self._others[place] = Reader(url_at(self.url, place))
         return self._others[place][key]
 
+    def _index_of(self, names: tuple[str, ...]) -> _Index:
+        try:
+            return _Index.of(names, (self._read_table(name, ["pair"])["pair"] for name in names))
+        except DatasetError:
+            raise
+        except ValueError as error:
+            raise DatasetError(
+                f"{self.url}/manifest has a pair whose key is not of hex digits: {error}; {verify_hint(self.url)}"
+            ) from None
+
     def _find(self, key: str) -> tuple[str, int, int] | None:
         """The unit, first row and end of the rows of a key's pair."""
         names = tuple(self.unit_names()) if self._index is None else self._index.names
         for _ in range(2):
             if self._index is None or self._index.names != names:
-                self._index = _Index.of(names, (self._read_table(name, ["pair"])["pair"] for name in names))
+                self._index = self._index_of(names)
             for unit, start, stop in self._index.find(key):
                 if self._table(names[unit])["pair"][start].as_py() == key:
                     return names[unit], start, stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from functools import lru_cache, partial
 
@@ -10,6 +11,7 @@ from manifests.images.pixels import MAX_BYTES
 from manifests.schema import DatasetError
 from manifests.storage import Store
 
+_SHARD = re.compile(r"[\w-]+\.tar")
 _OPEN_SHARDS = 32  # file handles that stay open; opening one costs as much as reading a small image
 
 
@@ -18,7 +20,7 @@ class Shards:
 
     def __init__(self, url: str, store: Store) -> None:
         self._url, self._store = url, store
-        self._opened = lru_cache(_OPEN_SHARDS)(partial(_Opened, store.path("shards")))
+        self._opened = lru_cache(_OPEN_SHARDS)(partial(_Opened, store))
 
     def read(self, shard: str, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset` of a shard, named without its folder: one range request on an object store.
@@ -26,7 +28,7 @@ class Shards:
         Raises DatasetError if the shard is missing or cut off, or if the place is impossible: others may have written
         the manifest.
         """
-        if "/" in shard or "\\" in shard or offset < 0 or not 0 < length <= MAX_BYTES:
+        if not _SHARD.fullmatch(shard) or offset < 0 or not 0 < length <= MAX_BYTES:
             raise DatasetError(f"{self._url}: a manifest names an impossible place, {shard!r} at {offset}")
         try:
             if self._store.is_local:
@@ -35,6 +37,8 @@ class Shards:
                 data = self._store.read(f"shards/{shard}", offset, length)
         except FileNotFoundError:
             data = b""
+        except OSError as error:
+            raise DatasetError(f"{self._url}/shards/{shard} cannot be read: {error}") from error
         if len(data) != length:
             raise DatasetError(f"{self._url}/shards/{shard} is missing or cut off: {verify_hint(self._url)}")
         return data
@@ -48,8 +52,8 @@ class _Opened:
 
     descriptor = -1
 
-    def __init__(self, folder: str, shard: str) -> None:
-        self.descriptor = os.open(f"{folder}/{shard}", os.O_RDONLY)
+    def __init__(self, store: Store, shard: str) -> None:
+        self.descriptor = store.descriptor(f"shards/{shard}")
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from manifests.dataset import Dataset, Plan
+from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.images.pixels import MAX_BYTES
+from manifests.records import parse_json
 from manifests.schema import MANIFEST, REJECTS, canonical_json
-from manifests.verify.unit import Problem, row_groups
+from manifests.verify.unit import Problem, most_rows, open_file, read_file, row_batches
 from manifests.write.candidates import FOLDER, candidate_sha256
 from manifests.write.tar import Damaged, Member, Walk
+
+_MAX_JSON_BYTES = 2**20
 
 
 def candidate_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
@@ -22,16 +25,19 @@ def candidate_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Ite
         if f"{name}.tar" not in there:
             continue
         way_out = f"remove it, or to write it anew remove manifest/{name}.parquet and run the same command again"
-        for message in _tar_problems(dataset, name, file):
+        for message in _tar_problems(dataset, plan, name, file):
             yield file, f"{message}; {way_out}"
 
 
-def _tar_problems(dataset: Dataset, name: str, file: str) -> Iterator[str]:
+def _tar_problems(dataset: Dataset, plan: Plan, name: str, file: str) -> Iterator[str]:
     """What is wrong with one unit's candidates: with the tar, with a candidate, with the candidates of a pair."""
     members: list[Member] = []
     try:
-        with dataset.store.open(file) as opened:
+        with open_file(dataset, file) as opened:
             members.extend(Walk(opened).members())
+    except DatasetError as error:
+        yield str(error)
+        return
     except Damaged as damage:
         yield f"{damage}, at byte {damage.offset:,}"
         return
@@ -51,8 +57,9 @@ def _tar_problems(dataset: Dataset, name: str, file: str) -> Iterator[str]:
         if of_pair[-1] is None:
             yield f"candidate {stem} is not what its JSON says: one of them was changed"
     try:
-        kept = dict(_rows(dataset, f"manifest/{name}.parquet", MANIFEST, ["pair", "source_ref"]))
-        rejected = {ref for (ref,) in _rows(dataset, f"rejects/{name}.parquet", REJECTS, ["source_ref"])}
+        most = most_rows(dataset, name, plan.items)
+        kept = dict(_rows(dataset, f"manifest/{name}.parquet", MANIFEST, ["pair", "source_ref"], most))
+        rejected = {ref for (ref,) in _rows(dataset, f"rejects/{name}.parquet", REJECTS, ["source_ref"], plan.items)}
     except (ValueError, FileNotFoundError):
         return  # `check_unit` says so
     for pair, of_pair in records.items():
@@ -68,9 +75,11 @@ def _tar_problems(dataset: Dataset, name: str, file: str) -> Iterator[str]:
 
 def _record(dataset: Dataset, file: str, picture: Member, about: Member) -> dict[str, Any] | None:
     """What a candidate's JSON says, or None if it was changed, or is of another picture or pair."""
+    if picture.bytes > MAX_BYTES or about.bytes > _MAX_JSON_BYTES:
+        return None
     image, data = (dataset.store.read(file, member.offset, member.bytes) for member in (picture, about))
     try:
-        record: dict[str, Any] = json.loads(data)
+        record: dict[str, Any] = parse_json(data)
         sha256 = record["sha256"]
         said = {key: value for key, value in record.items() if key != "sha256"}
         sound = (
@@ -84,7 +93,7 @@ def _record(dataset: Dataset, file: str, picture: Member, about: Member) -> dict
     return record if sound and sha256 == candidate_sha256(said, image) else None
 
 
-def _rows(dataset: Dataset, file: str, schema: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(dataset: Dataset, file: str, schema: Any, columns: list[str], most: int) -> Iterator[tuple[Any, ...]]:
     """Some columns of a Parquet file's rows. Raises DatasetError for a damaged one, FileNotFoundError if it is gone."""
-    for group in row_groups(dataset.store.read(file), schema, columns):
-        yield from zip(*group.to_pydict().values(), strict=True)
+    for batch in row_batches(read_file(dataset, file), schema, columns, most):
+        yield from zip(*batch.to_pydict().values(), strict=True)

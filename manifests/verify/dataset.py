@@ -1,31 +1,42 @@
 """Checks a dataset directory against itself: every byte that can be checked, every reference, every count.
 
-In a finished dataset, dataset.json holds the sha256 of the plan and of each manifest, and each manifest those of its
-shard and rejects: no change goes unseen. In an unfinished one the manifests' rows are held against the shards: see
-`manifests.verify.unit`.
+In a finished dataset, dataset.json holds the sha256 of itself, of README.md, of the plan and of each manifest, and each
+manifest those of its shard and rejects: a change of any of these files is seen, and so is a missing one, unless
+dataset.json was made anew to fit, which is what a signature would tell. In an unfinished one the manifests' rows are
+held against the shards: see `manifests.verify.unit`. Candidates and tokens vouch for themselves; other folders are not
+looked into.
 
-Memory: one unit's rows, one row group of the plan, and the keys of the dataset's pairs. Nothing is unpacked, decoded
-or unpickled.
+Memory: one unit's rows, some rows of the plan, and the keys of the dataset's pairs; how many these are is told by the
+files' footers and sizes before they are read. Nothing is unpacked, decoded or unpickled.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.read.places import folder_of, url_at
 from manifests.schema import MANIFEST, PLAN
 from manifests.verify.candidates import candidate_problems
 from manifests.verify.tokens import token_problems
-from manifests.verify.unit import EXAMPLES, Problem, check_unit, row_groups
+from manifests.verify.unit import EXAMPLES, Problem, check_unit, most_rows, read_file, row_batches
 from manifests.write.candidates import FOLDER as CANDIDATES
-from manifests.write.finish import Totals, plan_entries, shard_entry
+from manifests.write.finish import Totals, as_written, description_sha256, plan_entries, readme_sha256, shard_entry
 
 _AGAIN = "run the same command again"
+_REOPENED = "reopened.json"
+_MOST_OF_A_FILE = 100
+"""Findings of one file that are told singly; beyond them they are counted."""
+
+_MOST_CHARS = 1_000  # of a message: it may quote what a stranger wrote
 _FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet", CANDIDATES: ".tar"}
 
 
@@ -49,10 +60,18 @@ def verify(url: str) -> Iterator[Finding]:
         return _examples_elsewhere(datasets, folder)
 
     for dataset in datasets:
+        told: Counter[str] = Counter()
         for file, message in _dataset_problems(dataset, examples_in):
+            told[file] += 1
+            if told[file] > _MOST_OF_A_FILE:
+                continue
             path = f"{dataset.url}/{file}"
             one_line = " ".join(message.removeprefix(f"{path} ").split())
-            yield Finding(file=path, message=one_line)
+            cut = f"{one_line[:_MOST_CHARS]}..." if len(one_line) > _MOST_CHARS else one_line
+            yield Finding(file=path, message=cut)
+        for file, count in told.items():
+            if count > _MOST_OF_A_FILE:
+                yield Finding(file=f"{dataset.url}/{file}", message=f"{count - _MOST_OF_A_FILE:,} more findings in it")
 
 
 def _examples_elsewhere(datasets: list[Dataset], folder: str) -> Mapping[str, int] | None:
@@ -62,11 +81,12 @@ def _examples_elsewhere(datasets: list[Dataset], folder: str) -> Mapping[str, in
             continue
         try:
             plan = dataset.plan()
+            items = _unit_sizes(dataset, plan)
         except ValueError:
             return None  # `_dataset_problems` says so
         examples: dict[str, int] = {}
         for unit in sorted(dataset.committed()):
-            for _ in _gather_examples(dataset, plan.name(unit), examples):
+            for _ in _gather_examples(dataset, plan.name(unit), int(items[unit]), examples):
                 pass
         return examples
     return None
@@ -79,47 +99,55 @@ def _dataset_problems(dataset: Dataset, examples_in: Callable[[str], Mapping[str
     except ValueError as error:
         yield "plan.parquet", str(error)
         return
-    committed = {unit for unit in dataset.committed() if unit < plan.units}
+    committed = dataset.committed()
     yield from _strange_files(dataset, plan, committed)
+    try:
+        items = _unit_sizes(dataset, plan)
+    except DatasetError as error:
+        yield "plan.parquet", f"{error}; remove it and {_AGAIN} to plan anew"
+    else:
+        yield from _unit_problems(dataset, plan, committed, items, examples_in)
+    if dataset.store.exists("dataset.json"):
+        yield from _description_problems(dataset, plan, committed)
+    elif dataset.store.exists(_REOPENED):
+        yield _REOPENED, "in-context examples are being chosen anew, or that was stopped: run the same command again"
+    elif len(committed) == plan.units:
+        yield (
+            "dataset.json",
+            f"is missing, and all units are there: it was removed, or a run was stopped before its end; {_AGAIN}",
+        )
+    yield from candidate_problems(dataset, plan, committed)
+    yield from token_problems(dataset, plan, committed)
+
+
+def _unit_problems(
+    dataset: Dataset,
+    plan: Plan,
+    committed: set[int],
+    items: npt.NDArray[np.int64],
+    examples_in: Callable[[str], Mapping[str, int] | None],
+) -> Iterator[Problem]:
+    """All committed units, of which each was planned with so many items."""
     examples: dict[str, int] = {}
     for unit in sorted(committed):
-        yield from _gather_examples(dataset, plan.name(unit), examples)
+        yield from _gather_examples(dataset, plan.name(unit), int(items[unit]), examples)
 
     def examples_of(place: str | None) -> Mapping[str, int] | None:
         return examples if place is None else examples_in(folder_of(url_at(dataset.url, place)))
 
-    units = items = 0
-    try:
-        for unit, refs in _planned(dataset):
-            items += len(refs)
-            if unit != units:
-                break
-            units += 1
-            if unit in committed:
-                yield from check_unit(dataset, plan, unit, refs, examples_of)
-    except DatasetError as error:
-        yield "plan.parquet", f"{error}; remove it and {_AGAIN} to plan anew"
-    else:
-        if (units, items) != (plan.units, plan.items):
-            yield (
-                "plan.parquet",
-                f"has not the {plan.items:,} items in {plan.units:,} units, in order, that it records: it was edited; "
-                f"remove it and {_AGAIN} to plan anew",
-            )
-    if dataset.store.exists("dataset.json"):
-        yield from _description_problems(dataset, plan, committed)
-    yield from candidate_problems(dataset, plan, committed)
-    yield from token_problems(dataset, plan, committed)
+    for unit, refs in _planned(dataset, plan):
+        if unit in committed:
+            yield from check_unit(dataset, plan, unit, refs, examples_of)
 
 
 def _strange_files(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
     """Files that no committed unit owns."""
     for folder, ending in _FOLDERS.items():
-        planned = {f"{plan.name(unit)}{ending}": unit for unit in range(plan.units)}
         for file in dataset.store.names(folder):
-            if file not in planned:
+            unit = plan.unit_of(file, ending)
+            if unit is None:
                 yield f"{folder}/{file}", "does not belong to this dataset; remove it"
-            elif planned[file] not in committed:
+            elif unit not in committed:
                 yield (
                     f"{folder}/{file}",
                     f"is of a unit that is not committed: a run was stopped, or is at work; {_AGAIN} to go on",
@@ -132,8 +160,8 @@ def _strange_files(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterato
             )
 
 
-def _gather_examples(dataset: Dataset, name: str, examples: dict[str, int]) -> Iterator[Problem]:
-    """Add the unit's pairs to `examples`: by pair, the bits in EXAMPLES of those it has.
+def _gather_examples(dataset: Dataset, name: str, items: int, examples: dict[str, int]) -> Iterator[Problem]:
+    """Add the pairs of a unit of so many items to `examples`: by pair, the bits in EXAMPLES of those it has.
 
     A pair costs about 110 bytes: 55 MB for 500,000.
     """
@@ -141,8 +169,9 @@ def _gather_examples(dataset: Dataset, name: str, examples: dict[str, int]) -> I
     here: dict[str, int] = {}
     repeated: set[str] = set()
     try:
-        for group in row_groups(dataset.store.read(file), MANIFEST, ["pair", "direction", "kind"]):
-            for pair, direction, kind in zip(*group.to_pydict().values(), strict=True):
+        most = most_rows(dataset, name, items)
+        for batch in row_batches(read_file(dataset, file), MANIFEST, ["pair", "direction", "kind"], most):
+            for pair, direction, kind in zip(*batch.to_pydict().values(), strict=True):
                 bit = EXAMPLES.get((direction, kind), 0)
                 if here.get(pair, 0) & bit:
                     repeated.add(pair)
@@ -154,12 +183,32 @@ def _gather_examples(dataset: Dataset, name: str, examples: dict[str, int]) -> I
     examples.update(here)
 
 
-def _planned(dataset: Dataset) -> Iterator[tuple[int, list[str]]]:
+def _unit_sizes(dataset: Dataset, plan: Plan) -> npt.NDArray[np.int64]:
+    """The number of items of each unit. Raises DatasetError if the plan's rows are not those of its units, in order."""
+    sizes = np.zeros(plan.units, np.int64)
+    last = 0
+    for batch in row_batches(read_file(dataset, "plan.parquet"), PLAN, ["unit"], plan.items):
+        units = batch["unit"].to_numpy()
+        steps = np.diff(units, prepend=last)
+        if len(units) and (
+            steps.min() < 0 or steps.max() > 1 or units[-1] >= plan.units or (units[0] and not sizes[0])
+        ):
+            break
+        sizes += np.bincount(units, minlength=plan.units)
+        last = int(units[-1]) if len(units) else last
+    if not sizes.all() or sizes.sum() != plan.items:
+        raise DatasetError(
+            f"has not the {plan.items:,} items in {plan.units:,} units, in order, that it records: it was edited"
+        )
+    return sizes
+
+
+def _planned(dataset: Dataset, plan: Plan) -> Iterator[tuple[int, list[str]]]:
     """Each unit of the plan with its items' refs."""
     rows = (
         row
-        for group in row_groups(dataset.store.read("plan.parquet"), PLAN, ["unit", "ref"])
-        for row in zip(*group.to_pydict().values(), strict=True)
+        for batch in row_batches(read_file(dataset, "plan.parquet"), PLAN, ["unit", "ref"], plan.items)
+        for row in zip(*batch.to_pydict().values(), strict=True)
     )
     for unit, group in itertools.groupby(rows, key=lambda row: row[0]):
         yield unit, [ref for _, ref in group]
@@ -171,9 +220,10 @@ def _description_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> 
     try:
         description = dataset.description()
         recorded: dict[str, Any] = {entry["name"]: entry for entry in description["shards"]}
-    except (ValueError, KeyError, TypeError):
-        yield "dataset.json", f"is not what we write: it was edited; {anew}"
+    except (ValueError, KeyError, TypeError) as error:
+        yield "dataset.json", str(error) if isinstance(error, DatasetError) else f"is not what we write; {anew}"
         return
+    is_sound = True
     if len(committed) < plan.units:
         yield (
             "dataset.json",
@@ -182,11 +232,11 @@ def _description_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> 
     totals, judged = Totals(), len(committed) == plan.units
     for unit in sorted(committed):
         name = plan.name(unit)
-        manifest = dataset.store.read(f"manifest/{name}.parquet")
         entry = recorded.pop(name, {})
         try:
+            manifest = read_file(dataset, f"manifest/{name}.parquet")
             commit = dataset.commit(name)
-        except ValueError:
+        except (ValueError, FileNotFoundError):
             judged = False  # `check_unit` says so
             continue
         found = shard_entry(name, commit, manifest)
@@ -198,16 +248,40 @@ def _description_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> 
                 f"remove both and {_AGAIN} to write them anew",
             )
         elif entry != found:
+            is_sound = False
             yield "dataset.json", f"does not say of {name} what its manifest records; {anew}"
         totals.add(commit)
-    found = plan_entries(plan, dataset.store.read("plan.parquet"))
+    found = plan_entries(plan, read_file(dataset, "plan.parquet"))
     if judged:
         found["totals"] = totals.as_json()
     for key, value in found.items():
         if description.get(key) != value:
+            is_sound = False
             yield "dataset.json", f"{key}: {_difference(description.get(key), value)}; {anew}"
-    for name in recorded.keys() - {plan.name(unit) for unit in range(plan.units)}:
+    for name in sorted(recorded.keys() - {plan.name(unit) for unit in range(plan.units)}):
+        is_sound = False
         yield "dataset.json", f"lists {name}, which the plan does not have; {anew}"
+    if is_sound:
+        yield from _digest_problems(dataset, description, anew)
+
+
+def _digest_problems(dataset: Dataset, description: Mapping[str, Any], anew: str) -> Iterator[Problem]:
+    """The bytes of dataset.json and README.md, of which dataset.json holds the hashes."""
+    if "sha256" not in description:
+        yield "dataset.json", f"has no sha256 of itself: it was edited, or written by an earlier version; {anew}"
+        return
+    if description["sha256"] != description_sha256(description):
+        yield "dataset.json", f"is not what its sha256 says: it was edited; {anew}"
+        return
+    if read_file(dataset, "dataset.json") != as_written(description):
+        yield "dataset.json", f"is not spelled as we write it: it was edited; {anew}"
+    try:
+        if description.get("readme_sha256") != readme_sha256(read_file(dataset, "README.md")):
+            yield "README.md", f"its sha256 is not the one in dataset.json: it was edited; {_AGAIN} to write it anew"
+    except FileNotFoundError:
+        yield "README.md", f"is missing; {_AGAIN} to write it anew"
+    except DatasetError as error:
+        yield "README.md", f"{error}; remove it and {_AGAIN} to write it anew"
 
 
 def _difference(recorded: Any, found: Any) -> str:

@@ -19,9 +19,10 @@ from manifests.tokens import (
     token_commit,
     tokens_fingerprint,
 )
-from manifests.verify.unit import Problem, row_groups
+from manifests.verify.unit import Problem, most_rows, open_file, read_file, row_batches
 from manifests.write.tar import Damaged, Walk
 
+_TEXTS = 8  # of a pair: an instruction, and a text to give, of each of its four examples
 _AGAIN = "run `make tokens` again"
 
 
@@ -29,12 +30,12 @@ def token_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterato
     """What is wrong with the folder `tokens`; nothing if there is none. `committed` are the dataset's units."""
     tokenized = committed_tokens(dataset, plan)
     endings = (".tar", ".parquet", ".rejects.parquet")
-    planned = {f"{plan.name(unit)}{ending}": unit for unit in range(plan.units) for ending in endings}
     names = dataset.store.names(FOLDER)
     for file in names:
-        if file not in planned:
+        unit = next((unit for ending in endings if (unit := plan.unit_of(file, ending)) is not None), None)
+        if unit is None:
             yield f"{FOLDER}/{file}", "does not belong to this dataset; remove it"
-        elif planned[file] not in tokenized:
+        elif unit not in tokenized:
             yield f"{FOLDER}/{file}", f"is of a unit whose tokens are not committed: {_AGAIN} to go on"
     for file in dataset.store.temporary_names(FOLDER):
         yield f"{FOLDER}/{file}", f"is being written, or its writer was killed; {_AGAIN} and it is removed at the end"
@@ -64,11 +65,11 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
         columns = TOKENS.names
         rows = [
             row
-            for group in row_groups(dataset.store.read(f"{FOLDER}/{table}"), TOKENS, columns)
-            for row in group.to_pylist()
+            for batch in row_batches(read_file(dataset, f"{FOLDER}/{table}"), TOKENS, columns, plan.items)
+            for row in batch.to_pylist()
         ]
         record = TokenizerRecord(**commit.tokenizer)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         yield table, str(error)
         return
     if commit.unit != unit:
@@ -78,16 +79,16 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
     if commit.pairs != len(rows):
         yield table, f"records {commit.pairs} pairs and has {len(rows)}"
     try:
-        pairs = _pairs(dataset, name)
-    except ValueError:
+        pairs = _pairs(dataset, plan, name)
+    except (ValueError, FileNotFoundError):
         pairs = None  # `check_unit` says so
     if pairs is not None and pairs != [row["pair"] for row in rows]:
         yield table, f"its pairs are not those of manifest/{table}"
-    yield from _reject_problems(dataset, name, commit)
+    yield from _reject_problems(dataset, plan, name, commit)
     yield from _tar_problems(dataset, name, commit, rows)
 
 
-def _reject_problems(dataset: Dataset, name: str, commit: TokenCommit) -> Iterator[Problem]:
+def _reject_problems(dataset: Dataset, plan: Plan, name: str, commit: TokenCommit) -> Iterator[Problem]:
     """The unit's rejects against its commit."""
     file = rejects_file(name)
     if not commit.rejects:
@@ -95,8 +96,10 @@ def _reject_problems(dataset: Dataset, name: str, commit: TokenCommit) -> Iterat
             yield file.removeprefix(f"{FOLDER}/"), "is there, but its commit records no rejects"
         return
     try:
-        data = dataset.store.read(file)
-        reasons = [reason for group in row_groups(data, REJECTS, ["reason"]) for reason in group["reason"].to_pylist()]
+        data = read_file(dataset, file)
+        most = _TEXTS * plan.items
+        batches = row_batches(data, REJECTS, ["reason"], most)
+        reasons = [reason for batch in batches for reason in batch["reason"].to_pylist()]
         right = hashlib.sha256(data).hexdigest() == commit.rejects_sha256 and Counter(reasons) == Counter(
             commit.rejects
         )
@@ -111,9 +114,12 @@ def _tar_problems(
 ) -> Iterator[Problem]:
     """The tar against its commit; if it is as it was committed, the rows are to blame."""
     try:
-        file = dataset.store.open(f"{FOLDER}/{name}.tar")
+        file = open_file(dataset, f"{FOLDER}/{name}.tar")
     except FileNotFoundError:
         yield f"{name}.tar", "is missing"
+        return
+    except DatasetError as error:
+        yield f"{name}.tar", str(error)
         return
     with file:
         walk, found = Walk(file), dict[str, tuple[int, int]]()
@@ -135,8 +141,8 @@ def _tar_problems(
         yield f"{name}.parquet", "its rows do not say where its pairs lie in the tar: it was edited"
 
 
-def _pairs(dataset: Dataset, name: str) -> list[str]:
+def _pairs(dataset: Dataset, plan: Plan, name: str) -> list[str]:
     """The pairs of a unit's manifest, each once, in its order."""
-    data = dataset.store.read(f"manifest/{name}.parquet")
-    groups = row_groups(data, MANIFEST, ["pair"])
-    return list(dict.fromkeys(pair for group in groups for pair in group["pair"].to_pylist()))
+    data = read_file(dataset, f"manifest/{name}.parquet")
+    batches = row_batches(data, MANIFEST, ["pair"], most_rows(dataset, name, plan.items))
+    return list(dict.fromkeys(pair for batch in batches for pair in batch["pair"].to_pylist()))

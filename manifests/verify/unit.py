@@ -14,7 +14,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -40,6 +40,13 @@ EXAMPLES = {
     ("reverse", "describe"): 8,
 }
 """A bit for each example that a pair can have."""
+
+MAX_TABLE_BYTES = 2**31
+"""The largest Parquet file that is looked into; a plan of ten million items has some 100 MB."""
+
+_BATCH_ROWS, _BATCH_BYTES = 1_024, 2**28
+_HELD_BYTES = 2**28  # of a table whose rows are held together, in Arrow; one of 5,000 pairs has some 30 MB
+_FEW_PAIRS = 1_024  # have no need of a shard to be believed: it may be gone or cut off
 
 _OF_THE_PAIR = ("images", "source", "source_ref", "licence")
 _COLUMNS = [
@@ -74,15 +81,60 @@ def check_unit(
         yield file, f"{message}; {way_out}"
 
 
-def row_groups(data: bytes, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
-    """Columns of a Parquet file, a row group at a time. Raises DatasetError if it is damaged or of another schema."""
+def read_file(dataset: Dataset, file: str, most_bytes: int = MAX_TABLE_BYTES) -> bytes:
+    """A file's bytes. Raises DatasetError if it cannot be read or is larger, FileNotFoundError if it is gone."""
+    try:
+        if (size := dataset.store.size(file)) > most_bytes:
+            raise DatasetError(f"it has {size:,} bytes, more than {most_bytes:,}")
+        return dataset.store.read(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"it cannot be read: {error}") from error
+
+
+def open_file(dataset: Dataset, file: str) -> BinaryIO:
+    """An open file. Raises DatasetError if it cannot be read, FileNotFoundError if it is gone."""
+    try:
+        return dataset.store.open(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"it cannot be read: {error}") from error
+
+
+def most_rows(dataset: Dataset, name: str, items: int) -> int:
+    """The most rows that a unit's manifest can have: four for each pair.
+
+    There are no more pairs than items, nor than have room in the shard, where each has a header and a JSON.
+    """
+    try:
+        room = dataset.store.size(f"shards/{name}.tar") // (2 * tarfile.BLOCKSIZE)
+    except OSError:
+        room = 0
+    return len(EXAMPLES) * min(items, max(room, _FEW_PAIRS))
+
+
+def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -> Iterator[pa.Table]:
+    """Columns of a Parquet file, some rows at a time: so few that values as large as its footer allows have room.
+
+    Raises DatasetError if it is damaged, of another schema, or has more rows than `most`.
+    """
     try:
         file = ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         if not file.schema_arrow.equals(schema):
             raise DatasetError("its columns are not ours: it was edited, or written by something else")
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group).select(columns)  # read whole: each page has a checksum
-    except (pa.ArrowException, OSError) as error:
+        if file.metadata.num_rows > most:
+            raise DatasetError(f"it has {file.metadata.num_rows:,} rows, and can have {most:,} at most: it was edited")
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            widest = max(group.column(column).total_uncompressed_size for column in range(group.num_columns))
+            rows = min(max(_BATCH_BYTES // max(widest, 1), 1), _BATCH_ROWS)
+            for batch in file.iter_batches(rows, [number]):  # all columns: each page has a checksum
+                if batch.nbytes > _BATCH_BYTES:
+                    raise DatasetError(f"{batch.num_rows:,} rows of it have {batch.nbytes:,} bytes: it was edited")
+                yield pa.Table.from_batches([batch]).select(columns)
+    except (pa.ArrowException, OSError, MemoryError) as error:
         raise DatasetError(f"it is damaged: {error}") from error
 
 
@@ -93,7 +145,7 @@ def _problems(
     name = plan.name(unit)
     manifest, rejects = f"manifest/{name}.parquet", f"rejects/{name}.parquet"
     try:
-        rows = _rows(dataset.store.read(manifest), MANIFEST, _COLUMNS)
+        rows = _rows(read_file(dataset, manifest), MANIFEST, _COLUMNS, most_rows(dataset, name, len(refs)))
     except ValueError as error:
         yield manifest, str(error)
         return
@@ -109,10 +161,10 @@ def _problems(
         yield manifest, message
     yield from _shard_problems(dataset, name, commit, pairs)
     try:
-        data = dataset.store.read(rejects)
+        data = read_file(dataset, rejects)
         if hashlib.sha256(data).hexdigest() != commit.rejects_sha256:
             yield rejects, "its sha256 is not what the manifest records: it was edited or damaged"
-        rejected = _rows(data, REJECTS, ["source_ref", "reason"])
+        rejected = _rows(data, REJECTS, ["source_ref", "reason"], len(refs))
     except FileNotFoundError:
         yield rejects, "is missing"
         return
@@ -168,8 +220,16 @@ def _item_problems(
         yield f"item {ref!r} is in its pairs and {rejects} {found[ref]} times, {planned[ref]} times in the plan"
 
 
-def _rows(data: bytes, schema: pa.Schema, columns: list[str]) -> list[Row]:
-    return [row for group in row_groups(data, schema, columns) for row in group.to_pylist()]
+def _rows(data: bytes, schema: pa.Schema, columns: list[str], most: int) -> list[Row]:
+    """A Parquet file's rows, all together. Raises DatasetError as `row_batches` does, or if they are too large."""
+    rows: list[Row] = []
+    held = 0
+    for batch in row_batches(data, schema, columns, most):
+        held += batch.nbytes
+        if held > _HELD_BYTES:
+            raise DatasetError(f"its rows have more than {_HELD_BYTES:,} bytes: it was edited")
+        rows += batch.to_pylist()
+    return rows
 
 
 def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
@@ -181,11 +241,13 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
     if any(row[column] != first[column] for column in _OF_THE_PAIR):
         yield f"{', '.join(_OF_THE_PAIR)} are not those of the pair's first row"
     roles = {image["role"] for image in row["images"]}
+    if None in row["inputs"]:
+        yield "an input has no name"
     if missing := {*row["inputs"], row["output"]} - roles - {None}:
         yield f"the pair has no image {', '.join(sorted(missing))}"
     for image in row["images"]:
-        key, role, *ending = image["member"].split(".")
-        if (key, role, len(ending)) != (row["pair"], image["role"], 1) or "/" in image["member"]:
+        parts = image["member"].split(".")
+        if parts[:-1] != [row["pair"], image["role"]] or "/" in image["member"]:
             yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
 
 
@@ -220,9 +282,12 @@ def _shard_problems(dataset: Dataset, name: str, commit: Commit, pairs: Mapping[
     problems: list[str] = []
     seen: dict[str, None] = {}
     try:
-        file = dataset.store.open(shard)
+        file = open_file(dataset, shard)
     except FileNotFoundError:
         yield shard, "is missing"
+        return
+    except DatasetError as error:
+        yield shard, str(error)
         return
     with file:
         walk = Walk(file)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.dataset import Commit, Dataset, DatasetError, Plan, write_table
+from manifests.dataset import DESCRIPTION, Commit, Dataset, DatasetError, Plan, write_table
 from manifests.parquet import ParquetFile
+from manifests.records import read_json
 from manifests.schema import MANIFEST
 from manifests.write.finish import finish, shard_entry
 
@@ -82,7 +82,7 @@ def finish_rewriting(dataset: Dataset, plan: Plan) -> None:
         dataset.store.remove_temporary(folder)
     if dataset.store.exists(_REOPENED):
         if not dataset.store.exists("dataset.json"):
-            description = json.loads(dataset.store.read(_REOPENED))
+            description = read_json(dataset.store, dataset.url, _REOPENED, DESCRIPTION)
             finish(dataset, plan, versions=description["versions"], licences=description["licences"])
         dataset.store.remove(_REOPENED)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
-from manifests.schema import SCHEMA_VERSION
+from manifests.schema import SCHEMA_VERSION, canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 
 _ABOUT = """\
@@ -89,9 +89,11 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
         "totals": totals.as_json(),
         "shards": shards,
     }
-    dataset.store.write_bytes("README.md", _card(plan, totals, licences).encode())
-    text = json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    dataset.store.write_bytes("dataset.json", text.encode())
+    readme = _card(plan, totals, licences).encode()
+    description["readme_sha256"] = readme_sha256(readme)
+    description["sha256"] = description_sha256(description)
+    dataset.store.write_bytes("README.md", readme)
+    dataset.store.write_bytes("dataset.json", as_written(description))
     with suppress(FileNotFoundError):
         dataset.store.remove(SEEN)
     responses = [f"responses/{name}" for name in dataset.store.names("responses")]
@@ -109,6 +111,22 @@ def _refuse_changed(dataset: Dataset, shards: list[dict[str, Any]]) -> None:
                 "with other library versions. Remove it and run the same command again to write it anew; if you mean "
                 "to keep it, remove dataset.json."
             )
+
+
+def description_sha256(description: Mapping[str, Any]) -> str:
+    """The sha256, in hex digits, of all that dataset.json says but this: of its canonical JSON."""
+    said = {key: value for key, value in description.items() if key != "sha256"}
+    return hashlib.sha256(canonical_json(said).encode()).hexdigest()
+
+
+def readme_sha256(readme: bytes) -> str:
+    """The sha256 of README.md that dataset.json holds, in hex digits."""
+    return hashlib.sha256(readme).hexdigest()
+
+
+def as_written(description: Mapping[str, Any]) -> bytes:
+    """The bytes of dataset.json."""
+    return (json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:

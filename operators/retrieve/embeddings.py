@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from manifests.dataset import METADATA, Dataset, write_table
+from manifests.dataset import Dataset, write_table
 from manifests.parquet import ParquetFile
+from manifests.records import METADATA, parse_json
 from operators.shared.texts import Embedder, Vectors
 
 _SAVE_EVERY = 65_536  # texts: 100 MB, five to ten minutes
@@ -57,14 +57,14 @@ def _stored(dataset: Dataset, file: str, embedder: Embedder) -> Iterator[tuple[l
         return
     try:
         parquet = ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True)
-        metadata: dict[str, Any] = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA, b"{}"))
-        if metadata.get("fingerprint") != embedder.fingerprint:
+        metadata = parse_json((parquet.schema_arrow.metadata or {}).get(METADATA, b"{}"))
+        if not isinstance(metadata, dict) or metadata.get("fingerprint") != embedder.fingerprint:
             return
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group)
             values = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             yield table["text_sha256"].to_pylist(), values.reshape(-1, embedder.dimension)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return
 
 

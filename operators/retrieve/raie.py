@@ -19,7 +19,6 @@ changes nothing, and heals what a crash has left half done.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError, Plan
+from manifests.printing import say
 from manifests.read.places import folder_of, place_from
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
@@ -363,7 +363,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
         parser.error("--embedder clip and --checkpoint go together")
     dataset = Dataset(options.dataset)
     try:
-        with said_if_slow(lambda text: print(f"{prog}: {text}", file=sys.stderr), "retrieving contexts"):
+        with said_if_slow(lambda text: say(f"{prog}: {text}", error=True), "retrieving contexts"):
             report = assign_contexts(
                 dataset,
                 dataset.plan(),
@@ -375,11 +375,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
                 distance=options.distance,
             )
     except (ValueError, OSError, ImportError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     print(report)
     if not report.examples:
         why = "there is no other pair for any of them" if report.without else "it has none that is to have one"
-        print(f"{prog}: no example of {options.dataset} has an in-context example: {why}", file=sys.stderr)
+        say(f"{prog}: no example of {options.dataset} has an in-context example: {why}", error=True)
         return NOTHING_KEPT
     return 0

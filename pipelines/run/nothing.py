@@ -11,8 +11,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import pyarrow.parquet as pq
-
+from manifests.parquet import ParquetFile
 from manifests.schema import Pair
 from manifests.write.finish import Totals
 from operators.judge.hold_out import HELD_OUT
@@ -75,7 +74,11 @@ class Trial:
         if isinstance(made, Pair):
             self.kept = True
         elif kind := _kind(made):
-            self._count(Failure(step=made.step, kind=kind, message=_line(made.reject.message), pairs=1))
+            self._count(
+                Failure(
+                    step=made.step, kind=kind, message=" ".join(made.reject.message.split())[:_MESSAGE_CHARS], pairs=1
+                )
+            )
 
     def merge(self, other: Trial) -> None:
         """Count the pairs of another trial too."""
@@ -151,14 +154,8 @@ def _example(job: Job, reason: str) -> str:
     """What was said of the first item that was rejected for a reason, in brackets."""
     for name in job.dataset.store.names("rejects"):
         with job.dataset.store.open(f"rejects/{name}") as file:
-            for row in pq.ParquetFile(file).read(columns=["operator", "reason", "message"]).to_pylist():
+            for row in ParquetFile(file).read(columns=["operator", "reason", "message"]).to_pylist():
                 if row["reason"] == reason:
-                    message = _line(row["message"])
+                    message = " ".join(row["message"].split())[:_MESSAGE_CHARS]
                     return f" by {row['operator']} ({message})" if message else f" by {row['operator']}"
     return ""
-
-
-def _line(message: str) -> str:
-    """What a step, a file or a model said, as one line that a terminal can be shown."""
-    text = " ".join(message.split())[:_MESSAGE_CHARS]
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -292,7 +292,7 @@ def test_verify_knows_tokens(tokenized: Dataset) -> None:
         ("lose unit", "tokens", "1 of 3 units have no tokens yet"),
         ("swap", "tokens/derain-000001.parquet", "is the commit of unit 0 under another name"),
         ("edit", "tokens/derain-000001.parquet", "its rows do not say where its pairs lie in the tar"),
-        ("parquet", "tokens/derain-000001.parquet", "is damaged or not ours"),
+        ("parquet", "tokens/derain-000001.parquet", "is damaged"),
         ("strange", "tokens/notes.txt", "does not belong to this dataset"),
         ("orphan", "tokens/derain-000001.tar", "is of a unit whose tokens are not committed"),
         ("temporary", "tokens/.x.tmp", "is being written, or its writer was killed"),

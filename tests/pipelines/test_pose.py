@@ -58,8 +58,10 @@ def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
         prompt = next(step["prompt"] for step in row["steps"] if step["prompt"])
         assert prompt.removeprefix("a photo of ") in row["instruction"]
         assert dict(row["scores"])["oks"] == 0
-        found = _Snapshot(str(tmp_path)).image(row["pair"], "pose")
-        assert found and decode_rgb(found[1]).any()
+        place = _Snapshot(str(tmp_path)).place(row["pair"], "pose")
+        assert place
+        with place.shown() as (_, shown):
+            assert decode_rgb(shown).any()
 
 
 def test_by_dwpose_both_poses_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,12 @@ def tokenizers() -> Path:
 @cache
 def record() -> dict[str, Any]:
     """What token shards record of those tokenizers."""
+    vqgan = VQGAN.load(tokenizers())
     return {
         "codes": CODES,
+        "resolution_px": vqgan.resolution_px,
         "text_sha256": TextTokenizer(tokenizers()).fingerprint,
-        "vq_sha256": VQGAN.load(tokenizers()).fingerprint,
+        "vq_sha256": vqgan.fingerprint,
     }
 
 

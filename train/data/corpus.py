@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from manifests.dataset import Dataset
 from manifests.read.places import folder_of, url_at
+from manifests.records import parse_json
 from manifests.schema import canonical_json
 from manifests.storage import Store
 from manifests.tokens import TokenCommit
@@ -137,7 +137,7 @@ def _recipe(url: str) -> list[tuple[str, float | None]]:
     """URL and weight of each dataset of a recipe.json; the paths in it are relative to its folder."""
     folder, _, name = url.rpartition("/")
     try:
-        entries = json.loads(Store(folder or ".").read(name))["datasets"]
+        entries = parse_json(Store(folder or ".").read(name))["datasets"]
         return [(f"{folder or '.'}/{entry['path']}", float(entry["weight"])) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{url} is not a recipe: pipelines/full_8m.py writes one ({error!r})") from error

@@ -10,7 +10,6 @@ before any of it is used; nothing in it is unpickled, evaluated or unpacked to d
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError
 from manifests.parquet import ParquetFile
+from manifests.records import parse_json
 from manifests.schema import shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from manifests.write.tar import Damaged, Member, Walk
@@ -32,6 +32,9 @@ MAX_SHARD_BYTES = 2**28
 """A token shard is about 5 MB; far above that it is not one of ours, and it would be read into memory."""
 
 _MAX_JSON_BYTES = 2**20
+_MAX_PAIRS = MAX_SHARD_BYTES // 1024
+"""Each pair has at least a header and a JSON, of 512 bytes each, in the tar."""
+
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(rb"\{'descr': '<u2', 'fortran_order': False, 'shape': \((\d{1,4}), (\d{1,4})\), \} *\n")
 _PAIR = re.compile("[0-9a-f]{32}")
@@ -64,13 +67,14 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
     path = dataset.store.path(f"{FOLDER}/{name}.parquet")
     try:
         commit = token_commit(dataset, name)
+        if dataset.store.size(f"{FOLDER}/{name}.parquet") > MAX_SHARD_BYTES or not commit.pairs <= _MAX_PAIRS:
+            raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read, or is too large a file")
         data = dataset.store.read(f"{FOLDER}/{name}.parquet")
         with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
             table = parquet.read()
         if not table.schema.remove_metadata().equals(TOKENS):
             raise BadShard("its columns are other ones")
-        counts = (commit.shard_bytes, commit.members, commit.pairs)
-        if not all(type(count) is int for count in counts) or table.num_rows != commit.pairs:
+        if table.num_rows != commit.pairs:
             raise BadShard("it does not agree with its own counts")
         return commit, table
     except (pa.ArrowException, OSError, BadShard) as error:
@@ -152,9 +156,9 @@ def _turns(
     if member.bytes > _MAX_JSON_BYTES:
         raise BadShard(f"{member.name} has {member.bytes:,} bytes")
     try:
-        sample = json.loads(data[member.offset : member.offset + member.bytes])
+        sample = parse_json(data[member.offset : member.offset + member.bytes])
         turns = [_turn(example, images, vocabulary) for example in sample["examples"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BadShard(f"{member.name} is not a list of examples: {_line(error)}") from error
     if len(dict(turns)) != len(turns):
         raise BadShard(f"{member.name} has two examples of a direction and kind")
@@ -165,11 +169,15 @@ def _turn(example: Any, images: Mapping[str, Codes], vocabulary: Vocabulary) -> 
     if not isinstance(example, dict) or set(example) != _EXAMPLE_KEYS:
         raise ValueError("an example has other keys")
     direction, kind, output = example["direction"], example["kind"], example["output"]
+    if not isinstance(example["inputs"], list):
+        raise ValueError("its inputs are no list")
     if direction not in ("forward", "reverse") or kind not in ("generate", "describe"):
         raise ValueError("an example has another direction or kind")
     roles = [*example["inputs"], *([output] if kind == "generate" else [])]
     if missing := [str(role)[:64] for role in roles if not isinstance(role, str) or role not in images]:
         raise ValueError(f"there is no image {missing[0]!r}")
+    if len(set(example["inputs"])) < len(example["inputs"]):
+        raise ValueError("an example shows an image twice")
     if (kind == "describe") != (output == "") or (kind == "describe") != bool(example["text"]):
         raise ValueError("an example has not either an image or a text to give")
     turn = Turn(

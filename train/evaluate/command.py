@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from manifests.dataset import Dataset, find_datasets
+from manifests.printing import say
 from manifests.schema import Direction
 from operators.shared.extras import MissingExtra
 from operators.shared.vision import Clip, Dino
@@ -138,7 +139,7 @@ def _print_problems(report: Report) -> None:
     problems += [f"{name}: malformed: {why}" for name, why in report.malformed.items()]
     problems += [f"{name}: belongs to no pair of {report.task}" for name in report.strange]
     for problem in problems[:_NAMED]:
-        print(problem, file=sys.stderr)
+        say(problem, error=True)
     if len(problems) > _NAMED:
         print(f"... and {len(problems) - _NAMED:,} more", file=sys.stderr)
 
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt evaluate")
         if options.json:
             options.json.write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
     except (ValueError, OSError, MissingExtra) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     return 0 if complete else 1
 
@@ -178,7 +179,7 @@ def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
         _print_problems(report)
     if options.captions and not any(report.counts["clip_out"] for report in reports):
         why = "no pair that was scored has captions there" if clip else "captions need a CLIP in --models"
-        print(f"{options.captions}: {why}", file=sys.stderr)
+        say(f"{options.captions}: {why}", error=True)
     return all(report.complete for report in reports), as_json(reports)
 
 
@@ -189,7 +190,7 @@ def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
     report = geneval(options.geneval, Path(options.predictions), detector(), ClipColours(clip()))
     print(report.table())
     for problem in report.problems[:_NAMED]:
-        print(problem, file=sys.stderr)
+        say(problem, error=True)
     return not report.problems, plain(vars(report))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels
+from manifests.printing import say
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from train.evaluate.predictions import Malformed, decode
@@ -85,10 +85,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt reconstruc
         if options.json:
             options.json.write_text(json.dumps([vars(report) for report in reports], indent=1) + "\n", "utf-8")
     except (ValueError, OSError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
     print("\n".join(["| px | PSNR (dB) ↑ | SSIM ↑ | images |", "|---|---|---|---|", *(one.row() for one in reports)]))
-    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    for problem in problems:
+        say(problem, error=True)
     return 1 if problems else 0
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from manifests.images.pixels import encode_lossless, stored
 from manifests.schema import Item
 from manifests.write.writer import UnitWriter
 from tests.manifests.make import make_dataset, make_pair, make_plan, photo, write_unit
+from tests.manifests.verify.damage import edit
 from tests.manifests.web import ask, get, serving
 
 CHROMIUM = shutil.which("chromium")
@@ -165,6 +168,105 @@ def test_a_missing_shard_is_said_in_words(tmp_path: Path) -> None:
         response, body = get(port, f"/image/{pair}/input")
         assert response.status == 400
         assert "is missing or cut off" in json.loads(body)["error"]
+
+
+def _forged(root: Path, **columns: object) -> Path:
+    """A dataset of one pair whose manifest somebody else has written."""
+    make_dataset(f"{root}/derain", units=1, pairs=1)
+    edit(root / "derain/manifest/derain-000000.parquet", lambda rows: [row.update(columns) for row in rows])
+    return root
+
+
+@pytest.mark.parametrize(
+    "shard", ["..", ".", "", "\0", "derain-000000.tar\0", "../shards/derain-000000.tar", "folder.tar", "x" * 5000]
+)
+def test_a_shard_that_is_none_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str], shard: str) -> None:
+    _forged(tmp_path, shard=shard)
+    (tmp_path / "derain/shards/folder.tar").mkdir()
+    with serving(str(tmp_path)) as port:
+        pair = ask(port, "examples")["rows"][0]["pair"]
+        response, body = get(port, f"/image/{pair}/input")
+    assert response.status == 400, body
+    assert "\n" not in json.loads(body)["error"]
+    assert capsys.readouterr().err == ""  # no traceback
+
+
+def test_a_number_that_json_cannot_hold_is_said_in_words(tmp_path: Path) -> None:
+    make_dataset(f"{tmp_path}/derain", units=1, pairs=1)
+    edit(
+        tmp_path / "derain/manifest/derain-000000.parquet",
+        lambda rows: [image.update(offset=2**62, bytes=2**62) for row in rows for image in row["images"]],
+    )
+    with serving(str(tmp_path)) as port:
+        pair = ask(port, "examples")["rows"][0]["pair"]
+        response, body = get(port, f"/image/{pair}/input")
+    assert response.status == 400
+    assert "impossible place" in json.loads(body)["error"]
+
+
+def test_no_link_of_a_dataset_shows_a_file_of_this_machine(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.tar"
+    secret.write_bytes(b"what is not in any dataset" * 1_000)
+    _forged(tmp_path / "out")
+    for name in ("shards/derain-000000.tar", "shards"):
+        place = tmp_path / "out/derain" / name
+        place.rename(tmp_path / f"was-{place.name}")
+        place.symlink_to(secret if name.endswith(".tar") else tmp_path / "was-shards")
+        with serving(str(tmp_path / "out")) as port:
+            pair = ask(port, "examples")["rows"][0]["pair"]
+            response, body = get(port, f"/image/{pair}/input")
+        assert response.status == 400
+        assert "is a link that leads out of" in json.loads(body)["error"]
+        place.unlink()
+        (tmp_path / f"was-{place.name}").rename(place)
+
+
+def test_a_pipe_among_the_shards_is_not_waited_for(tmp_path: Path) -> None:
+    _forged(tmp_path)
+    shard = tmp_path / "derain/shards/derain-000000.tar"
+    shard.unlink()
+    os.mkfifo(shard)
+    with serving(str(tmp_path)) as port:
+        pair = ask(port, "examples")["rows"][0]["pair"]
+        response, body = get(port, f"/image/{pair}/input")
+    assert response.status == 400
+    assert "is not a regular file" in json.loads(body)["error"]
+
+
+def test_an_image_larger_than_its_manifest_says_is_not_converted(tmp_path: Path) -> None:
+    """What is said is what a conversion takes of the budget."""
+    make_dataset(f"{tmp_path}/derain", units=1, pairs=1)
+    edit(
+        tmp_path / "derain/manifest/derain-000000.parquet",
+        lambda rows: [image.update(mode="I;16", width_px=1) for row in rows for image in row["images"]],
+    )
+    with serving(str(tmp_path)) as port:
+        pair = ask(port, "examples")["rows"][0]["pair"]
+        response, body = get(port, f"/image/{pair}/input")
+    assert response.status == 400
+    assert "of another size" in json.loads(body)["error"]
+
+
+def test_a_part_of_an_image(port: int) -> None:
+    pair = ask(port, "examples", task="derain")["rows"][0]["pair"]
+    whole_response, whole = get(port, f"/image/{pair}/target")
+    assert whole_response.headers["Accept-Ranges"] == "bytes"
+    response, body = get(port, f"/image/{pair}/target", headers={"Range": "bytes=10-19"})
+    assert (response.status, body) == (206, whole[10:20])
+    assert response.headers["Content-Range"] == f"bytes 10-19/{len(whole)}"
+    assert response.headers["Content-Length"] == "10"
+    response, body = get(port, f"/image/{pair}/target", headers={"Range": f"bytes={len(whole)}-"})
+    assert (response.status, response.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
+    for ignored in ({"Range": "bytes=0-1,4-5"}, {"Range": "bytes=0-1", "If-Range": '"other"'}):
+        response, body = get(port, f"/image/{pair}/target", headers=ignored)
+        assert (response.status, body) == (200, whole)
+
+
+def test_an_address_that_is_none(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:  # http.client would refuse to send it
+        connection.sendall(f"GET http://[ HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+    assert capsys.readouterr().err == ""
 
 
 def test_other_hosts_origins_and_methods_are_refused(port: int) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.dataset import METADATA
+from manifests.records import METADATA
 from manifests.schema import canonical_json
 from manifests.verify.dataset import verify
 
@@ -20,12 +20,15 @@ UNIT = "derain-000001"
 SHARD, MANIFEST, REJECTS = f"shards/{UNIT}.tar", f"manifest/{UNIT}.parquet", f"rejects/{UNIT}.parquet"
 ANEW = f"remove {MANIFEST} and run the same command again to write the unit anew"
 
+NOT_FINISHED = "is missing, and all units are there"
+
 Rows = list[dict[str, Any]]
 
 
 def findings(root: Path) -> list[tuple[str, str]]:
-    """File, relative to the dataset, and message."""
-    return [(finding.file.removeprefix(f"{root}/"), finding.message) for finding in verify(str(root))]
+    """File, relative to the dataset, and message; less that dataset.json is not there, which `unfinished` removed."""
+    found = [(finding.file.removeprefix(f"{root}/"), finding.message) for finding in verify(str(root))]
+    return [(file, message) for file, message in found if not message.startswith(NOT_FINISHED)]
 
 
 def found_in(root: Path, file: str, *parts: str) -> None:

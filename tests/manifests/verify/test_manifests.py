@@ -12,7 +12,7 @@ import pytest
 
 from manifests.dataset import Dataset
 from manifests.verify.dataset import verify
-from tests.manifests.make import make_plan, write_unit
+from tests.manifests.make import finish_dataset, make_plan, write_unit
 from tests.manifests.verify.damage import (
     ANEW,
     MANIFEST,
@@ -155,6 +155,7 @@ def test_pair_key_in_two_shards(root: Path) -> None:
     fresh = Dataset(str(shutil.copytree(root.parent / "twice", root.parent / "again")))  # its plan is not in a cache
     for unit in range(2):
         write_unit(fresh, plan, unit)
+    finish_dataset(fresh, plan)
     messages = [(finding.file, finding.message) for finding in verify(fresh.url)]
     assert [file for file, _ in messages] == [f"{fresh.url}/{MANIFEST}"] * 4
     assert all("is in the dataset more than once" in message for _, message in messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,10 @@ MALICE: dict[str, Callable[[str, Members], Members]] = {
     "image that is no name": _example(inputs=[{}]),
     "neither image nor text": _example(output=""),
     "both image and text": _example(text=[5]),
+    "an image many times": _example(inputs=["input"] * 100_000),
+    "an image twice": _example(inputs=["input", "input"]),
+    "inputs that are a text": _example(inputs="input"),
+    "inputs that are an object": _example(inputs={"input": 1}),
     "another kind": _example(kind="exec"),
     "further key": _example(code="import os"),
     "twice": _example(direction="reverse"),
@@ -125,7 +130,19 @@ def test_malicious_shards_are_refused_with_one_line(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"shard_sha256": "0" * 64}, {"members": 5}, {"pairs": 3}, {"shard_bytes": 2**40}, {"shard_bytes": True}],
+    [
+        {"shard_sha256": "0" * 64},
+        {"members": 5},
+        {"pairs": 3},
+        {"shard_bytes": 2**40},
+        {"shard_bytes": True},
+        {"tokenizer": None},
+        {"tokenizer": {}},
+        {"tokenizer": []},
+        {"tokenizer": {"vq_sha256": 1, "text_sha256": "0", "resolution_px": 512, "codes": 8192}},
+        {"rejects": {"x": "1"}},
+        {"fingerprint": None},
+    ],
 )
 def test_commits_that_do_not_agree_with_their_shard(dataset: Dataset, changes: dict[str, Any]) -> None:
     rows = examples(dataset)
@@ -133,7 +150,24 @@ def test_commits_that_do_not_agree_with_their_shard(dataset: Dataset, changes: d
     write_token_shard(dataset, NAME, 0, samples, lambda values: values.update(changes))
     with pytest.raises(BadShard) as refused:
         read_shard(dataset, NAME, VOCABULARY)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value) and NAME in str(refused.value)
+
+
+def test_a_commit_without_a_tokenizer_is_refused(dataset: Dataset) -> None:
+    rows = examples(dataset)
+    samples = [(rows[0]["pair"], sample(rows[0]["pair"], rows[:4]))]
+    write_token_shard(dataset, NAME, 0, samples, lambda values: values.pop("tokenizer"))
+    with pytest.raises(BadShard, match="tokenizer"):
+        read_commit(dataset, NAME)
+
+
+@pytest.mark.parametrize("ending", ["tar", "parquet"])
+def test_a_pipe_is_not_waited_for(dataset: Dataset, ending: str) -> None:
+    file = Path(dataset.store.path(f"tokens/{NAME}.{ending}"))
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(BadShard, match="is not a regular file"):
+        read_shard(dataset, NAME, VOCABULARY)
 
 
 def test_damage_anywhere_is_noticed(dataset: Dataset) -> None:
@@ -148,5 +182,5 @@ def test_damage_anywhere_is_noticed(dataset: Dataset) -> None:
         with pytest.raises(BadShard):
             read_shard(dataset, NAME, VOCABULARY)
     Path(dataset.store.path(f"tokens/{NAME}.parquet")).write_bytes(b"PAR1")
-    with pytest.raises(BadShard, match=r"parquet is damaged or not ours"):
+    with pytest.raises(BadShard, match=r"parquet is damaged"):
         read_commit(dataset, NAME)
