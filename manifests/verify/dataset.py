@@ -19,6 +19,7 @@ from typing import Any
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.read.places import folder_of, url_at
 from manifests.schema import MANIFEST, PLAN
+from manifests.verify.answers import answer_problems
 from manifests.verify.candidates import candidate_problems
 from manifests.verify.tokens import token_problems
 from manifests.verify.unit import EXAMPLES, Problem, check_unit, row_groups
@@ -110,6 +111,7 @@ def _dataset_problems(dataset: Dataset, examples_in: Callable[[str], Mapping[str
         yield from _description_problems(dataset, plan, committed)
     yield from candidate_problems(dataset, plan, committed)
     yield from token_problems(dataset, plan, committed)
+    yield from answer_problems(dataset)
 
 
 def _strange_files(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
