@@ -75,11 +75,11 @@ def without_key(text: str) -> str:
     if len(key) < _SHORTEST_SECRET:
         return text
     text = _without(key, text)
-    plain = _unwrapped(text)
-    if (cleaned := _without(key, plain)) != plain:
+    plain, plain_key = _unwrapped(text), _unwrapped(key)
+    if (cleaned := _without(plain_key, plain)) != plain:
         text = plain = cleaned
     together = "".join(plain.split())
-    return _WITHHELD if _without(key, together) != together else text
+    return _WITHHELD if _without(plain_key, together) != together else text
 
 
 def _without(key: str, text: str) -> str:
