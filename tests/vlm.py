@@ -50,7 +50,7 @@ class Server(ThreadingHTTPServer):
         self.refusal: str | None = None
         self.finish_reason = "stop"
         self.refuses_schemas = False
-        self.raw: Callable[[BinaryIO], None] | None = None
+        self.raw: Callable[[BinaryIO], object] | None = None
         self.headers: list[dict[str, str]] = []
         self.completion: dict[str, Any] = {}
         """What a completion has in the place of what it would have."""
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.server.end()
 
-    def _send_raw(self, raw: Callable[[BinaryIO], None]) -> None:
+    def _send_raw(self, raw: Callable[[BinaryIO], object]) -> None:
         self.close_connection = True
         with suppress(OSError):  # the client has had enough
             raw(cast(BinaryIO, self.wfile))

@@ -300,7 +300,7 @@ def test_a_body_without_end_is_read_to_a_bound(
             sent.append(wire.write(b"100000\r\n%s\r\n" % (b" " * 2**20)))
 
     bomb = _chunked(gzip.compress(b" " * 100 * 2**20, 1), b"", head=encoding)
-    server.raw = (lambda wire: wire.write(bomb) and None) if encoding else endless
+    server.raw = (lambda wire: wire.write(bomb)) if encoding else endless
     tracemalloc.start()
     try:
         with pytest.raises(ConnectionError, match=r"the last failed with a body of over 8 MiB$"):
@@ -315,9 +315,7 @@ def test_none_is_asked_for_compressed_and_one_that_comes_so_is_read(server: Serv
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a word"}}
     body = gzip.compress(json.dumps({"model": "m-1", "choices": [choice], "usage": usage}).encode())
-    server.raw = lambda wire: (
-        wire.write(_chunked(body[:30], body[30:], b"", head=b"Content-Encoding: gzip\r\n")) and None
-    )
+    server.raw = lambda wire: wire.write(_chunked(body[:30], body[30:], b"", head=b"Content-Encoding: gzip\r\n"))
     answer, retries = _chat(server)
     assert answer == Answer(text="a word", model="m-1", finish_reason="stop", tokens_in=3, tokens_out=2)
     assert retries == 0
@@ -347,9 +345,8 @@ def test_a_server_that_drips_comes_to_an_end(head: bytes, server: Server, monkey
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_nothing_goes_where_a_server_sends_it_on_to(status: int, server: Server) -> None:
     with running() as other:
-        server.raw = lambda wire: (
-            wire.write(b"HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, other.url.encode()))
-            and None
+        server.raw = lambda wire: wire.write(
+            b"HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, other.url.encode())
         )
         for ask in (lambda: _chat(server), lambda: check(server.url, 5.0)):
             with pytest.raises(StopRun, match=rf"{server.url} answers that it is elsewhere \(status {status}\)"):
@@ -367,12 +364,9 @@ def test_no_field_of_an_answer_has_the_key_in_any_spelling(spelled: str, server:
     for said in (answer.text, answer.model, answer.finish_reason):
         assert "[key]" in said and KEY not in said and echo not in said
     server.plan = lambda request, attempt: "refused"
-    server.raw = lambda wire: (
-        wire.write(
-            b"HTTP/1.1 400 x\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
-            + json.dumps({"error": {"message": f"no: {echo}", "code": "content_filter"}}).encode()
-        )
-        and None
+    server.raw = lambda wire: wire.write(
+        b"HTTP/1.1 400 x\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+        + json.dumps({"error": {"message": f"no: {echo}", "code": "content_filter"}}).encode()
     )
     reject, _ = _chat(server)
     assert isinstance(reject, Reject) and "[key]" in reject.message
@@ -402,7 +396,7 @@ def test_what_is_no_completion_is_no_answer(
 @pytest.mark.parametrize("body", [b"[" * 200_000, b'{"choices": ' * 50_000, b"\xff\xfe", b'"', b"9" * 9_000, b""])
 def test_a_body_that_is_no_json_is_no_answer(body: bytes, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vlm_openai, "ATTEMPTS", 1)
-    server.raw = lambda wire: wire.write(_chunked(body, b"") if body else _chunked(b"")) and None
+    server.raw = lambda wire: wire.write(_chunked(body, b"") if body else _chunked(b""))
     with pytest.raises(ConnectionError, match="the last failed with"):
         _chat(server)
 
