@@ -39,8 +39,8 @@ def client(**given: Any) -> DefaultAsyncHttpxClient:
             finally:
                 await response.aclose()
                 self.cookies.clear()
-            dropped = ("content-encoding", "content-length", "transfer-encoding")
-            headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+            dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
+            headers = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]
             return type(response)(response.status_code, headers=headers, content=body, request=request)
 
     return Bounded(follow_redirects=False, **given)

@@ -315,7 +315,9 @@ def test_none_is_asked_for_compressed_and_one_that_comes_so_is_read(server: Serv
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a word"}}
     body = gzip.compress(json.dumps({"model": "m-1", "choices": [choice], "usage": usage}).encode())
-    server.raw = lambda wire: wire.write(_chunked(body[:30], body[30:], b"", head=b"Content-Encoding: gzip\r\n"))
+    server.raw = lambda wire: wire.write(
+        _chunked(body[:30], body[30:], b"", head=b"Content-Encoding: gzip\r\nX-Of: Z\xfcrich, \xe6\r\n")
+    )
     answer, retries = _chat(server)
     assert answer == Answer(text="a word", model="m-1", finish_reason="stop", tokens_in=3, tokens_out=2)
     assert retries == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +112,12 @@ def test_what_cannot_be_used_is_one_line_with_the_file(text: str, says: str, tmp
 def test_what_has_a_prompts_name_is_read_or_refused(tmp_path: Path) -> None:
     """A pipe, a folder or a link to nothing is not passed over for the packaged prompt."""
     path = tmp_path / "same_style.toml"
-    for make in (lambda: os.mkfifo(path), path.mkdir, lambda: path.symlink_to(tmp_path / "nothing")):
+    makers: list[Callable[[], object]] = [
+        lambda: os.mkfifo(path),
+        path.mkdir,
+        lambda: path.symlink_to(tmp_path / "nothing"),
+    ]
+    for make in makers:
         make()
         with pytest.raises(ValueError, match=r"same_style\.toml (is no file|cannot be read: No such file)"):
             load_prompt("same_style", str(tmp_path), images=2)
