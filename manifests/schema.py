@@ -135,11 +135,25 @@ class Pair:
         return next((step for step in self.steps if step.operator == operator), None)
 
 
+MOST_MESSAGE_CHARS = 4_000
+"""The longest that a message may be which quotes what came from outside. An answer that a prompt of ours asks for, of
+512 tokens, fits in whole."""
+
+
+def in_short(text: str, most_chars: int = MOST_MESSAGE_CHARS) -> str:
+    """A text of at most so many characters: a longer one is cut off, and says how long it was."""
+    if len(text) <= most_chars:
+        return text
+    cut = f" ... (of {len(text):,} characters)"
+    return text[: most_chars - len(cut)] + cut
+
+
 class Reject(Exception):
     """Raised by a reader or operator for a pair that is not to be kept. It becomes a row of the rejects table.
 
-    `reason` is a short code to count by ("truncated"); the message is for people; scores are those of the gate;
-    candidates are those of which none was good enough, where they are to be stored.
+    `reason` is a short code to count by ("truncated"); the message is for people, and kept `in_short`, since models and
+    sources say what they like; scores are those of the gate; candidates are those of which none was good enough, where
+    they are to be stored.
     """
 
     def __init__(
@@ -149,9 +163,9 @@ class Reject(Exception):
         scores: Mapping[str, float] | None = None,
         candidates: tuple[Candidate, ...] = (),
     ) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = in_short(message)
+        super().__init__(self.message)
         self.scores = dict(scores or {})
         self.candidates = candidates
 

@@ -6,12 +6,17 @@
 While `keeping` is open, operators keep each picture there as soon as it is painted, and take up those that are there.
 A file appears whole or not at all and holds nothing that depends on when or where it was made, so a process that dies
 loses only the pictures that it is painting. Outside of `keeping` nothing is kept.
+
+A file also holds the sha256 of its key and of itself. One that is damaged, was edited or has another picture's name is
+not used: the picture is painted again, which costs no more than time and gives the same. Files of older runs have no
+sha256; of them the checksums alone are looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +36,15 @@ KEPT_REASONS = frozenset({"unsafe"})
 at the price of painting them. Memory that runs out is not kept: another card, or this one on its own, may have enough.
 """
 
+_NAME_BYTES = 4
+"""Length of a chunk's name, and of its length before that: PNG specification, section 5.3."""
+
+_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+"""The last chunk of every PNG, which is empty."""
+
+_SUM = b"sha256\0"
+"""How the text of a chunk "tEXt" begins that holds the sha256, in hex: PNG specification, section 11.3.4.3."""
+
 
 class Pictures:
     """The pictures, H x W x 3 RGB, that are kept below one URL. Threads may share it."""
@@ -41,9 +55,9 @@ class Pictures:
     def get(self, key: str) -> Pixels | Reject | None:
         """The picture of a key, or the reject in its place; None if there is neither, or the file is damaged."""
         if (data := self._read(f"{key}.png")) is not None:
-            return _decoded(data)
+            return _decoded(key, data)
         if (data := self._read(f"{key}.json")) is not None:
-            return _as_reject(data)
+            return _as_reject(key, data)
         return None
 
     def keep(self, key: str, picture: Pixels | Reject) -> Pixels | Reject:
@@ -55,9 +69,9 @@ class Pictures:
         if isinstance(picture, Reject):
             if picture.reason not in KEPT_REASONS:
                 return picture
-            name, data = f"{key}.json", _as_json(picture)
+            name, data = f"{key}.json", _as_json(key, picture)
         else:
-            name, data = f"{key}.png", encode_png(picture)
+            name, data = f"{key}.png", _signed(key, encode_png(picture))
         there = self.get(key)
         if there is not None:
             return there
@@ -141,15 +155,33 @@ def _counted(made: Sequence[Pixels | Reject]) -> list[Pixels | Reject]:
     return [*made]
 
 
-def _decoded(data: bytes) -> Pixels | None:
+def _signed(key: str, png: bytes) -> bytes:
+    """A PNG with the sha256 of its key and of all that it is, in a chunk before its last one."""
+    assert png.endswith(_END), "a PNG that goes on behind its end"
+    before = png[: -len(_END)]
+    return before + _sum_chunk(key, before) + _END
+
+
+def _sum_chunk(key: str, before: bytes) -> bytes:
+    text = b"tEXt" + _SUM + hashlib.sha256(key.encode() + before).hexdigest().encode()
+    return (len(text) - _NAME_BYTES).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+
+
+def _decoded(key: str, data: bytes) -> Pixels | None:
     """The pixels of a PNG, or None if it is damaged. Every checksum is looked at, and that nothing follows."""
-    if not _is_whole(data):
+    if not _is_whole(data) or not _is_own(key, data):
         return None
     try:
         with remembering():  # a memory of its own: what is kept here is no image of the unit that is being made
             return decode_rgb(data)
     except Reject:
         return None
+
+
+def _is_own(key: str, data: bytes) -> bool:
+    """Whether a whole PNG is as it was kept under its key, if it has a sha256."""
+    start = data.rfind(b"tEXt" + _SUM) - _NAME_BYTES
+    return start < 0 or data[start:] == _sum_chunk(key, data[:start]) + _END
 
 
 def _is_whole(data: bytes) -> bool:
@@ -161,15 +193,17 @@ def _is_whole(data: bytes) -> bool:
     return last is not None and last.name == b"IEND" and last.end == len(data)
 
 
-def _as_json(reject: Reject) -> bytes:
-    return canonical_json({"reason": reject.reason, "message": reject.message}).encode()
+def _as_json(key: str, reject: Reject) -> bytes:
+    said = {"reason": reject.reason, "message": reject.message}
+    return canonical_json({**said, "sha256": key_of({**said, "key": key})}).encode()
 
 
-def _as_reject(data: bytes) -> Reject | None:
+def _as_reject(key: str, data: bytes) -> Reject | None:
     """The reject that a file holds, or None if it is damaged."""
     try:
         record = json.loads(data)
         reject = Reject(record["reason"], record["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return reject if reject.reason in KEPT_REASONS and _as_json(reject) == data else None
+    old = canonical_json({"reason": reject.reason, "message": reject.message}).encode()
+    return reject if reject.reason in KEPT_REASONS and data in (_as_json(key, reject), old) else None

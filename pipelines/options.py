@@ -66,7 +66,7 @@ ASK = (
     Option(
         name="vlm_rate", type=_positive, default=0.0, help="requests a second at the most (default: as many as fit)"
     ),
-    Option(name="vlm_timeout", type=_positive, default=300.0, help="seconds to wait for an answer (default: 300)"),
+    Option(name="vlm_timeout", type=_positive, default=300.0, help="seconds for an answer, in all (default: 300)"),
     Option(name="price_in", type=float, help="price of a million tokens that the model is sent"),
     Option(name="price_out", type=float, help="price of a million tokens that the model answers"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,6 +65,12 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     """
     task = find_task(task) if isinstance(task, str) else task
     refuse_unknown(task, options)
+    for name in ("data", "out", "models", "guard"):
+        if re.search(r"://[^/@]*:[^/]*@", str(options.get(name))):
+            raise ValueError(
+                f"--{name}: a password in a URL would be printed, and stored with the dataset: give it to the file "
+                "system by its own variables, or in fsspec's configuration (~/.config/fsspec)"
+            )
     _prices(values := defaults(options))
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing

@@ -32,11 +32,15 @@ is left out, and its share goes to the others.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from manifests.schema import in_short
+from manifests.text_files import read_toml
+
+_WHY_CHARS = 500  # of what is wrong with a recipe, which may repeat what it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +111,14 @@ def _share(outcome: Outcome, per_example: float) -> float:
 def read_recipe(path: str) -> tuple[Entry, ...]:
     """The entries of a recipe file. Raises ValueError, one line that names the file, for what is none."""
     try:
-        tables = tomllib.loads(Path(path).read_text("utf-8"))["datasets"]
+        tables = read_toml(path).get("datasets", ())
+    except ValueError as error:
+        raise ValueError(f"{path} is no recipe: it {str(error).removeprefix(f'{path} ')}") from None
+    try:
         entries = tuple(_entry(path, table) for table in tables)
         _check_weights(entries)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no recipe: {error}") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is no recipe: {in_short(str(error), _WHY_CHARS)}") from error
     if not entries:
         raise ValueError(f"{path} is no recipe: it has no [[datasets]]")
     return entries
@@ -121,7 +128,9 @@ def _entry(path: str, table: Mapping[str, Any]) -> Entry:
     known = {one.name for one in fields(Entry)}
     if wrong := sorted(table.keys() - known):
         raise ValueError(f"a dataset has no {', '.join(wrong)}; it has {', '.join(sorted(known))}")
-    task = table["task"]
+    task = table.get("task")
+    if not isinstance(task, str) or not isinstance(table.get("source", ""), str):
+        raise ValueError("task and source of a dataset are names, and each has a task")
     for name, least in (("pairs", 0), ("skip", 0), ("factor", 1)):
         if type(value := table.get(name, least)) is not int or value < least:
             raise ValueError(f"{name} of {task} is {value!r}, not a whole number from {least} on")
@@ -133,6 +142,8 @@ def _entry(path: str, table: Mapping[str, Any]) -> Entry:
         raise ValueError(f"options of {task} must be a table, such as {{ size = 512 }}")
     data = table.get("data", ())
     folders = (data,) if isinstance(data, str) else tuple(data)
+    if not all(isinstance(folder, str) for folder in folders):
+        raise ValueError(f"data of {task} is a folder, or a list of folders")
     return Entry(**{**table, "task": _beside(path, task), "data": folders})
 
 

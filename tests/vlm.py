@@ -15,10 +15,10 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 KEY = "sk-secret-of-this-test-0123456789"
 
@@ -38,6 +38,7 @@ class Server(ThreadingHTTPServer):
 
     A fault comes before a request is answered or passed on: what is counted in `paid`, by the hash of the request, has
     been answered. With `refuses_schemas` a request for an answer by a schema gets status 400, and nothing is paid.
+    Where `raw` is set it writes what is sent, from the first byte on, and the connection is then closed.
     """
 
     daemon_threads = True
@@ -49,6 +50,10 @@ class Server(ThreadingHTTPServer):
         self.refusal: str | None = None
         self.finish_reason = "stop"
         self.refuses_schemas = False
+        self.raw: Callable[[BinaryIO], object] | None = None
+        self.headers: list[dict[str, str]] = []
+        self.completion: dict[str, Any] = {}
+        """What a completion has in the place of what it would have."""
         self.plan: Plan = no_faults
         self.requests: list[dict[str, Any]] = []
         self.keys: set[str] = set()
@@ -86,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if self._key() != KEY:
+        if self.server.raw:
+            self._send_raw(self.server.raw)
+        elif self._key() != KEY:
             self._send(401, {"error": {"message": f"Incorrect API key provided: {self._key()}", "code": "invalid"}})
         else:
             self._send(200, {"object": "list", "data": []})
@@ -99,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.requests.append(json.loads(body))
                 self.server.keys.add(self._key())
+                self.server.headers.append(dict(self.headers))
+            if self.server.raw:
+                self._send_raw(self.server.raw)
+                return
             fault = self.server.plan(request, attempt)
             if fault:
                 with self.server.lock:
@@ -116,6 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(json.loads(body))
         finally:
             self.server.end()
+
+    def _send_raw(self, raw: Callable[[BinaryIO], object]) -> None:
+        self.close_connection = True
+        with suppress(OSError):  # the client has had enough
+            raw(cast(BinaryIO, self.wfile))
 
     def _key(self) -> str:
         return (self.headers["Authorization"] or "").removeprefix("Bearer ")
@@ -166,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "finish_reason": self.server.finish_reason, "message": message}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         completion = {"id": "1", "object": "chat.completion", "created": 0, "model": f"{body['model']}-2026-01-01"}
-        self._send(200, {**completion, "choices": [choice], "usage": usage})
+        self._send(200, {**completion, "choices": [choice], "usage": usage, **self.server.completion})
 
     def _send(self, status: int, body: bytes | dict[str, Any], headers: dict[str, str] | None = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -33,6 +33,7 @@ CONFIG_FILE = "config.json"
 _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_MOST_JSON_BYTES = 64 * 2**20  # an index of 100,000 tensors has some 10 MB
 
 
 def read_config(folder: Path | str) -> ChameleonConfig:
@@ -40,11 +41,12 @@ def read_config(folder: Path | str) -> ChameleonConfig:
     path = Path(folder) / CONFIG_FILE
     config = _read_json(path)
     if config.get("model_type") != ChameleonConfig.model_type:
-        raise ValueError(f"{path} is of a model {config.get('model_type')!r}, not {ChameleonConfig.model_type!r}")
+        found = repr(config.get("model_type"))[:100]
+        raise ValueError(f"{path} is of a model {found}, not {ChameleonConfig.model_type!r}")
     try:
         read: ChameleonConfig = ChameleonConfig.from_dict(config)
     except Exception as error:  # of a value of another type: the library's own
-        raise ValueError(f"{path} is not that of a Chameleon: {error}") from None
+        raise ValueError(f"{path} is not that of a Chameleon: {' '.join(str(error).split())[:300]}") from None
     for name in _SIZES:
         if getattr(read, name) < 1:
             raise ValueError(f"{path} is not that of a Chameleon: {name} is {getattr(read, name)}")
@@ -118,9 +120,11 @@ def read_tensors(
         if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
             raise ValueError(f"{folder / _INDEX} is no index of weights: it has no weight_map of names of files")
         names = sorted(set(places.values()))
+        if outside := [name for name in names if name in ("", "..") or Path(name).name != name]:
+            raise ValueError(f"{folder / _INDEX} names {outside[0][:100]!r}, which is no file beside it")
     state: dict[str, Tensor] = {}
     for name in names:
-        state |= _read_file(folder / Path(name).name, wanted, device)
+        state |= _read_file(folder / name, wanted, device)
     return state
 
 
@@ -163,12 +167,14 @@ def write_checkpoint(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if (size := path.stat().st_size) > _MOST_JSON_BYTES:
+            raise ValueError(f"it has {size:,} bytes, over {_MOST_JSON_BYTES:,}")
         found = json.loads(path.read_bytes())
     except OSError as error:
         raise ValueError(
             f"{path}: {error.strerror}: not a model directory in the format of facebook/chameleon-7b"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} does not hold an object")

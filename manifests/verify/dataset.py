@@ -25,6 +25,7 @@ import numpy.typing as npt
 from manifests.dataset import Dataset, DatasetError, Plan, find_datasets
 from manifests.read.places import folder_of, url_at
 from manifests.schema import MANIFEST, PLAN
+from manifests.verify.answers import answer_problems
 from manifests.verify.candidates import candidate_problems
 from manifests.verify.tokens import token_problems
 from manifests.verify.unit import EXAMPLES, Problem, check_unit, most_rows, read_file, row_batches
@@ -118,6 +119,7 @@ def _dataset_problems(dataset: Dataset, examples_in: Callable[[str], Mapping[str
         )
     yield from candidate_problems(dataset, plan, committed)
     yield from token_problems(dataset, plan, committed)
+    yield from answer_problems(dataset)
 
 
 def _unit_problems(

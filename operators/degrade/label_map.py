@@ -91,7 +91,7 @@ def _check_classes(config: Path) -> None:
     """Raises ValueError, one line, unless a network's config names ADE20K's classes in the order of our palette."""
     try:
         named = json.loads(config.read_text("utf-8")).get("id2label", {})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{config} cannot be read, which names the classes of the network beside it: {error}"
         ) from None

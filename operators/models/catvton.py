@@ -47,7 +47,7 @@ class Trained:
             raise ValueError(f"{path} is missing: it says how the network was trained, {_EXAMPLE}")
         try:
             said = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON ({error}): it should be like {_EXAMPLE}") from None
         names = [field.name for field in fields(cls)]
         if not isinstance(said, dict) or sorted(said) != sorted(names):

@@ -11,8 +11,10 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from manifests.schema import in_short
 
 _SIZES = frozenset(["hidden_size", "num_attention_heads", "num_key_value_heads", "patch_size"])
 """Entries of a config by which a network is divided, and which no network has as 0."""
@@ -26,6 +28,9 @@ _INDICES = ("model.safetensors.index.json", "diffusion_pytorch_model.safetensors
 _MOST_HEADER_BYTES = 100_000_000
 """The longest header of a safetensors file: MAX_HEADER_SIZE of https://github.com/huggingface/safetensors."""
 
+
+_MOST_JSON_BYTES = 64 * 2**20
+"""The largest file of JSON in a checkpoint: the largest tokenizers of today have half of that."""
 
 _WEIGHTS = frozenset((".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx", ".h5", ".msgpack"))
 """How files of weights end that the libraries write beside a network's config.json."""
@@ -87,10 +92,12 @@ def damage(folder: Path) -> str:
             elif path.name in _INDICES:
                 _refuse_missing(path.parent, _indexed(path))
             elif path.name == "model_index.json":
-                parts = {part for part, kind in _read(path).items() if isinstance(kind, list) and kind[0]}
+                parts = {part for part, kind in _read(path).items() if isinstance(kind, list) and any(kind[:1])}
                 _refuse_missing(path.parent, parts)
             elif path.name == "config.json":
                 _refuse_without_weights(path)
+            elif path.suffix == ".json":
+                _refuse_too_large(path)
             else:
                 _refuse_pointer(path)
         except Damaged as why:
@@ -116,7 +123,7 @@ def header(path: Path) -> dict[str, Any]:
         tensors: dict[str, Any] = json.loads(text)
         tensors.pop("__metadata__", None)
         end = 8 + length + max((one["data_offsets"][1] for one in tensors.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise Damaged("is no safetensors file") from None
     if size != end:
         raise Damaged(f"is {'cut short' if size < end else 'too long'}: it has {size:,} bytes, and should have {end:,}")
@@ -124,12 +131,12 @@ def header(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    _refuse_pointer(path)
+    _refuse_too_large(path)
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if isinstance(record, dict):
             return record
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise Damaged("is not JSON")
 
@@ -165,7 +172,16 @@ def _refuse_pointer(path: Path) -> None:
             raise Damaged("is a pointer of Git LFS and not the file: git lfs pull")
 
 
+def _refuse_too_large(path: Path) -> None:
+    _refuse_pointer(path)
+    if (size := path.stat().st_size) > _MOST_JSON_BYTES:
+        raise Damaged(f"has {size:,} bytes: none that is read has over {_MOST_JSON_BYTES:,}")
+
+
 def _refuse_missing(folder: Path, names: set[str]) -> None:
+    for name in sorted(names):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise Damaged(f"names {in_short(name, 100)}, which is not in its folder")
     missing = sorted(name for name in names if not (folder / name).exists())
     if missing:
-        raise Damaged(f"names {missing[0]}, which is not there")
+        raise Damaged(f"names {in_short(missing[0], 100)}, which is not there")

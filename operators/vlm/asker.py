@@ -17,7 +17,8 @@ from functools import lru_cache
 
 from manifests.schema import Reject
 from operators.base import StopRun
-from operators.vlm.openai import Endpoint, Server, api_key
+from operators.vlm.keys import api_key
+from operators.vlm.openai import Endpoint, Server
 from operators.vlm.request import Request, Usage
 from operators.vlm.responses import Answer, Responses
 
@@ -82,7 +83,12 @@ class Asker:
             return answered
         answered.usage.replayed = len(answered.answers)
         if missing := [key for key in batch.requests if key not in answered.answers]:
-            await self._ask(batch, missing, kept, answered)
+            try:
+                line = await self._line_to(batch.endpoint)
+            except StopRun as error:
+                answered.error = error
+                return answered
+            await self._ask(batch, missing, kept, line, answered)
         return answered
 
     async def close(self) -> None:
@@ -95,8 +101,7 @@ class Asker:
         self._kept.clear()
         self._lines.clear()
 
-    async def _ask(self, batch: Batch, missing: list[str], kept: _Kept, answered: Answered) -> None:
-        line = await self._line_to(batch.endpoint)
+    async def _ask(self, batch: Batch, missing: list[str], kept: _Kept, line: _Line, answered: Answered) -> None:
         if not line.askers and time.monotonic() - line.refused_s >= _REFUSED_S:
             line.refusal = None  # whoever comes now may have mended what was wrong
         line.askers += 1

@@ -5,7 +5,6 @@ Every request is hashed; its answer is stored (operators/vlm/responses.py) and r
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeGuard, runtime_checkable
 from urllib.parse import urlsplit
 
-from manifests.schema import Direction, Kind, Pair, Reject, Step, canonical_json
+from manifests.answers import request_key
+from manifests.schema import Direction, Kind, Pair, Reject, Step
 from operators.account import open_account
 from operators.base import BatchOperator, StopRun
 from operators.batching import each_pair
 from operators.models import checkpoints
+from operators.vlm.keys import check_way
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, Usage
 from operators.vlm.responses import ENDED_EARLY, Answer, Responses
@@ -62,13 +63,13 @@ class Vlm:
             folder = checkpoints.folder(models, "qwen2-vl")
             name, revision = checkpoints.identity(folder, "qwen2-vl")
             return cls(model=name, revision=revision, url_or_folder=folder, **limits)
-        parts = urlsplit(vlm)
-        if "@" in vlm or parts.query:
+        if any(sign in vlm for sign in "@?#"):
             raise ValueError("VLM: a URL with a key or password in it would be logged; put it into OPENAI_API_KEY")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"VLM={vlm} is neither {LOCAL} nor a URL such as http://localhost:8000/v1")
+        if not _is_url(vlm):
+            raise ValueError(f"VLM={vlm[:200]} is neither {LOCAL} nor a URL such as http://localhost:8000/v1")
         if not model:
             raise ValueError("VLM_MODEL is not set: the name of the model, as the server at VLM knows it")
+        check_way(vlm, model)
         return cls(model=model, url_or_folder=vlm.rstrip("/"), **limits)
 
     @property
@@ -89,7 +90,7 @@ class Vlm:
 
     def key(self, request: Request) -> str:
         """The request's hash, by which its answer is stored."""
-        return hashlib.sha256(canonical_json(request.described(self.model, self.revision)).encode()).hexdigest()
+        return request_key(request.described(self.model, self.revision))
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | Reject]:
         """One answer a request, in order: stored ones replayed, equal ones asked once, new ones stored as they arrive.
@@ -237,6 +238,14 @@ def _or_reject(one: Callable[[Pair, int], Pair | Reject], pair: Pair, seed: int)
         return one(pair, seed)
     except Reject as reject:
         return reject
+
+
+def _is_url(vlm: str) -> bool:
+    try:
+        parts = urlsplit(vlm)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is no number, brackets that are not closed
+        return False
 
 
 def _whole(answer: Answer | Reject) -> Answer | Reject:

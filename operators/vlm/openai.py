@@ -1,7 +1,10 @@
 """One request to an OpenAI-compatible server, with retries by the type of the failure.
 
-The key comes from OPENAI_API_KEY alone (any value, or none, for a server that asks for none) and gets into no message:
-what servers say of a refused key, some with the key in it, is not repeated.
+The key comes from OPENAI_API_KEY alone (any value, or none, for a server that asks for none) and gets into no message
+and no answer (operators/vlm/keys.py): what servers say of a refused key, some with the key in it, is not repeated.
+
+A server may be broken or hostile: what it sends is bounded in size (operators/vlm/bodies.py), an attempt in time, and
+it cannot send the request on to another server, which would get the images.
 
 What cannot be known here: a server may have finished, and charge for, a request whose answer was lost on the way or
 came after the time-out. Give it time enough.
@@ -13,16 +16,21 @@ import asyncio
 import base64
 import email.utils
 import json
-import os
+import math
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from manifests.images.pixels import read_header
 from manifests.schema import Reject
 from operators.base import StopRun
+from operators.vlm.bodies import BadBody, client
+from operators.vlm.keys import api_key, check_way, is_this_machine, without_key
 from operators.vlm.places import Places
 from operators.vlm.prompting import IMAGE
 from operators.vlm.request import Request
@@ -49,7 +57,9 @@ before it begins to answer."""
 
 _CONNECT_TIMEOUT_S = 10.0
 _REFUSALS = {"content_filter", "content_policy_violation"}  # a 400 that is about this pair's images or text
-_SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
+_TOKEN_CHARS = 128  # in no vocabulary are tokens that long on average
+_NAME_CHARS = 200  # of what a server says beside its text: its model's name, why an answer ended
+_MOST_TOKENS = 2**31  # more than any context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +72,19 @@ class Endpoint:
     requests_per_s: float
     """How many requests may begin each second; 0 for as many as the server takes."""
     timeout_s: float
+    """How long an attempt may take in all, from the connection to the last byte of the answer."""
 
 
 class Server:
-    """A server as one event loop asks it: all who share this object share its connections and its limits."""
+    """A server as one event loop asks it: all who share this object share its connections and its limits.
+
+    Raises StopRun, one line, if it may not be sent the key.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        from openai import AsyncOpenAI
-
         self.endpoint = endpoint
         self.pacer = Pacer(endpoint.requests_per_s)
-        self._client = AsyncOpenAI(**_access(endpoint.url, endpoint.timeout_s))
+        self._client = _client(endpoint.url, endpoint.timeout_s)
         self._places = Places(endpoint.concurrency)
         self._guides: dict[tuple[str, str], bool] = {}  # by model and schema, as far as it is known
         self._first: dict[tuple[str, str], asyncio.Event] = {}  # set when the first by a schema has come to its end
@@ -145,9 +157,10 @@ class Server:
         if guided:
             schema = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
             form = {"response_format": {"type": "json_schema", "json_schema": schema}}
-        return await self._client.chat.completions.create(
-            model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0, **form
-        )
+        async with asyncio.timeout(self.endpoint.timeout_s):  # the library's own begins anew with each byte
+            return await self._client.chat.completions.create(
+                model=model, messages=messages, max_tokens=request.max_tokens, temperature=0.0, **form
+            )
 
     async def _chat(
         self, model: str, key: str, request: Request, stop: asyncio.Event, on_retry: Callable[[], None]
@@ -163,7 +176,7 @@ class Server:
             await self.pacer.wait()
             hold_s = 0.0
             try:
-                answer = _answer(await self._completion(model, messages, request), model)
+                answer = _answer(await self._completion(model, messages, request), model, request.max_tokens)
                 self.pacer.answered += 1
                 return answer
             except openai.APIStatusError as error:
@@ -173,8 +186,12 @@ class Server:
                 hold_s = _retry_after_s(error.response.headers)
                 if hold_s:
                     self.pacer.hold(hold_s)
-            except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
-                problem = type(error).__name__  # no connection, a time-out, garbage: without the server's words
+            except (TimeoutError, openai.APITimeoutError):
+                problem = f"no answer within {self.endpoint.timeout_s:g} s"
+            except BadBody as error:
+                problem = str(error)
+            except (openai.OpenAIError, ValueError, RecursionError) as error:
+                problem = type(error).__name__  # no connection, garbage: without the server's words
             if attempt + 1 < ATTEMPTS:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(hold_s, backoff_s(key, attempt)))
@@ -186,17 +203,32 @@ class Server:
 
 def check(url: str, timeout_s: float) -> None:
     """One request that costs nothing. Raises StopRun for a refused key, ConnectionError if there is no server."""
+    done: Future[None] = Future()
+
+    def run() -> None:  # in a thread of its own: in a notebook this one has an event loop already
+        try:
+            asyncio.run(_check(url, timeout_s))
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    done.result()
+
+
+async def _check(url: str, timeout_s: float) -> None:
     import openai
 
     try:
-        with openai.OpenAI(**_access(url, timeout_s)) as client:
-            client.models.list()
+        async with asyncio.timeout(timeout_s), _client(url, timeout_s) as asked:
+            await asked.models.list()
     except openai.APIStatusError as error:
-        if error.status_code in (401, 403):
+        if error.status_code in (401, 403) or error.status_code < 400:
             _refused(error, url, "")
-    except openai.APIConnectionError as error:
+    except (TimeoutError, openai.APIConnectionError) as error:
         raise ConnectionError(f"VLM: {url} cannot be reached ({type(error).__name__})") from None
-    except (openai.OpenAIError, ValueError):
+    except (openai.OpenAIError, ValueError, RecursionError):
         pass  # it is not every server's to list its models
 
 
@@ -224,17 +256,19 @@ class Pacer:
         self._next_s = max(self._next_s, time.monotonic() + seconds)
 
 
-def api_key() -> str:
-    """The key of OPENAI_API_KEY, or a word that stands for none."""
-    return os.environ.get("OPENAI_API_KEY") or "none"
+def _client(url: str, timeout_s: float) -> openai.AsyncOpenAI:
+    """A client of the library. It is not to try again: that is done here. Raises StopRun as `Server`."""
+    from openai import AsyncOpenAI, Timeout
 
-
-def _access(url: str, timeout_s: float) -> dict[str, Any]:
-    """What a client of the library is made with. It is not to try again: that is done here."""
-    from openai import Timeout
-
+    try:
+        check_way(url)
+        key = api_key()
+    except ValueError as error:
+        raise StopRun(str(error)) from None
     timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
-    return {"base_url": url, "api_key": api_key(), "max_retries": 0, "timeout": timeout}
+    # A proxy of the environment's (HTTP_PROXY) would be another machine that is sent the key over http.
+    http = client(timeout=timeout, trust_env=not is_this_machine(urlsplit(url).hostname or ""))
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
 
 
 def _messages(request: Request) -> list[Any]:
@@ -246,27 +280,42 @@ def _messages(request: Request) -> list[Any]:
     return [{"role": "user", "content": [part for part in content if part.get("text") != ""]}]
 
 
-def _answer(completion: Any, model: str) -> Answer:
-    """The answer in a completion. Raises ValueError if it is none: some servers say 200 to everything."""
+def _answer(completion: Any, model: str, max_tokens: int) -> Answer:
+    """The answer in a completion, without the key. Raises ValueError if it is none: some servers say 200 to everything.
+
+    A text that is longer than so many tokens can be is cut, and has ended for its length.
+    """
     try:
         choice, usage = completion.choices[0], completion.usage
         text, finish_reason = choice.message.content, choice.finish_reason
-        tokens_in, tokens_out = (int(usage.prompt_tokens), int(usage.completion_tokens)) if usage else (0, 0)
-    except (AttributeError, IndexError, TypeError) as error:
+    except (AttributeError, IndexError, TypeError, KeyError) as error:
         raise ValueError("not a completion") from error
     if text is None and isinstance(refusal := getattr(choice.message, "refusal", None), str):
         text, finish_reason = refusal, REFUSAL  # of models that answer by a schema, which has no place for it
-    if text is None and finish_reason in ENDED_EARLY:  # it was all filtered, or all spent on thinking
+    if text is None and isinstance(finish_reason, str) and finish_reason in ENDED_EARLY:
+        # it was all filtered, or all spent on thinking
         text = ""
     if not isinstance(text, str):
         raise ValueError("a completion without text")
+    if len(text) > max_tokens * _TOKEN_CHARS:
+        text, finish_reason = text[: max_tokens * _TOKEN_CHARS], "length"
     return Answer(
-        text=_without_key(text),
-        model=str(getattr(completion, "model", "") or model),
-        finish_reason=str(finish_reason),
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
+        text=without_key(text),
+        model=_name(getattr(completion, "model", "") or model),
+        finish_reason=_name(finish_reason),
+        tokens_in=_tokens(getattr(usage, "prompt_tokens", 0)),
+        tokens_out=_tokens(getattr(usage, "completion_tokens", 0)),
     )
+
+
+def _name(said: object) -> str:
+    """A name that a server says: in one line, short, and without the key."""
+    return "".join(letter for letter in without_key(str(said)) if letter.isprintable())[:_NAME_CHARS]
+
+
+def _tokens(said: object) -> int:
+    """A number of tokens that a server says; 0 for what is none."""
+    return said if type(said) is int and 0 <= said <= _MOST_TOKENS else 0
 
 
 def _refused(error: openai.APIStatusError, url: str, model: str) -> Reject | None:
@@ -277,7 +326,12 @@ def _refused(error: openai.APIStatusError, url: str, model: str) -> Reject | Non
         raise StopRun(f"{url} refuses the key in OPENAI_API_KEY (status {status})") from None
     if status == 429 and code == "insufficient_quota":
         raise StopRun(f"{url}: the quota of the key in OPENAI_API_KEY is used up") from None
-    words = _without_key(" ".join(str(error.message).split()))[:300]
+    if status < 400:
+        raise StopRun(
+            f"{url} answers that it is elsewhere (status {status}), where neither key nor images are sent: set VLM to "
+            "the URL where the server is"
+        ) from None
+    words = _in_short(str(error.message))
     if status == 400 and code in _REFUSALS:
         return Reject("refused", words)
     if status < 500 and status not in (408, 409, 425, 429):
@@ -285,9 +339,10 @@ def _refused(error: openai.APIStatusError, url: str, model: str) -> Reject | Non
     return None
 
 
-def _without_key(text: str) -> str:
-    key = api_key()
-    return text.replace(key, "[key]") if len(key) >= _SHORTEST_SECRET else text
+def _in_short(said: str) -> str:
+    """What a server says, in a line that may be shown."""
+    said = " ".join(without_key(said).split())
+    return "".join(letter for letter in said if letter.isprintable())[:300]
 
 
 def _retry_after_s(headers: Any) -> float:
@@ -298,9 +353,9 @@ def _retry_after_s(headers: Any) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, TypeError, IndexError, OverflowError, OSError):  # of dates that no calendar has
             return 0.0
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def backoff_s(key: str, attempt: int) -> float:

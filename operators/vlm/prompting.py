@@ -14,12 +14,15 @@ id in a manifest shows if somebody forgot.
 from __future__ import annotations
 
 import hashlib
+import os
 import string
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from manifests.schema import in_short
+from manifests.text_files import read_toml
 
 IMAGE = "<image>"
 
@@ -27,6 +30,8 @@ PAPER = "paper"
 """PROMPTS=paper: the packaged prompts that ask as the paper does, where it says how."""
 
 _PACKAGED = Path(__file__).parent / "prompts"
+_MAX_TOKENS = 2**20  # more than any context
+_MAX_ID_CHARS = 100
 _MAX_VALUE_CHARS = 2_000  # of a caption or instruction: more is an accident, or an attempt to push the prompt out
 
 
@@ -64,9 +69,9 @@ def load_prompt(file: str, folder: str | None, *, images: int, values: Collectio
     own = (_PACKAGED / PAPER if folder == PAPER else Path(folder)) / f"{file}.toml" if folder else None
     if folder and folder != PAPER and not Path(folder).is_dir():
         raise ValueError(f"PROMPTS: there is no folder {folder}; the packaged set is {PAPER}")
-    path = own if own and own.is_file() else _PACKAGED / f"{file}.toml"
+    path = own if own and os.path.lexists(own) else _PACKAGED / f"{file}.toml"
+    record = read_toml(path)
     try:
-        record = tomllib.loads(path.read_text("utf-8"))
         prompt = Prompt(
             id=_of_type(record, "id", str),
             text=_of_type(record, "text", str).strip(),
@@ -74,18 +79,20 @@ def load_prompt(file: str, folder: str | None, *, images: int, values: Collectio
             guided=_of_type({"guided": False} | record, "guided", bool),
         )
         places = [place for place in string.Formatter().parse(prompt.text) if place[1] is not None]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {in_short(str(error), 200)}") from None
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]} is missing; it needs id, text and max_tokens") from None
-    if prompt.max_tokens < 1 or not prompt.text:
-        raise ValueError(f"{path}: max_tokens is at least 1, and text is not empty")
+    if not 1 <= prompt.max_tokens <= _MAX_TOKENS or not prompt.text:
+        raise ValueError(f"{path}: max_tokens is at least 1 and at most {_MAX_TOKENS:,}, and text is not empty")
+    if not prompt.id.isprintable() or not 0 < len(prompt.id) <= _MAX_ID_CHARS:
+        raise ValueError(f"{path}: id has 1 to {_MAX_ID_CHARS} characters, in one line")
     named = sorted({_as_written(*place[1:]) for place in places})
     further = sorted(record.keys() - {"id", "text", "max_tokens", "guided"})
     if further or not set(named) <= set(values) or prompt.images != images:
         raise ValueError(
             f"{path}: it must have {images} times {IMAGE}, and may have {sorted(values)} in braces, and no other key; "
-            f"it has {prompt.images}, {named}, and {further}"
+            + in_short(f"it has {prompt.images}, {named}, and {further}", 500)
         )
     return prompt
 

@@ -1,6 +1,7 @@
 """Answers of models, kept beside the dataset that was made with them: a paid call is never made twice.
 
-    OUT/<task>/responses/000003-5f0c2d9a41be.jsonl     many answers, one a line: the request's hash, request, answer
+    OUT/<task>/responses/000003-5f0c2d9a41be.jsonl     many answers, one a line: the request's hash, request, answer,
+                                                       and the sha256 of that (manifests/answers.py)
 
 Each process that asks writes files of its own. On a disk an answer is appended as soon as it has arrived, by one write,
 so that a run that is killed, at whatever moment, loses only the calls then in the air: a last line that is not whole is
@@ -9,7 +10,10 @@ counts as kept. Small files are merged into larger ones, which are there before 
 answers to one request the first counts, in the order of the files' names. A line holds nothing that depends on when or
 where it was made.
 
-Older datasets have a file per request, responses/3f/3fa0...c1.json; these are read too.
+An answer that is no longer what was stored is not used: an error names its file and line, which are to be removed to
+have the model asked again. It is not asked by itself: somebody has changed what was paid for, and should know.
+
+Older datasets have a file per request, responses/3f/3fa0...c1.json, and answers without a sha256; these are read too.
 """
 
 from __future__ import annotations
@@ -24,10 +28,12 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manifests.schema import canonical_json
+from manifests.answers import encoded, flaw, record_of
+from manifests.schema import in_short
 from manifests.storage import TEMPORARY_SUFFIX, Store
 
 SEGMENT_BYTES = 64 * 2**20
@@ -51,6 +57,7 @@ _UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)  # what a damage
 _OLD = -1  # the place of an answer that has a file of its own
 _OFFSET_BITS = 40
 _READ_BYTES = 4_096  # more than most answers take, with what was asked
+_LINE_BYTES = 64 * 2**20  # longer than any of ours: what a server may say in one answer is bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +129,7 @@ class Responses:
     def add(self, key: str, request: dict[str, Any], answer: Answer) -> None:
         """Keep an answer: on a disk at once, in a bucket with the next `flush`. `request` says what was asked, for
         people."""
-        record = {"key": key, "request": request, "answer": asdict(answer)}
-        line = (canonical_json(record) + "\n").encode()
+        line = encoded(record_of(key, request, asdict(answer))) + b"\n"
         with self._lock:
             if key in self:
                 return
@@ -204,12 +210,12 @@ class Responses:
     def _at(self, key: str, place: int) -> Answer:
         if place == _OLD:
             name = f"{key[:2]}/{key}.json"
-            data = self._store.read(name)
+            data = self._store.read(name, 0, _LINE_BYTES)
             try:
-                return _answer(json.loads(data))
+                return _intact(json.loads(data), key)
             except _UNREADABLE as error:
-                path = self._store.path(name)
-                raise OSError(f"{path} is damaged ({error}); remove it to have the model asked again") from None
+                why = f"{self._store.path(name)} is damaged ({_why(error)})"
+                raise OSError(f"{why}; remove it to have the model asked again") from None
         name, offset = self._files[place >> _OFFSET_BITS], place & (1 << _OFFSET_BITS) - 1
         if self._fetched:
             line = _line(self._fetched.fileno(), offset)
@@ -220,18 +226,18 @@ class Responses:
             finally:
                 os.close(descriptor)
         try:
-            said, answer = _read(line)
+            record = json.loads(line)
+            if _key(record) == key:
+                return _intact(record, key)
         except _UNREADABLE as error:
             raise self._damaged(name, offset, error) from None
-        if said != key:
-            raise OSError(f"{self._store.path(name)} was changed while it was in use; start the run again")
-        return answer
+        raise OSError(f"{self._store.path(name)} was changed while it was in use; start the run again")
 
     def _damaged(self, name: str, offset: int, error: Exception) -> OSError:
         number = self._store.read(name, 0, offset).count(b"\n") + 1
         return OSError(
-            f"{self._store.path(name)}: line {number} is damaged ({error}); remove that line to have the model asked "
-            "again"
+            f"{self._store.path(name)}: line {number} is damaged ({_why(error)}); remove that line to have the model "
+            "asked again"
         )
 
     def _refresh(self) -> None:
@@ -271,7 +277,7 @@ class Responses:
             return {}
         for entry in entries:
             name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            if _SEGMENT.fullmatch(name):
+            if _SEGMENT.fullmatch(name) and entry["type"] == "file":  # and no pipe, which would be waited for
                 sizes[name] = int(entry["size"])
             elif _OLD_FOLDER.fullmatch(name) and name not in self._old_folders:
                 self._old_folders.add(name)
@@ -290,7 +296,7 @@ class Responses:
         known = self._indexed_bytes.get(name, 0)
         with open(self._store.path(name), "rb") as file:
             file.seek(known)
-            self._indexed_bytes[name] = self._index_lines(name, known, file)
+            self._indexed_bytes[name] = self._index_lines(name, known, iter(partial(file.readline, _LINE_BYTES), b""))
 
     def _index_lines(self, name: str, offset: int, lines: Iterable[bytes]) -> int:
         """Index lines of a file, the first of which is at an offset: where they end. A line that is not whole is
@@ -298,7 +304,9 @@ class Responses:
         number, begin = self._number(name), offset
         for line in lines:
             if not line.endswith(b"\n"):
-                break
+                if len(line) < _LINE_BYTES:
+                    break
+                raise self._damaged(name, offset - begin if self._fetched else offset, ValueError("it is too long"))
             try:
                 key, _ = _read(line)
             except _UNREADABLE as error:
@@ -452,19 +460,39 @@ def _without_writer(store: Store, names: Iterable[str]) -> Iterator[list[str]]:
 def _read(line: bytes) -> tuple[str, Answer]:
     """Key and answer of a line."""
     record = json.loads(line)
+    return _key(record), _answer(record)
+
+
+def _key(record: Any) -> str:
     if not _KEY.fullmatch(record["key"]):
         raise ValueError("it has no key")
-    return record["key"], _answer(record)
+    return str(record["key"])
+
+
+def _intact(record: Any, key: str) -> Answer:
+    """The answer of a record. Raises ValueError if it is not what was stored as the answer to the request of a key."""
+    if wrong := flaw(record, key):
+        raise ValueError(wrong)
+    return _answer(record)
 
 
 def _answer(record: Any) -> Answer:
-    return Answer(**record["answer"])
+    answer = Answer(**record["answer"])
+    texts, counts = (answer.text, answer.model, answer.finish_reason), (answer.tokens_in, answer.tokens_out)
+    if not all(isinstance(one, str) for one in texts) or not all(type(one) is int for one in counts):
+        raise ValueError("it is no answer")
+    return answer
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a damaged answer. Python repeats names in it, which may be long."""
+    return in_short(str(error), 100)
 
 
 def _line(descriptor: int, offset: int) -> bytes:
     """The line of a file that begins at an offset, without its end."""
     data = b""
-    while b"\n" not in data:
+    while b"\n" not in data and len(data) <= _LINE_BYTES:
         more = os.pread(descriptor, max(_READ_BYTES, len(data)), offset + len(data))
         if not more:
             break

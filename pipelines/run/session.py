@@ -53,8 +53,9 @@ def ray_session(
         runtime_env: dict[str, Any] = {"py_modules": modules} if modules else {}
         # Inside a submitted job the working directory is set already and must not be set again.
         if root and not in_ray_job():
-            # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too.
-            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv", *_inside(root, not_sent)]}
+            # Besides what .gitignore names, data/ and models/ among it. Excludes hold for `py_modules` too. Files of
+            # environment variables hold keys, and a cluster keeps what it is sent.
+            runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv", ".env*", *_inside(root, not_sent)]}
         connect(address, runtime_env)
     try:
         yield

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import pytest
 
-from manifests.schema import canonical_json, pair_key, seed_for
+from manifests.schema import Reject, canonical_json, in_short, pair_key, seed_for
 
 
 def test_pair_key_is_pinned() -> None:
@@ -60,3 +61,18 @@ def test_canonical_json_has_one_spelling() -> None:
 def test_canonical_json_refuses_what_is_not_json() -> None:
     with pytest.raises(ValueError, match="Out of range"):
         canonical_json(math.nan)
+
+
+@pytest.mark.parametrize("length", [0, 3_999, 4_000, 4_001, 6_000_000])
+def test_a_message_is_short_and_stays_as_it_is_from_process_to_process(length: int) -> None:
+    said = "x" * length
+    reject = Reject("unparsed", said)
+    for _ in range(3):
+        assert len(reject.message) == min(length, 4_000) and str(reject) == reject.message
+        assert reject.message == said or reject.message.endswith(f" ... (of {length:,} characters)")
+        reject = pickle.loads(pickle.dumps(reject))
+
+
+def test_what_is_cut_off_says_how_long_it_was() -> None:
+    assert in_short("abcdefghij" * 10, 30) == "abcdef ... (of 100 characters)"
+    assert in_short("abcdefghij", 10) == "abcdefghij"

@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from PIL.PngImagePlugin import PngInfo
 
 from manifests.images import pixels
 from manifests.images.pixels import Pixels, reduced, remembering
@@ -174,6 +175,49 @@ def test_a_damaged_reject_is_painted_again(tmp_path: Path) -> None:
             paint(brush, [1])
             assert brush.batches == [[1]], broken
             assert file.read_bytes() == sound
+
+
+def test_an_edited_picture_and_one_with_anothers_name_are_painted_again(tmp_path: Path) -> None:
+    """They are whole PNGs, with right checksums."""
+    with keeping(str(tmp_path)):
+        paint(Brush(), [1])
+        (file,) = tmp_path.iterdir()
+        sound = file.read_bytes()
+        paint(Brush(), [2])
+        (other,) = {*tmp_path.iterdir()} - {file}
+        with PILImage.open(file) as image:
+            notes = PngInfo()
+            notes.add_text("sha256", image.text["sha256"])  # type: ignore[attr-defined]
+        edited = io.BytesIO()
+        PILImage.fromarray(photo(5)).save(edited, "PNG", pnginfo=notes)
+        for replaced in (edited.getvalue(), other.read_bytes()):
+            file.write_bytes(replaced)
+            brush = Brush()
+            made, account = paint(brush, [1])
+            assert same(made, [1]) and brush.batches == [[1]]
+            assert (account.pictures, account.replayed_pictures) == (1, 0)
+            assert file.read_bytes() == sound
+
+
+def test_a_reject_that_was_edited_or_is_anothers_is_painted_again(tmp_path: Path) -> None:
+    with keeping(str(tmp_path)):
+        paint(Brush(refused=1), [1])
+        (file,) = tmp_path.iterdir()
+        sound = file.read_bytes()
+        for wrong in (sound.replace(b"refused", b"accepted"), Pictures(str(tmp_path / "x")), b"[" * 100_000):
+            if isinstance(wrong, Pictures):
+                wrong.keep(KEY, Reject("unsafe", "refused"))
+                wrong = (tmp_path / "x" / f"{KEY}.json").read_bytes()
+            file.write_bytes(wrong)
+            brush = Brush(refused=1)
+            paint(brush, [1])
+            assert brush.batches == [[1]] and file.read_bytes() == sound
+
+
+def test_what_older_runs_have_kept_without_a_sum_is_taken(tmp_path: Path) -> None:
+    (tmp_path / f"{KEY}.json").write_bytes(b'{"message":"refused","reason":"unsafe"}')
+    kept = Pictures(str(tmp_path)).get(KEY)
+    assert isinstance(kept, Reject) and (kept.reason, kept.message) == ("unsafe", "refused")
 
 
 def test_the_first_writer_wins(tmp_path: Path) -> None:

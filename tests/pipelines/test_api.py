@@ -65,6 +65,14 @@ def test_errors_are_typed_and_one_line(tmp_path: Path) -> None:
         make("derain", data=tmp_path / "photos", out=tmp_path / "out", seed=1)
 
 
+@pytest.mark.parametrize("option", ["data", "out", "models", "vlm"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(option: str, tmp_path: Path) -> None:
+    options = {"data": "photos", "out": str(tmp_path), "vlm_model": "m", option: "ftp://somebody:hunter2@host/folder"}
+    with pytest.raises(ValueError, match="password in") as caught:
+        plan("derain", **options)
+    assert "\n" not in str(caught.value) and "hunter2" not in str(caught.value)
+
+
 def test_a_plan_is_made_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.api.ray_session", None)
     prepared, estimated = plan(DEHAZE, data=write_photos(tmp_path / "photos", 4), strength=2)

@@ -83,12 +83,21 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'datasets'"),
+        ("", "it has no [[datasets]]"),
         (
             "[[datasets]]\nname = 'x'",
             "a dataset has no name; it has data, factor, options, pairs, skip, source, task, weight",
         ),
-        ("[[datasets]]\npairs = 1", "'task'"),
+        ("[[datasets]]\npairs = 1", "each has a task"),
+        ("[[datasets]]\ntask = 5", "task and source of a dataset are names"),
+        ("[[datasets]]\ntask = 'derain'\nsource = ['Rain13K']", "task and source of a dataset are names"),
+        ("[[datasets]]\ntask = 'derain'\ndata = [1]", "data of derain is a folder, or a list of folders"),
+        ("[[datasets]]\ntask = 'derain'\ndata = 1", "'int' object is not iterable"),
+        ("datasets = 5", "'int' object is not iterable"),
+        ("datasets = [1]", "'int' object has no attribute"),
+        ("a = " + "[" * 50_000, "it is no TOML"),
+        ("a = " + "9" * 5_000, "it is no TOML"),
+        ("[[datasets]]\n" + "x" * 100_000 + " = 1", "of 100,"),
         ("datasets = []", "it has no"),
         ("[[", "Invalid"),
         ("[[datasets]]\ntask = 'derain'\npairs = 'many'", "pairs of derain is 'many', not a whole number from 0 on"),

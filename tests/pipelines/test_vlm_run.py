@@ -179,9 +179,11 @@ def test_synthesised_pairs_cost_nothing_and_what_is_held_out_is_not_asked_for(tm
 
 def test_another_model_or_prompt_is_another_dataset(tmp_path: Path) -> None:
     data = write_rain13k(tmp_path / "data", 3)
-    first = Vlm.of("http://here/v1", "m", None)
+    first = Vlm.of("https://here/v1", "m", None)
     plan_job(tmp_path / "out", data, task=DERAIN.asking(first))
-    plan_job(tmp_path / "out", data, task=DERAIN.asking(replace(first, url_or_folder="http://there/v1", concurrency=1)))
+    plan_job(
+        tmp_path / "out", data, task=DERAIN.asking(replace(first, url_or_folder="https://there/v1", concurrency=1))
+    )
     text = 'id = "mine-1"\nmax_tokens = 9\ntext = "<image> <image> {instruction}"'
     write_files(tmp_path / "prompts", {"difference.toml": text.encode()})
     others = DERAIN, DERAIN.asking(replace(first, model="n")), DERAIN.asking(first, str(tmp_path / "prompts"))

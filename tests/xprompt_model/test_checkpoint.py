@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -140,6 +141,16 @@ def _index(folder: Path, text: str) -> None:
             )
         ),
         *((lambda folder, text=text: _index(folder, text), "is no index of weights") for text in _NO_INDICES),
+        *(
+            (lambda folder, name=name: _index(folder, json.dumps({"weight_map": {"a": name}})), "is no file beside it")
+            for name in ("../../etc/passwd", "/etc/passwd", "..", "", "sub/model.safetensors")
+        ),
+        (
+            lambda folder: os.truncate(folder / "config.json", 10**9),
+            "config.json is not JSON: it has 1,000,000,000 byt",
+        ),
+        (lambda folder: (folder / "config.json").write_text("[" * 200_000), "config.json is not JSON"),
+        (lambda folder: (folder / "model.safetensors").write_bytes((10**12).to_bytes(8, "little") + b"{}"), "be read"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors cannot be read"),
         (lambda folder: (folder / "xprompt.safetensors").write_bytes(b""), "xprompt.safetensors cannot be read"),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from manifests.dataset import Dataset
 from manifests.read.places import folder_of, url_at
 from manifests.records import parse_json
-from manifests.schema import canonical_json
+from manifests.schema import canonical_json, in_short
 from manifests.storage import Store
 from manifests.tokens import TokenCommit
 from manifests.write.contexts import read_columns
@@ -139,8 +139,9 @@ def _recipe(url: str) -> list[tuple[str, float | None]]:
     try:
         entries = parse_json(Store(folder or ".").read(name))["datasets"]
         return [(f"{folder or '.'}/{entry['path']}", float(entry["weight"])) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{url} is not a recipe: pipelines/full_8m.py writes one ({error!r})") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = in_short(" ".join(repr(error).split()), 200)
+        raise ValueError(f"{url} is not a recipe: pipelines/full_8m.py writes one ({why})") from error
 
 
 def _pairs(dataset: Dataset) -> Pairs:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.images.pixels import Pixels
+from manifests.text_files import read_text
 from train.evaluate.geneval import ColourOf, Detector, check
 from train.evaluate.predictions import Malformed, decode
 
@@ -64,11 +65,11 @@ def geneval(metadata: Path, folder: Path, detector: Detector, colour_of: ColourO
 
 def _prompts(metadata: Path) -> list[Mapping[str, Any]]:
     prompts = []
-    for number, line in enumerate(metadata.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(metadata).splitlines(), 1):
         try:
             prompt = json.loads(line)
             known = prompt["tag"] in TAGS and prompt["prompt"] and isinstance(prompt["include"], list)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = False
         if not known:
             raise ValueError(f"{metadata}, line {number}: not a prompt of GenEval's evaluation_metadata.jsonl")

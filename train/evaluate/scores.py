@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from manifests.images.pixels import Pixels
+from manifests.text_files import read_text
 from operators.shared.metrics import SSIM_WINDOW_PX, psnr_db, ssim_rgb
 from operators.shared.square import square
 from operators.shared.vectors import cosine
@@ -178,7 +179,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, str]]:
     image_eval.py of https://github.com/OSU-NLP-Group/MagicBrush reads it: what each image shows as a whole. A turn
     begins with the output of the one before it.
     """
-    text = path.read_text("utf-8")
+    text = read_text(path)
     described = _described(text)
     if described is not None:
         return described
@@ -187,7 +188,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, str]]:
         try:
             row = json.loads(line)
             captions[str(row["pair"])] = (str(row["input"]), str(row["output"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f'{path}, line {number}: expected {{"pair": ..., "input": ..., "output": ...}}') from None
     return captions
 
@@ -196,7 +197,7 @@ def _described(text: str) -> dict[str, tuple[str, str]] | None:
     """The captions of a file of global descriptions; None if it is no such file."""
     try:
         sessions = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(sessions, dict) or not sessions or not all(isinstance(one, dict) for one in sessions.values()):
         return None

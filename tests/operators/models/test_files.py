@@ -63,6 +63,18 @@ def _link(folder: Path) -> None:
     (folder / "circle").symlink_to(folder)
 
 
+def _enlarge(path: Path) -> None:
+    """Make a file of 1 GB of it, which takes no room on a disk."""
+    with path.open("ab") as file:
+        file.truncate(10**9)
+
+
+def _claim(folder: Path, bytes_: int) -> None:
+    """Have a file of weights say that its header is so long."""
+    path = folder / "vae/model.safetensors"
+    path.write_bytes(bytes_.to_bytes(8, "little") + path.read_bytes()[8:])
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -105,6 +117,31 @@ def _link(folder: Path) -> None:
             )
         ),
         (lambda folder: _link(folder), "vae/model.safetensors is no safetensors file"),
+        *(
+            (
+                lambda folder, name=name: write_files(
+                    folder, {"unet/model.safetensors.index.json": json.dumps({"weight_map": {"a": name}}).encode()}
+                ),
+                f"unet/model.safetensors.index.json names {name[:60]}",
+            )
+            for name in ("../vae/model.safetensors", "/etc/passwd", "a/../../../etc/passwd", "x" * 200)
+        ),
+        (
+            lambda folder: write_files(folder, {"model_index.json": b'{"../other": ["diffusers", "U"]}'}),
+            "model_index.json names ../other, which is not in its folder",
+        ),
+        (
+            lambda folder: write_files(folder, {"model_index.json": b'{"unet": [], "gone": ["x", "y"]}'}),
+            "model_index.json names gone, which is not there",
+        ),
+        *(
+            (lambda folder, name=name: _enlarge(folder / name), f"{name} has 1,000,000,000 bytes: none that is read")
+            for name in ("vae/config.json", "model_index.json", "unet/model.safetensors.index.json", "tokenizer.json")
+        ),
+        (lambda folder: write_files(folder, {"vae/config.json": b"[" * 200_000}), "vae/config.json is not JSON"),
+        (lambda folder: _claim(folder, 10**12), "vae/model.safetensors is no safetensors file"),
+        (lambda folder: _claim(folder, 2**64 - 1), "vae/model.safetensors is no safetensors file"),
+        (lambda folder: _claim(folder, 90_000_000), "vae/model.safetensors is cut short"),
     ],
 )
 def test_what_is_not_whole_is_said(harm: Callable[[Path], object], said: str, tmp_path: Path) -> None:
@@ -132,7 +169,9 @@ def test_a_scheduler_has_a_config_and_no_weights(tmp_path: Path) -> None:
 
 
 def test_a_header_that_lies_is_no_safetensors(tmp_path: Path) -> None:
-    for text in (b'{"a": 3}', b'{"a": {"data_offsets": []}}', b"[1, 2] "):
+    of_texts = b'{"a": {"data_offsets": ["a", "b"]}}'
+    lies = (b'{"a": 3}', b'{"a": {"data_offsets": []}}', b"[1, 2] ", b"[" * 100_000, of_texts)
+    for text in lies:
         path = tmp_path / "model.safetensors"
         path.write_bytes(len(text).to_bytes(8, "little") + text)
         assert damage(tmp_path) == "model.safetensors is no safetensors file"

@@ -164,7 +164,8 @@ def test_a_clear_yes_or_no_is_read_in_any_form(text: str, says: str, why: str | 
 def test_what_is_no_clear_yes_or_no_stays_a_reject_with_the_raw_text(text: str) -> None:
     with pytest.raises(Reject) as caught:
         yes_no(text)
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
+    reason, message = caught.value.reason, caught.value.message
+    assert reason == "unparsed" and (message == text if len(text) <= 4_000 else message.startswith(text[:3_900]))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,8 @@ def test_the_class_of_an_edit_is_read_in_any_form(text: str, says: str) -> None:
 def test_what_names_no_class_or_two_is_a_reject(text: str) -> None:
     with pytest.raises(Reject) as caught:
         label(text)
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
+    reason, message = caught.value.reason, caught.value.message
+    assert reason == "unparsed" and (message == text if len(text) <= 4_000 else message.startswith(text[:3_900]))
 
 
 TWO = {"a": "x y", "b": "z"}
@@ -284,7 +286,8 @@ def test_quotation_marks_within_a_text_stay(text: str) -> None:
 def test_what_lacks_a_part_or_has_two_of_it_is_a_reject_with_the_raw_text(text: str) -> None:
     with pytest.raises(Reject) as caught:
         two(text)
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
+    reason, message = caught.value.reason, caught.value.message
+    assert reason == "unparsed" and (message == text if len(text) <= 4_000 else message.startswith(text[:3_900]))
 
 
 CAT = "A grey cat sits left of a red ball."
@@ -345,7 +348,8 @@ def test_a_caption_is_read_in_any_form(text: str, says: str) -> None:
 def test_what_is_no_caption_is_a_reject_with_the_raw_text(text: str) -> None:
     with pytest.raises(Reject) as caught:
         caption(text)
-    assert (caught.value.reason, caught.value.message) == ("unparsed", text)
+    reason, message = caught.value.reason, caught.value.message
+    assert reason == "unparsed" and (message == text if len(text) <= 4_000 else message.startswith(text[:3_900]))
 
 
 @pytest.mark.parametrize(

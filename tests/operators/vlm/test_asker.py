@@ -6,8 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 import pytest
@@ -27,6 +28,7 @@ from tests.vlm import KEY, Server, running
 
 pytest.importorskip("openai")
 PROMPT = Prompt(id="p-1", text="number {number}", max_tokens=7)
+_LIMITS: dict[str, Any] = {"concurrency": 4, "requests_per_s": 0.0, "timeout_s": 20.0}
 Result = TypeVar("Result")
 
 
@@ -243,3 +245,31 @@ def test_an_upload_that_fails_is_said_and_nothing_is_asked_again(
 
 def _refuses(*given: object) -> None:
     raise OSError("the bucket refuses")
+
+
+def test_a_server_that_may_not_have_the_key_is_not_asked(server: Server, url: str) -> None:
+    """The worker's key may not be the driver's, which was looked at when the run began."""
+    batch = replace(_batch(server, url, range(2)), endpoint=Endpoint(url="http://192.0.2.1/v1", **_LIMITS))
+    answered = _run(lambda asker: asker.ask(batch))
+    assert isinstance(answered.error, StopRun) and "not sent over http to another machine" in str(answered.error)
+    assert not answered.answers
+
+
+def test_what_a_hostile_server_says_is_stored_whole_and_read_again(server: Server, url: str) -> None:
+    """Halves of surrogate pairs, control characters, what looks like the end of a line."""
+    said = "\ud83d \x00\x1b[2J\u2028\u0085\r\n\udc00" + "}" * 9
+    server.answer = lambda text: said
+    batch = _batch(server, url, range(1))
+    (answer,) = _run(lambda asker: asker.ask(batch)).answers.values()
+    assert isinstance(answer, Answer) and answer.text == said
+    assert {key: Responses(url).get(key) for key in batch.requests} == dict.fromkeys(batch.requests, answer)
+
+
+def test_an_answer_that_was_changed_ends_what_needs_it(server: Server, tmp_path: Path) -> None:
+    batch = _batch(server, str(tmp_path), range(3))
+    _run(lambda asker: asker.ask(batch))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b"it is 1", b"it is 7"))
+    answered = _run(lambda asker: asker.ask(batch))
+    assert isinstance(answered.error, OSError) and "its answer was changed after it was stored" in str(answered.error)
+    assert str(path) in str(answered.error) and not answered.answers and server.paid.total() == 3

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
+from typing import BinaryIO
 
 import pytest
 
@@ -18,6 +22,7 @@ from operators.vlm.openai import Server as Asked
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, object_schema
 from operators.vlm.responses import Answer
+from tests.operators.vlm.test_keys import SPELLINGS
 from tests.sources import jpeg
 from tests.vlm import HARMFUL, KEY, Fault, Server, running
 
@@ -274,6 +279,153 @@ def test_an_answer_with_the_key_in_it_is_stored_without(server: Server) -> None:
     server.answer = lambda text: f"your key is {KEY}"
     answer, _ = _chat(server)
     assert isinstance(answer, Answer) and answer.text == "your key is [key]"
+
+
+def _chunked(*chunks: bytes, head: bytes = b"") -> bytes:
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sTransfer-Encoding: chunked\r\n\r\n%s" % (head, body)
+
+
+@pytest.mark.parametrize("encoding", [b"", b"Content-Encoding: gzip\r\n"])
+def test_a_body_without_end_is_read_to_a_bound(
+    encoding: bytes, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read no further, however long the server goes on. A bomb is 100 MiB of spaces in 100 KB."""
+    monkeypatch.setattr(vlm_openai, "ATTEMPTS", 1)
+    sent = []
+
+    def endless(wire: BinaryIO) -> None:
+        wire.write(_chunked(head=encoding))
+        for _ in range(200):
+            sent.append(wire.write(b"100000\r\n%s\r\n" % (b" " * 2**20)))
+
+    bomb = _chunked(gzip.compress(b" " * 100 * 2**20, 1), b"", head=encoding)
+    server.raw = (lambda wire: wire.write(bomb)) if encoding else endless
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConnectionError, match=r"the last failed with a body of over 8 MiB$"):
+            _chat(server)
+        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(sent) < 100
+
+
+def test_none_is_asked_for_compressed_and_one_that_comes_so_is_read(server: Server) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a word"}}
+    body = gzip.compress(json.dumps({"model": "m-1", "choices": [choice], "usage": usage}).encode())
+    server.raw = lambda wire: wire.write(
+        _chunked(body[:30], body[30:], b"", head=b"Content-Encoding: gzip\r\nX-Of: Z\xfcrich, \xe6\r\n")
+    )
+    answer, retries = _chat(server)
+    assert answer == Answer(text="a word", model="m-1", finish_reason="stop", tokens_in=3, tokens_out=2)
+    assert retries == 0
+    assert {name.lower(): value for name, value in server.headers[0].items()}["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("head", [b"", _chunked()])
+def test_a_server_that_drips_comes_to_an_end(head: bytes, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, of the header or of the body, and there is no end of them."""
+    monkeypatch.setattr(vlm_openai, "ATTEMPTS", 2)
+
+    def drip(wire: BinaryIO) -> None:
+        wire.write(head)
+        for _ in range(600):
+            wire.write(b"1\r\n \r\n" if head else b"H")
+            wire.flush()
+            if server.closing.wait(0.1):
+                return
+
+    server.raw = drip
+    with pytest.raises(ConnectionError, match=r"no answer in 2 attempts; the last failed with no answer within 0\.3 s"):
+        _chat(server, timeout_s=0.3)
+    with pytest.raises(ConnectionError, match=r"cannot be reached \(TimeoutError\)"):
+        check(server.url, 0.3)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_nothing_goes_where_a_server_sends_it_on_to(status: int, server: Server) -> None:
+    with running() as other:
+        server.raw = lambda wire: wire.write(
+            b"HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, other.url.encode())
+        )
+        for ask in (lambda: _chat(server), lambda: check(server.url, 5.0)):
+            with pytest.raises(StopRun, match=rf"{server.url} answers that it is elsewhere \(status {status}\)"):
+                ask()
+        assert len(server.requests) == 1 and not other.requests
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+def test_no_field_of_an_answer_has_the_key_in_any_spelling(spelled: str, server: Server) -> None:
+    echo = SPELLINGS[spelled]
+    server.answer, server.finish_reason = lambda text: f"so: {echo}, yes", f"stop {echo}"
+    server.completion = {"model": f"m {echo}", "id": echo, "system_fingerprint": echo}
+    answer, _ = _chat(server)
+    assert isinstance(answer, Answer)
+    for said in (answer.text, answer.model, answer.finish_reason):
+        assert "[key]" in said and KEY not in said and echo not in said
+    server.plan = lambda request, attempt: "refused"
+    server.raw = lambda wire: wire.write(
+        b"HTTP/1.1 400 x\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+        + json.dumps({"error": {"message": f"no: {echo}", "code": "content_filter"}}).encode()
+    )
+    reject, _ = _chat(server)
+    assert isinstance(reject, Reject) and "[key]" in reject.message
+    assert KEY not in reject.message and echo not in reject.message
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        {"choices": []},
+        {"choices": None},
+        {"choices": {"0": 1}},
+        {"choices": [None]},
+        {"choices": [{"message": "text", "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": ["text"]}, "finish_reason": "stop"}]},
+    ],
+)
+def test_what_is_no_completion_is_no_answer(
+    completion: dict[str, object], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlm_openai, "ATTEMPTS", 1)
+    server.completion = completion
+    with pytest.raises(ConnectionError, match="the last failed with ValueError"):
+        _chat(server)
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"choices": ' * 50_000, b"\xff\xfe", b'"', b"9" * 9_000, b""])
+def test_a_body_that_is_no_json_is_no_answer(body: bytes, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm_openai, "ATTEMPTS", 1)
+    server.raw = lambda wire: wire.write(_chunked(body, b"") if body else _chunked(b""))
+    with pytest.raises(ConnectionError, match="the last failed with"):
+        _chat(server)
+
+
+@pytest.mark.parametrize("count", [-1, "many", None, {}, 10**30, True, 1.5])
+def test_a_number_of_tokens_that_is_none_is_0_and_the_answer_counts(count: object, server: Server) -> None:
+    server.completion = {"usage": {"prompt_tokens": count, "completion_tokens": 4}}
+    answer, _ = _chat(server)
+    assert isinstance(answer, Answer) and (answer.text, answer.tokens_in, answer.tokens_out) == ("a word", 0, 4)
+
+
+def test_names_are_short_and_in_one_line(server: Server) -> None:
+    server.completion = {"model": "m\n\x1b[31m\u202e\ud800" + "x" * 10_000}
+    answer, _ = _chat(server)
+    assert isinstance(answer, Answer) and answer.model == "m[31m" + "x" * 195
+
+
+def test_a_text_that_is_longer_than_its_tokens_can_be_was_not_bounded_by_them(server: Server) -> None:
+    """128 characters are more than the tokens of any vocabulary have on average."""
+    server.answer = lambda text: "Answer: Yes. " * 10_000
+    answer, _ = _chat(server)
+    assert isinstance(answer, Answer) and (len(answer.text), answer.finish_reason) == (77 * 128, "length")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "Thu, 01 Jan 99999999 00:00:00 GMT", "Mon, 99", "\xff", "-inf"])
+def test_the_time_to_wait_is_a_time(value: str) -> None:
+    assert 0.0 <= vlm_openai._retry_after_s({"retry-after": value}) <= vlm_openai.MAX_RETRY_AFTER_S
 
 
 class _Clock:

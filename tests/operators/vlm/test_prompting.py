@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,13 +96,32 @@ def test_a_text_of_the_users_need_not_use_all_values(tmp_path: Path) -> None:
         ('id = "x"\nmax_tokens = 0\ntext = "<image> <image>"', "max_tokens is at least 1"),
         ('id = "x"\nmax_tokens = 9\ntext = "<image> <image>"\nguided = "no"', "guided is a str"),
         ("id = ", "same_style.toml"),
+        ('id = "x"\nmax_tokens = 2000000\ntext = "<image> <image>"', "at most 1,048,576"),
+        ('id = "x\\ny"\nmax_tokens = 9\ntext = "<image> <image>"', "id has 1 to 100 characters"),
+        ('id = "x"\nmax_tokens = 9\ntext = "<image> <image>"\n' + "y" * 200_000 + " = 1", "and ['yyy"),
+        ("id = " + "[" * 50_000, "is no TOML"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_with_the_file(text: str, says: str, tmp_path: Path) -> None:
     write_files(tmp_path, {"same_style.toml": text.encode()})
     with pytest.raises(ValueError, match=r"same_style\.toml") as caught:
         load_prompt("same_style", str(tmp_path), images=2)
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert says in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 1_500
+
+
+def test_what_has_a_prompts_name_is_read_or_refused(tmp_path: Path) -> None:
+    """A pipe, a folder or a link to nothing is not passed over for the packaged prompt."""
+    path = tmp_path / "same_style.toml"
+    makers: list[Callable[[], object]] = [
+        lambda: os.mkfifo(path),
+        path.mkdir,
+        lambda: path.symlink_to(tmp_path / "nothing"),
+    ]
+    for make in makers:
+        make()
+        with pytest.raises(ValueError, match=r"same_style\.toml (is no file|cannot be read: No such file)"):
+            load_prompt("same_style", str(tmp_path), images=2)
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize("place", ["{instruction!x}", "{instruction!r}", "{instruction:d}", "{instruction:{foo}}"])

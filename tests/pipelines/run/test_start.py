@@ -84,7 +84,7 @@ def test_what_a_cluster_is_sent(modules: list[str], monkeypatch: pytest.MonkeyPa
     with ray_session():
         pass
     assert sent == [
-        {"working_dir": str(ROOT), "excludes": [".git", ".venv"]},
+        {"working_dir": str(ROOT), "excludes": [".git", ".venv", ".env*"]},
         {"py_modules": [modules[0]]},
         {},
     ]
