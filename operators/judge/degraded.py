@@ -214,7 +214,7 @@ def _flatter(before: _Side, after: _Side) -> float:
 
 
 def _tones(side: _Side) -> tuple[float, float, float]:
-    """Brightness in levels; in percent of it contrast, and the mean distance of the largest channel from the smallest."""
+    """Brightness in levels; in percent of it contrast, and mean distance of the largest channel from the smallest."""
     red, green, blue = np.moveaxis(side.small, 2, 0)
     largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     brightness = float(side.grid.mean())
