@@ -28,7 +28,9 @@ _LEVELS = np.arange(256.0)
 _LINEAR = (_LEVELS / 255) ** 2.2
 _PLAIN_STD = 4.0
 """Standard deviation of the target's luma, in levels at GRID_PX, below which it has too little structure to be told
-from another scene: noise and rain over a clear sky have more."""
+from another scene: noise and rain over a clear sky have more. Of an image whose shorter side is below _PLAIN_PX, whose
+noise is averaged over fewer pixels, it is larger in inverse proportion."""
+_PLAIN_PX = 128
 _DECIMALS = 6
 
 
@@ -65,7 +67,8 @@ class Degraded:
         if scores["visible_change"] < self.min_visible:
             message = f"the change is of {scores['visible_change']:.3f} just noticeable differences, under "
             raise Reject("no_visible_change", f"{message}{self.min_visible}", {**pair.scores, **scores})
-        if sides.after.grid.std() >= _PLAIN_STD:
+        side_px = min(after.width_px, after.height_px)
+        if sides.after.grid.std() >= _PLAIN_STD * max(1.0, _PLAIN_PX / side_px):
             scores["alignment"] = round(alignment(sides.before.grid, sides.after.grid), _DECIMALS)
             if scores["alignment"] < self.min_alignment:
                 message = f"the structures correlate by {scores['alignment']:.3f} < {self.min_alignment}"
