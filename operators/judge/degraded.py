@@ -28,9 +28,9 @@ _LEVELS = np.arange(256.0)
 _LINEAR = (_LEVELS / 255) ** 2.2
 _PLAIN_STD = 4.0
 """Standard deviation of the target's luma, in levels at GRID_PX, below which it has too little structure to be told
-from another scene: noise and rain over a clear sky have more. Of an image whose shorter side is below _PLAIN_PX, whose
-noise is averaged over fewer pixels, it is larger in inverse proportion."""
-_PLAIN_PX = 128
+from another scene: noise and rain over a clear sky have more."""
+_TINY_PX = 2 * GRID_PX
+"""Shorter side below which structure is not judged: too few pixels are averaged to take noise and rain away."""
 _DECIMALS = 6
 
 
@@ -41,7 +41,7 @@ class Degraded:
     Stores three scores, of kept pairs and of rejects. "visible_change" is in just noticeable differences
     (operators/shared/visibility.py): of some thousand pixels; where JPEG files were only read at 1/8 scale, of the
     averages, which hide some; before a pair is rejected for it, of all pixels. "alignment" is the correlation of the
-    structures (operators/shared/structure.py), and missing where the target is plain. "direction" is positive where the
+    structures (operators/shared/structure.py), and missing where the target is plain or tiny. "direction" is positive where the
     input is the degraded one, in units of the degradation; it is 0 where nothing can be said. Rejects:
     no_visible_change, other_scene, swapped.
     """
@@ -68,7 +68,7 @@ class Degraded:
             message = f"the change is of {scores['visible_change']:.3f} just noticeable differences, under "
             raise Reject("no_visible_change", f"{message}{self.min_visible}", {**pair.scores, **scores})
         side_px = min(after.width_px, after.height_px)
-        if sides.after.grid.std() >= _PLAIN_STD * max(1.0, _PLAIN_PX / side_px):
+        if side_px >= _TINY_PX and sides.after.grid.std() >= _PLAIN_STD:
             scores["alignment"] = round(alignment(sides.before.grid, sides.after.grid), _DECIMALS)
             if scores["alignment"] < self.min_alignment:
                 message = f"the structures correlate by {scores['alignment']:.3f} < {self.min_alignment}"

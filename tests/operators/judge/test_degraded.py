@@ -102,7 +102,7 @@ def test_the_alignment_is_the_correlation_of_locally_normalised_luma(other: bool
     assert bool(expected < 0.15) is other
 
 
-@pytest.mark.parametrize(("width_px", "height_px"), [(192, 128), (320, 256), (48, 40), (600, 400)])
+@pytest.mark.parametrize(("width_px", "height_px"), [(192, 128), (320, 256), (64, 80), (600, 400)])
 def test_a_dark_photo_of_another_scene_is_rejected(width_px: int, height_px: int) -> None:
     """RetinexNet's issue 9: two of LOL's pairs show different scenes."""
     coffee, cat = (cv2.resize(one, (width_px, height_px), interpolation=cv2.INTER_AREA) for one in (COFFEE, CAT))
