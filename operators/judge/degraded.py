@@ -41,8 +41,8 @@ class Degraded:
     Stores three scores, of kept pairs and of rejects. "visible_change" is in just noticeable differences
     (operators/shared/visibility.py): of some thousand pixels; where JPEG files were only read at 1/8 scale, of the
     averages, which hide some; before a pair is rejected for it, of all pixels. "alignment" is the correlation of the
-    structures (operators/shared/structure.py), and missing where the target is plain or tiny. "direction" is positive where the
-    input is the degraded one, in units of the degradation; it is 0 where nothing can be said. Rejects:
+    structures (operators/shared/structure.py), and missing where the target is plain or tiny. "direction" is positive
+    where the input is the degraded one, in units of the degradation; it is 0 where nothing can be said. Rejects:
     no_visible_change, other_scene, swapped.
     """
 
