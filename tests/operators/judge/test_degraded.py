@@ -89,7 +89,7 @@ def _structure(pixels: Pixels) -> np.ndarray:
     luma = np.average(eighth, axis=2, weights=(0.299, 0.587, 0.114))
     grid = luma.reshape(32, 2, 32, 2).mean(axis=(1, 3))
     detail = grid - gaussian_filter(grid, 3, mode="reflect")
-    return detail / np.sqrt(gaussian_filter(detail**2, 3, mode="reflect") + 1)
+    return np.asarray(detail / np.sqrt(gaussian_filter(detail**2, 3, mode="reflect") + 1))
 
 
 @pytest.mark.parametrize("other", [True, False])
