@@ -72,7 +72,7 @@ def write_gopro(root: Path) -> Written:
     for place, sequence in enumerate(("train/GOPR0372_07_00", "train/GOPR0374_11_01", "test/GOPR0384_11_00")):
         for index in range(4):
             name = f"{47 + 7 * index:06d}.png"
-            sharp = photo(10 * place + index)
+            sharp = photo(8 * place + index + 2)  # not photo 1, which is too plain for blur to be seen
             files[f"{sequence}/sharp/{name}"] = encode(sharp)
             files[f"{sequence}/blur/{name}"] = encode(_blurred(sharp))
             files[f"{sequence}/blur_gamma/{name}"] = encode(_blurred(sharp) // 2 + 64)
@@ -91,8 +91,8 @@ def write_gopro_flat(root: Path) -> Written:
 
 def _write_gopro_flat(folder: Path, before: str, after: str, crop: str) -> Written:
     names = [f"GOPR0{372 + index % 2}_07_00-{47 + index:06d}{crop}.png" for index in range(4)]
-    write_files(folder, {f"{before}/{name}": encode(_blurred(photo(index))) for index, name in enumerate(names)})
-    write_files(folder, {f"{after}/{name}": encode(photo(index)) for index, name in enumerate(names)})
+    write_files(folder, {f"{before}/{name}": encode(_blurred(photo(index + 2))) for index, name in enumerate(names)})
+    write_files(folder, {f"{after}/{name}": encode(photo(index + 2)) for index, name in enumerate(names)})
     return Written(pairs=4)
 
 

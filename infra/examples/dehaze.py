@@ -17,6 +17,7 @@ import numpy as np
 from manifests.images.pixels import decode_rgb, encode_lossless
 from manifests.schema import Pair, Step
 from operators.base import OnlyUnpaired
+from operators.judge.degraded import Degraded
 from operators.judge.gate import Gate
 from operators.option import option
 from operators.word.describe import Describe
@@ -57,6 +58,7 @@ DEHAZE = Task(
     chain=(
         Haze(),
         Gate(),
+        Degraded(),
         Instruct(forward=("Remove the haze.", "Clear the fog away."), reverse=("Add haze.", "Let fog roll in.")),
         Describe(degrade=Haze(), forward=("{what} is taken away.",), reverse=("{what} is added.",)),
     ),

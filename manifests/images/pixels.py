@@ -106,6 +106,8 @@ class Reduced:
     box: tuple[float, float, float, float] | None
     """Left, top, right and bottom of the original in it: where a side is no multiple of 8, the last pixel stands for
     less than 8 px. None if EXIF has turned the image, by which that pixel may be the first."""
+    points: Pixels | None
+    """What `sampled` takes of the original; None of a JPEG that was only decoded at 1/8 scale."""
 
 
 class Memory:
@@ -205,10 +207,27 @@ def reduced(data: bytes) -> Reduced:
         rgb = _upright_rgb(image, data)
         small = rgb if drafted else rgb.reduce(_THUMBNAIL_SCALE)
         upright_size = None if _turn(image) else (width, height)
-    result = Reduced(image=small, box=_box(upright_size))
+    result = Reduced(image=small, box=_box(upright_size), points=None if drafted else sampled(rgb))
     if memory:
         memory.put(data, result)
     return result
+
+
+def sampled(image: PILImage.Image) -> Pixels:
+    """Three pixels of each whole 8 x 8 of an RGB image: one in its middle, and those 2 px right of it and below it.
+
+    The result is 3 x (H // 8) x (W // 8) x 3. Noise and fine detail, which an average of 8 x 8 takes away, are in it.
+    It is 2 px because photos are about that were once enlarged by doubling each pixel.
+    """
+    columns, rows = (side // _THUMBNAIL_SCALE for side in image.size)
+    if not (columns and rows):
+        return np.empty((3, rows, columns, 3), np.uint8)
+    scale, middle = _THUMBNAIL_SCALE, -1  # Pillow looks up the middle of a square of `scale` pixels, at scale / 2
+    places = ((middle, middle), (middle + 2, middle), (middle, middle + 2))
+    affine = PILImage.Transform.AFFINE
+    return np.stack(
+        [np.asarray(image.transform((columns, rows), affine, (scale, 0, x, 0, scale, y))) for x, y in places]
+    )
 
 
 @contextmanager
@@ -229,7 +248,8 @@ def _remember(data: bytes, image: PILImage.Image, size: tuple[int, int] | None) 
     """Reduce an upright RGB image into the open memory. `size` is that of the original, if it was not turned."""
     memory = _memory.get()
     if memory:
-        memory.put(data, Reduced(image=image.reduce(_THUMBNAIL_SCALE), box=_box(size)))
+        small = image.reduce(_THUMBNAIL_SCALE)
+        memory.put(data, Reduced(image=small, box=_box(size), points=sampled(image)))
 
 
 def _box(size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:

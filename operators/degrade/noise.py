@@ -18,13 +18,15 @@ from operators.degrade.synthesis import clean_pixels, with_input
 class Noise(OnlyUnpaired):
     """Gives a pair that has only a target its noisy input.
 
-    The default range of sigma is that of blind colour denoising on DFWB, in levels of 255:
-    https://github.com/swz30/Restormer, GaussianColorDenoising_Restormer.yml, sigma_range.
+    The default range of sigma, in levels of 255, is that of blind colour denoising on DFWB, 0 to 50
+    (https://github.com/swz30/Restormer, GaussianColorDenoising_Restormer.yml, sigma_range), from where noise is seen:
+    over no background is a change of less than 3 levels noticed (operators/shared/visibility.py). From 0, a pair in 40
+    would show none.
     """
 
     name: ClassVar[str] = "noise"
-    version: ClassVar[int] = 1
-    sigma: tuple[float, float] = (0.0, 50.0)
+    version: ClassVar[int] = 2
+    sigma: tuple[float, float] = (3.0, 50.0)
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         random = np.random.default_rng(seed)

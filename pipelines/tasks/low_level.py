@@ -7,6 +7,8 @@ from operators.degrade.detone import Detone
 from operators.degrade.motion_blur import MotionBlur
 from operators.degrade.noise import Noise
 from operators.degrade.rain import Rain
+from operators.judge.degraded import Degradation as Suffered
+from operators.judge.degraded import Degraded
 from operators.judge.gate import Gate
 from operators.word.describe import Degradation, Describe
 from operators.word.difference import Difference
@@ -20,6 +22,7 @@ from pipelines.tasks.task import Task
 def _restoration(
     name: str,
     degrade: Degradation,
+    by: Suffered,
     pools: tuple[tuple[str, ...], tuple[str, ...]],
     read: tuple[Source, ...],
     texts: tuple[tuple[str, ...], tuple[str, ...]] = (phrasings.DESCRIBE_UNDO, phrasings.DESCRIBE_DO),
@@ -33,6 +36,7 @@ def _restoration(
         chain=(
             degrade,
             Gate(),
+            Degraded(by=by),
             Instruct(forward=pools[0], reverse=pools[1]),
             Describe(degrade=degrade, forward=texts[0], reverse=texts[1]),
             Difference(),
@@ -41,12 +45,13 @@ def _restoration(
 
 
 DENOISE = _restoration(
-    "denoise", Noise(), (phrasings.DENOISE, phrasings.ADD_NOISE), (datasets.DFWB_CROPS, datasets.DFWB)
+    "denoise", Noise(), "noise", (phrasings.DENOISE, phrasings.ADD_NOISE), (datasets.DFWB_CROPS, datasets.DFWB)
 )
 
 DEBLUR = _restoration(
     "deblur",
     MotionBlur(),
+    "blur",
     (phrasings.DEBLUR, phrasings.ADD_BLUR),
     (datasets.GOPRO_CROPS, datasets.GOPRO, datasets.GOPRO_GAMMA, datasets.GOPRO_FLAT),
 )
@@ -54,6 +59,7 @@ DEBLUR = _restoration(
 DERAIN = _restoration(
     "derain",
     Rain(),
+    "rain",
     (phrasings.DERAIN, phrasings.ADD_RAIN),
     (datasets.RAIN13K,),
     (phrasings.DESCRIBE_DERAIN, phrasings.DESCRIBE_ADD_RAIN),
@@ -62,6 +68,7 @@ DERAIN = _restoration(
 RETOUCH = _restoration(
     "retouch",
     Detone(),
+    "flatness",
     (phrasings.RETOUCH, phrasings.UNRETOUCH),
     (datasets.FIVEK_480P, datasets.FIVEK_EXPERT_C, datasets.FIVEK_RETINEXFORMER),
 )
@@ -69,6 +76,7 @@ RETOUCH = _restoration(
 LOWLIGHT = _restoration(
     "lowlight",
     Darken(),
+    "darkness",
     (phrasings.LIGHTEN, phrasings.DARKEN),
     (datasets.LOL_V1, datasets.LOL_V1_RETINEXFORMER, datasets.LOL_V2_REAL, datasets.LOL_V2_SYNTHETIC),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operators.arrange.holes import Imitate
 from operators.arrange.swap import Swap
+from operators.judge.arity import Arity
 from operators.judge.check_pose import CheckPose
 from operators.judge.gate import Gate
 from operators.judge.scores import Bound, Scores
@@ -85,6 +86,7 @@ TRY_ON = Task(
             bounds=(Bound(score="changed_area", low=0.01, high=0.95),),
         ),
         Instruct(forward=phrasings.TRY_ON, inputs=("person", "cloth")),
+        Arity(),
     ),
     examples=ONE,
 )
@@ -105,6 +107,7 @@ COMPOSITION = Task(
         ),
         Instruct(forward=phrasings.COMPOSE, inputs=("input1", "input2")),
         Relation(),
+        Arity(),
     ),
     examples=ONE,
     pairs_per_shard=64,
@@ -125,6 +128,7 @@ MIMICBRUSH = Task(
         ),
         Gate(),
         Instruct(forward=phrasings.IMITATE, inputs=("input", "reference")),
+        Arity(),
     ),
     examples=ONE,
 )

@@ -78,8 +78,10 @@ def test_bundled_texts_say_what_was_recorded(bundled: Dataset) -> None:
 def test_bundled_every_pair_names_its_licence_and_how_it_was_made(bundled: Dataset) -> None:
     for row in examples(bundled):
         assert row["licence"] == PHOTOS[row["source_group"]]
-        assert [step["operator"] for step in row["steps"]] == ["crop", "rain", "gate", "instruct", "describe"]
-        assert [name for name, _ in row["scores"]] == ["mean_abs_diff"]
+        assert [step["operator"] for step in row["steps"]] == [
+            *("crop", "rain", "gate", "degraded", "instruct", "describe")
+        ]
+        assert {name for name, _ in row["scores"]} == {"mean_abs_diff", "visible_change", "alignment", "direction"}
         assert 0 < dict(row["scores"])["mean_abs_diff"] < 0.5
 
 

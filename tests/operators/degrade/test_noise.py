@@ -47,8 +47,8 @@ def test_noise_is_added_to_the_photo_and_clipped_at_its_ends() -> None:
 
 def test_seeds_cover_the_range_evenly() -> None:
     drawn = [degraded(Noise(), flat(128, 8, 8), seed)[1]["sigma"] for seed in range(200)]
-    assert 0 <= min(drawn) < 2.5 and 47.5 < max(drawn) <= 50
-    assert np.mean(drawn) == pytest.approx(25, abs=4)
+    assert 3 <= min(drawn) < 5.5 and 47.5 < max(drawn) <= 50
+    assert np.mean(drawn) == pytest.approx(26.5, abs=4)
 
 
 @pytest.mark.parametrize(
