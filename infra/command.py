@@ -22,6 +22,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
+from manifests.storage import expanded
+
 PROGRAMS = {
     "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
@@ -36,6 +38,9 @@ PROGRAMS = {
 arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
+
+_NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
+_HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
 
 _PLACES = {"OUT": "path"}
 """Variables of make that some commands take as an argument and not as an option."""
@@ -65,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [with_home(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
     arguments = arguments[1:] if asked else arguments
     command = arguments[0] if arguments else ""
@@ -91,6 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
+
+
+def with_home(argument: str) -> str:
+    """An argument of a command line with the home folder in the place of `~`, where it is or names a path.
+
+    A shell leaves it to us in --out=~/x, in OUT=~/x of make, and in quotes.
+    """
+    named = _NAMED.match(argument)
+    name = named[0] if named else ""
+    return name + expanded(argument.removeprefix(name)) if _HOME.match(argument, len(name)) else argument
 
 
 def _program(command: str, arguments: Sequence[str]) -> int:

@@ -15,16 +15,57 @@ from fsspec.implementations.local import LocalFileSystem
 
 TEMPORARY_SUFFIX = ".tmp"
 
+_LEFT_BY_SYSTEMS = frozenset(
+    [
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"),
+        *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    ]
+)
+"""What NAS boxes, Windows and archives made by macOS leave beside photos: thumbnails, waste, copies. In lower case."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of a source's: hidden, as .ipynb_checkpoints and the ._* files of
+    macOS are, or left there by a system."""
+    return name.startswith(".") or name.casefold() in _LEFT_BY_SYSTEMS
+
+
+def expanded(place: str) -> str:
+    """A path or URL as users write it, with `~` and `~name` as the home folders that they stand for.
+
+    A shell expands them only at the beginning of a word: not in OUT=~/x, in quotes, in a recipe or in Python.
+    """
+    return place if "://" in place else os.path.expanduser(place)
+
+
+def spelled_out(name: str) -> str:
+    """A file's name as text that can be printed and stored: bytes that are not UTF-8 are spelled out, as \\xe9."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def absolute(place: str) -> str:
+    """A path or URL as users write it, as one that means the same place in every process of this machine."""
+    place = expanded(place)
+    return place.rstrip("/") if "://" in place else str(Path(place).resolve())
+
 
 class Store:
     """Files below one root, named by relative paths with forward slashes.
+
+    What is no URL is a path, whatever is in its name: `a::b`, which fsspec takes for two file systems, is one folder.
+    A URL that chains file systems is refused with a ValueError.
 
     Raises FileNotFoundError for what is not there and OSError for what the file system refuses.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._fs, root = fsspec.core.url_to_fs(url)
+        if "://" not in url:
+            self._fs, root = fsspec.filesystem("file"), os.path.abspath(expanded(url))
+        elif "::" in url:
+            raise ValueError(f"{url}: '::' chains file systems, which nothing here reads or writes; give a single URL")
+        else:
+            self._fs, root = fsspec.core.url_to_fs(url)
         self._process = os.getpid()
         self.root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)

@@ -38,6 +38,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from manifests.storage import expanded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -47,7 +49,8 @@ class Entry:
     source: str = ""
     """The source, or the folder of one; "prompts" or "bundled"; "" for any that is there."""
     data: tuple[str, ...] = ()
-    """Folders below the data root, of which the first that is there is read; () for those of the task's sources."""
+    """Folders below the data root, or full paths or URLs, of which the first that is there is read; () for those of
+    the task's sources."""
     pairs: int = 0
     """The pairs that the dataset is to have, and that the recipe counts; 0 if it counts none."""
     skip: int = 0
@@ -107,7 +110,8 @@ def _share(outcome: Outcome, per_example: float) -> float:
 def read_recipe(path: str) -> tuple[Entry, ...]:
     """The entries of a recipe file. Raises ValueError, one line that names the file, for what is none."""
     try:
-        tables = tomllib.loads(Path(path).read_text("utf-8"))["datasets"]
+        path = expanded(path)
+        tables = tomllib.loads(Path(path).read_text("utf-8-sig"))["datasets"]
         entries = tuple(_entry(path, table) for table in tables)
         _check_weights(entries)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -146,7 +150,7 @@ def _check_weights(entries: Iterable[Entry]) -> None:
 def _beside(path: str, task: str) -> str:
     """The name of a task; a file of it lies beside the recipe file."""
     file, colon, name = task.rpartition(":")
-    return f"{Path(path).parent / file}:{name}" if colon and file.endswith(".py") else task
+    return f"{Path(path).parent / expanded(file)}:{name}" if colon and file.endswith(".py") else task
 
 
 PAPER = str(Path(__file__).with_name("full_8m.toml"))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files
-from operators.read.parquet import in_footers, read_row
+from operators.read.parquet import in_footers, open_parquet, read_row, told_of_columns
 from operators.read.photos import upright
 
 _TARS = 2
@@ -61,6 +61,12 @@ class Img2Dataset:
             for index, key in zip(kept.column("index").to_pylist(), kept.column("key").to_pylist(), strict=True):
                 files = (f"{stem}.tar", f"{stem}.parquet")
                 yield Item(ref=f"{stem}.tar/{key}", files=files, index=index, bytes=tar_bytes)
+
+    def told(self, listing: Sequence[SourceFile]) -> str:
+        file = open_parquet(self.root, f"{min(_shards(listing))}.parquet")
+        score = next((name for name in self.score_columns if name in file.schema_arrow.names), "")
+        taken = {"key": "name of the image", "caption": "caption", score: "score"}
+        return told_of_columns(file, taken, ("status", "url"))
 
     def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
         """How many URLs are not items, by reason; and tars that img2dataset did not finish."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
@@ -35,6 +35,15 @@ def open_parquet(root: str, path: str) -> pq.ParquetFile:
             f"DATA: {root}/{path} is not a complete Parquet file ({error}); download it again, or remove it to go on "
             "without it"
         ) from error
+
+
+def told_of_columns(file: pq.ParquetFile, taken: Mapping[str, str], also_read: Iterable[str] = ()) -> str:
+    """Which columns of a file are taken for what, and which are not read, in words. `taken`: what, by column."""
+    names = file.schema_arrow.names
+    parts = [", ".join(f"{name} taken as {what}" for name, what in taken.items() if name in names)]
+    if unread := [name for name in names if name not in {*taken, *also_read}]:
+        parts.append(f"not read: {', '.join(unread)}")
+    return "; ".join(parts)
 
 
 def in_footers(read: Callable[[pq.ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:

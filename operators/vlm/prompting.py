@@ -66,7 +66,7 @@ def load_prompt(file: str, folder: str | None, *, images: int, values: Collectio
         raise ValueError(f"PROMPTS: there is no folder {folder}; the packaged set is {PAPER}")
     path = own if own and own.is_file() else _PACKAGED / f"{file}.toml"
     try:
-        record = tomllib.loads(path.read_text("utf-8"))
+        record = tomllib.loads(path.read_text("utf-8-sig"))
         prompt = Prompt(
             id=_of_type(record, "id", str),
             text=_of_type(record, "text", str).strip(),

@@ -55,7 +55,7 @@ DERAIN = _restoration(
     "derain",
     Rain(),
     (phrasings.DERAIN, phrasings.ADD_RAIN),
-    (datasets.RAIN13K,),
+    (datasets.RAIN13K, *datasets.RAIN100, datasets.RAIN1400),
     (phrasings.DESCRIBE_DERAIN, phrasings.DESCRIBE_ADD_RAIN),
 )
 
