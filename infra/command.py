@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files that are not UTF-8 can be printed
+            stream.reconfigure(errors="backslashreplace")
     arguments = [with_home(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
     arguments = arguments[1:] if asked else arguments

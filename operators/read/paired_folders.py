@@ -83,9 +83,7 @@ class PairedFolders:
                 raise ValueError(f"DATA: {root} lacks {path}, which names the pairs of the {self.split} split")
             return replace(self, root=f"{root.rstrip('/')}/{both[0]}".rstrip("/"))
         for side, folders in there.items():
-            if folders and (
-                self.by_group or "/" in side or "{name}" not in side
-            ):  # one rain-*.jpg is no half of Rain100H
+            if folders and (self.by_group or "/" in _shown(side)):  # one rain-*.jpg is no half of Rain100H
                 other = self.target if side == self.input else self.input
                 raise ValueError(f"DATA: {root} has files in {_shown(side)} but none in {_shown(other)} beside it")
         return None

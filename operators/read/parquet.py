@@ -40,10 +40,10 @@ def open_parquet(root: str, path: str) -> pq.ParquetFile:
 def told_of_columns(file: pq.ParquetFile, taken: Mapping[str, str], also_read: Iterable[str] = ()) -> str:
     """Which columns of a file are taken for what, and which are not read, in words. `taken`: what, by column."""
     names = file.schema_arrow.names
-    parts = [", ".join(f"{name} taken as {what}" for name, what in taken.items() if name in names)]
-    if unread := [name for name in names if name not in {*taken, *also_read}]:
-        parts.append(f"not read: {', '.join(unread)}")
-    return "; ".join(parts)
+    told = [name if name == what else f"{name} as {what}" for name, what in taken.items() if name in names]
+    unread = [name for name in names if name not in {*taken, *also_read}]
+    parts = (f"it takes {', '.join(told)}" if told else "", f"not read: {', '.join(unread)}" if unread else "")
+    return "; ".join(filter(None, parts))
 
 
 def in_footers(read: Callable[[pq.ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:

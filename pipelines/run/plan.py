@@ -19,7 +19,7 @@ from operators.base import InBlocks, Link, Reader
 from operators.option import parameters
 from operators.read.files import list_files
 from operators.read.split import TRAIN, split_of
-from pipelines.sources.locate import locate, seen, told_passed_over
+from pipelines.sources.locate import locate, seen, told_columns, told_passed_over
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -90,7 +90,8 @@ def find_source(
     sources = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
     wanted = "; or ".join(source.layout for source in sources)
     raise ValueError(
-        f"DATA: {root} has nothing that {task.name} can read{told_passed_over(listing)}. It reads {wanted}"
+        f"DATA: {root} has nothing that {task.name} can read{told_columns(root, listing)}{told_passed_over(listing)}. "
+        f"It reads {wanted}"
     )
 
 

@@ -16,6 +16,7 @@ from operators.read.files import IMAGE_ENDINGS, Listing, SourceFile, ending, lis
 from operators.read.hub_parquet import HubParquet
 from operators.read.nyu_hdf5 import NyuFrames
 from operators.read.paired_folders import PairedFolders
+from operators.read.parquet import open_parquet
 from operators.read.photos import PhotoFolder
 from operators.read.sides import looks_paired, side, sides_above
 from operators.read.split import TRAIN, split_of
@@ -286,12 +287,26 @@ def seen(source: Source, root: str, listing: Listing) -> str:
     else:
         inside = [*(listing if place is not None else reader.listing())]
     if isinstance(getattr(reader, "photos", reader), PhotoFolder):
-        photos = getattr(reader, "photos", reader)
-        told.append(f"{sum(1 for _ in photos.items(inside)):,} files taken as clean photos")
+        files = [item.files[0] for item in getattr(reader, "photos", reader).items(inside)]
+        others = [file for file in files if ending(file) not in IMAGE_ENDINGS]
+        endings = ", ".join(sorted({ending(file) or "none" for file in others})[:_SHOWN])
+        odd = f", {len(others):,} of them without the ending of an image ({endings})" if others else ""
+        told.append(f"{len(files):,} files taken as clean photos{odd}")
     if isinstance(reader, Telling):
         told.append(reader.told(inside))
     text = f"{root} taken as {source.layout}{told_passed_over(listing)}"
     return f"{text}: {'; '.join(told)}" if told else text
+
+
+def told_columns(root: str, listing: Sequence[SourceFile]) -> str:
+    """The columns of a Parquet file below a data root that nothing reads, in the middle of a sentence."""
+    for file in listing:
+        if ending(file.path) == "parquet":
+            with suppress(ValueError):  # it is not whole
+                return (
+                    f", where {file.path} has the columns {', '.join(open_parquet(root, file.path).schema_arrow.names)}"
+                )
+    return ""
 
 
 def told_passed_over(listing: Listing) -> str:

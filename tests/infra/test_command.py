@@ -127,3 +127,20 @@ def test_a_recipe_with_tiny_models_writes_them_first_unless_something_is_wrong(
     assert main(plan) == 0 and not written
     assert main([*plan, "--models", "tiny"]) == 0 and written == [True]
     assert capsys.readouterr().out.count("derain: left out, Rain13K is not below") == 2
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell expands it at the beginning of a word alone, and make passes OUT=~/x on as it is."""
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed, meant in {
+        "OUT=~/x": "OUT=/home/me/x",
+        "--out=~/x": "--out=/home/me/x",
+        "~/x": "/home/me/x",
+        "~": "/home/me",
+        "--database=~": "--database=/home/me",
+        "OUT=a~/x": "OUT=a~/x",
+        "--instruction=~ 5 apples": "--instruction=~ 5 apples",
+        "~ 5 apples": "~ 5 apples",
+        "s3://b/~/x": "s3://b/~/x",
+    }.items():
+        assert command.with_home(typed) == meant
