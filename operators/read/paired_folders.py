@@ -26,7 +26,7 @@ class PairedFolders:
         "{group}/blur/{name}"      files pair that agree in all of {name} and {group}; {group} is one folder, or the
                                    shortest part of one: the scene, from others of which in-context examples come
         "Low/[low]{name}"          what is in brackets may be missing
-        "rainy/{name}_{take}"      of inputs: several have one target, which has no {take} in its name
+        "rainy/{name}_{any}"       {any}, without / and _, says nothing; several inputs may have one target then
 
     What is not in braces is found in upper and lower case.
 
@@ -74,7 +74,7 @@ class PairedFolders:
         return sum(1 for file in listing if _fit(self.input, file.path) or _fit(self.target, file.path))
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        places = places_below(root, self.nested)
+        places = _as_spelled(places_below(root, self.nested), listing)
         there = {side: [n for n in places if _below(listing, n, side)] for side in (self.input, self.target)}
         both = [folder for folder in places if all(folder in folders for folders in there.values())]
         if both:
@@ -101,7 +101,7 @@ class PairedFolders:
             wanted = {line.strip() for line in lines}
             names = {name for name in names if name[1] in wanted}
         for name in sorted(names):
-            yield from _match(inputs.get(name, []), targets.get(name, []), many="{take}" in self.input)
+            yield from _match(inputs.get(name, []), targets.get(name, []), many="{any}" in self.input)
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
         return {
@@ -135,7 +135,7 @@ _MEANS = {
     # The shortest group: a name's own separators are many ("GOPR0372_07_00-000047-1"), the group's come first.
     "{group}": "(?P<group>[^/]+?)",
     "{name}": "(?P<name>.+)",
-    "{take}": "[^/_]+",
+    "{any}": "[^/_]+",
     "[": "(?:",
     "]": ")?",
 }
@@ -160,7 +160,18 @@ def _shown(side: str) -> str:
     """A side as users write paths: "input/", "*/blur/*"."""
     if "{name}" not in side:
         return f"{side}/"
-    return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*").replace("{take}", "*")
+    return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*").replace("{any}", "*")
+
+
+def _as_spelled(places: Sequence[str], listing: Sequence[SourceFile]) -> list[str]:
+    """Folders as they are spelled where they are there, in upper or lower case."""
+    spelled: dict[str, str] = {}
+    for folder in {posixpath.dirname(file.path) for file in listing}:
+        parts = folder.split("/")
+        for count in range(1, len(parts) + 1):
+            above = "/".join(parts[:count])
+            spelled[above.lower()] = min(above, spelled.get(above.lower(), above))
+    return list(dict.fromkeys(place if not place else spelled.get(place.lower(), place) for place in places))
 
 
 def _below(listing: Sequence[SourceFile], folder: str, side: str) -> bool:

@@ -116,7 +116,7 @@ _RAIN1400 = PairedFolders(
     # Folders and names: prepare_data_Rain12600 in DerainDataset.py of https://github.com/csdwren/PReNet
     source="Rain1400",
     licence="research use, under its authors' terms",
-    input="rainy[_][ ]image/{name}_{take}",
+    input="rainy[_][ ]image/{name}_{any}",
     target="ground[_][ ]truth/{name}",
     nested=("", "train", "training", "Rain12600", "rainy_image_dataset/training", "Rain1400/training"),
 )
@@ -165,6 +165,23 @@ DFWB_CROPS = Source(
     size="about 72,000 crops",
     obtain="as DFWB, then generate_patches_dfwb.py of https://github.com/swz30/Restormer",
     folder="DFWB",
+)
+
+_SIDD = PairedFolders(
+    # Names of the sRGB sets: NOISY_SRGB_010.PNG and GT_SRGB_010.PNG, in SIDD-Medium with the number of the scene before
+    # them: https://github.com/swz30/Restormer, Denoising/generate_patches_sidd.py
+    source="SIDD",
+    licence="as its authors state: https://abdokamel.github.io/sidd",
+    input="{group}/[{any}_]NOISY_SRGB_{name}",
+    target="{group}/[{any}_]GT_SRGB_{name}",
+    nested=("", "Data", "SIDD_Medium_Srgb/Data", "SIDD_Small_sRGB_Only/Data"),
+)
+
+SIDD = Source(
+    reader=_SIDD,
+    layout="Data/<scene>/0001_NOISY_SRGB_010.PNG and 0001_GT_SRGB_010.PNG",
+    size="320 pairs, or 160 of SIDD-Small",
+    obtain="SIDD-Medium or SIDD-Small, sRGB images only, from https://abdokamel.github.io/sidd",
 )
 
 _GOPRO = PairedFolders(

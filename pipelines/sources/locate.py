@@ -19,7 +19,7 @@ from operators.read.paired_folders import PairedFolders
 from operators.read.parquet import open_parquet
 from operators.read.photos import PhotoFolder
 from operators.read.sides import looks_paired, side, sides_above
-from operators.read.split import TRAIN, split_of
+from operators.read.split import TRAIN, ends_in, split_of
 from pipelines.sources.datasets import DATASETS
 from pipelines.sources.source import Source
 
@@ -236,7 +236,7 @@ def _refuse_test_folder(layouts: Sequence[Source], reader: Reader) -> None:
     own = {"", *(name for layout in layouts for name in getattr(layout.reader, "nested", ()))}
     for layout in layouts:
         for test in layout.tests:
-            if any(reader.root.endswith(f"/{name}") for name in getattr(test.reader, "nested", ()) if name not in own):
+            if any(ends_in(reader.root, name) for name in getattr(test.reader, "nested", ()) if name not in own):
                 raise ValueError(_looks_like(test.reader, reader.root, layout))
 
 

@@ -41,7 +41,7 @@ def _restoration(
 
 
 DENOISE = _restoration(
-    "denoise", Noise(), (phrasings.DENOISE, phrasings.ADD_NOISE), (datasets.DFWB_CROPS, datasets.DFWB)
+    "denoise", Noise(), (phrasings.DENOISE, phrasings.ADD_NOISE), (datasets.DFWB_CROPS, datasets.DFWB, datasets.SIDD)
 )
 
 DEBLUR = _restoration(

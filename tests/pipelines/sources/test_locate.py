@@ -417,6 +417,36 @@ LEVELS: Mapping[str, tuple[str, Mapping[str, bytes], Mapping[str, Sequence[tuple
             ],
         ),
     ),
+    "LOL v2 in other letters": (
+        "lowlight",
+        _named(
+            *(
+                f"lol-v2/real_captured/{split}/{side}1.png"
+                for split in ("train", "test")
+                for side in ("low/low", "normal/normal")
+            )
+        ),
+        _at(
+            ("", "lol-v2", "lol-v2/real_captured", "lol-v2/real_captured/train"),
+            [("low/low1.png", "normal/normal1.png")],
+        ),
+    ),
+    "SIDD": (
+        "denoise",
+        _named(*(f"S/Data/0001_001_S6/0001_{kind}_SRGB_01{take}.PNG" for kind in ("GT", "NOISY") for take in (0, 1)))
+        | _named("S/Data/0002_001_S6/GT_SRGB_010.PNG", "S/Data/0002_001_S6/NOISY_SRGB_010.PNG"),
+        {
+            **_at(
+                ("", "S", "S/Data"),
+                [
+                    ("0001_001_S6/0001_NOISY_SRGB_010.PNG", "0001_001_S6/0001_GT_SRGB_010.PNG"),
+                    ("0001_001_S6/0001_NOISY_SRGB_011.PNG", "0001_001_S6/0001_GT_SRGB_011.PNG"),
+                    ("0002_001_S6/NOISY_SRGB_010.PNG", "0002_001_S6/GT_SRGB_010.PNG"),
+                ],
+            ),
+            "S/Data/0002_001_S6": [("0002_001_S6/NOISY_SRGB_010.PNG", "0002_001_S6/GT_SRGB_010.PNG")],
+        },
+    ),
     "LOL below folders of another name": (
         "lowlight",
         _pairs(("my/sets/our485/low", "my/sets/our485/high"), ("my/sets/eval15/low", "my/sets/eval15/high"), count=1),
@@ -483,7 +513,7 @@ def test_a_layout_is_read_from_every_level_of_its_tree(name: str, level: str, tm
         ("derain", "a/input/JPG/480p", "it lies in input/, beside which there is target/"),
         ("lowlight", "b", "dark/ in it has the name of one side of pairs"),
         ("derain", "c", "x/ and y/ in it have files of the same names"),
-        ("denoise", "d", "as 0001_GT_SRGB_010 and 0001_NOISY_SRGB_010"),
+        ("retouch", "d", "as 0001_GT_SRGB_010 and 0001_NOISY_SRGB_010"),
         ("composition", "c", "x/ and y/ in it have files of the same names"),
         ("pose", "c", "x/ and y/ in it have files of the same names"),
         ("derain", "e", "has files in input/ but none in target/ beside it"),
@@ -527,8 +557,10 @@ def test_a_test_set_in_its_authors_folder_is_read_as_one_and_never_to_train_on(t
     write_files(tmp_path, _named("Rain100H/rainy/rain-001.png", "Rain100H/norain-001.png"))
     reader = _reader("derain", tmp_path / "Rain100H", "Rain100H")
     assert [item.files for item in reader.items(reader.listing())] == [("rainy/rain-001.png", "norain-001.png")]
-    with pytest.raises(ValueError, match="--split Rain100H reads it"):
-        _reader("derain", tmp_path / "Rain100H")
+    for name in ("Rain100H", "rain100h"):
+        write_files(tmp_path, _named(f"{name}/rainy/rain-001.png", f"{name}/norain-001.png"))
+        with pytest.raises(ValueError, match="--split Rain100H reads it"):
+            _reader("derain", tmp_path / name)
 
 
 def test_one_photo_of_rain_is_a_photo(tmp_path: Path) -> None:
