@@ -23,7 +23,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from manifests.storage import expanded
+from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
@@ -39,6 +39,8 @@ PROGRAMS = {
 arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
+
+_START_RAY = ("shards", "tokens", "recipe")
 
 _NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
 _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
@@ -79,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = arguments[1:] if asked else arguments
     command = arguments[0] if arguments else ""
     try:
+        if command in _START_RAY:
+            _refuse_not_utf8(arguments)
         if command in PROGRAMS:
             return _program(command, arguments[1:])
         parser = _parser(arguments)
@@ -100,6 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_not_utf8(arguments: Sequence[str]) -> None:
+    """Raises ValueError for an argument that is not UTF-8: Ray sends the command line to its cluster as text."""
+    for argument in arguments:
+        if spelled_out(argument) != argument:
+            raise ValueError(
+                f"{spelled_out(argument)} is not UTF-8, and Ray starts with no such command line: give the path of a "
+                "link to it (names of files below it may be what they are)"
+            )
 
 
 def with_home(argument: str) -> str:

@@ -40,7 +40,7 @@ def expanded(place: str) -> str:
 
 def spelled_out(name: str) -> str:
     """A file's name as text that can be printed and stored: bytes that are not UTF-8 are spelled out, as \\xe9."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def absolute(place: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-from manifests.storage import Store
+from manifests.storage import Store, spelled_out
 from operators.base import Reader, Telling
 from operators.read.files import IMAGE_ENDINGS, Listing, SourceFile, ending, list_files
 from operators.read.hub_parquet import HubParquet
@@ -294,7 +294,7 @@ def seen(source: Source, root: str, listing: Listing) -> str:
         told.append(f"{len(files):,} files taken as clean photos{odd}")
     if isinstance(reader, Telling):
         told.append(reader.told(inside))
-    text = f"{root} taken as {source.layout}{told_passed_over(listing)}"
+    text = f"{spelled_out(root)} taken as {source.layout}{told_passed_over(listing)}"
     return f"{text}: {'; '.join(told)}" if told else text
 
 
