@@ -122,7 +122,7 @@ def _walk(root: str, passed_over: Counter[str]) -> Iterable[SourceFile]:
             passed_over[DATASETS] += 1
             folders.clear()
             continue
-        hidden = [name for name in (*folders, *names) if is_hidden(name)]
+        hidden = set(filter(is_hidden, (*folders, *names)))
         if hidden:
             passed_over[HIDDEN] += len(hidden)
         folders[:] = [name for name in folders if name not in hidden]
@@ -149,19 +149,19 @@ def read_file(root: str, path: str) -> bytes:
     """The bytes of a file. Raises Reject (missing, unreadable) for what a retry would not change."""
     store = _store(root)
     try:
-        return store.read(path)
+        return store.read(on_disk(store, path))
     except OSError as error:
-        if store.is_local and (name := _as_on_disk(path)) != path and os.path.lexists(store.path(name)):
-            return read_file(root, name)
         if error.errno in _NO_SUCH_FILE or isinstance(error, FileNotFoundError):
-            raise Reject("missing", f"{spelled_out(path)}: gone since it was listed, or a dangling link") from error
+            raise Reject("missing", f"{path}: gone since it was listed, or a dangling link") from error
         if isinstance(error, PermissionError):
-            raise Reject("unreadable", f"{spelled_out(path)}: no permission to read it") from error
+            raise Reject("unreadable", f"{path}: no permission to read it") from error
         raise
 
 
-def _as_on_disk(path: str) -> str:
-    """The path that `spelled_out` has spelled out: its bytes that are not UTF-8 as Python holds them."""
+def on_disk(store: Store, path: str) -> str:
+    """The path of a file as the disk has it: with the bytes that are not UTF-8, which a listing has spelled out."""
+    if not store.is_local or "\\x" not in path or os.path.lexists(store.path(path)):
+        return path
     return re.sub(r"\\x([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), path)
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
-from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files
+from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files, on_disk
 from operators.read.parquet import in_footers, open_parquet, read_row, told_of_columns
 from operators.read.photos import upright
 
@@ -157,7 +157,8 @@ def _member(root: str, tar: str, key: str) -> bytes:
     offset, length = members[key]
     if offset + length > size:
         raise Reject("damaged", f"{tar} is cut off inside {key}")
-    return Store(root).read(tar, offset, length)
+    store = Store(root)
+    return store.read(on_disk(store, tar), offset, length)
 
 
 @lru_cache(maxsize=_TARS)
@@ -169,8 +170,9 @@ def _index(root: str, tar: str) -> tuple[Mapping[str, tuple[int, int]], int]:
     store = Store(root)
     members: dict[str, tuple[int, int]] = {}
     try:
-        size = store.fs.size(store.path(tar))
-        with store.open(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        name = on_disk(store, tar)
+        size = store.fs.size(store.path(name))
+        with store.open(name) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 if member.isreg() and ending(member.name) in IMAGE_ENDINGS:
                     key = posixpath.splitext(posixpath.basename(member.name))[0]

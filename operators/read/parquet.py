@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from manifests.schema import Reject
 from manifests.storage import Store
+from operators.read.files import on_disk
 
 _T = TypeVar("_T")
 
@@ -27,7 +28,8 @@ _FOOTERS_AT_A_TIME = 16  # a plan waits for a bucket's latency, hundreds of time
 def open_parquet(root: str, path: str) -> pq.ParquetFile:
     """An open file. Raises ValueError, naming the file and the way out, if its footer cannot be read."""
     try:
-        return pq.ParquetFile(Store(root).open(path))
+        store = Store(root)
+        return pq.ParquetFile(store.open(on_disk(store, path)))
     except (pa.ArrowException, OSError) as error:
         if not _is_damage(error):
             raise

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,6 +33,13 @@ def test_downloaded_images_above_the_score_with_their_captions(score: str, tmp_p
         "10": ("missing_member", "00000.tar has no image 000000010, though its Parquet file says so"),
         "11": ("damaged", "00000.tar is cut off inside 000000011"),
     }
+
+
+def test_shards_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    write_laion(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / os.fsdecode(b"d\xe9"))
+    pairs, _ = read_all(_located(tmp_path))
+    assert len(pairs) == 5 and pairs[0].source_ref.startswith("d\\xe9/00000.tar/")
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
