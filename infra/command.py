@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from manifests.printing import printable, say
+from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.raie", "retrieve the in-context examples of a dataset by the nearest instruction"),
@@ -38,6 +40,11 @@ PROGRAMS = {
 arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
+
+_START_RAY = ("shards", "tokens", "recipe")
+
+_NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
+_HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
 
 _PLACES = {"OUT": "path"}
 """Variables of make that some commands take as an argument and not as an option."""
@@ -68,11 +75,16 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly,
     NOTHING_KEPT (operators/base.py) if it keeps nothing, 130 if it was stopped."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files that are not UTF-8 can be printed
+            stream.reconfigure(errors="backslashreplace")
+    arguments = [with_home(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
     arguments = arguments[1:] if asked else arguments
     command = arguments[0] if arguments else ""
     try:
+        if command in _START_RAY:
+            _refuse_not_utf8(arguments)
         if command in PROGRAMS:
             return _program(command, arguments[1:])
         parser = _parser(arguments)
@@ -94,6 +106,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_not_utf8(arguments: Sequence[str]) -> None:
+    """Raises ValueError for an argument that is not UTF-8: Ray sends the command line to its cluster as text."""
+    for argument in arguments:
+        if spelled_out(argument) != argument:
+            raise ValueError(
+                f"{spelled_out(argument)} is not UTF-8, and Ray starts with no such command line: give the path of a "
+                "link to it (names of files below it may be what they are)"
+            )
+
+
+def with_home(argument: str) -> str:
+    """An argument of a command line with the home folder in the place of `~`, where it is or names a path.
+
+    A shell leaves it to us in --out=~/x, in OUT=~/x of make, and in quotes.
+    """
+    named = _NAMED.match(argument)
+    name = named[0] if named else ""
+    return name + expanded(argument.removeprefix(name)) if _HOME.match(argument, len(name)) else argument
 
 
 def _program(command: str, arguments: Sequence[str]) -> int:

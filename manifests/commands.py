@@ -230,7 +230,8 @@ def _hashes(options: argparse.Namespace) -> int:
     made = hash_folder(options.folder, options.name, options.out)
     for path, why in made.unguarded:
         say(f"{path} is not guarded: {why}", error=True)
-    say(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded")
+    hidden = f", {_count(made.hidden, 'hidden file')} passed over" if made.hidden else ""
+    say(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded{hidden}")
     return 0
 
 

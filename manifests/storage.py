@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from manifests.remote import connect
@@ -20,9 +21,45 @@ TEMPORARY_SUFFIX = ".tmp"
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+_LEFT_BY_SYSTEMS = frozenset(
+    [
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"),
+        *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    ]
+)
+"""What NAS boxes, Windows and archives made by macOS leave beside photos: thumbnails, waste, copies. In lower case."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of a source's: hidden, as .ipynb_checkpoints and the ._* files of
+    macOS are, or left there by a system."""
+    return name.startswith(".") or name.casefold() in _LEFT_BY_SYSTEMS
+
+
+def expanded(place: str) -> str:
+    """A path or URL as users write it, with `~` and `~name` as the home folders that they stand for.
+
+    A shell expands them only at the beginning of a word: not in OUT=~/x, in quotes, in a recipe or in Python.
+    """
+    return place if "://" in place else os.path.expanduser(place)
+
+
+def spelled_out(name: str) -> str:
+    """A file's name as text that can be printed and stored: bytes that are not UTF-8 are spelled out, as \\xe9."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def absolute(place: str) -> str:
+    """A path or URL as users write it, as one that means the same place in every process of this machine."""
+    place = expanded(place)
+    return place.rstrip("/") if "://" in place else str(Path(place).resolve())
+
 
 class Store:
     """Files below one root, named by relative paths with forward slashes.
+
+    What is no URL is a path, whatever is in its name: `a::b`, which fsspec takes for two file systems, is one folder.
+    A URL that chains file systems is refused with a ValueError.
 
     Raises FileNotFoundError for what is not there and OSError for what the file system refuses, whatever library is
     behind it (manifests/remote.py), and locally for what is no regular file: to open a pipe waits for ever. A `sealed`
@@ -33,7 +70,12 @@ class Store:
     def __init__(self, url: str, *, sealed: bool = False) -> None:
         self._url = url
         self._sealed = sealed
-        self._fs, root = connect(url)
+        if "://" not in url:
+            self._fs, root = fsspec.filesystem("file"), os.path.abspath(expanded(url))
+        elif "::" in url:
+            raise ValueError(f"{url}: '::' chains file systems, which nothing here reads or writes; give a single URL")
+        else:
+            self._fs, root = connect(url)
         self._process = os.getpid()
         self.root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
@@ -97,9 +139,11 @@ class Store:
                     f"{self.path(name)} is a link that leads out of {self.root}: put a copy of its file there"
                 )
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # or a pipe without a writer waits
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             os.close(descriptor)
-            raise OSError(f"{self.path(name)} is not a regular file")
+            kind = IsADirectoryError if stat.S_ISDIR(mode) else OSError
+            raise kind(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "is not a regular file", self.path(name))
         return descriptor
 
     @contextmanager

@@ -182,6 +182,15 @@ class Selective(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """A reader of tables, which says what it takes their columns for."""
+
+    def told(self, listing: Sequence[SourceFile]) -> str:
+        """Which column is taken for what, and which are not read, in one line, by the first file."""
+        ...
+
+
+@runtime_checkable
 class InBlocks(Protocol):
     """A contiguous reader of whose items so many in a row belong together: a shard has all of them or none."""
 

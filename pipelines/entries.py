@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from manifests.storage import Store
+from manifests.storage import Store, expanded
 from operators.judge.hold_out import EDITS, concerned
 from operators.option import Option, options_of, with_options
-from operators.read.files import SourceFile, list_files
+from operators.read.files import Listing, list_files
 from operators.read.prompt_recipe import PromptRecipe
 from operators.read.split import TRAIN
 from operators.read.viton_hd import VitonHd
 from operators.shared.palettes import UNSEEN_PALETTE
-from pipelines.options import RUN, WHERE
+from pipelines.options import AS, RUN, WHERE
 from pipelines.prepare import Prepared, prepare, refuse_unknown
 from pipelines.recipe import Entry
-from pipelines.sources.locate import locate
+from pipelines.sources.locate import PHOTOS, locate, named, seen
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -54,24 +56,31 @@ class DataRoot:
     """The folder or URL below which sources lie, each in a folder of its own, which is listed once."""
 
     url: str
-    listings: dict[str, Sequence[SourceFile]] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
 
-    def source(self, task: Task, entry: Entry) -> tuple[Source, str] | None:
+    def source(self, task: Task, entry: Entry, taken_as: str = "") -> tuple[Source, str] | None:
         """What an entry is made of, its reader bound to it, and the same in words; None if nothing is there.
+
+        An entry that names photos as its source insists on them, as `taken_as` does on what it names.
 
         Raises ValueError, one line, for a source that is there in part.
         """
-        named = sources_of(task, entry.source)
-        for folder in entry.data or dict.fromkeys(source.folder for source in named if source.folder):
+        taken_as = taken_as or (PHOTOS if entry.source == PHOTOS else "")
+        asked_for = sources_of(task, entry.source)
+        if taken_as:
+            asked_for = [source for source in named(task.sources, taken_as) if source in asked_for]
+        for folder in entry.data or dict.fromkeys(source.folder for source in asked_for if source.folder):
             if not (listing := self._listed(folder)):
                 continue
-            here = [source for source in named if source.folder == folder]
-            others = [source for source in named if entry.data and source.folder != folder]
-            if source := locate([*here, *others], self._root(folder), listing):
+            here = [source for source in asked_for if source.folder == folder]
+            others = [source for source in asked_for if entry.data and source.folder != folder]
+            root = self._root(folder)
+            if source := locate([*here, *others], root, listing, taken_as=taken_as):
                 name = source.reader.source
+                source = replace(source, seen=seen(source, root, listing))
                 return source, name if name == folder else f"{name} ({folder}/)"
         made = prompts_of(task)
-        if made and (made in named or not entry.source):
+        if made and (made in asked_for or not entry.source):
             return made, PROMPTS
         bundled = task.bundled
         if bundled and (entry.source == BUNDLED or not task.sources):
@@ -79,12 +88,16 @@ class DataRoot:
         return None
 
     def _root(self, folder: str) -> str:
+        """A folder below the data root, or one that says itself where it is."""
+        if "://" in folder or Path(expanded(folder)).is_absolute():
+            return expanded(folder)
         store = Store(self.url)
         return store.path(folder) if store.is_local else f"{self.url.rstrip('/')}/{folder}"
 
-    def _listed(self, folder: str) -> Sequence[SourceFile]:
+    def _listed(self, folder: str) -> Listing:
         if folder not in self.listings:
-            self.listings[folder] = list_files(self._root(folder)) if Store(self.url).exists(folder) else []
+            root = self._root(folder)
+            self.listings[folder] = list_files(root) if Store(root).exists("") else Listing()
         return self.listings[folder]
 
 
@@ -152,7 +165,8 @@ def _parsed(option: Option, value: Any) -> Any:
 def plan_entry(entry: Entry, task: Task, root: DataRoot, shared: Mapping[str, Any]) -> Planned:
     """An entry as it is to be made. `shared` are the options of the whole recipe; the entry takes those that it can."""
     try:
-        found = root.source(task, entry)
+        insisted = shared[AS] if shared.get(AS) and takes(task, None, AS, shared[AS]) else ""
+        found = root.source(task, entry, str(entry.options.get(AS) or insisted))
     except ValueError as error:
         return Planned(entry=entry, task=task, why_not=str(error))
     if found is None:
@@ -189,11 +203,16 @@ def _held_out(task: Task, shared: Mapping[str, Any]) -> dict[str, Any]:
 def takes(task: Task, source: Source | None, name: str, value: Any) -> bool:
     """Whether a dataset of a task, of a source if it is known, can take an option of the whole recipe.
 
-    `keep` is for tasks with gates that judge by scores, `size` for photos that come without pairs, and an option of a
-    task or reader for those that declare it and have the value among their choices.
+    `as` is for tasks that read such a source, `keep` for tasks with gates that judge by scores, `size` for photos that
+    come without pairs, and an option of a task or reader for those that declare it and have the value among their
+    choices.
     """
     if name == "keep":
         return task.judges
+    if name == AS:
+        with suppress(ValueError):
+            return bool(named(task.sources, value))
+        return False
     if name in ("size", "resize"):
         readers = [source.reader] if source else [*task.readers()]
         return not all(reader.paired for reader in readers)

@@ -14,7 +14,7 @@ from operators.judge.guard import Guard
 from operators.judge.hold_out import EDITS, NOVEL_TASKS, concerned, hold_outs
 from operators.option import options_of, with_options
 from operators.vlm.client import Promising, Vlm
-from pipelines.options import RUN, defaults
+from pipelines.options import AS, RUN, defaults
 from pipelines.report.prices import Prices
 from pipelines.run.plan import find_source
 from pipelines.sources.source import Source
@@ -38,23 +38,27 @@ class Prepared:
 def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None = None) -> Prepared:
     """The task and its reader as the options shape them; what is wrong is found before anything is started.
 
+    The option `as`, a word of Python's, may be written `as_`.
+
     `source` is read in the place of what DATA holds, if it is given: its reader is bound to a folder already. Raises
     ValueError, one line with the way out, for what cannot be made.
     """
+    options = {AS if name == f"{AS}_" else name: value for name, value in options.items()}
     task = checked(task, options)
     values = defaults(options)
     own = {name: value for name, value in options.items() if name in task.options and value is not None}
     vlm, prices = _vlm(values), _prices(values)
     data = str(values["data"]) if values["data"] is not None else None
-    taken_as = f"{data} taken as " if data else ""
-    source = source or find_source(task, data, counted="count" in own, split=str(values["split"]))
+    source = source or find_source(
+        task, data, counted="count" in own, split=str(values["split"]), taken_as=values[AS] or ""
+    )
     reader = _counted(source.reader, own, task)
     task = _with_added(task.with_options(own), reader, values)
     if values["keep"] == "all":
         task = task.keeping_all()
     task = task.for_source(reader).bound(values["models"]).asking(vlm, values["prompts"])
     task.operators(reader)  # says if an operator lacks something
-    return Prepared(task=task, reader=reader, taken_as=taken_as + source.layout, values=values, prices=prices)
+    return Prepared(task=task, reader=reader, taken_as=source.seen or source.layout, values=values, prices=prices)
 
 
 def checked(task: Task | str, options: Mapping[str, Any]) -> Task:

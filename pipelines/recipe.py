@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.schema import in_short
+from manifests.storage import expanded
 from manifests.text_files import read_toml
 
 _WHY_CHARS = 500  # of what is wrong with a recipe, which may repeat what it has
@@ -51,7 +52,8 @@ class Entry:
     source: str = ""
     """The source, or the folder of one; "prompts" or "bundled"; "" for any that is there."""
     data: tuple[str, ...] = ()
-    """Folders below the data root, of which the first that is there is read; () for those of the task's sources."""
+    """Folders below the data root, or full paths or URLs, of which the first that is there is read; () for those of
+    the task's sources."""
     pairs: int = 0
     """The pairs that the dataset is to have, and that the recipe counts; 0 if it counts none."""
     skip: int = 0
@@ -111,6 +113,7 @@ def _share(outcome: Outcome, per_example: float) -> float:
 def read_recipe(path: str) -> tuple[Entry, ...]:
     """The entries of a recipe file. Raises ValueError, one line that names the file, for what is none."""
     try:
+        path = expanded(path)
         tables = read_toml(path).get("datasets", ())
     except ValueError as error:
         raise ValueError(f"{path} is no recipe: it {str(error).removeprefix(f'{path} ')}") from None
@@ -157,7 +160,7 @@ def _check_weights(entries: Iterable[Entry]) -> None:
 def _beside(path: str, task: str) -> str:
     """The name of a task; a file of it lies beside the recipe file."""
     file, colon, name = task.rpartition(":")
-    return f"{Path(path).parent / file}:{name}" if colon and file.endswith(".py") else task
+    return f"{Path(path).parent / expanded(file)}:{name}" if colon and file.endswith(".py") else task
 
 
 PAPER = str(Path(__file__).with_name("full_8m.toml"))

@@ -43,9 +43,9 @@ def images(pair: Pair) -> dict[str, bytes]:
 
 
 def count_bytes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the bytes that are read through a Store from now on, by file name. What is open already is forgotten."""
+    """Counts the bytes read through a local Store from now on, by file name. What is open already is forgotten."""
     counts: Counter[str] = Counter()
-    open_file, read = Store.open, Store.read
+    open_file = Store.open
 
     class Counting(io.RawIOBase):
         def __init__(self, name: str, file: BinaryIO) -> None:
@@ -76,13 +76,7 @@ def count_bytes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def counting_open(store: Store, name: str) -> BinaryIO:
         return cast(BinaryIO, Counting(name, open_file(store, name)))
 
-    def counting_read(store: Store, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        data = read(store, name, offset, length)
-        counts[name] += len(data)
-        return data
-
     open_parquet.cache_clear()
     _row_group.cache_clear()
     monkeypatch.setattr(Store, "open", counting_open)
-    monkeypatch.setattr(Store, "read", counting_read)
     return counts

@@ -9,7 +9,7 @@ phash   16 hex digits
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
 from manifests.parquet import ParquetFile
 from manifests.schema import Reject
-from manifests.storage import Store
+from manifests.storage import Store, is_hidden, spelled_out
 
 GUARD = pa.schema(
     [
@@ -40,6 +40,8 @@ class Hashed:
 
     images: int
     unguarded: list[tuple[str, str]]
+    hidden: int
+    """Hidden files, which are not looked at."""
 
 
 def hash_folder(folder: str, name: str, out: str) -> Hashed:
@@ -53,7 +55,12 @@ def hash_folder(folder: str, name: str, out: str) -> Hashed:
     """
     rows, unguarded = [], []
     dataset = Dataset(folder)
-    found = _of_dataset(dataset) if dataset.store.exists("plan.parquet") else _of_images(folder)
+    hidden = 0
+    if dataset.store.exists("plan.parquet"):
+        found = _of_dataset(dataset)
+    else:
+        files, hidden = _listed(dataset.store)
+        found = _of_images(dataset.store, files)
     for path, digits, why_not in found:
         if digits:
             rows.append({"set": name, "path": path, "phash": digits})
@@ -65,12 +72,21 @@ def hash_folder(folder: str, name: str, out: str) -> Hashed:
     others = [row for row in read_guard(store.read(file), out) if row["set"] != name] if store.exists(file) else []
     rows = sorted(others + rows, key=lambda row: (row["set"], row["path"]))
     write_table(store, file, pa.Table.from_pylist(rows, schema=GUARD), {})
-    return Hashed(images=len(rows) - len(others), unguarded=unguarded)
+    return Hashed(images=len(rows) - len(others), unguarded=unguarded, hidden=hidden)
 
 
-def _of_images(folder: str) -> Iterator[tuple[str, str | None, str]]:
+def _listed(store: Store) -> tuple[dict[str, int], int]:
+    """Path and bytes of each file of a folder, by path, and how many more are hidden."""
+    entries = {
+        full.removeprefix(store.root).lstrip("/"): one for full, one in store.fs.find(store.root, detail=True).items()
+    }
+    shown = {path: entries[path]["size"] or 0 for path in sorted(entries) if not any(map(is_hidden, path.split("/")))}
+    return shown, len(entries) - len(shown)
+
+
+def _of_images(store: Store, files: Mapping[str, int]) -> Iterator[tuple[str, str | None, str]]:
     """Path and hash of each image below a folder, and why it has none."""
-    for path, data in _images(folder):
+    for path, data in _images(store, files):
         try:
             yield path, phash(data), "it is flat"
         except Reject as reject:
@@ -116,16 +132,14 @@ def _located(path: str) -> tuple[Store, str]:
     return Store(folder or slash or "."), file
 
 
-def _images(folder: str) -> Iterator[tuple[str, bytes]]:
-    """Path and bytes of each image below a folder, by path."""
-    store = Store(folder)
-    for full, entry in sorted(store.fs.find(store.root, detail=True).items()):
-        path = full.removeprefix(store.root).lstrip("/")
+def _images(store: Store, files: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+    """Path, as a guard file can hold it, and bytes of each image among some files."""
+    for path, size in files.items():
         if path.lower().endswith(".parquet"):
             yield from _images_in_parquet(store, path)
         elif path.lower().endswith(_IMAGE_ENDINGS):
             # What is too large is named, not read: `phash` rejects the empty file.
-            yield path, store.read(path) if (entry["size"] or 0) <= MAX_BYTES else b""
+            yield spelled_out(path), store.read(path) if size <= MAX_BYTES else b""
 
 
 def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
@@ -133,7 +147,7 @@ def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
         try:
             file = ParquetFile(opened)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{store.path(path)} is not a complete Parquet file: {error}") from None
+            raise ValueError(f"{spelled_out(store.path(path))} is not a complete Parquet file: {error}") from None
         columns = [
             column.name
             for column in file.schema_arrow
@@ -144,5 +158,5 @@ def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
             for values in batch.to_pylist():
                 for column in columns:
                     if (values[column] or {}).get("bytes"):
-                        yield f"{path}#{row}.{column}", values[column]["bytes"]
+                        yield f"{spelled_out(path)}#{row}.{column}", values[column]["bytes"]
                 row += 1

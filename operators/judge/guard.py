@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from manifests.images.evaluation import read_guard, read_guard_file
 from manifests.images.near import MAX_DISTANCE, NearIndex
 from manifests.images.phash import as_integer, phash
 from manifests.schema import Pair, Reject, Step
+from manifests.storage import absolute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,8 @@ class Guard:
         """The guard of a file. Raises ValueError if it is not a guard file, and if the distance is not 0 to 8."""
         if not 0 <= max_distance <= MAX_DISTANCE:
             raise ValueError(f"the guard's distance is 0 to {MAX_DISTANCE} bits, not {max_distance}")
-        absolute = path if "://" in path else str(Path(path).resolve())
-        guard = cls(
-            path=absolute, sha256=hashlib.sha256(read_guard_file(absolute)).hexdigest(), max_distance=max_distance
-        )
+        place = absolute(path)
+        guard = cls(path=place, sha256=hashlib.sha256(read_guard_file(place)).hexdigest(), max_distance=max_distance)
         _load(guard)
         return guard
 

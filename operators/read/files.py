@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
+import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
-from manifests.storage import Store
+from manifests.storage import Store, is_hidden, spelled_out
 
 IMAGE_ENDINGS = frozenset(["avif", "bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
+
+HIDDEN = "hidden files and folders"
+DATASETS = "datasets of ours"
 
 _NO_SUCH_FILE = frozenset([errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG])
 
@@ -44,7 +50,7 @@ class SourceFile:
     etag: str = ""
     """What a bucket says of the content, by which it is told from what may be written there later."""
     readable: bool = True
-    """False for what cannot be read under its path: a dangling link, a pipe, a name that is not UTF-8."""
+    """False for what cannot be read under its path: a dangling link, a pipe."""
 
     @property
     def stamp(self) -> str:
@@ -52,24 +58,43 @@ class SourceFile:
         return f"{self.bytes} {self.etag or self.modified_s}" if self.readable else ""
 
 
-def list_files(root: str) -> list[SourceFile]:
+class Listing(list[SourceFile]):
+    """The files below a data root, by path, and what was passed over."""
+
+    def __init__(self, files: Iterable[SourceFile] = (), passed_over: Mapping[str, int] | None = None) -> None:
+        super().__init__(files)
+        self.passed_over: Mapping[str, int] = dict(passed_over or {})
+        """How many files and folders are not read, by what they are; a folder counts once, whatever is in it."""
+
+
+def list_files(root: str) -> Listing:
     """All files below the root, by path. Links are followed, each folder once. What is neither a file nor a folder,
     such as a pipe, is listed too, so that it is rejected with a reason.
 
-    Raises ValueError if there is no such folder, or if one in it cannot be listed.
+    Passed over, and counted, are hidden files and folders, what systems and programs leave beside photos, and
+    dataset directories of ours, since OUT may lie inside DATA. What the root itself is called makes no difference.
+
+    Raises ValueError if there is no such folder, if one in it cannot be listed, or if two files in it would have the
+    same name in a manifest.
     """
     store = Store(root)
+    passed_over: Counter[str] = Counter()
     if not store.is_local:
-        files = [_in_bucket(store, entry) for entry in store.fs.find(store.root, detail=True).values()]
-        if any(not file.path for file in files):
+        found = [_in_bucket(store, entry) for entry in store.fs.find(store.root, detail=True).values()]
+        if any(not file.path for file in found):
             raise ValueError(_no_folder(root, is_file=True))
-        if not files and not store.exists(""):
+        files = _not_passed_over(found, passed_over)
+        if not found and not store.exists(""):
             raise ValueError(_no_folder(root))
     elif os.path.isdir(store.root):
-        files = list(_walk(store.root))
+        files = [*_walk(store.root, passed_over)]
     else:
         raise ValueError(_no_folder(root, is_file=os.path.exists(store.root)))
-    return sorted(files, key=lambda file: file.path)
+    files.sort(key=lambda file: file.path)
+    for one, other in pairwise(files):
+        if one.path == other.path:
+            raise ValueError(f"DATA: two files below {root} would both be called {one.path}: rename one of them")
+    return Listing(files, passed_over)
 
 
 def _no_folder(root: str, *, is_file: bool = False) -> str:
@@ -87,7 +112,35 @@ def _in_bucket(store: Store, entry: Mapping[str, Any]) -> SourceFile:
     )
 
 
-def _walk(root: str) -> Iterable[SourceFile]:
+def _not_passed_over(files: Sequence[SourceFile], passed_over: Counter[str]) -> list[SourceFile]:
+    """The files of a store of objects that are read; the others are counted, a folder once."""
+    ours = {folder for file in files if (folder := posixpath.dirname(file.path)) and _is_plan(file.path)}
+    kept, seen = [], set()
+    for file in files:
+        parts = file.path.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        found = next(((path, kind) for path in above if (kind := _kind(path, path in ours))), None)
+        if found is None:
+            kept.append(file)
+        elif found not in seen:
+            seen.add(found)
+            passed_over[found[1]] += 1
+    return kept
+
+
+def _kind(path: str, ours: bool) -> str:
+    """What a file or folder is that is not read; "" if it is read."""
+    name = posixpath.basename(path)
+    if is_hidden(name):
+        return HIDDEN
+    return DATASETS if ours else ""
+
+
+def _is_plan(path: str) -> bool:
+    return posixpath.basename(path) == "plan.parquet"
+
+
+def _walk(root: str, passed_over: Counter[str]) -> Iterable[SourceFile]:
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
         folders.sort()  # where two links lead to one folder, the first by name is followed
@@ -96,13 +149,23 @@ def _walk(root: str) -> Iterable[SourceFile]:
             folders.clear()
             continue
         seen.add(real)
+        if folder != root and any(map(_is_plan, names)):
+            passed_over[DATASETS] += 1
+            folders.clear()
+            continue
+        hidden = set(filter(is_hidden, (*folders, *names)))
+        if hidden:
+            passed_over[HIDDEN] += len(hidden)
+        folders[:] = [name for name in folders if name not in hidden]
         for name in names:
+            if name in hidden:
+                continue
             full = os.path.join(folder, name)
             with suppress(FileNotFoundError):  # removed while its folder was listed
-                yield _on_disk(full, os.path.relpath(full, root))
+                yield _source_file(full, os.path.relpath(full, root))
 
 
-def _on_disk(full: str, path: str) -> SourceFile:
+def _source_file(full: str, path: str) -> SourceFile:
     """Raises FileNotFoundError if there is nothing, ValueError if nothing can be said of it."""
     try:
         status = os.stat(full)
@@ -114,10 +177,12 @@ def _on_disk(full: str, path: str) -> SourceFile:
         except OSError as error:
             _refuse(error)
             raise
-    # A name that is not UTF-8 cannot go into a manifest. Spelled out it does not exist, and is rejected so.
-    spelled = os.fsencode(path).decode("utf-8", "backslashreplace")
-    readable = stat.S_ISREG(status.st_mode) and spelled == path
-    return SourceFile(path=spelled, bytes=status.st_size, modified_s=status.st_mtime, readable=readable)
+    return SourceFile(
+        path=spelled_out(path),
+        bytes=status.st_size,
+        modified_s=status.st_mtime,
+        readable=stat.S_ISREG(status.st_mode),
+    )
 
 
 def _refuse(error: OSError) -> None:
@@ -138,7 +203,7 @@ def files_now(root: str, paths: Iterable[str]) -> Iterator[SourceFile | None]:
 def _now(store: Store, path: str) -> SourceFile | None:
     if store.is_local:
         try:
-            found = _on_disk(store.path(path), path)
+            found = _source_file(store.path(on_disk(store, path)), path)
         except FileNotFoundError:
             return None
         return found if found.readable else None
@@ -153,7 +218,7 @@ def _now(store: Store, path: str) -> SourceFile | None:
 def is_empty(root: str, folder: str) -> bool:
     """Whether a folder below a root holds nothing any more, or is gone itself."""
     store = _store(root)
-    full = store.path(folder).rstrip("/")
+    full = store.path(on_disk(store, folder)).rstrip("/")
     if store.is_local:
         try:
             with os.scandir(full) as entries:
@@ -174,8 +239,7 @@ def read_file(root: str, path: str, most_bytes: int = MAX_BYTES) -> bytes:
         data = _read_local(store, path, most_bytes) if store.is_local else _read_object(store, path, most_bytes)
     except OSError as error:
         if error.errno in _NO_SUCH_FILE or isinstance(error, FileNotFoundError):
-            message = f"{path}: gone since it was listed, a dangling link, or a name that is not UTF-8"
-            raise Reject("missing", message) from error
+            raise Reject("missing", f"{path}: gone since it was listed, or a dangling link") from error
         if isinstance(error, PermissionError):
             raise Reject("unreadable", f"{path}: no permission to read it") from error
         raise
@@ -185,14 +249,15 @@ def read_file(root: str, path: str, most_bytes: int = MAX_BYTES) -> bytes:
 
 
 def _read_local(store: Store, path: str, most_bytes: int) -> bytes:
+    name = on_disk(store, path)
     try:
-        status = os.stat(store.path(path))
+        status = os.stat(store.path(name))
     except OSError:
-        return store.read(path)  # which says the same, and why
+        return store.read(name)  # which says the same, and why
     _refuse_no_file(path, status.st_mode)
     if status.st_size > most_bytes:
         raise too_large(path, status.st_size, most_bytes)
-    data = store.read(path, 0, status.st_size + 1)
+    data = store.read(name, 0, status.st_size + 1)
     if len(data) != status.st_size:
         raise OSError(f"{store.path(path)} was written to while it was read")
     return data
@@ -222,9 +287,10 @@ def read_list(root: str, path: str) -> bytes:
 def open_file(root: str, path: str) -> BinaryIO:
     """A file, to be read in parts. Raises Reject, not_a_file, for a pipe, whose opening would wait for ever."""
     store = _store(root)
+    name = on_disk(store, path)
     if store.is_local:
-        _refuse_no_file(path, os.stat(store.path(path)).st_mode)
-    return store.open(path)
+        _refuse_no_file(path, os.stat(store.path(name)).st_mode)
+    return store.open(name)
 
 
 def too_large(name: str, size: int, most_bytes: int = MAX_BYTES) -> Reject:
@@ -236,6 +302,13 @@ def _refuse_no_file(path: str, mode: int) -> None:
     """Raises Reject for what is neither a file nor a folder."""
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise Reject("not_a_file", f"{path}: it is {kind}, not a file")
+
+
+def on_disk(store: Store, path: str) -> str:
+    """The path of a file as the disk has it: with the bytes that are not UTF-8, which a listing has spelled out."""
+    if not store.is_local or "\\x" not in path or os.path.lexists(store.path(path)):
+        return path
+    return re.sub(r"\\x([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), path)
 
 
 _store = lru_cache(maxsize=8)(Store)  # to parse a URL costs half as much as to read a small file

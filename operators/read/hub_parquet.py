@@ -17,7 +17,7 @@ from manifests.images.pixels import MAX_BYTES, read_header
 from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, too_large
-from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row
+from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row, told_of_columns
 from operators.read.photos import together
 from operators.read.split import TRAIN, caption_params
 
@@ -77,6 +77,11 @@ class HubParquet:
     def _is_mine(self, path: str, folder: str = "") -> bool:
         parent, name = posixpath.split(path)
         return parent == folder and fnmatchcase(name, self.files)
+
+    def told(self, listing: Sequence[SourceFile]) -> str:
+        first = next(file.path for file in listing if self._is_mine(file.path))
+        taken = {self.input: "input", self.target: "target"} | {column: name for name, column in self.texts}
+        return told_of_columns(open_parquet(self.root, first), taken, (*self.scores, self.session, self.turn))
 
     def missing(self, listing: Sequence[SourceFile]) -> list[str]:
         """The files that are not there though others say in their names ("-00003-of-00051") that they exist."""

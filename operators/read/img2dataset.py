@@ -17,8 +17,17 @@ from manifests.images.pixels import MAX_BYTES
 from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, pair_key
 from manifests.storage import Store
-from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, list_files, open_file, read_file, too_large
-from operators.read.parquet import as_name, as_number, as_text, in_footers, read_row
+from operators.read.files import (
+    IMAGE_ENDINGS,
+    SourceFile,
+    ending,
+    list_files,
+    on_disk,
+    open_file,
+    read_file,
+    too_large,
+)
+from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row, told_of_columns
 from operators.read.photos import alone
 
 _T = TypeVar("_T")
@@ -85,6 +94,12 @@ class Img2Dataset:
                     file = _found(shard.images, key)
                     ref, image, size = f"{stem}/{key}", file.path if file else "", file.bytes if file else 0
                 yield Item(ref=ref, files=(image, f"{stem}.parquet"), index=index, bytes=size)
+
+    def told(self, listing: Sequence[SourceFile]) -> str:
+        file = open_parquet(self.root, f"{min(_shards(listing))}.parquet")
+        score = next((name for name in self.score_columns if name in file.schema_arrow.names), "")
+        taken = {"key": "name of the image", "caption": "caption", score: "score"}
+        return told_of_columns(file, taken, ("status", "url"))
 
     def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
         """How many URLs are not items, by reason; and tars that img2dataset did not finish."""
@@ -213,13 +228,18 @@ def _member(root: str, tar: str, key: str) -> bytes:
         raise Reject("damaged", f"{tar} is cut off inside {key}")
     if length > MAX_BYTES:
         raise too_large(f"{tar}/{key}", length)
-    return Store(root).read(tar, offset, length)
+    return _read_part(root, tar, offset, length)
+
+
+def _read_part(root: str, tar: str, offset: int, length: int) -> bytes:
+    store = Store(root)
+    return store.read(on_disk(store, tar), offset, length)
 
 
 def _caption(root: str, tar: str, key: str) -> bytes:
     """The caption that lies beside an image in its tar, b"" if none does."""
     offset, length = _found(_index(root, tar).captions, key) or (0, 0)
-    return Store(root).read(tar, offset, min(length, _MAX_CAPTION_BYTES)) if length else b""
+    return _read_part(root, tar, offset, min(length, _MAX_CAPTION_BYTES)) if length else b""
 
 
 def _caption_file(root: str, image: str) -> bytes:
@@ -250,7 +270,7 @@ def _index(root: str, tar: str) -> _Index:
     captions: dict[str, tuple[int, int]] = {}
     end, after = 0, b""
     try:
-        size = store.fs.size(store.path(tar))
+        size = store.fs.size(store.path(on_disk(store, tar)))
         with open_file(root, tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

@@ -5,14 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar, Self
 
 from manifests.schema import Item, Pair, Reject, pair_key
 from operators.arrange.dense import Values, dense_on
-from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
+from operators.read.files import Listing, SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import alone, together
 from operators.read.split import TRAIN, places_below
 
@@ -26,6 +26,9 @@ class PairedFolders:
         "{group}/blur/{name}"      files pair that agree in all of {name} and {group}; {group} is one folder, or the
                                    shortest part of one: the scene, from others of which in-context examples come
         "Low/[low]{name}"          what is in brackets may be missing
+        "rainy/{name}_{any}"       {any}, without / and _, says nothing; several inputs may have one target then
+
+    What is not in braces is found in upper and lower case.
 
     What EXIF turns, or what has other colours than its counterpart, becomes upright sRGB without loss
     (operators/read/photos.py), and a map turns with its photo (operators/arrange/grid.py). A file without its
@@ -55,12 +58,29 @@ class PairedFolders:
     # What it chooses is in a dataset's fingerprint by the items themselves.
     listed: str = field(default="", metadata={"location": True})
     """A file beside the two folders that names the pairs to read, a line each; "" for all pairs that are there."""
+    marks: tuple[str, str] = field(default=("", ""), metadata={"location": True})
+    """What names may begin with on the two sides, where files do not pair by their names as they are: ("rain-",
+    "norain-")."""
+    only: str = field(default="", metadata={"location": True})
+    """The one {group} folder of the root that is read; "" for all of them."""
 
     def listing(self) -> Sequence[SourceFile]:
-        return list_files(self.root)
+        if not self.only:
+            return list_files(self.root)
+        inside = list_files(f"{self.root}/{self.only}")
+        return Listing((replace(file, path=f"{self.only}/{file.path}") for file in inside), inside.passed_over)
+
+    @property
+    def by_group(self) -> bool:
+        """Whether the layout's topmost folders are groups, one of which may be read alone."""
+        return self.input.startswith("{group}") and self.target.startswith("{group}")
+
+    def fitting(self, listing: Iterable[SourceFile]) -> int:
+        """How many of some files below the root are of one side or the other."""
+        return sum(1 for file in listing if _fit(self.input, file.path) or _fit(self.target, file.path))
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        places = places_below(root, self.nested)
+        places = _as_spelled(places_below(root, self.nested), listing)
         there = {side: [n for n in places if _below(listing, n, side)] for side in (self.input, self.target)}
         both = [folder for folder in places if all(folder in folders for folders in there.values())]
         if both:
@@ -69,7 +89,7 @@ class PairedFolders:
                 raise ValueError(f"DATA: {root} lacks {path}, which names the pairs of the {self.split} split")
             return replace(self, root=f"{root.rstrip('/')}/{both[0]}".rstrip("/"))
         for side, folders in there.items():
-            if folders:
+            if folders and (self.by_group or "/" in _shown(side)):  # one rain-*.jpg is no half of Rain100H
                 other = self.target if side == self.input else self.input
                 raise ValueError(f"DATA: {root} has files in {_shown(side)} but none in {_shown(other)} beside it")
         return None
@@ -77,13 +97,18 @@ class PairedFolders:
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         inputs, targets = (_by_name(listing, side) for side in (self.input, self.target))
         masks = _by_name(listing, self.mask) if self.mask else {}
+        if any(self.marks):
+            paired = inputs.keys() & targets.keys()
+            inputs, targets = (
+                _unmarked(side, mark, paired) for side, mark in zip((inputs, targets), self.marks, strict=True)
+            )
         names = inputs.keys() | targets.keys()
         if self.listed:
-            lines = read_list(self.root, self.listed).decode("utf-8-sig", "replace").splitlines()
+            lines = read_list(self.root, self.listed).decode("utf-8-sig", "backslashreplace").splitlines()
             wanted = {line.strip() for line in lines}
             names = {name for name in names if name[1] in wanted}
         for name in sorted(names):
-            found = _match(inputs.get(name, []), targets.get(name, []))
+            found = _match(inputs.get(name, []), targets.get(name, []), many="{any}" in self.input)
             yield from (_masked(item, masks[name]) for item in found) if name in masks else found
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
@@ -115,13 +140,22 @@ class PairedFolders:
         )
 
 
+_MEANS = {
+    # The shortest group: a name's own separators are many ("GOPR0372_07_00-000047-1"), the group's come first.
+    "{group}": "(?P<group>[^/]+?)",
+    "{name}": "(?P<name>.+)",
+    "{any}": "[^/_]+",
+    "[": "(?:",
+    "]": ")?",
+}
+"""Expressions of what has a meaning in a pattern."""
+
+
 @lru_cache(maxsize=64)
 def _regex(side: str) -> re.Pattern[str]:
     """The expression that a side's paths fit. A folder is short for all that is below it."""
-    pattern = re.escape(side if "{name}" in side else f"{side}/{{name}}")
-    pattern = pattern.replace(r"\[", "(?:").replace(r"\]", ")?")
-    # The shortest group: a name's own separators are many ("GOPR0372_07_00-000047-1"), the group's come first.
-    pattern = pattern.replace(r"\{group\}", "(?P<group>[^/]+?)").replace(r"\{name\}", "(?P<name>.+)")
+    parts = re.split(r"(\{\w+\}|[\[\]])", side if "{name}" in side else f"{side}/{{name}}")
+    pattern = "".join(_MEANS.get(part, f"(?i:{re.escape(part)})") for part in parts if part)
     return re.compile(pattern, re.DOTALL)
 
 
@@ -135,7 +169,18 @@ def _shown(side: str) -> str:
     """A side as users write paths: "input/", "*/blur/*"."""
     if "{name}" not in side:
         return f"{side}/"
-    return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*")
+    return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*").replace("{any}", "*")
+
+
+def _as_spelled(places: Sequence[str], listing: Sequence[SourceFile]) -> list[str]:
+    """Folders as they are spelled where they are there, in upper or lower case."""
+    spelled: dict[str, str] = {}
+    for folder in {posixpath.dirname(file.path) for file in listing}:
+        parts = folder.split("/")
+        for count in range(1, len(parts) + 1):
+            above = "/".join(parts[:count])
+            spelled[above.lower()] = min(above, spelled.get(above.lower(), above))
+    return list(dict.fromkeys(place if not place else spelled.get(place.lower(), place) for place in places))
 
 
 def _below(listing: Sequence[SourceFile], folder: str, side: str) -> bool:
@@ -157,10 +202,25 @@ def _masked(item: Item, masks: Sequence[SourceFile]) -> Item:
     return replace(item, files=(*item.files, mask.path), bytes=item.bytes + mask.bytes) if all(item.files) else item
 
 
-def _match(inputs: list[SourceFile], targets: list[SourceFile]) -> Iterator[Item]:
-    """Items for the files of one name: one of each side is a pair; where there are more, the full names decide."""
-    if len(inputs) == len(targets) == 1:
-        matched = [(inputs[0], targets[0])]
+def _unmarked(
+    by_name: Mapping[tuple[str, str], list[SourceFile]], mark: str, paired: Set[tuple[str, str]]
+) -> Mapping[tuple[str, str], list[SourceFile]]:
+    """Files by their names without the mark, except those that pair as they are."""
+    found: defaultdict[tuple[str, str], list[SourceFile]] = defaultdict(list)
+    for (group, name), files in by_name.items():
+        folder, last = posixpath.split(name)
+        bare = posixpath.join(folder, last.removeprefix(mark))
+        found[(group, name) if (group, name) in paired else (group, bare)] += files
+    return found
+
+
+def _match(inputs: list[SourceFile], targets: list[SourceFile], *, many: bool) -> Iterator[Item]:
+    """Items for the files of one name: one of each side is a pair; where there are more, the full names decide.
+
+    With `many`, several inputs may have one target.
+    """
+    if len(targets) == 1 and (len(inputs) == 1 or (many and inputs)):
+        matched = [(before, targets[0]) for before in inputs]
     else:
         by_name = {posixpath.basename(file.path): file for file in targets}
         matched = [(file, by_name[name]) for file in inputs if (name := posixpath.basename(file.path)) in by_name]

@@ -7,7 +7,7 @@ they say, in whatever type they are stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -49,6 +49,15 @@ def open_parquet(root: str, path: str) -> ParquetFile:
             f"DATA: {root}/{path} is not a complete Parquet file ({_line(error)}); download it again, or remove it to "
             "go on without it"
         ) from error
+
+
+def told_of_columns(file: ParquetFile, taken: Mapping[str, str], also_read: Iterable[str] = ()) -> str:
+    """Which columns of a file are taken for what, and which are not read, in words. `taken`: what, by column."""
+    names = file.schema_arrow.names
+    told = [name if name == what else f"{name} as {what}" for name, what in taken.items() if name in names]
+    unread = [name for name in names if name not in {*taken, *also_read}]
+    parts = (f"it takes {', '.join(told)}" if told else "", f"not read: {', '.join(unread)}" if unread else "")
+    return "; ".join(filter(None, parts))
 
 
 def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:

@@ -14,6 +14,11 @@ def split_of(reader: Any) -> str:
     return str(getattr(reader, "split", TRAIN))
 
 
+def ends_in(root: str, path: str) -> bool:
+    """Whether a root is a folder of that path, in upper or lower case."""
+    return f"/{root.rstrip('/')}".lower().endswith(f"/{path}".lower())
+
+
 def places_below(root: str, nested: Sequence[str]) -> list[str]:
     """Where below a data root a split may be: in the folders of `nested`, or in what is left of the path of one that
     the root is the beginning of. Of "Real_captured/Test" that is "Test" below .../Real_captured, and "", the root
@@ -26,7 +31,7 @@ def places_below(root: str, nested: Sequence[str]) -> list[str]:
     for path in nested:
         folders = path.split("/")
         for count in range(len(folders), 0, -1):
-            if f"/{root.rstrip('/')}".endswith(f"/{'/'.join(folders[:count])}"):
+            if ends_in(root, "/".join(folders[:count])):
                 left.append("/".join(folders[count:]))
     return list(dict.fromkeys((*nested, *left)))
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from manifests.images.pixels import orientation
 from manifests.schema import Item, Pair, Reject, pair_key
+from manifests.storage import Store
 from operators.arrange.grid import turn_onto
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
@@ -72,6 +73,9 @@ class VitonHd:
             if there[self._list] or (there[image] and there[cloth]):
                 missing = ", ".join(name for name, is_there in there.items() if not is_there)
                 raise ValueError(f"DATA: {root} has {self.source} in part; {missing} is missing")
+        above, name = posixpath.split(root.rstrip("/"))
+        if name == self.split and Store(above).exists(self._list):  # the list lies beside the folder that it is of
+            return self.located(above, list_files(above))
         return None
 
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
@@ -79,7 +83,7 @@ class VitonHd:
         agnostic = next((name for name in self.agnostic if f"{self.split}/{name}" in folders), self.agnostic[0])
         wanted = tuple(f"{self.split}/{name}" for name in (agnostic, "cloth", "image"))
         by_stem = {posixpath.splitext(file.path)[0]: file for file in listing if file.path.startswith(f"{self.split}/")}
-        lines = read_list(self.root, self._list).decode("utf-8-sig", "replace").splitlines()
+        lines = read_list(self.root, self._list).decode("utf-8-sig", "backslashreplace").splitlines()
         names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
         stems = [posixpath.splitext(name)[0] for name in names]
         for number in range(len(names) if self.count is None else min(self.count, len(names) ** 2)):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from manifests.storage import absolute, expanded
 from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
 from operators.retrieve.raie import assign_contexts
@@ -143,13 +144,11 @@ def _embedder(models: str | None) -> Embedder:
 
 
 def anchored(out: str) -> str:
-    """OUT as an absolute path or URL.
+    """OUT as an absolute path or URL, `~` expanded.
 
     Raises ValueError for a relative path inside a submitted Ray job, where it would be lost with the job's copy of
     the working directory.
     """
-    if "://" in out:
-        return out.rstrip("/")
-    if in_ray_job() and not Path(out).is_absolute():
+    if "://" not in out and in_ray_job() and not Path(expanded(out)).is_absolute():
         raise ValueError(f"OUT={out} is relative, and a Ray job's working directory is a copy: give a full path or URL")
-    return str(Path(out).resolve())
+    return absolute(out)

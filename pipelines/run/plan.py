@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manifests.dataset import Dataset, Plan, plan_table
 from manifests.schema import SCHEMA_VERSION, Item, canonical_json
+from manifests.storage import absolute
 from operators.base import InBlocks, Link, Reader
 from operators.option import parameters
 from operators.read.files import SourceFile, list_files
 from operators.read.split import TRAIN, split_of
 from pipelines.run.seen import Watched, remember
-from pipelines.sources.locate import locate
+from pipelines.sources.locate import locate, seen, told_columns, told_passed_over
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -64,14 +64,19 @@ class Job:
         return Watched(dataset=self.dataset, plan=self.plan, root=self.reader.root, unit=unit, items=items)
 
 
-def find_source(task: Task, data: str | None, *, counted: bool = False, split: str = TRAIN) -> Source:
+def find_source(
+    task: Task, data: str | None, *, counted: bool = False, split: str = TRAIN, taken_as: str = ""
+) -> Source:
     """The source that DATA holds, its reader bound to it; without DATA the bundled input, or with a count the prompts.
 
-    `split` is the split of the source that is read.
+    `split` is the split of the source that is read, `taken_as` the name of the source that DATA is taken as, whatever
+    it looks like.
 
     Raises ValueError with the way out if there is nothing there that the task can read.
     """
     if data is None:
+        if taken_as:
+            raise ValueError(f"--as {taken_as} says what DATA is taken as, and needs one")
         if split != TRAIN:
             raise ValueError(f"--split {split} needs DATA: what {task.name} reads without it has no test split")
         if counted and task.prompted:
@@ -80,14 +85,18 @@ def find_source(task: Task, data: str | None, *, counted: bool = False, split: s
             wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in _with_split(task, split))
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
         return task.bundled
-    root = data if "://" in data else str(Path(data).resolve())
+    root = absolute(data)
     listing = list_files(root)
     if not listing:
-        raise ValueError(f"DATA: {data} is empty")
-    if source := locate(task.sources, root, listing, split):
-        return source
-    wanted = "; or ".join(source.layout for source in _with_split(task, split))
-    raise ValueError(f"DATA: {data} has nothing that {task.name} can read. It reads {wanted}")
+        raise ValueError(f"DATA: {root} is empty{told_passed_over(listing)}")
+    if source := locate(task.sources, root, listing, split, taken_as):
+        return replace(source, seen=seen(source, root, listing))
+    sources = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
+    wanted = "; or ".join(source.layout for source in sources)
+    raise ValueError(
+        f"DATA: {root} has nothing that {task.name} can read{told_columns(root, listing)}{told_passed_over(listing)}. "
+        f"It reads {wanted}"
+    )
 
 
 def _with_split(task: Task, split: str) -> list[Source]:

@@ -25,6 +25,7 @@ _RAIN13K = PairedFolders(
     source="Rain13K",
     licence="research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
     nested=("", "train", "Rain13K", "train/Rain13K"),
+    marks=("rain-", "norain-"),
 )
 
 RAIN13K = Source(
@@ -67,6 +68,78 @@ RAIN13K = Source(
     ),
 )
 
+# Rain100H and Rain100L as https://github.com/csdwren/PReNet reads them (DerainDataset.py), in one folder, of the test
+# sets the rainy ones also in rainy/; and as https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html has
+# them, with two names that its users' code has for the rainy ones: rain/X2/norain-1x2.png, or those of norain/.
+_RAIN100 = PairedFolders(
+    source="Rain100H and Rain100L",
+    licence="research use, under its authors' terms",
+    input="[rainy/]rain-{name}",
+    target="norain-{name}",
+    nested=("", "train", "RainTrainH", "RainTrainL", "rain_data_train_Heavy", "rain_data_train_Light"),
+)
+
+
+def _rain100(reader: PairedFolders, layout: str) -> Source:
+    """A layout of Rain100H and Rain100L."""
+    tests = {
+        "Rain100H": ("Rain100H", "test/Rain100H", "rain_data_test_Heavy", "rain_heavy_test"),
+        "Rain100L": ("Rain100L", "test/Rain100L", "rain_data_test_Light", "rain_light_test"),
+    }
+    return Source(
+        reader=reader,
+        layout=layout,
+        size="1,254 pairs of heavy rain, 200 of light",
+        obtain="RainTrainH and RainTrainL, by the links in README.md of https://github.com/csdwren/PReNet",
+        tests=tuple(
+            Split(
+                reader=replace(reader, split=split, nested=folders), layout=f"{folders[0]}/: {layout}", size="100 pairs"
+            )
+            for split, folders in tests.items()
+        ),
+    )
+
+
+RAIN100 = (
+    _rain100(_RAIN100, "rain-1.png and norain-1.png in one folder (also below RainTrainH/ or train/)"),
+    _rain100(
+        replace(_RAIN100, input="rain/[X2/]norain-{name}x2", target="norain/norain-{name}"),
+        "rain/X2/norain-1x2.png and norain/norain-1.png",
+    ),
+    _rain100(
+        replace(_RAIN100, input="rain", target="norain", marks=("rain-", "norain-")), "rain/ and norain/ of equal names"
+    ),
+)
+"""Layouts of Rain100H and Rain100L. Folders that have these names themselves are the test sets."""
+
+_RAIN1400 = PairedFolders(
+    # Folders and names: prepare_data_Rain12600 in DerainDataset.py of https://github.com/csdwren/PReNet
+    source="Rain1400",
+    licence="research use, under its authors' terms",
+    input="rainy[_][ ]image/{name}_{any}",
+    target="ground[_][ ]truth/{name}",
+    nested=("", "train", "training", "Rain12600", "rainy_image_dataset/training", "Rain1400/training"),
+)
+
+RAIN1400 = Source(
+    # 14 rainy images of each of 900 photos to train on, and of 100 to test with
+    reader=_RAIN1400,
+    layout="rainy_image/1_1.jpg and ground_truth/1.jpg (also below training/)",
+    size="12,600 pairs",
+    obtain="Rain12600.zip, by the link in README.md of https://github.com/csdwren/PReNet",
+    tests=(
+        Split(
+            reader=replace(
+                _RAIN1400,
+                split="test",
+                nested=("test", "testing", "rainy_image_dataset/testing", "Rain1400/testing", "test/Rain1400"),
+            ),
+            layout="testing/rainy_image/1_1.jpg and ground_truth/1.jpg",
+            size="1,400 pairs",
+        ),
+    ),
+)
+
 _DFWB = PhotoFolder(
     # Folders: Denoising/generate_patches_dfwb.py of https://github.com/swz30/Restormer
     source="DFWB",
@@ -92,6 +165,23 @@ DFWB_CROPS = Source(
     size="about 72,000 crops",
     obtain="as DFWB, then generate_patches_dfwb.py of https://github.com/swz30/Restormer",
     folder="DFWB",
+)
+
+_SIDD = PairedFolders(
+    # Names of the sRGB sets: NOISY_SRGB_010.PNG and GT_SRGB_010.PNG, in SIDD-Medium with the number of the scene before
+    # them: https://github.com/swz30/Restormer, Denoising/generate_patches_sidd.py
+    source="SIDD",
+    licence="as its authors state: https://abdokamel.github.io/sidd",
+    input="{group}/[{any}_]NOISY_SRGB_{name}",
+    target="{group}/[{any}_]GT_SRGB_{name}",
+    nested=("", "Data", "SIDD_Medium_Srgb/Data", "SIDD_Small_sRGB_Only/Data"),
+)
+
+SIDD = Source(
+    reader=_SIDD,
+    layout="Data/<scene>/0001_NOISY_SRGB_010.PNG and 0001_GT_SRGB_010.PNG",
+    size="320 pairs, or 160 of SIDD-Small",
+    obtain="SIDD-Medium or SIDD-Small, sRGB images only, from https://abdokamel.github.io/sidd",
 )
 
 _GOPRO = PairedFolders(

@@ -34,6 +34,9 @@ class Source:
     tests: tuple[Split, ...] = ()
     """The test splits that are published in this layout."""
 
+    seen: str = ""
+    """What was found in DATA, and what of it was taken for what, in words; "" until it is located."""
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits that can be read."""

@@ -19,6 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from manifests.storage import expanded
 from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IMG, SEG2IMG
 from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
 from pipelines.tasks.editing import EDITING, INSTRUCTPIX2PIX, MAGICBRUSH, ULTRAEDIT
@@ -121,7 +122,7 @@ def _records(values: Any) -> Iterator[Any]:
 
 def _of_file(path: str) -> Any:
     """The module of a Python file, imported under the file's name, by which workers find it too."""
-    file = Path(path).resolve()
+    file = Path(expanded(path)).resolve()
     if not file.is_file():
         raise ValueError(f"there is no file {path}")
     known = sys.modules.get(file.stem)

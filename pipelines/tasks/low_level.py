@@ -45,7 +45,11 @@ def _restoration(
 
 
 DENOISE = _restoration(
-    "denoise", Noise(), "noise", (phrasings.DENOISE, phrasings.ADD_NOISE), (datasets.DFWB_CROPS, datasets.DFWB)
+    "denoise",
+    Noise(),
+    "noise",
+    (phrasings.DENOISE, phrasings.ADD_NOISE),
+    (datasets.DFWB_CROPS, datasets.DFWB, datasets.SIDD),
 )
 
 DEBLUR = _restoration(
@@ -61,7 +65,7 @@ DERAIN = _restoration(
     Rain(),
     "rain",
     (phrasings.DERAIN, phrasings.ADD_RAIN),
-    (datasets.RAIN13K,),
+    (datasets.RAIN13K, *datasets.RAIN100, datasets.RAIN1400),
     (phrasings.DESCRIBE_DERAIN, phrasings.DESCRIBE_ADD_RAIN),
 )
 

@@ -127,3 +127,26 @@ def test_a_recipe_with_tiny_models_writes_them_first_unless_something_is_wrong(
     assert main(plan) == 0 and not written
     assert main([*plan, "--models", "tiny"]) == 0 and written == [True]
     assert capsys.readouterr().out.count("derain: left out, Rain13K is not below") == 2
+
+
+def test_a_command_line_that_is_not_utf8_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ray would not start, and say so in words of its own."""
+    assert main(["shards", "derain", "--data", "caf\udce9"]) == 2
+    assert "xprompt shards: caf\\xe9 is not UTF-8" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell expands it at the beginning of a word alone, and make passes OUT=~/x on as it is."""
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed, meant in {
+        "OUT=~/x": "OUT=/home/me/x",
+        "--out=~/x": "--out=/home/me/x",
+        "~/x": "/home/me/x",
+        "~": "/home/me",
+        "--database=~": "--database=/home/me",
+        "OUT=a~/x": "OUT=a~/x",
+        "--instruction=~ 5 apples": "--instruction=~ 5 apples",
+        "~ 5 apples": "~ 5 apples",
+        "s3://b/~/x": "s3://b/~/x",
+    }.items():
+        assert command.with_home(typed) == meant

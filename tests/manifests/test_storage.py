@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from manifests.storage import Store
+from manifests.storage import Store, absolute, expanded, is_hidden, spelled_out
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -133,3 +133,40 @@ def test_a_file_is_created_where_there_is_none(store: Store) -> None:
     store.remove("a")
     assert store.create("a", b"third")
     assert store.read("a") == b"third"
+
+
+@pytest.mark.parametrize("name", ["a::b", "::", "a::b::c", "s3:b", "a:b", "sql[*]?", "50%"])
+def test_what_is_no_url_is_a_plain_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec takes a::b for two file systems, and wrote into a."""
+    monkeypatch.chdir(tmp_path)
+    for place in (name, str(tmp_path / name)):
+        Store(place).write_bytes("x/y", b"1")
+        assert Store(place).read("x/y") == b"1" and Store(place).names("x") == ["y"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "x/y").read_bytes() == b"1"
+
+
+def test_a_chain_of_file_systems_is_refused() -> None:
+    for url in ("memory://a::b", "simplecache::memory://a"):
+        with pytest.raises(ValueError, match=f"^{url}: '::' chains file systems"):
+            Store(url)
+
+
+def test_a_home_folder_is_what_a_tilde_stands_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Store("~/out").write_bytes("x", b"1")
+    assert (tmp_path / "out/x").read_bytes() == b"1"
+    assert expanded("~/out") == f"{tmp_path}/out" and expanded("~") == str(tmp_path)
+    assert absolute("~/out/../out") == f"{tmp_path}/out"
+    for same in ("a~/b", "./~", "s3://bucket/~/x", "hub"):
+        assert expanded(same) == same
+
+
+def test_names_that_are_hidden() -> None:
+    hidden = [".a", "._a.jpg", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "Thumbs.db", "THUMBS.DB", "$RECYCLE.BIN"]
+    assert all(map(is_hidden, hidden))
+    assert not any(map(is_hidden, ["a.jpg", "_a.jpg", "a.b", "thumbs", "eaDir"]))
+
+
+def test_bytes_that_are_not_utf8_are_spelled_out() -> None:
+    assert spelled_out("caf\udce9.png") == "caf\\xe9.png" and spelled_out("\xe9.png") == "\xe9.png"

@@ -53,6 +53,24 @@ def test_a_folder_of_clips_is_read_as_clips_and_one_of_photos_as_photos(tmp_path
     assert photos.prepared and photos.prepared.reader.source == "photos"
 
 
+def test_an_entry_says_that_its_folder_is_one_of_photos(tmp_path: Path) -> None:
+    write_files(tmp_path, {f"p/{side}/{number}.jpg": b"x" for side in ("input", "other") for number in (1, 2)})
+    entry = Entry(task="denoise", data=("p",))
+    assert "--as photos" in _plan(tmp_path, entry).why_not
+    for insisting in (replace(entry, options={"as": "photos"}), replace(entry, source="photos")):
+        assert _plan(tmp_path, insisting).prepared
+    assert _plan(tmp_path, entry, **{"as": "photos"}).prepared
+    assert not takes(OUR_TASKS["ultraedit"], None, "as", "photos") and takes(DERAIN, None, "as", "photos")
+
+
+def test_an_entry_may_name_a_folder_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "home/photos", 2)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("~/photos", str(tmp_path / "home/photos")):
+        planned = _plan(tmp_path / "root", Entry(task="derain", data=(folder,)))
+        assert planned.prepared and planned.prepared.reader.root == str(tmp_path / "home/photos")
+
+
 def test_dfwb_two_by_two_keeps_its_licence(tmp_path: Path) -> None:
     FIXTURES["dfwb"][1](tmp_path / "DFWB")
     planned = _plan(tmp_path, Entry(task="composition", data=("photos", "DFWB")))

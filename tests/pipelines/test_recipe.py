@@ -375,3 +375,11 @@ def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "ray_session", lambda *given, **named: nullcontext())
     monkeypatch.setattr(dataset, "memory_of", lambda given, models: None)  # it asks a Ray
     monkeypatch.setattr(engine, "run", run)
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark_and_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "r.toml").write_bytes(b'\xef\xbb\xbf[[datasets]]\ntask = "dehaze.py:DEHAZE"\n')
+    assert read_recipe("~/r.toml") == (Entry(task=f"{tmp_path}/dehaze.py:DEHAZE"),)

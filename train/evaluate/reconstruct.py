@@ -20,6 +20,7 @@ import numpy as np
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels
 from manifests.printing import say
+from manifests.storage import is_hidden, spelled_out
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from train.evaluate.predictions import Malformed, decode
@@ -105,8 +106,9 @@ def _images(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
     if not options.images.is_dir():
         raise ValueError(f"{options.images} is not a folder")
     for path in sorted(options.images.rglob("*")):
-        if path.suffix.lower() in _ENDINGS:
-            yield str(path.relative_to(options.images)), path.read_bytes()
+        name = path.relative_to(options.images)
+        if path.suffix.lower() in _ENDINGS and not any(map(is_hidden, name.parts)):
+            yield spelled_out(str(name)), path.read_bytes()
 
 
 def _write(folder: Path, name: str, resolution_px: int, pixels: Pixels) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from manifests.storage import expanded
 from xprompt_model.arm import Arm
 
 _Value = TypeVar("_Value")
@@ -123,6 +124,13 @@ PRESETS = {
 }
 
 
+def _with_home(value: Any) -> Any:
+    """A value, or each of several, with `~` expanded: torchrun's shell leaves --out=~/x as it is."""
+    if isinstance(value, list):
+        return [_with_home(one) for one in value]
+    return expanded(value) if isinstance(value, str) else value
+
+
 def parse(arguments: Sequence[str] | None = None, description: str | None = None, prog: str | None = None) -> Config:
     """The configuration of a command line: a preset and what is set over it. Raises ValueError."""
     parser = argparse.ArgumentParser(
@@ -140,7 +148,7 @@ def parse(arguments: Sequence[str] | None = None, description: str | None = None
             add = {"action": argparse.BooleanOptionalAction}
         name = f"--{each.name.replace('_', '-')}"
         parser.add_argument(name, default=argparse.SUPPRESS, help=each.metadata["help"].replace("%", "%%"), **add)
-    given = vars(parser.parse_args(arguments))
+    given = {name: _with_home(value) for name, value in vars(parser.parse_args(arguments)).items()}
     preset = PRESETS[given.pop("preset")]
     changes: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,17 @@ def test_all_images_below_the_folder_are_hashed(tmp_path: Path) -> None:
         {"set": "rain100h", "path": "input/1.PNG", "phash": phash(PNG)},
         {"set": "rain100h", "path": "target/deep/1.jpg", "phash": phash(JPEG)},
     ]
+
+
+def test_odd_names_are_hashed_and_hidden_files_are_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {os.fsdecode(b"caf\xe9.png"): PNG, "b.jpg": JPEG, "._b.jpg": b"x", ".ipynb_checkpoints/b.jpg": JPEG}
+    files[os.fsdecode(b"broken\xff.png")] = b"x"
+    folder = write_files(tmp_path / "set", files)
+    assert main(["hashes", str(folder), "--name", "s", "--out", str(tmp_path / "guard.parquet")]) == 0
+    assert [row["path"] for row in _rows(tmp_path)] == ["b.jpg", "caf\\xe9.png"]
+    printed = capsys.readouterr()
+    assert "2 images of s, 1 not guarded, 2 hidden files passed over" in printed.out
+    assert printed.err.startswith("broken\\xff.png is not guarded: ")
 
 
 def test_images_inside_hub_parquet_files_are_hashed(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from tests.sources import write_files
 
 
 def test_files_are_listed_by_path_with_size_and_time(tmp_path: Path) -> None:
-    write_files(tmp_path, {"b/2.png": b"22", "b.png": b"1", "a/c/3": b"333", ".hidden": b""})
+    write_files(tmp_path, {"b/2.png": b"22", "b.png": b"1", "a/c/3": b"333", "a.b": b""})
     os.utime(tmp_path / "b.png", (5, 1_700_000_000))
     listed = list_files(str(tmp_path))
-    assert [(file.path, file.bytes) for file in listed] == [(".hidden", 0), ("a/c/3", 3), ("b.png", 1), ("b/2.png", 2)]
+    assert [(file.path, file.bytes) for file in listed] == [("a.b", 0), ("a/c/3", 3), ("b.png", 1), ("b/2.png", 2)]
     assert listed[2] == SourceFile(path="b.png", bytes=1, modified_s=1_700_000_000)
 
 
@@ -82,12 +82,14 @@ def test_a_link_to_nothing_or_to_itself_is_listed_and_rejected(tmp_path: Path, t
     assert _reason(tmp_path, file.path) == "missing"
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9.png", b"\xff" * 200 + b".png"])
-def test_a_name_that_is_not_utf8_is_listed_spelled_out_and_rejected(tmp_path: Path, name: bytes) -> None:
-    (tmp_path / os.fsdecode(name)).write_bytes(b"1")
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"\xff" * 200 + b".png", b"d\xe9j\xe0/\xe9t\xe9 \\x41.png"])
+def test_a_name_that_is_not_utf8_is_listed_spelled_out_and_read(tmp_path: Path, name: bytes) -> None:
+    write_files(tmp_path, {os.fsdecode(name): b"1"})
     (file,) = list_files(str(tmp_path))
     assert file.path == name.decode("utf-8", "backslashreplace")
     file.path.encode()  # as a manifest needs it
+    assert read_file(str(tmp_path), file.path) == b"1"
+    (tmp_path / os.fsdecode(name)).unlink()
     assert _reason(tmp_path, file.path) == "missing"
 
 
@@ -237,6 +239,54 @@ def test_a_list_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> N
     for name, reason in (("pipe.txt", "not_a_file"), ("gone.txt", "missing")):
         with pytest.raises(ValueError, match=rf"^DATA: {tmp_path}/{name} cannot be read \({reason}\): "):
             read_list(str(tmp_path), name)
+
+
+def test_a_name_that_looks_spelled_out_is_read_as_it_is(tmp_path: Path) -> None:
+    write_files(tmp_path, {"caf\\xe9.png": b"backslash"})
+    (file,) = list_files(str(tmp_path))
+    assert read_file(str(tmp_path), file.path) == b"backslash"
+    write_files(tmp_path, {os.fsdecode(b"caf\xe9.png"): b"byte"})
+    with pytest.raises(ValueError, match=r"two files below .* would both be called caf\\xe9.png"):
+        list_files(str(tmp_path))
+
+
+HIDDEN = {
+    ".DS_Store": b"1",
+    "._a.png": b"1",
+    ".ipynb_checkpoints/a-checkpoint.png": b"1",
+    ".ipynb_checkpoints/b-checkpoint.png": b"1",
+    "b/.Trash-0/x/y.png": b"1",
+    "b/__MACOSX/b/._a.png": b"1",
+    "b/@eaDir/a.png/SYNOPHOTO_THUMB_M.png": b"1",
+    "b/Thumbs.db": b"1",
+    "desktop.ini": b"1",
+    "$RECYCLE.BIN/c.png": b"1",
+}
+"""Nine files and folders that are none of a source's."""
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_what_is_hidden_and_what_we_made_is_passed_over_and_counted(tmp_path: Path, where: str) -> None:
+    shown = {"a.png": b"1", "b/a.png": b"1", "b/_a.png": b"1"}
+    ours = {"out/derain/plan.parquet": b"1", "out/derain/shards/derain-000000.tar": b"1", "out/derain/.lock": b"1"}
+    memory = fsspec.filesystem("memory")
+    try:
+        if where == "folder":
+            root = str(write_files(tmp_path, HIDDEN | shown | ours))
+        else:
+            root = "memory://hidden-test"
+            memory.pipe({f"/hidden-test/{path}": data for path, data in (HIDDEN | shown | ours).items()})
+        listed = list_files(root)
+        assert [file.path for file in listed] == sorted(shown)
+        assert listed.passed_over == {"hidden files and folders": 9, "datasets of ours": 1}
+    finally:
+        if where == "bucket":
+            memory.rm("/hidden-test", recursive=True)
+
+
+def test_a_root_that_is_hidden_or_ours_itself_is_read(tmp_path: Path) -> None:
+    write_files(tmp_path / ".photos", {"a.png": b"1", "plan.parquet": b"1"})
+    assert [file.path for file in list_files(str(tmp_path / ".photos"))] == ["a.png", "plan.parquet"]
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,13 @@ def test_members_of_other_kinds_are_read_and_stored_as_what_every_decoder_sees(t
             assert np.array_equal(np.asarray(opened), pixels)
 
 
+def test_shards_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    write_laion(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / os.fsdecode(b"d\xe9"))
+    pairs, _ = read_all(_located(tmp_path))
+    assert len(pairs) == 5 and pairs[0].source_ref.startswith("d\\xe9/00000.tar/")
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     write_laion(tmp_path)
     reader = _located(tmp_path)

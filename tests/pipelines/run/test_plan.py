@@ -14,11 +14,12 @@ from operators.degrade.rain import Rain
 from operators.judge.gate import Gate
 from operators.word.instruct import Instruct
 from pipelines.run import plan
+from pipelines.run.lock import only_run
 from pipelines.run.plan import Job, cut_units, find_source, folder_name, make_job, versions
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.editing import ULTRAEDIT
-from pipelines.tasks.low_level import DERAIN
+from pipelines.tasks.low_level import DENOISE, DERAIN
 from pipelines.tasks.personalisation import POSE
 from pipelines.tasks.task import Task
 from tests.datasets import finish_job, plan_job, reader_of
@@ -164,6 +165,22 @@ def test_a_source_file_modified_since_the_plan_is_refused_until_all_is_made(tmp_
     finish_job(job)
     (data / later.ref).touch()
     assert plan_job(tmp_path, data).plan.fingerprint == job.plan.fingerprint  # nothing more is read from the source
+
+
+def test_out_inside_data_is_gone_on_with_and_is_no_data_of_another_task(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "photos", 40)
+    out = data / "made/xprompt"
+    with only_run(str(out / "derain"), print, wait=False):
+        job = plan_job(out, data)
+        make_unit(job, 0, Spent())
+    assert job.plan.items == 40
+    assert plan_job(out, data).plan.fingerprint == job.plan.fingerprint
+    make_unit(job, 1, Spent())
+    finish_job(job)
+    assert plan_job(out, data).plan.items == 40
+    source = find_source(DENOISE, str(data))
+    assert len(list(source.reader.items(source.reader.listing()))) == 40
+    assert "1 datasets of ours passed over" in source.seen
 
 
 def test_a_moved_or_copied_source_is_the_same(tmp_path: Path) -> None:

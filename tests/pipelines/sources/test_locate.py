@@ -19,6 +19,7 @@ from operators.read.split import TRAIN, split_of
 from pipelines.run.plan import find_source
 from pipelines.sources.locate import locate
 from pipelines.tasks.catalogue import OUR_TASKS
+from pipelines.tasks.low_level import DERAIN
 from tests.fixtures import depth_mm, normals_rgb, write_magicbrush
 from tests.readers import read_all
 from tests.sources import encode, encode_image, jpeg, photo, write_files
@@ -362,6 +363,228 @@ def test_photos_beside_no_test_split_are_photos_as_ever(tmp_path: Path) -> None:
     write_files(tmp_path, {"test/a.jpg": jpeg(0), "b.jpg": jpeg(1)})
     found = locate(OUR_TASKS["lowlight"].sources, str(tmp_path), list_files(str(tmp_path)))
     assert found and found.reader.source == "photos"
+
+
+def _named(*names: str) -> dict[str, bytes]:
+    return dict.fromkeys(names, jpeg(0))
+
+
+def _at(levels: Sequence[str], items: list[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:
+    """The same items at several levels of a tree."""
+    return dict.fromkeys(levels, items)
+
+
+LEVELS: Mapping[str, tuple[str, Mapping[str, bytes], Mapping[str, Sequence[tuple[str, ...]]]]] = {
+    "Rain100H, all in one folder": (
+        "derain",
+        _named("rain-1.png", "norain-1.png", "rain-2.png", "norain-2.png"),
+        {"": [("rain-1.png", "norain-1.png"), ("rain-2.png", "norain-2.png")]},
+    ),
+    "Rain100H, its authors' folders": (
+        "derain",
+        _named("rain_data_train_Heavy/rain/norain-1x2.png", "rain_data_train_Heavy/norain/norain-1.png"),
+        _at(("", "rain_data_train_Heavy"), [("rain/norain-1x2.png", "norain/norain-1.png")]),
+    ),
+    "Rain13K of marked names": (
+        "derain",
+        _named(
+            *(f"train/Rain13K/{side}-{name}" for side in ("input/rain", "target/norain") for name in ("1.png", "2.png"))
+        )
+        | _named("train/Rain13K/input/3.png", "train/Rain13K/target/3.png", "test/Rain100H/input/1.png"),
+        _at(
+            ("", "train", "train/Rain13K"),
+            [
+                ("input/rain-1.png", "target/norain-1.png"),
+                ("input/rain-2.png", "target/norain-2.png"),
+                ("input/3.png", "target/3.png"),
+            ],
+        ),
+    ),
+    "Rain13K in capitals": (
+        "derain",
+        _named("Input/1.png", "Target/1.png"),
+        {"": [("Input/1.png", "Target/1.png")]},
+    ),
+    "Rain1400": (
+        "derain",
+        _named("x/rainy_image/1_1.jpg", "x/rainy_image/1_14.jpg", "x/ground_truth/1.jpg", "x/ground_truth/2.jpg"),
+        _at(
+            ("", "x"),
+            [
+                ("rainy_image/1_1.jpg", "ground_truth/1.jpg"),
+                ("rainy_image/1_14.jpg", "ground_truth/1.jpg"),
+                ("", "ground_truth/2.jpg"),
+            ],
+        ),
+    ),
+    "LOL v2 in other letters": (
+        "lowlight",
+        _named(
+            *(
+                f"lol-v2/real_captured/{split}/{side}1.png"
+                for split in ("train", "test")
+                for side in ("low/low", "normal/normal")
+            )
+        ),
+        _at(
+            ("", "lol-v2", "lol-v2/real_captured", "lol-v2/real_captured/train"),
+            [("low/low1.png", "normal/normal1.png")],
+        ),
+    ),
+    "SIDD": (
+        "denoise",
+        _named(*(f"S/Data/0001_001_S6/0001_{kind}_SRGB_01{take}.PNG" for kind in ("GT", "NOISY") for take in (0, 1)))
+        | _named("S/Data/0002_001_S6/GT_SRGB_010.PNG", "S/Data/0002_001_S6/NOISY_SRGB_010.PNG"),
+        {
+            **_at(
+                ("", "S", "S/Data"),
+                [
+                    ("0001_001_S6/0001_NOISY_SRGB_010.PNG", "0001_001_S6/0001_GT_SRGB_010.PNG"),
+                    ("0001_001_S6/0001_NOISY_SRGB_011.PNG", "0001_001_S6/0001_GT_SRGB_011.PNG"),
+                    ("0002_001_S6/NOISY_SRGB_010.PNG", "0002_001_S6/GT_SRGB_010.PNG"),
+                ],
+            ),
+            "S/Data/0002_001_S6": [("0002_001_S6/NOISY_SRGB_010.PNG", "0002_001_S6/GT_SRGB_010.PNG")],
+        },
+    ),
+    "LOL below folders of another name": (
+        "lowlight",
+        _pairs(("my/sets/our485/low", "my/sets/our485/high"), ("my/sets/eval15/low", "my/sets/eval15/high"), count=1),
+        _at(("", "my", "my/sets", "my/sets/our485"), [("low/0.png", "high/0.png")]),
+    ),
+    "GoPro": (
+        "deblur",
+        _pairs(("G/train/A_1/blur", "G/train/A_1/sharp"), ("G/test/B_1/blur", "G/test/B_1/sharp"), count=1),
+        _at(("", "G", "G/train", "G/train/A_1"), [("A_1/blur/0.png", "A_1/sharp/0.png")]),
+    ),
+    "ScanNet": (
+        "normal",
+        _named(
+            *(
+                f"f/scene0000_0{scan}/frame-{frame}-{kind}.png"
+                for scan in "01"
+                for frame in ("1", "2_3")
+                for kind in ("color", "normal")
+            )
+        ),
+        {
+            "f/scene0000_01": [
+                (f"scene0000_01/frame-{frame}-color.png", f"scene0000_01/frame-{frame}-normal.png")
+                for frame in ("1", "2_3")
+            ]
+        },
+    ),
+    "NYU sync": (
+        "depth",
+        _named("s/sync/attic/rgb_1.jpg", "s/sync/attic/sync_depth_1.png"),
+        _at(("", "s", "s/sync", "s/sync/attic"), [("attic/rgb_1.jpg", "attic/sync_depth_1.png")]),
+    ),
+    "VITON-HD": (
+        "tryon",
+        {
+            "v/train_pairs.txt": b"\xef\xbb\xbf1.jpg 2.jpg\r\n\xe9.jpg 1.jpg\r\n",
+            **_named(*(f"v/train/{folder}/1.jpg" for folder in ("agnostic-v3.2", "cloth", "image"))),
+        },
+        _at(
+            ("", "v", "v/train"),
+            [("train/agnostic-v3.2/1.jpg", "train/cloth/1.jpg", "train/image/1.jpg"), ("", "", "")],
+        ),
+    ),
+}
+"""Name -> task, files, and the files of the items by the folder that is DATA."""
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [(name, level) for name, (_, _, levels) in LEVELS.items() for level in levels]
+)
+def test_a_layout_is_read_from_every_level_of_its_tree(name: str, level: str, tmp_path: Path) -> None:
+    task, files, levels = LEVELS[name]
+    reader = _reader(task, write_files(tmp_path / "sub", files) / level)
+    items = list(reader.items(reader.listing()))
+    assert sorted(item.files for item in items) == sorted(levels[level])
+    assert all((Path(reader.root) / path).is_file() for item in items for path in item.files if path)
+
+
+@pytest.mark.parametrize(
+    ("task", "folder", "why"),
+    [
+        ("derain", "a/input", "its name, input, is that of one side of pairs"),
+        ("denoise", "a/input", "its name, input, is that of one side of pairs"),
+        ("derain", "a/input/JPG/480p", "it lies in input/, beside which there is target/"),
+        ("lowlight", "b", "dark/ in it has the name of one side of pairs"),
+        ("derain", "c", "x/ and y/ in it have files of the same names"),
+        ("retouch", "d", "as 0001_GT_SRGB_010 and 0001_NOISY_SRGB_010"),
+        ("composition", "c", "x/ and y/ in it have files of the same names"),
+        ("pose", "c", "x/ and y/ in it have files of the same names"),
+        ("derain", "e", "has files in input/ but none in target/ beside it"),
+    ],
+)
+def test_what_looks_paired_is_refused_in_one_line_that_says_how_to_insist(
+    task: str, folder: str, why: str, tmp_path: Path
+) -> None:
+    write_files(
+        tmp_path,
+        _named("a/input/JPG/480p/1.jpg", "a/target/JPG/480p/1.jpg", "b/dark/1.jpg", "b/2.jpg", "e/input/1.jpg")
+        | _named(*(f"c/{side}/{number}.jpg" for side in "xy" for number in (1, 2)))
+        | _named("d/0001_GT_SRGB_010.PNG", "d/0001_NOISY_SRGB_010.PNG"),
+    )
+    with pytest.raises(ValueError, match="--as photos") as caught:
+        _reader(task, tmp_path / folder)
+    assert why in str(caught.value) and "\n" not in str(caught.value)
+    found = find_source(OUR_TASKS[task], str(tmp_path / folder), taken_as="photos")
+    assert found.reader.root == str(tmp_path / folder)
+
+
+def test_pairs_that_are_no_published_layout_are_read_as_the_source_that_a_user_names(tmp_path: Path) -> None:
+    write_files(tmp_path, _pairs(("mine/low", "mine/high"), ("eval15/low", "eval15/high"), count=2))
+    reader = find_source(OUR_TASKS["lowlight"], str(tmp_path / "mine"), taken_as="LOL v1").reader
+    assert [item.ref for item in reader.items(reader.listing())] == ["low/0.png", "low/1.png"]
+    with pytest.raises(ValueError, match="laid out as the test split"):  # named or not
+        find_source(OUR_TASKS["lowlight"], str(tmp_path / "eval15"), taken_as="LOL v1")
+    with pytest.raises(ValueError, match="--as LOL v3: did you mean LOL v1"):
+        find_source(OUR_TASKS["lowlight"], str(tmp_path / "mine"), taken_as="LOL v3")
+    with pytest.raises(ValueError, match="--as photos says what DATA is taken as, and needs one"):
+        find_source(OUR_TASKS["lowlight"], None, taken_as="photos")
+
+
+def test_several_layouts_below_data_are_named_and_none_is_chosen(tmp_path: Path) -> None:
+    write_files(tmp_path, _pairs(("a/input", "a/target"), ("b/input", "b/target"), count=1))
+    with pytest.raises(ValueError, match=r"holds Rain13K in a/, Rain13K in b/: point DATA at one of them"):
+        _reader("derain", tmp_path)
+
+
+def test_a_test_set_in_its_authors_folder_is_read_as_one_and_never_to_train_on(tmp_path: Path) -> None:
+    write_files(tmp_path, _named("Rain100H/rainy/rain-001.png", "Rain100H/norain-001.png"))
+    reader = _reader("derain", tmp_path / "Rain100H", "Rain100H")
+    assert [item.files for item in reader.items(reader.listing())] == [("rainy/rain-001.png", "norain-001.png")]
+    for name in ("Rain100H", "rain100h"):
+        write_files(tmp_path, _named(f"{name}/rainy/rain-001.png", f"{name}/norain-001.png"))
+        with pytest.raises(ValueError, match="--split Rain100H reads it"):
+            _reader("derain", tmp_path / name)
+
+
+def test_one_photo_of_rain_is_a_photo(tmp_path: Path) -> None:
+    write_files(tmp_path, _named("rain-forest.jpg", "a.jpg", "rain-1.jpg"))
+    assert _reader("derain", tmp_path).source == "photos"
+
+
+def test_what_was_found_is_told_in_full(tmp_path: Path) -> None:
+    write_files(tmp_path / "photos", _named("1.jpg", "2.jpg", ".ipynb_checkpoints/1.jpg") | {"a.txt": b"x"})
+    assert find_source(DERAIN, str(tmp_path / "photos")).seen == (
+        f"{tmp_path}/photos taken as a folder of clean photos, 1 hidden files and folders passed over: "
+        "3 files taken as clean photos, 1 of them without the ending of an image (txt)"
+    )
+    write_files(tmp_path / "rain", _pairs(("train/Rain13K/input", "train/Rain13K/target"), count=1))
+    assert find_source(DERAIN, str(tmp_path / "rain")).seen == (
+        f"{tmp_path}/rain taken as input/ and target/ (also below train/, Rain13K/ or train/Rain13K/): read from "
+        "train/Rain13K/"
+    )
+    write_magicbrush(tmp_path / "hub")
+    assert find_source(OUR_TASKS["magicbrush"], str(tmp_path / "hub")).seen.endswith(
+        "read from data/; it takes source_img as input, target_img as target, instruction; not read: mask_img"
+    )
+    with pytest.raises(ValueError, match=r"\.parquet has the columns img_id, turn_index, source_img, mask_img"):
+        _reader("ultraedit", tmp_path / "hub")
 
 
 def _reader(task: str, data: Path, split: str = TRAIN) -> Reader:

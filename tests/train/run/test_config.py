@@ -24,6 +24,13 @@ def test_the_command_line_goes_over_a_preset() -> None:
     assert found == expected
 
 
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun is no xprompt, and no shell expands --out=~/x."""
+    monkeypatch.setenv("HOME", "/home/me")
+    found = parse(["--out=~/x", "--data", "~/a", "b"])
+    assert (found.out, found.data) == ("/home/me/x", ("/home/me/a", "b"))
+
+
 def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse(["--help"])
