@@ -23,8 +23,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.dataset import METADATA, SEEN, Dataset, DatasetError, Plan, write_table
+from manifests.dataset import SEEN, Dataset, DatasetError, Plan, write_table
 from manifests.parquet import ParquetFile
+from manifests.records import METADATA
 from manifests.schema import Item, Pair
 from operators.read.files import IMAGE_ENDINGS, SourceFile, ending, files_now, is_empty
 from pipelines.run.chain import Rejected
