@@ -98,7 +98,9 @@ def list_files(root: str) -> Listing:
 
 
 def _no_folder(root: str, *, is_file: bool = False) -> str:
-    return f"DATA: {'it is a file; point DATA at the folder that holds it: ' * is_file}there is no folder {root}"
+    if is_file:
+        return f"DATA: {root} is a file: point DATA at the folder that holds it"
+    return f"DATA: there is no folder {root}"
 
 
 def _in_bucket(store: Store, entry: Mapping[str, Any]) -> SourceFile:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from manifests.parquet import ParquetFile
+from manifests.printing import printable
 from manifests.schema import Pair
 from manifests.write.finish import Totals
 from operators.judge.hold_out import HELD_OUT
@@ -74,11 +75,7 @@ class Trial:
         if isinstance(made, Pair):
             self.kept = True
         elif kind := _kind(made):
-            self._count(
-                Failure(
-                    step=made.step, kind=kind, message=" ".join(made.reject.message.split())[:_MESSAGE_CHARS], pairs=1
-                )
-            )
+            self._count(Failure(step=made.step, kind=kind, message=_shown(made.reject.message), pairs=1))
 
     def merge(self, other: Trial) -> None:
         """Count the pairs of another trial too."""
@@ -156,6 +153,11 @@ def _example(job: Job, reason: str) -> str:
         with job.dataset.store.open(f"rejects/{name}") as file:
             for row in ParquetFile(file).read(columns=["operator", "reason", "message"]).to_pylist():
                 if row["reason"] == reason:
-                    message = " ".join(row["message"].split())[:_MESSAGE_CHARS]
+                    message = _shown(row["message"])
                     return f" by {row['operator']} ({message})" if message else f" by {row['operator']}"
     return ""
+
+
+def _shown(message: str) -> str:
+    """What a step, a file or a model said, as the beginning of a line that a terminal can be shown."""
+    return printable(" ".join(message.split())[:_MESSAGE_CHARS])

@@ -18,7 +18,7 @@ from tests.sources import write_files, write_photos, write_rain13k
     ("files", "data", "message"),
     [
         ({}, "absent", "DATA: there is no folder"),
-        ({"file.jpg": b"1"}, "file.jpg", "DATA: there is no folder"),
+        ({"file.jpg": b"1"}, "file.jpg", "file.jpg is a file: point DATA at the folder that holds it"),
         ({"sub/folder/x.jpg": b"1"}, "empty", "is empty"),
         ({"notes.txt": b"1"}, "", "has nothing that derain can read. It reads input/ and target/"),
         ({"input/1.jpg": b"1"}, "", "has files in input/ but none in target/ beside it"),

@@ -39,7 +39,7 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_relation_words_the_instruction() -> None:
-    instruct, relation = COMPOSITION.chain[-2:]
+    instruct, relation, _ = COMPOSITION.chain[-3:]
     assert isinstance(relation, Relation) and isinstance(instruct, Instruct)
     assert instruct.inputs == (relation.first, relation.second)  # so <image 1> is the first image that is laid out
     assert "relation" in COMPOSITION.options

@@ -14,7 +14,6 @@ from manifests.schema import Pair, Reject
 from operators.judge.guard import Guard
 from pipelines.prepare import prepare
 from tests.datasets import examples, make_dataset, reasons
-from tests.fixtures import depth_mm
 from tests.sources import encode, encode_image, lossless, pair_of, photo, write_files
 
 
@@ -57,9 +56,10 @@ def test_the_dataset_of_a_test_split_guards_training(tmp_path: Path) -> None:
 
 def test_the_colours_of_depth_guard_nothing(tmp_path: Path) -> None:
     """Depth maps of two rooms may be alike: it is the photos that are kept out."""
+    depth = np.full(_photo(0).shape[:2], 3_000, np.uint16)
     data = write_files(
         tmp_path / "data/test/attic",
-        {"rgb_1.png": encode(_photo(0)), "sync_depth_1.png": encode_image(PILImage.fromarray(depth_mm(0)))},
+        {"rgb_1.png": encode(_photo(0)), "sync_depth_1.png": encode_image(PILImage.fromarray(depth))},
     )
     for task, photo_role in (("depth", "input"), ("depth2img", "target")):
         prepared = prepare(task, {"data": str(data.parents[1]), "split": "test"})

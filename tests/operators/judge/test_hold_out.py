@@ -93,7 +93,7 @@ def test_a_run_and_a_recipe_say_who_judges(by: str, judged_by: str | None, tmp_p
 def test_a_judge_of_edits_that_are_not_held_out_is_refused() -> None:
     """Nothing would be left out then, and nothing would say so."""
     with pytest.raises(ValueError, match="which are held out by --hold-out object_edits alone"):
-        prepare("magicbrush", {"hold_out": ["derain"], "hold_out_by": "vlm", "vlm": "http://127.0.0.1:9/v1"})
+        prepare("derain", {"hold_out": ["derain"], "hold_out_by": "vlm", "vlm": "http://127.0.0.1:9/v1"})
 
 
 def test_an_unknown_novel_task_is_refused() -> None:

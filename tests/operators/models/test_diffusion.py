@@ -33,7 +33,7 @@ from tests.sources import pair_of, photo
 from tests.tiny import run_one, tiny_models
 
 
-def test_models_are_found_loaded_once_and_named() -> None:
+def test_models_are_found_loaded_once_and_named(tmp_path: Path) -> None:
     models = tiny_models("sd15", "flux")
     folders, identities = folders_and_identities(models, ["sd15", "flux"])
     assert identities == (identity(folders[0], "sd15"), identity(folders[1], "flux"))
@@ -42,7 +42,7 @@ def test_models_are_found_loaded_once_and_named() -> None:
     assert side_px(pipe) == 64
     assert side_px(pipeline("FluxPipeline", folders[1])) == 128
     with pytest.raises(ValueError, match=r"^stable-cascade-prior .*needed by"):
-        folders_and_identities(models, ["sd15", "stable-cascade-prior"])
+        folders_and_identities(str(tmp_path), ["stable-cascade-prior"])
     steps = steps_of("x", 2, ("a", "b"), identities, params={"steps": 3}, seed=5, prompt="a cat")
     assert [(step.params, step.model, step.prompt) for step in steps] == [
         ({"part": "a", "steps": 3}, "sd15", "a cat"),
