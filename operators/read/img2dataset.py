@@ -212,7 +212,8 @@ def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
         done and has and (number or 0.0) > reader.min_score
         for done, has, number in zip(success, scored, scores, strict=True)
     ]
-    arrays = [pa.array(range(table.num_rows), pa.int64()), pa.array(keys, pa.string()), success, scored, kept]
+    flags = [pa.array(values, pa.bool_()) for values in (success, scored, kept)]  # typed also where there are no rows
+    arrays = [pa.array(range(table.num_rows), pa.int64()), pa.array(keys, pa.string()), *flags]
     return pa.table(arrays, names=["index", "key", "success", "scored", "kept"])
 
 

@@ -186,6 +186,14 @@ def test_scores_of_any_type_that_says_a_number(kind: pa.DataType, tmp_path: Path
     assert reader.left_out(reader.listing()) == {"score not above 6": 2, "without a score or a key": 1}
 
 
+def test_a_list_without_rows_adds_nothing(tmp_path: Path) -> None:
+    _shard(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "00000.parquet").slice(0, 0), tmp_path / "00001.parquet")
+    reader = _located(tmp_path)
+    assert len(read_all(reader)[0]) == 5
+    assert reader.left_out(reader.listing()) == {}
+
+
 def test_texts_that_are_no_numbers_are_no_scores(tmp_path: Path) -> None:
     _shard(tmp_path, aesthetic=pa.array(["7.5", "nan", "-", "6,5", "inf"]))
     reader = _located(tmp_path)
