@@ -45,7 +45,7 @@ def open_parquet(root: str, path: str) -> ParquetFile:
         return ParquetFile(open_file(root, path))
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"DATA: {root}/{path} has gone, or is a link to nothing; download it again, or remove it to go on without it"
+            f"DATA: {root}/{path} has gone or is a link to nothing; download it again, or remove it to go on without it"
         ) from error
     except Reject as reject:
         raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
