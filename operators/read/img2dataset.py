@@ -219,9 +219,7 @@ def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
     first = {key: row for row, (key, one) in reversed([*enumerate(zip(keys, wanted, strict=True))]) if one}
     kept = [one and first[key] == row for row, (key, one) in enumerate(zip(keys, wanted, strict=True))]
     again = [one and not it for one, it in zip(wanted, kept, strict=True)]
-    flags = [
-        pa.array(flag, pa.bool_()) for flag in (success, scored, again, kept)
-    ]  # typed also where there are no rows
+    flags = [pa.array(flag, pa.bool_()) for flag in (success, scored, again, kept)]  # typed without rows too
     arrays = [pa.array(range(table.num_rows), pa.int64()), pa.array(keys, pa.string()), *flags]
     return pa.table(arrays, names=["index", "key", "success", "scored", "again", "kept"])
 
