@@ -50,9 +50,17 @@ def spelled_out(name: str) -> str:
 
 
 def absolute(place: str) -> str:
-    """A path or URL as users write it, as one that means the same place in every process of this machine."""
+    """A path or URL as users write it, as one that means the same place in every process of this machine.
+
+    Raises ValueError for what is no path: a link to itself, or one with a zero byte.
+    """
     place = expanded(place)
-    return place.rstrip("/") if "://" in place else str(Path(place).resolve())
+    if "://" in place:
+        return place.rstrip("/")
+    try:
+        return str(Path(place).resolve())
+    except (RuntimeError, ValueError) as error:  # the former of a link
+        raise ValueError(f"{place!r} is no path: {error}") from error
 
 
 class Store:

@@ -65,11 +65,13 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     """The task, as declared, after the checks that cost nothing: no source is listed and no package of models loaded.
 
     Raises ValueError, one line, for an option that neither the engine nor the task has, with the nearest name; for a
-    value that cannot be; for a task that needs a vision-language model and is given none.
+    value that cannot be; for a place that is empty; for a task that needs a vision-language model and is given none.
     """
     task = find_task(task) if isinstance(task, str) else task
     refuse_unknown(task, options)
     for name in ("data", "out", "models", "guard"):
+        if options.get(name) is not None and not str(options[name]).strip():
+            raise ValueError(f"--{name} is empty, as an unset variable of a shell is: give a place, or leave it out")
         if re.search(r"://[^/@]*:[^/]*@", str(options.get(name))):
             raise ValueError(
                 f"--{name}: a password in a URL would be printed, and stored with the dataset: give it to the file "

@@ -101,13 +101,13 @@ def _timed() -> Iterator[None]:
     open_account().add_loading(time.perf_counter() - began_s - account.loading_s)
 
 
-def gpu_failed(error: Exception) -> bool:
+def gpu_failed(error: BaseException) -> bool:
     """Whether a GPU is lost for this process: every later call fails too. Memory that runs out is not that."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.AcceleratorError)
 
 
-def memory_ran_out(error: Exception) -> bool:
+def memory_ran_out(error: BaseException) -> bool:
     """Whether an exception says that the GPU's memory was too small."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.OutOfMemoryError)

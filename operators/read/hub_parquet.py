@@ -81,7 +81,9 @@ class HubParquet:
     def told(self, listing: Sequence[SourceFile]) -> str:
         first = next(file.path for file in listing if self._is_mine(file.path))
         taken = {self.input: "input", self.target: "target"} | {column: name for name, column in self.texts}
-        return told_of_columns(open_parquet(self.root, first), taken, (*self.scores, self.session, self.turn))
+        told = told_of_columns(open_parquet(self.root, first), taken, (*self.scores, self.session, self.turn))
+        others = [file.path for file in listing if file.path.endswith(".parquet") and not self._is_mine(file.path)]
+        return f"{told}; other Parquet files, not read: {len(others):,} (as {others[0]})" if others else told
 
     def missing(self, listing: Sequence[SourceFile]) -> list[str]:
         """The files that are not there though others say in their names ("-00003-of-00051") that they exist."""
@@ -140,7 +142,9 @@ class HubParquet:
         kind = file.schema_arrow.field(column).type
         if not (pa.types.is_struct(kind) and kind.get_field_index("path") >= 0):
             return self._format(item, column)
-        paths = file.read_row_group(0, columns=[f"{column}.path"])
+        counts = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        first = next(group for group, rows in enumerate(counts) if rows)
+        paths = file.read_row_group(first, columns=[f"{column}.path"])
         return commonest_ending(value["path"] or "" for value in paths.column(column).to_pylist() if value)
 
     def _format(self, item: Item, column: str) -> str:

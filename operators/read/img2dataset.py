@@ -109,15 +109,17 @@ class Img2Dataset:
             scoreless = rows.filter(pc.field("success") & ~pc.field("scored")).num_rows
             counts["not downloaded"] += failed
             counts["without a score or a key"] += scoreless
+            again = rows.filter(pc.field("again")).num_rows
+            counts["listed again"] += again
             counts[f"score not above {self.min_score:g}"] += (
-                rows.num_rows - failed - scoreless - rows.filter(pc.field("kept")).num_rows
+                rows.num_rows - failed - scoreless - again - rows.filter(pc.field("kept")).num_rows
             )
         tars = {file.path.removesuffix(".tar") for file in listing if file.path.endswith(".tar")}
         counts["unfinished tars"] = len(tars - _shards(listing).keys())
         return +counts
 
     def _rows(self, listing: Sequence[SourceFile]) -> Iterator[tuple[str, _Shard, pa.Table]]:
-        """Stem and shard, and its rows: index, key, success, scored, kept. Raises ValueError as `_table`."""
+        """Stem and shard, and its rows: index, key, success, scored, again, kept. Raises ValueError as `_table`."""
         shards = _shards(listing)
         tables = in_footers(partial(_table, reader=self), self.root, [f"{stem}.parquet" for stem in shards])
         for (stem, shard), rows in zip(shards.items(), tables, strict=True):
@@ -192,7 +194,9 @@ def _stem(path: str) -> str:
 
 
 def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
-    """index, key, success, scored and kept of each row. Raises ValueError if there is no score to choose by."""
+    """index, key, success, scored, again and kept of each row, of which "again" is one that would be kept if an earlier
+    one did not name the same image. Raises ValueError if there is no score to choose by.
+    """
     names = file.schema_arrow.names
     score = next((name for name in reader.score_columns if name in names), None)
     if score is None or not {"key", "status"} <= set(names):
@@ -208,12 +212,16 @@ def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
     success = [as_name(status) == "success" for status in table.column("status").to_pylist()]
     keys = [as_name(key) for key in table.column("key").to_pylist()]
     scored = [number is not None and key != "" for number, key in zip(scores, keys, strict=True)]
-    kept = [
+    wanted = [
         done and has and (number or 0.0) > reader.min_score
         for done, has, number in zip(success, scored, scores, strict=True)
     ]
-    arrays = [pa.array(range(table.num_rows), pa.int64()), pa.array(keys, pa.string()), success, scored, kept]
-    return pa.table(arrays, names=["index", "key", "success", "scored", "kept"])
+    first = {key: row for row, (key, one) in reversed([*enumerate(zip(keys, wanted, strict=True))]) if one}
+    kept = [one and first[key] == row for row, (key, one) in enumerate(zip(keys, wanted, strict=True))]
+    again = [one and not it for one, it in zip(wanted, kept, strict=True)]
+    flags = [pa.array(flag, pa.bool_()) for flag in (success, scored, again, kept)]  # typed without rows too
+    arrays = [pa.array(range(table.num_rows), pa.int64()), pa.array(keys, pa.string()), *flags]
+    return pa.table(arrays, names=["index", "key", "success", "scored", "again", "kept"])
 
 
 def _member(root: str, tar: str, key: str) -> bytes:

@@ -37,9 +37,16 @@ _FOOTERS_AT_A_TIME = 16  # a plan waits for a bucket's latency, hundreds of time
 
 @lru_cache(maxsize=_OPEN_FILES)
 def open_parquet(root: str, path: str) -> ParquetFile:
-    """An open file. Raises ValueError, naming the file and the way out, if it is none or its footer cannot be read."""
+    """An open file. Raises ValueError, naming the file and the way out, if it is none or its footer cannot be read,
+    and FileNotFoundError, which says the same, if it has gone or is a link to nothing, as in a hub cache with a part of
+    its blobs.
+    """
     try:
         return ParquetFile(open_file(root, path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"DATA: {root}/{path} has gone or is a link to nothing; download it again, or remove it to go on without it"
+        ) from error
     except Reject as reject:
         raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
     except (pa.ArrowException, OSError) as error:

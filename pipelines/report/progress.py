@@ -236,7 +236,8 @@ def painting_lines(painting: Painting) -> list[str]:
         busy.append(f"batches {painting.own / painting.places:.0%} full")
     if painting.lost:
         busy.append(f"{_counted(painting.lost, 'pair')} begun again, since painters died")
-    lines = [f"{' + '.join(painting.operators)}: {', '.join(done)}", ", ".join(busy)]
+    doing = " + ".join(painting.operators) or "pairs one by one"  # of units at which workers died
+    lines = [f"{doing}: {', '.join(done)}", ", ".join(busy)]
     return [line for line in lines if line]
 
 

@@ -88,7 +88,7 @@ def _drawn_by(operator: Link, pair: Pair) -> str:
     return pair.context_group or pair.key if getattr(operator, "seeded_by_group", False) else pair.key
 
 
-def as_reject(error: Exception) -> Reject:
+def as_reject(error: BaseException) -> Reject:
     """Whatever one pair does to an operator must not stop the unit."""
     if memory_ran_out(error):
         return Reject("out_of_memory", " ".join(str(error).split()))
@@ -100,8 +100,15 @@ def _read(reader: Reader, item: Item, task: str) -> Pair | Rejected:
         return reader.read(item, task)
     except NOT_THE_PAIRS_FAULT:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        _end_if_told(error)
         return Rejected(step="read", reject=as_reject(error))
+
+
+def _end_if_told(error: BaseException) -> None:
+    """Ray ends a worker by an exit that it marks. What else exits is a program that was written for a command line."""
+    if hasattr(error, "ray_terminate_msg"):
+        raise error
 
 
 def _run(
@@ -130,10 +137,14 @@ def _batch(name: str, many: _Many, pairs: Sequence[Pair], seeds: Sequence[int]) 
     try:
         results = many(pairs, seeds)
         assert len(results) == len(pairs), f"{name}: {len(results)} results for {len(pairs)} pairs"
+        for result in results:
+            if not isinstance(result, Pair | Reject):  # a forgotten `return`
+                raise TypeError(f"{name} gave {result!r:.80}, where a pair or a Reject is wanted")
         return results
     except NOT_THE_PAIRS_FAULT:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        _end_if_told(error)
         if gpu_failed(error):
             raise OSError(f"the GPU has failed: {error}") from error
         if len(pairs) == 1:

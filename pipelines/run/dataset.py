@@ -22,6 +22,7 @@ from pipelines.report.progress import live, print_report
 from pipelines.run import engine
 from pipelines.run.gpus import memory_of
 from pipelines.run.made import Made
+from pipelines.run.nothing import told_of_errors
 from pipelines.run.painted import FOLDER
 from pipelines.run.plan import Job, versions
 from pipelines.run.session import in_ray_job, on_cluster
@@ -98,6 +99,8 @@ def make_datasets(
         totals = [finished[work.job.out].result() for work in works]
         for work, one in zip(works, totals, strict=True):
             print_report(work.job, one, progress.tally(work.job), console, work.prices)
+            if errors := told_of_errors(work.job, one):
+                console.print(errors, highlight=False, soft_wrap=True)
         return totals
     except KeyboardInterrupt:
         units = sum(job.plan.units for job, _ in left)

@@ -139,6 +139,22 @@ def refuse_empty(job: Job, totals: Totals, *, held_out: bool = False) -> None:
     )
 
 
+def told_of_errors(job: Job, totals: Totals) -> str:
+    """One line on the items of a finished dataset at which steps failed, with the first of them; "" if there are none,
+    or nothing else.
+
+    A bug that shows at some pairs only, or after a while, ends no run: that others are kept may say that it is the
+    pairs' fault.
+    """
+    count = totals.rejects["error"]
+    if not count or not totals.pairs:
+        return ""
+    return (
+        f"{job.task.name}: at {count:,} of {totals.pairs + totals.rejects.total():,} items a step failed, first"
+        f"{_example(job, 'error')}: if that is a bug, mend it, remove that dataset and make it anew"
+    )
+
+
 def _kind(made: Rejected) -> str:
     """In which way a step has failed at a pair; "" if it has judged it."""
     reject = made.reject

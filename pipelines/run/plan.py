@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -148,7 +149,7 @@ def make_job(
 
 
 def list_items(reader: Reader) -> list[Item]:
-    """All items of a source. Raises ValueError if it has none."""
+    """All items of a source. Raises ValueError if it has none, or one twice."""
     return _items(reader, reader.listing())
 
 
@@ -156,6 +157,9 @@ def _items(reader: Reader, listing: Sequence[SourceFile]) -> list[Item]:
     items = list(reader.items(listing))
     if not items:
         raise ValueError(f"DATA: {reader.root} holds nothing to read")
+    if len({item.ref for item in items}) < len(items):  # of which two pairs of one key would be made
+        ((ref, count),) = Counter(item.ref for item in items).most_common(1)
+        raise ValueError(f"DATA: {ref} in {reader.root} is listed {count} times: leave it in the list once")
     return items
 
 

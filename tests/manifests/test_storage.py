@@ -162,6 +162,14 @@ def test_a_home_folder_is_what_a_tilde_stands_for(tmp_path: Path, monkeypatch: p
         assert expanded(same) == same
 
 
+def test_what_is_no_path_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match="loop' is no path: Symlink loop"):
+        absolute(str(tmp_path / "loop"))
+    with pytest.raises(ValueError, match="is no path: embedded null byte"):
+        absolute("a\0b")
+
+
 def test_names_that_are_hidden() -> None:
     hidden = [".a", "._a.jpg", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "Thumbs.db", "THUMBS.DB", "$RECYCLE.BIN"]
     assert all(map(is_hidden, hidden))

@@ -73,6 +73,15 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(option: str, tmp_path: 
     assert "\n" not in str(caught.value) and "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["data", "out", "models", "guard"])
+def test_a_place_that_is_empty_is_refused(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As --out "$OUT" is where OUT is not set: it would stand for the current folder, or for no guard at all."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"^--{option} is empty, as an unset variable of a shell is"):
+        plan("derain", **{option: " "})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_plan_is_made_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.api.ray_session", None)
     prepared, estimated = plan(DEHAZE, data=write_photos(tmp_path / "photos", 4), strength=2)

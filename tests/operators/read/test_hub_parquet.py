@@ -190,6 +190,27 @@ def test_members_end_as_the_files_did_before_they_were_packed(tmp_path: Path) ->
         assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": ending, "target": ending}
 
 
+def test_members_end_alike_where_the_first_row_group_is_empty(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    for path in (tmp_path / "data").iterdir():
+        table = pq.read_table(path)
+        with pq.ParquetWriter(path, table.schema) as writer:
+            writer.write_table(table.slice(0, 0))
+            writer.write_table(table)
+    reader = ULTRAEDIT.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert reader
+    assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": "jpg", "target": "jpg"}
+
+
+def test_parquet_files_of_other_names_are_told_of(tmp_path: Path) -> None:
+    write_ultraedit(tmp_path)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "data" / "train-00000-of-00024.parquet")
+    reader = ULTRAEDIT.reader.located(str(tmp_path), list_files(str(tmp_path)))
+    assert isinstance(reader, HubParquet)
+    told = reader.told(reader.listing())
+    assert told.endswith("; other Parquet files, not read: 1 (as train-00000-of-00024.parquet)")
+
+
 def test_what_exif_turns_is_stored_upright(tmp_path: Path) -> None:
     write_ultraedit(tmp_path)
     path = tmp_path / "data" / FILE

@@ -186,6 +186,27 @@ def test_scores_of_any_type_that_says_a_number(kind: pa.DataType, tmp_path: Path
     assert reader.left_out(reader.listing()) == {"score not above 6": 2, "without a score or a key": 1}
 
 
+def test_an_image_that_is_listed_twice_is_read_once(tmp_path: Path) -> None:
+    """As where lists were put together: two pairs of one key would be a damaged dataset."""
+    keys = ["000000001", "000000001", "000000000", "000000001", "000000002"]
+    _shard(tmp_path, key=pa.array(keys), aesthetic=pa.array([5.0, 8.0, 7.0, 9.0, 7.0]))
+    reader = _located(tmp_path)
+    pairs, rejects = read_all(reader)
+    assert [(pair.source_ref, pair.scores["aesthetic"]) for pair in pairs] == [
+        *(("00000.tar/000000001", 8.0), ("00000.tar/000000000", 7.0), ("00000.tar/000000002", 7.0)),
+    ]
+    assert rejects == []
+    assert reader.left_out(reader.listing()) == {"listed again": 1, "score not above 6": 1}
+
+
+def test_a_list_without_rows_adds_nothing(tmp_path: Path) -> None:
+    _shard(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "00000.parquet").slice(0, 0), tmp_path / "00001.parquet")
+    reader = _located(tmp_path)
+    assert len(read_all(reader)[0]) == 5
+    assert reader.left_out(reader.listing()) == {}
+
+
 def test_texts_that_are_no_numbers_are_no_scores(tmp_path: Path) -> None:
     _shard(tmp_path, aesthetic=pa.array(["7.5", "nan", "-", "6,5", "inf"]))
     reader = _located(tmp_path)

@@ -80,6 +80,12 @@ def test_a_row_that_is_not_there_is_a_reject(tmp_path: Path) -> None:
         read_row(str(tmp_path), "b.parquet", 0, COLUMNS, 7)
 
 
+def test_a_link_to_nothing_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").symlink_to("../blobs/gone")  # as a hub cache has it whose blobs were cleaned up
+    with pytest.raises(FileNotFoundError, match=r"^DATA: .*/a\.parquet .*a link to nothing; download it again"):
+        list(in_footers(lambda file: file.num_row_groups, str(tmp_path), ["a.parquet"]))
+
+
 def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path: Path) -> None:
     _write(tmp_path)
 

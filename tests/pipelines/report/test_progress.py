@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from manifests.dataset import Commit
 from operators.vlm.request import Usage
-from pipelines.report.progress import SILENT, live, print_report
+from pipelines.report.progress import SILENT, live, painting_lines, print_report
 from pipelines.run.made import Made
 from pipelines.run.nothing import Trial
 from pipelines.run.painter import Delivered
@@ -109,6 +110,11 @@ def test_a_log_file_hears_of_painters_and_how_long_their_queues_last(job: Job) -
             run.tick([_painting(job)])
     assert "0 of 2 shards made, 0 pairs, 0.0 pairs/s, 0 rejects, 1:22:16 left" in heard.getvalue()
     assert "\n  derain: flux + scores: 2 painters, 50 pairs done" in heard.getvalue()
+
+
+def test_painters_without_models_are_said_to_try_pairs(tmp_path: Path) -> None:
+    job = plan_job(tmp_path, write_photos(tmp_path / "photos", 1))
+    assert painting_lines(replace(_painting(job), operators=()))[0].startswith("pairs one by one: 2 painters, 50 pairs")
 
 
 def _painting(job: Job) -> Painting:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+import ray._raylet
 import torch
 
 from manifests.schema import Pair, Reject
@@ -109,6 +111,48 @@ def test_a_lost_gpu_ends_the_unit_and_memory_that_runs_out_does_not(photos: Path
     assert lost.dataset.committed() == set()
     full = _raining(Rains(wrong="0002.jpg", error=torch.OutOfMemoryError))
     assert reasons(make_dataset(tmp_path / "full", photos, task=full)) == {"0002.jpg": "out_of_memory"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgets:
+    """An operator without a `return`."""
+
+    name: ClassVar[str] = "forgets"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        return None  # type: ignore[return-value]
+
+
+def test_what_is_no_pair_is_the_operators_error_and_named(photos: Path, tmp_path: Path) -> None:
+    job = plan_job(tmp_path, photos, task=replace(DERAIN, chain=(Forgets(), *DERAIN.chain)))
+    assert make_unit(job, 0, Spent()).rejects == {"error": 11}
+    said = {(row["operator"], row["message"]) for row in rejects(job.dataset)}
+    assert said == {("forgets", "TypeError: forgets gave None, where a pair or a Reject is wanted")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exits:
+    """An operator that calls what was written for a command line; `told` as Ray ends a worker in the midst of one."""
+
+    name: ClassVar[str] = "exits"
+    version: ClassVar[int] = 1
+    told: bool = False
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        if self.told:
+            end: Any = vars(ray._raylet)["raise_sys_exit_with_custom_error_message"]  # a stub does not know of it
+            end("The process receives a SIGTERM.", exit_code=1)
+        sys.exit(3)
+
+
+def test_an_exit_is_the_operators_error_unless_it_is_rays(photos: Path, tmp_path: Path) -> None:
+    job = plan_job(tmp_path / "own", photos, task=replace(DERAIN, chain=(Exits(), *DERAIN.chain)))
+    assert make_unit(job, 0, Spent()).rejects == {"error": 11}
+    assert {(row["operator"], row["message"]) for row in rejects(job.dataset)} == {("exits", "SystemExit: 3")}
+    told = plan_job(tmp_path / "ray", photos, task=replace(DERAIN, chain=(Exits(told=True), *DERAIN.chain)))
+    with pytest.raises(SystemExit):
+        make_unit(told, 0, Spent())
 
 
 def test_records_in_records_count_without_their_places(photos: Path, tmp_path: Path) -> None:

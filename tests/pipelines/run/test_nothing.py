@@ -12,13 +12,13 @@ from typing import ClassVar
 import pytest
 
 from manifests.schema import Pair, Reject
-from manifests.write.finish import Totals
+from manifests.write.finish import Totals, sum_commits
 from operators.base import Operator
 from operators.degrade.rain import Rain
 from pipelines import make
 from pipelines.run import engine, nothing
 from pipelines.run.chain import Rejected
-from pipelines.run.nothing import ENOUGH, KeepsNothing, NothingKept, Trial, given_up, refuse_empty
+from pipelines.run.nothing import ENOUGH, KeepsNothing, NothingKept, Trial, given_up, refuse_empty, told_of_errors
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.run.watch import Watch
@@ -142,6 +142,10 @@ def test_a_unit_that_fails_as_a_whole_beside_one_that_is_kept_becomes_rejects(ph
     engine.run([job], Watch())
     finish_job(job)
     assert reasons(job.dataset) == dict.fromkeys(refs, "error")
+    assert told_of_errors(job, sum_commits(job.dataset)) == (
+        f"derain: at 20 of 40 items a step failed, first by has_a_bug ({NAMES}): if that is a bug, mend it, remove "
+        "that dataset and make it anew"
+    )
     make_dataset(tmp_path / "here", photos, task=task)
     assert sha256_by_file(tmp_path / "ray") == sha256_by_file(tmp_path / "here")
 

@@ -216,6 +216,15 @@ def test_a_test_split_is_in_the_plan_and_training_is_as_it_was(tmp_path: Path) -
     assert [folder_name(DERAIN, reader) for reader in readers] == ["derain", "derain-Rain100H"]
 
 
+def test_an_item_that_is_listed_twice_is_refused_by_name(tmp_path: Path) -> None:
+    reader = reader_of(DERAIN, write_photos(tmp_path / "photos", 3))
+    listed = list(reader.listing())
+    with pytest.raises(
+        ValueError, match=rf"^DATA: {listed[1].path} in .* is listed 2 times: leave it in the list once"
+    ):
+        plan._items(reader, [*listed, listed[1]])
+
+
 def test_without_bundled_input_the_layouts_are_named() -> None:
     with pytest.raises(ValueError, match="point DATA at one of") as caught:
         reader_of(replace(DERAIN, bundled=None), None)
