@@ -18,7 +18,7 @@ from PIL import Image as PILImage
 from manifests.images.pixels import Pixels, decode_rgb, reduced, sampled
 from manifests.schema import Image, Pair, Reject, Step
 from operators.option import option
-from operators.shared.structure import GRID_PX, alignment, luma, structure_grid
+from operators.shared.structure import GRID_PX, alignment, luma, structure_grid, turned_alignment
 from operators.shared.visibility import visible_change
 
 Values = npt.NDArray[np.float64]
@@ -31,6 +31,8 @@ _PLAIN_STD = 4.0
 from another scene: noise and rain over a clear sky have more."""
 _TINY_PX = 2 * GRID_PX
 """Shorter side below which structure is not judged: too few pixels are averaged to take noise and rain away."""
+_SURE = 0.7
+"""Alignment from which on a pair is not compared mirrored and turned too: few pictures are so symmetric."""
 _DECIMALS = 6
 
 
@@ -43,7 +45,7 @@ class Degraded:
     averages, which hide some; before a pair is rejected for it, of all pixels. "alignment" is the correlation of the
     structures (operators/shared/structure.py), and missing where the target is plain or tiny. "direction" is positive
     where the input is the degraded one, in units of the degradation; it is 0 where nothing can be said. Rejects:
-    no_visible_change, other_scene, swapped.
+    no_visible_change, other_scene, turned, swapped.
     """
 
     name: ClassVar[str] = "degraded"
@@ -73,6 +75,10 @@ class Degraded:
             if scores["alignment"] < self.min_alignment:
                 message = f"the structures correlate by {scores['alignment']:.3f} < {self.min_alignment}"
                 raise Reject("other_scene", message, {**pair.scores, **scores})
+            turned = turned_alignment(sides.before.grid, sides.after.grid) if scores["alignment"] < _SURE else 0.0
+            if turned > scores["alignment"]:
+                message = f"mirrored or turned, the structures correlate by {turned:.3f}; as they are, by "
+                raise Reject("turned", f"{message}{scores['alignment']:.3f}", {**pair.scores, **scores})
         if self.by:
             rule = _RULES[self.by]
             if rule.needs_points and not sides.whole:

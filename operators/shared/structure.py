@@ -42,6 +42,18 @@ def alignment(first: Values, second: Values) -> float:
     return float((_relative(first) * _relative(second)).sum())
 
 
+def turned_alignment(first: Values, second: Values) -> float:
+    """The highest `alignment` of the first grid with the second one mirrored or turned by a multiple of 90 degrees.
+
+    Turns by 90 degrees are tried where the grids are square: elsewhere they change the size, which is seen without.
+    """
+    one, other = _relative(first), _relative(second)
+    ways = [other[:, ::-1], other[::-1], other[::-1, ::-1]]
+    if other.shape[0] == other.shape[1]:
+        ways += [other.T, other.T[:, ::-1], other.T[::-1], other.T[::-1, ::-1]]
+    return max(float((one * way).sum()) for way in ways)
+
+
 def _relative(grid: Values) -> Values:
     """A grid relative to its surroundings, with a mean of 0 and a length of 1, or all 0 if it is flat."""
     detail = grid - _surroundings(grid)

@@ -10,6 +10,7 @@ import pytest
 import skimage.data
 from PIL import Image as PILImage
 from scipy.ndimage import gaussian_filter, uniform_filter1d
+from sklearn.datasets import load_sample_image
 
 from manifests.images.pixels import Pixels, remembering, stored
 from manifests.schema import Image, Pair, Reject
@@ -111,6 +112,27 @@ def test_a_dark_photo_of_another_scene_is_rejected(width_px: int, height_px: int
     assert reject.scores["alignment"] < 0.15
     for one in (coffee, cat):
         assert Degraded(by="darkness")(_pair(one // 6, one), 0).scores["alignment"] > 0.5
+
+
+@pytest.mark.parametrize("way", ["mirrored", "upside down", "turned by 180", "turned by 90", "transposed"])
+def test_a_mirrored_or_turned_target_is_rejected_though_some_of_it_fits(way: str) -> None:
+    """Coins lie in rows, a flower is round: their structures correlate with those of the same picture turned."""
+    for photo_ in (skimage.data.coins()[:256, :256], np.asarray(load_sample_image("flower.jpg"))[:400, 120:520]):
+        target = np.ascontiguousarray(np.dstack([photo_] * 3) if photo_.ndim == 2 else photo_)
+        turned = {
+            "mirrored": target[:, ::-1],
+            "upside down": target[::-1],
+            "turned by 180": target[::-1, ::-1],
+            "turned by 90": np.rot90(target),
+            "transposed": target.swapaxes(0, 1),
+        }[way]
+        before = np.ascontiguousarray(turned) // 4
+        reject = _reject("darkness", before, target)
+        assert reject.reason in {"turned", "other_scene"}
+        assert Degraded(by="darkness", min_alignment=-1)(_pair(target // 4, target), 0).scores["alignment"] > 0.9
+        with pytest.raises(Reject) as caught:
+            Degraded(by="darkness", min_alignment=-1)(_pair(before, target), 0)
+        assert caught.value.reason == "turned"
 
 
 def test_a_flat_input_is_no_picture_of_its_target() -> None:
