@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from operators.read.files import IMAGE_ENDINGS, RAW_ENDINGS, SourceFile, ending
 
@@ -146,8 +147,8 @@ def _is_other_split(name: str, other: str) -> bool:
     return bool(_TESTED_ON & {*tested} and _TRAINED_ON & {*trained}) and _unsplit(tested) == _unsplit(trained)
 
 
-def _unsplit(words: Iterable[str]) -> list[str]:
-    return [word for word in words if word not in _TRAINED_ON | _TESTED_ON]
+def _unsplit(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in _TRAINED_ON | _TESTED_ON)
 
 
 def _is_image(path: str) -> bool:
@@ -170,7 +171,8 @@ def folders_above(root: str) -> Iterator[tuple[str, str]]:
         yield name, folder
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=2**17)
+def _words(name: str) -> tuple[str, ...]:
     joined = (
         _NEW_WORD.sub(" ", _SCALE.sub("", name))
         .lower()
@@ -178,7 +180,7 @@ def _words(name: str) -> list[str]:
         .replace("ground-truth", "groundtruth")
     )
     joined = re.sub(r"\bexpert[_ -]([a-e])\b", r"expert\1", joined.replace("ground truth", "groundtruth"))
-    return _WORDS.findall(re.sub(r"\bno[_ -](rain|haze|noise)", r"no\1", joined))
+    return tuple(_WORDS.findall(re.sub(r"\bno[_ -](rain|haze|noise)", r"no\1", joined)))
 
 
 def _by_folders(images: Iterable[str]) -> str:
@@ -210,10 +212,13 @@ def _children(images: Iterable[str]) -> dict[str, set[str]]:
 def _by_folder_marks(images: Iterable[str]) -> str:
     """Two folders side by side whose names differ in what marks a side."""
     for parent, names in sorted(_children(images).items()):
-        marked = [name for name in sorted(names) if _SIDES & {*_marks(name)}]
-        for one in marked:
-            for other in sorted(names):
-                if names_sides(one, other):
+        alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        for name in sorted(names):
+            alike[tuple(_bare(name).split())].append(name)
+        for words, those in alike.items():
+            begun = [one for count in range(1, len(words) + 1) for one in alike.get(words[:count], ())]
+            for one in those:
+                if other := next((other for other in begun if names_sides(one, other)), ""):
                     shown = (f"{parent}/{name}/".lstrip("/") for name in (one, other))
                     return "{} and {} in it have the names of two sides of pairs".format(*shown)
     return ""
@@ -222,8 +227,10 @@ def _by_folder_marks(images: Iterable[str]) -> str:
 def _by_splits(images: Iterable[str]) -> str:
     """A folder to test with beside the one to train on."""
     for parent, names in sorted(_children(images).items()):
+        trained = {_unsplit(_words(name)): name for name in sorted(names) if _TRAINED_ON & {*_words(name)}}
         for name in sorted(names):
-            if other := next((one for one in sorted(names) if _is_other_split(name, one)), ""):
+            other = trained.get(_unsplit(_words(name)), "") if _TESTED_ON & {*_words(name)} else ""
+            if other and other != name:
                 shown = (f"{parent}/{one}/".lstrip("/") for one in (name, other))
                 return "{} in it is to test with, beside {}: point DATA at what is to be trained on".format(*shown)
     return ""
@@ -306,7 +313,7 @@ def _by_twins(by_folder: dict[str, list[str]]) -> str:
     """Files in one folder that come two by two: x.jpg and x.png, x and x-Edit, x_A and x_B."""
     for folder, stems in sorted(by_folder.items()):
         twins = _twins(stems)
-        if len(twins) >= _LEAST and 2 * len(twins) >= len({*stems}) / 2:
+        if len(twins) >= _LEAST and 4 * len(twins) >= len(stems):  # half of the files
             where = f" of {folder}/" if folder else ""
             one, other = twins[0]
             shown = f"{one} and {other}" if one != other else f"two images called {one}"
@@ -342,6 +349,7 @@ def _marks(stem: str) -> tuple[str, ...]:
     return tuple(sorted(word for word in _words(stem) if word in _SIDES or word in _ONLY_TOGETHER))
 
 
+@lru_cache(maxsize=2**17)
 def _bare(stem: str) -> str:
     """A name without what marks a side in it."""
     return " ".join(word for word in _words(stem) if word not in _SIDES and word not in _ONLY_TOGETHER)

@@ -59,7 +59,7 @@ def test_the_names_that_sides_of_pairs_have(name: str, word: str) -> None:
         (["data/1_rain.png", "data/2_rain.png"], "one side of pairs, as 1_rain"),
         (["VE-Low_train/low1.png", "VE-Normal_train/normal1.png"], "VE-Low_train/ and VE-Normal_train/ in it"),
         (["D2K_train_HR/1.png", "D2K_train_LR_x/X2/1x2.png"], "D2K_train_LR_x/ in it"),
-        (["leftImg8bit/a/1.png", "leftImg8bit_rain/a/2.png"], "leftImg8bit_rain/ and leftImg8bit/ in it"),
+        (["leftImg8bit/a/1.png", "leftImg8bit_rain/a/2.png"], "leftImg8bit/ and leftImg8bit_rain/ in it"),
         (["real_world/1/1_1.png", "real_world_gt/1.png"], "real_world_gt/ in it"),
         (["raw_photos/a.dng", "raw_photos/b.dng", "c/a.tif", "c/b.tif"], "c/ and raw_photos/ in it"),
         (["1.jpg", "2.jpg", "export/1.jpg", "export/2.jpg"], "export/ in it has files of the same names"),
