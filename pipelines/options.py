@@ -35,22 +35,30 @@ def _positive(text: str) -> float:
     return value
 
 
+def place(text: str) -> str:
+    """A folder or URL, with `~` expanded. Raises ValueError for none: --data "$PHOTOS", where no PHOTOS is set, would
+    be the current folder."""
+    if not text.strip():
+        raise ValueError("it is empty: give a folder or a URL, or leave it out")
+    return expanded(text)
+
+
 AS = "as"
 """The option by which a user insists on what DATA is."""
 
 SHAPE = (
-    Option(name="data", type=expanded, help="folder or URL of the source (default: the task's bundled input)"),
+    Option(name="data", type=place, help="folder or URL of the source (default: the task's bundled input)"),
     Option(name=AS, help="the source that DATA is read as, whatever it looks like: photos, or one by its name"),
     Option(name="split", default=TRAIN, help="split of the source: train, or one to test with, as its source names it"),
     Option(name="seed", type=int, default=0, help="the seed of all that is drawn at random (default: 0)"),
     Option(name="scale", type=share, default=1.0, help="share of the source's items, 0.001 for a trial (default: 1)"),
     Option(name="size", type=at_least_one, help="bring photos to this shorter side, in pixels (default: as they are)"),
     Option(name="resize", choices=get_args(Mode), default="fit", help="with --size: fit, or crop the centred square"),
-    Option(name="models", type=expanded, help="where checkpoints are: a folder with one folder per role, hub, or tiny"),
+    Option(name="models", type=place, help="where checkpoints are: a folder with one folder per role, hub, or tiny"),
     Option(
         name="keep", choices=("judged", "all"), default="judged", help="all: store scores and reject nothing by them"
     ),
-    Option(name="guard", type=expanded, help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
+    Option(name="guard", type=place, help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
     Option(
         name="hold_out",
         type=novel_task,
@@ -64,11 +72,9 @@ SHAPE = (
 """Options that decide which pairs are made."""
 
 ASK = (
-    Option(name="vlm", type=expanded, help=f"vision-language model: URL of an OpenAI-compatible server, or {LOCAL}"),
+    Option(name="vlm", type=place, help=f"vision-language model: URL of an OpenAI-compatible server, or {LOCAL}"),
     Option(name="vlm_model", help="the model's name there; its key is read from OPENAI_API_KEY alone"),
-    Option(
-        name="prompts", type=expanded, help="paper, or a folder of prompts, to use in the place of the packaged ones"
-    ),
+    Option(name="prompts", type=place, help="paper, or a folder of prompts, to use in the place of the packaged ones"),
     Option(name="vlm_concurrency", type=at_least_one, default=16, help="requests at the same time (default: 16)"),
     Option(
         name="vlm_rate", type=_positive, default=0.0, help="requests a second at the most (default: as many as fit)"
@@ -81,7 +87,7 @@ ASK = (
 
 WHERE = (
     Option(
-        name="out", type=expanded, default="data", help="folder or URL that gets a folder for each task (default: data)"
+        name="out", type=place, default="data", help="folder or URL that gets a folder for each task (default: data)"
     ),
     Option(name="cpus", type=at_least_one, help="CPUs that the Ray started on this machine has (default: all)"),
     Option(
@@ -107,5 +113,5 @@ def defaults(given: Mapping[str, Any], declared: tuple[Option, ...] = RUN) -> di
         if given.get(one.name) is not None:
             one.check(given[one.name])
             value = given[one.name]
-            values[one.name] = expanded(str(value)) if one.type is expanded else value
+            values[one.name] = one.parsed(str(value)) if one.type is place else value
     return values

@@ -120,6 +120,12 @@ def from_numbers(primaries: int, curve: int) -> Colours | None:
     return _declared(*_PRIMARIES[primaries], _CURVES[curve], name)
 
 
+def narrow(primaries: int, curve: int) -> Colours:
+    """The colours of values that leave out the ends of their range, as those of video do: 16 is black."""
+    name = f"H.273 primaries {primaries}, curve {curve}"
+    return Colours(profile=b"", name=f"its values are those of video, of a narrow range ({name}), which are not read")
+
+
 def from_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) -> Colours | None:
     """The colours of a PNG's gAMA, and of its cHRM: x and y of white, red, green and blue; None if they are sRGB's.
 
@@ -159,12 +165,20 @@ def to_srgb(image: PILImage.Image, colours: Colours | None) -> PILImage.Image:
     space = _space(ImageCms.ImageCmsProfile(io.BytesIO(colours.profile)))
     if image.mode == "L" and space == "RGB":  # grey made of a colour photo whose profile was kept
         image = image.convert("RGB")
+    if image.mode == "RGB" and space == "GRAY" and _is_gray(image):  # of a file that has no form for grey of its kind
+        image = image.getchannel("R")
     if _SPACES.get(image.mode) != space:
         raise Reject("unknown_colours", f"its profile, {colours.name}, is for {space}, its pixels are {image.mode}")
     try:
         return _transform(colours.profile, image.mode).apply(image)
     except (ImageCms.PyCMSError, ValueError) as error:
         raise Reject("unknown_colours", f"its profile, {colours.name}, converts to nothing: {error}") from None
+
+
+def _is_gray(image: PILImage.Image) -> bool:
+    """Whether all three channels of an RGB image are the same."""
+    red, green, blue = (image.getchannel(name).tobytes() for name in "RGB")
+    return red == green == blue
 
 
 @lru_cache(maxsize=16)

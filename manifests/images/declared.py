@@ -7,7 +7,7 @@ import struct
 from PIL import Image as PILImage
 from PIL.ExifTags import IFD
 
-from manifests.images.colour import Colours, adobe_rgb, from_gamma, from_icc, from_numbers
+from manifests.images.colour import Colours, adobe_rgb, from_gamma, from_icc, from_numbers, narrow
 from manifests.images.png_chunks import numbers, profile
 
 _MAX_PROFILE_BYTES = 16 * 2**20
@@ -33,7 +33,8 @@ def declared_colours(image: PILImage.Image, data: bytes) -> Colours | None:
 
 def _of_png(image: PILImage.Image, data: bytes) -> Colours | None:
     if said := numbers(data):
-        return from_numbers(*said[:2])
+        primaries, curve, _, full_range = said
+        return from_numbers(primaries, curve) if full_range else narrow(primaries, curve)
     icc = profile(data, _MAX_PROFILE_BYTES)
     if icc is not None:
         return from_icc(icc)

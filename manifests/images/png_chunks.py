@@ -87,24 +87,40 @@ def profile(data: bytes, most_bytes: int) -> bytes | None:
     return _unpacked(packed[1:], most_bytes) or b""
 
 
-def numbers(data: bytes) -> tuple[int, int, int] | None:
-    """What cICP says of the colours: primaries, curve and matrix, by their numbers in ITU-T H.273; None without it."""
+def numbers(data: bytes) -> tuple[int, int, int, bool] | None:
+    """What cICP says of the colours: primaries, curve and matrix, by their numbers in ITU-T H.273, and whether values
+    have their full range; None without it."""
     body = _before_pixels(data, b"cICP") or b""
-    return (body[0], body[1], body[2]) if len(body) == 4 else None
+    return (body[0], body[1], body[2], body[3] != 0) if len(body) == 4 else None
 
 
 def without_extras(data: bytes) -> bytes:
     """The file without its colour profile, and without texts that hold no orientation or are too long to be unpacked.
+    EXIF that lies behind the pixels, where decoders look for it late or never, comes to lie before them.
 
     So no decoder stumbles over them: Pillow refuses a PNG with more than a megabyte of compressed text, such as the
     workflow that ComfyUI writes into it. The same object if there is nothing to leave out.
     """
-    left_out = [chunk for chunk in chunks(data) if chunk.name == b"iCCP" or _is_ballast(chunk, data)]
-    kept, start = [], 0
-    for chunk in left_out:
-        kept.append(memoryview(data)[start : chunk.start])
-        start = chunk.end
-    return b"".join([*kept, memoryview(data)[start:]]) if left_out else data
+    there = [*chunks(data)]
+    pixels = next((chunk.start for chunk in there if chunk.name == b"IDAT"), len(data))
+    left_out = [chunk for chunk in there if chunk.name == b"iCCP" or _is_ballast(chunk, data)]
+    late = [chunk for chunk in there if chunk.start > pixels and _has_exif(chunk, data) and chunk not in left_out]
+    if not left_out and not late:
+        return data
+    view, kept, start = memoryview(data), [], 0
+    cuts = [(chunk.start, chunk.end) for chunk in (*left_out, *late)]
+    for begin, end in sorted([*cuts, *([(pixels, pixels)] if late else [])]):
+        kept.append(view[start:begin])
+        kept += [view[chunk.start : chunk.end] for chunk in late] if begin == end else []
+        start = end
+    return b"".join([*kept, view[start:]])
+
+
+def _has_exif(chunk: Chunk, data: bytes) -> bool:
+    """Whether a chunk may hold the orientation."""
+    if chunk.name in _TEXTS:
+        return chunk.body(data).partition(b"\0")[0] in _WITH_EXIF
+    return chunk.name == b"eXIf"
 
 
 def _before_pixels(data: bytes, name: bytes) -> bytes | None:

@@ -27,7 +27,7 @@ from PIL import Image as PILImage
 
 from manifests.images.pixels import decode_values, encode_lossless, orientation, read_header, stored
 from manifests.schema import Image, Reject, Step
-from operators.arrange.grid import turn_onto, turned
+from operators.arrange.grid import turn_onto, turned, vectors_turned
 from operators.shared.palettes import encode_normals
 
 Values = Literal["depth_mm", "relative_depth", "class_ids", "normals", "negated_normals"]
@@ -93,7 +93,8 @@ def dense_on(photo: bytes, data: bytes, values: Values, mask: bytes | None = Non
         if known.all() and turn == 1:
             return target, read_step(values, **told)
         raw = np.where(known if raw.ndim == 2 else known[..., None], raw, raw.dtype.type(0))
-    return _encoded(turned(raw, turn)), read_step(values, **told)
+    upright = turned(raw, turn)
+    return _encoded(vectors_turned(upright, turn) if "normals" in values else upright), read_step(values, **told)
 
 
 def numbers(image: Image) -> npt.NDArray[Any]:

@@ -18,6 +18,9 @@ from manifests.schema import Reject
 _SWAP_SIDES = (5, 6, 7, 8)
 """The orientations by which width and height change places: Exif 2.32, section 4.6.4, tag Orientation."""
 
+# After the exchange of sides, 6 is mirrored from left to right, 8 from top to bottom, 7 both ways.
+_MIRROR_X, _MIRROR_Y = (2, 3, 6, 7), (3, 4, 7, 8)
+
 
 def turn_onto(photo: bytes, drawn: bytes, role: str) -> int:
     """The EXIF orientation, 1 to 8, by which what was drawn of a photo lies on the upright photo.
@@ -49,5 +52,18 @@ def turned(values: npt.NDArray[Any], by: int) -> npt.NDArray[Any]:
     """H x W or H x W x C values of a map as they lie once an EXIF orientation, 1 to 8, is followed."""
     if by in _SWAP_SIDES:
         values = values.swapaxes(0, 1)
-    # After the exchange of sides, 6 is mirrored from left to right, 8 from top to bottom, 7 both ways.
-    return np.ascontiguousarray(values[:: -1 if by in (3, 4, 7, 8) else 1, :: -1 if by in (2, 3, 6, 7) else 1])
+    return np.ascontiguousarray(values[:: -1 if by in _MIRROR_Y else 1, :: -1 if by in _MIRROR_X else 1])
+
+
+def vectors_turned(pixels: npt.NDArray[Any], by: int) -> npt.NDArray[Any]:
+    """H x W x 3 unsigned x, y, z, whose zero is the middle of their range, as they point once an EXIF orientation, 1 to
+    8, is followed by the camera too: x points right and y down in the picture that is seen. Black, which is no vector,
+    stays black."""
+    order = (1, 0, 2) if by in _SWAP_SIDES else (0, 1, 2)
+    found = np.ascontiguousarray(pixels[..., order])
+    highest = np.iinfo(pixels.dtype).max
+    known = pixels.any(axis=-1)
+    for channel, mirroring in enumerate((_MIRROR_X, _MIRROR_Y)):
+        if by in mirroring:
+            found[known, channel] = highest - found[known, channel]
+    return found

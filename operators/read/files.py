@@ -25,6 +25,9 @@ from manifests.storage import Store, is_hidden, spelled_out
 IMAGE_ENDINGS = frozenset(["avif", "bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"])
 """Endings by which a folder is recognised as holding images. What a file is, its content says."""
 
+RAW_ENDINGS = frozenset(["3fr", "arw", "cr2", "cr3", "dng", "nef", "orf", "pef", "raf", "raw", "rw2", "srw"])
+"""Endings of camera RAW, which is not read (manifests/images/raw.py), but may be one side of pairs."""
+
 HIDDEN = "hidden files and folders"
 DATASETS = "datasets of ours"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,17 @@ from operators.read.nyu_hdf5 import NyuFrames
 from operators.read.paired_folders import PairedFolders
 from operators.read.parquet import open_parquet
 from operators.read.photos import PhotoFolder
-from operators.read.sides import looks_paired, side, sides_above
+from operators.read.sides import (
+    folders_above,
+    holds_splits,
+    is_tested_on,
+    is_unwanted_side,
+    looks_paired,
+    may_be_sides,
+    of_same_names,
+    side,
+    sides_above,
+)
 from operators.read.split import TRAIN, ends_in, split_of
 from pipelines.sources.datasets import DATASETS
 from pipelines.sources.source import Source
@@ -69,6 +80,8 @@ def locate(
     for layouts in known:
         try:
             found = _whole(layouts, sources, root, listing, split)
+            if found and not taken_as and isinstance(found.reader, PhotoFolder):
+                _refuse_pairs_in(found.reader, root, listing)
         except ValueError as error:
             if not photos:
                 raise
@@ -211,16 +224,52 @@ def _refuse_pairs(photos: Source, root: str, listing: Sequence[SourceFile]) -> N
     """Raises ValueError for a folder that looks like one of pairs, or like one side of them."""
     if getattr(photos.reader, "within_folder", False):  # frames of clips, which are numbered alike
         return
-    why = looks_paired(root, listing)
-    for name, above in [] if why else sides_above(root):
-        with suppress(OSError):
-            if other := next((one for one in Store(above).names("") if one != name and side(one)), ""):
-                why = why or f"it lies in {name}/, beside which there is {other}/"
+    why = looks_paired(root, listing) or holds_splits(listing) or _beside_other_side(root, listing)
     if why:
         raise ValueError(
             f"DATA: {root} is not taken as {photos.layout}: {why}. If these are pairs, lay them out as one of the "
             f"sources that the task reads; {_INSISTING}"
         )
+
+
+def _refuse_pairs_in(reader: PhotoFolder, root: str, listing: Sequence[SourceFile]) -> None:
+    """Raises ValueError if a folder of a published set of photos holds pairs too, as DIV2K's own tree does."""
+    place = reader.root.removeprefix(root.rstrip("/")).strip("/")
+    for folder in reader.folders:
+        above = f"{place}/{folder}/".lstrip("/")
+        inside = [replace(file, path=file.path[len(above) :]) for file in listing if file.path.startswith(above)]
+        if why := looks_paired(f"{reader.root}/{folder}", inside):
+            raise ValueError(f"DATA: {reader.root}/{folder} is not taken as photos of {reader.source}: {why}")
+
+
+def _beside_other_side(root: str, listing: Sequence[SourceFile]) -> str:
+    """What beside a folder, or beside one that it lies in, makes it one side of pairs, in words; "" for nothing."""
+    for name, above in sides_above(root):
+        if other := next((one for one in _names_in(above) if one != name and side(one)), ""):
+            return f"it lies in {name}/, beside which there is {other}/"
+    for name, above in folders_above(root):
+        if other := next((one for one in _names_in(above) if one != name and is_unwanted_side(name, one)), ""):
+            return f"{name}/ and {other}/ beside it have the names of two sides of pairs"
+        if is_tested_on(name, _names_in(above)):
+            return f"{name}/ is to test with, beside what is to be trained on"
+    above, _, name = root.rstrip("/").rpartition("/")
+    real = os.path.realpath(root)  # a link to the folder is not another side of it
+    others = [one for one in _names_in(above) if os.path.realpath(f"{above}/{one}") != real][:_FOLDERS]
+    folder = next((posixpath.dirname(file.path) for file in listing if ending(file.path) in IMAGE_ENDINGS), "")
+    own = [file.path for file in listing if posixpath.dirname(file.path) == folder]
+    for other in others:
+        if may_be_sides(name, other):
+            inside = _names_in(f"{above}/{other}/{folder}".rstrip("/"))
+            if of_same_names(map(posixpath.basename, own), inside):
+                return f"{name}/ and {other}/ beside it have files of the same names"
+    return ""
+
+
+def _names_in(folder: str) -> list[str]:
+    """What is in a folder, by name; nothing if it cannot be listed, as the top of a store cannot."""
+    with suppress(OSError, ValueError):
+        return Store(folder).names("") if folder.strip("/") and not folder.endswith("/") else []
+    return []
 
 
 def _splits(sources: Sequence[Source]) -> str:
@@ -238,6 +287,12 @@ def _refuse_test_folder(layouts: Sequence[Source], reader: Reader) -> None:
         for test in layout.tests:
             if any(ends_in(reader.root, name) for name in getattr(test.reader, "nested", ()) if name not in own):
                 raise ValueError(_looks_like(test.reader, reader.root, layout))
+    name = posixpath.basename(reader.root.rstrip("/"))
+    if isinstance(reader, PairedFolders) and not reader.only and name.lower() in _TESTS:
+        raise ValueError(
+            f"DATA: {reader.root} is laid out as {reader.source}, but {name} is what test splits are called, which are "
+            "not trained on; if it holds no test data, give it another name"
+        )
 
 
 def _refuse_test_split(sources: Sequence[Source], root: str, listing: Sequence[SourceFile]) -> None:

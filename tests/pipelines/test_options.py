@@ -27,3 +27,9 @@ def test_from_python_a_user_insists_by_a_name_that_is_no_word_of_python(tmp_path
     write_files(tmp_path, {"a.jpg": b"1"})
     with pytest.raises(ValueError, match="derain has no option size_: did you mean size"):
         prepare("derain", {"data": tmp_path, "size_": 3})
+
+
+@pytest.mark.parametrize("name", ["data", "out"])
+def test_a_folder_of_no_name_is_not_the_current_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--{name}: it is empty"):
+        defaults({name: ""})

@@ -93,6 +93,15 @@ def test_gray_with_a_gray_profile_and_with_one_of_colours() -> None:
     assert furthest(encoded(GRAY, "TIFF", icc_profile=ADOBE_RGB), expected) == 0
 
 
+def test_a_gray_profile_of_a_file_that_decoders_make_colours_of() -> None:
+    bits = PILImage.fromarray(np.tile(np.array([0, 255], np.uint8), (40, 24))).convert("1")
+    assert furthest(encoded(bits, "PNG", icc_profile=DOT_GAIN), seen_by_lcms(bits.convert("L"), DOT_GAIN)) == 0
+    gray = PILImage.fromarray(np.tile(np.arange(0, 240, 5, dtype=np.uint8), (40, 1)))
+    webp = encoded(gray, "WEBP", lossless=True, icc_profile=DOT_GAIN)  # which has no grey
+    assert furthest(webp, seen_by_lcms(gray, DOT_GAIN)) == 0
+    assert reason(encoded(PILImage.fromarray(photo(0)), "WEBP", icc_profile=DOT_GAIN)) == "unknown_colours"
+
+
 def test_deep_gray_with_a_profile() -> None:
     deep = PILImage.fromarray(np.asarray(GRAY).astype(np.uint16) << 8 | 0x33)
     assert furthest(encoded(deep, "PNG", icc_profile=DOT_GAIN), seen_by_lcms(GRAY, DOT_GAIN)) == 0
@@ -285,6 +294,10 @@ def test_hdr_is_refused(curve: int) -> None:
     plain = np.asarray(PILImage.open(io.BytesIO(avif)).convert("RGB"))
     expected = encoded_srgb(decoded_srgb(plain) @ (XYZ_TO_SRGB @ P3_TO_XYZ).T)
     assert np.abs(decode_rgb(p3) - expected).max() < 2 and read_header(avif).plain
+
+
+def test_the_narrow_range_of_video_is_refused() -> None:
+    assert reason(png_with((b"cICP", bytes([1, 13, 0, 0])))) == "unknown_colours"
 
 
 def test_a_camera_that_marks_adobe_rgb_in_exif_alone() -> None:

@@ -123,3 +123,17 @@ def test_a_profile_that_unpacks_to_too_much_is_refused_without_unpacking_it() ->
 def test_a_file_without_extras_is_not_copied() -> None:
     assert without_extras(data := png()) is data
     assert without_extras(data := b"GIF89a") is data
+
+
+def test_an_orientation_behind_the_pixels_is_followed() -> None:
+    """As Pillow's own getexif finds it, which decodes the whole file."""
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    early = png(exif=exif.tobytes())
+    body = next(one.body(early) for one in chunks(early) if one.name == b"eXIf")
+    plain = png()
+    for late in (chunk(b"eXIf", body), chunk(b"eXIf", body) + chunk(b"tEXt", b"a\0b")):
+        data = plain[:-12] + late + plain[-12:]
+        assert PILImage.open(io.BytesIO(data)).getexif()[0x0112] == 6
+        assert not read_header(data).upright
+        assert np.array_equal(decode_rgb(data), np.rot90(decode_rgb(plain), -1))

@@ -64,9 +64,44 @@ def test_a_map_that_was_drawn_before_its_photo_was_turned_is_turned(
         7: cv2.rotate(cv2.transpose(raw), cv2.ROTATE_180),
         8: cv2.rotate(raw, cv2.ROTATE_90_COUNTERCLOCKWISE),
     }
-    assert np.array_equal(_read(image.data), expected[orientation])
+    if "normals" not in values:
+        assert np.array_equal(_read(image.data), expected[orientation])
     assert (image.width_px, image.height_px) == (40, 48)
     assert step.params == {"target": values, "turned": True}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_normals_point_where_the_turned_surface_does(orientation: int, sign: int, bits: int) -> None:
+    """The oracle turns a surface's depths as a picture, and takes its normals (x right, y down) from those."""
+    rows, columns = np.mgrid[:40, :48]
+    surface = 0.01 * columns**2 + 0.3 * rows + 5 * np.sin(rows / 7)
+    values: Values = "normals" if sign == 1 else "negated_normals"
+    image, _ = dense_on(turned_jpeg(photo(1), orientation), _png(_normals_of(surface, sign, bits)), values)
+    seen = {
+        5: surface.T,
+        6: np.rot90(surface, -1),
+        7: np.rot90(surface, 2).T,
+        8: np.rot90(surface),
+    }
+    expected = _normals_of(seen[orientation], sign, bits).astype(np.int64)
+    assert np.abs(_read(image.data) - expected).max() <= 1  # of 255 or 65,535: both round
+
+
+def _normals_of(surface: np.ndarray, sign: int, bits: int) -> np.ndarray:
+    down, right = np.gradient(surface)
+    normals = np.stack([-right, -down, np.ones_like(surface)], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    highest = 2**bits - 1
+    return np.rint((sign * normals + 1) / 2 * highest).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def test_a_pixel_without_a_normal_stays_black_when_it_is_turned() -> None:
+    raw = normals_rgb(0)
+    raw[:5] = 0
+    image, _ = dense_on(turned_jpeg(photo(1), 6), _png(raw), "normals")
+    assert not _read(image.data)[:, -5:].any()
 
 
 @pytest.mark.parametrize(("values", "bits"), KINDS)

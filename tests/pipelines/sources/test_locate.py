@@ -535,6 +535,58 @@ def test_what_looks_paired_is_refused_in_one_line_that_says_how_to_insist(
     assert found.reader.root == str(tmp_path / folder)
 
 
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("HIDE/train", "train/ and GT/ beside it have files of the same names"),
+        ("EUVP/trainA", "trainA/ and trainB/ beside it have files of the same names"),
+        ("SPA/real_world", "real_world/ and real_world_gt/ beside it have the names of two sides"),
+        ("city_rain/train/aachen", "city_rain/ and city/ beside it have the names of two sides"),
+        ("HIDE/test/near", "test/ is to test with"),
+        ("own", "own/test/ in it is to test with, beside own/train/"),
+    ],
+)
+def test_a_folder_that_is_one_side_by_what_lies_beside_it_is_refused(folder: str, why: str, tmp_path: Path) -> None:
+    write_files(
+        tmp_path,
+        _named(*(f"HIDE/{side}/{number}.png" for side in ("train", "GT", "test/near") for number in (1, 2)))
+        | _named(*(f"EUVP/{side}/{number}.png" for side in ("trainA", "trainB") for number in (1, 2)))
+        | _named("SPA/real_world/1_1.png", "SPA/real_world_gt/1.png")
+        | _named("city_rain/train/aachen/1.png", "city/train/aachen/2.png")
+        | _named("own/own/train/1.png", "own/own/test/2.png"),
+    )
+    with pytest.raises(ValueError, match="--as photos") as caught:
+        _reader("deblur", tmp_path / folder)
+    assert why in str(caught.value)
+
+
+def test_the_clean_side_and_albums_of_the_same_numbers_are_photos(tmp_path: Path) -> None:
+    write_files(
+        tmp_path,
+        _named("DIV2K_train_HR/1.png", "DIV2K_train_LR_x/1.png", "2019/IMG_1.png", "2019/IMG_2.png")
+        | _named("2020/IMG_1.png", "2020/IMG_2.png"),
+    )
+    (tmp_path / "2019 again").symlink_to(tmp_path / "2019")
+    for folder in ("DIV2K_train_HR", "2019"):
+        assert _reader("denoise", tmp_path / folder).source == "photos"
+
+
+def test_the_low_resolutions_in_a_published_set_of_photos_are_no_photos(tmp_path: Path) -> None:
+    sets = _named("Flickr2K/1.png", "WaterlooED/1.bmp", "BSD400/1.png", "DIV2K/DIV2K_train_HR/1.png")
+    write_files(tmp_path, sets)
+    assert _reader("denoise", tmp_path).source == "DFWB"
+    write_files(tmp_path, _named("DIV2K/DIV2K_train_LR_bicubic/X2/1x2.png"))
+    with pytest.raises(ValueError, match=r"DIV2K_train_LR_bicubic/ in it.*--as photos"):
+        _reader("denoise", tmp_path)
+    assert find_source(OUR_TASKS["denoise"], str(tmp_path), taken_as="DFWB").reader.source == "DFWB"
+
+
+def test_a_folder_called_test_is_not_trained_on_whichever_set_it_is_of(tmp_path: Path) -> None:
+    write_files(tmp_path, _named("Rain200H/test/rain/X2/norain-1x2.png", "Rain200H/test/norain/norain-1.png"))
+    with pytest.raises(ValueError, match="test is what test splits are called"):
+        _reader("derain", tmp_path / "Rain200H/test")
+
+
 def test_pairs_that_are_no_published_layout_are_read_as_the_source_that_a_user_names(tmp_path: Path) -> None:
     write_files(tmp_path, _pairs(("mine/low", "mine/high"), ("eval15/low", "eval15/high"), count=2))
     reader = find_source(OUR_TASKS["lowlight"], str(tmp_path / "mine"), taken_as="LOL v1").reader
