@@ -118,6 +118,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> 
         return f'{{"columns": {columns}, "rows": [{shown}], "truncated": {truncated}}}'.encode()
     except (duckdb.Error, Refused, MemoryError, RecursionError) as error:
         return json.dumps({"error": one_line(error), "is_broken": isinstance(error, _BROKEN)}).encode()
+    except (OverflowError, ValueError) as error:  # of an interval of ten million years, which DuckDB has and Python not
+        return json.dumps({"error": f"a value cannot be shown, cast it to VARCHAR: {one_line(error)}"}).encode()
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -34,7 +34,11 @@ def _tar_problems(dataset: Dataset, plan: Plan, name: str, file: str) -> Iterato
     members: list[Member] = []
     try:
         with open_file(dataset, file) as opened:
-            members.extend(Walk(opened).members())
+            for member in Walk(opened).members():
+                if member.bytes > MAX_BYTES:
+                    yield f"member {member.name} has {member.bytes:,} bytes, more than a picture can have"
+                    return
+                members.append(member)
     except DatasetError as error:
         yield str(error)
         return

@@ -178,7 +178,7 @@ def _gather_examples(dataset: Dataset, name: str, items: int, examples: dict[str
                 if here.get(pair, 0) & bit:
                     repeated.add(pair)
                 here[pair] = here.get(pair, 0) | bit
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return  # `check_unit` says so
     for pair in sorted(repeated | (here.keys() & examples.keys())):
         yield file, f"pair {pair} is in the dataset more than once: the plan names its source twice, or it was edited"

@@ -46,6 +46,9 @@ def token_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterato
         name = plan.name(unit)
         try:
             commit = token_commit(dataset, name)
+        except FileNotFoundError:  # though it is listed
+            yield f"{FOLDER}/{name}.parquet", f"is a link to nothing; remove it and {_AGAIN}"
+            continue
         except DatasetError as error:
             yield f"{FOLDER}/{name}.parquet", str(error)
             continue
@@ -131,6 +134,8 @@ def _tar_problems(
                 pair = member.name.partition(".")[0]
                 found[pair] = (found.get(pair, (start, 0))[0], walk.bytes)
                 start = walk.bytes
+                if walk.bytes > commit.shard_bytes:
+                    raise Damaged("it goes on beyond the bytes that its Parquet file records", member.offset)
         except Damaged as damaged:
             damage = f"{damaged}, at byte {damaged.offset:,} of {commit.shard_bytes:,}"
     if damage or (walk.bytes, walk.sha256, members) != (commit.shard_bytes, commit.shard_sha256, commit.members):

@@ -46,6 +46,9 @@ MAX_TABLE_BYTES = 2**31
 
 _BATCH_ROWS, _BATCH_BYTES = 1_024, 2**28
 _HELD_BYTES = 2**28  # of a table whose rows are held together, in Arrow; one of 5,000 pairs has some 30 MB
+_MOST_ENTRIES = (
+    1_024  # of the lists of a row, on average: images, files, steps; thousands of equal ones are a few bytes
+)
 _FEW_PAIRS = 1_024  # have no need of a shard to be believed: it may be gone or cut off
 
 _OF_THE_PAIR = ("images", "source", "source_ref", "licence")
@@ -74,6 +77,9 @@ def check_unit(
     way_out = f"remove manifest/{name}.parquet and run the same command again to write the unit anew"
     try:
         commit = dataset.commit(name)
+    except FileNotFoundError:  # though it is listed
+        yield f"manifest/{name}.parquet", "is a link to nothing; remove it and run the same command again"
+        return
     except ValueError as error:
         yield f"manifest/{name}.parquet", str(error)
         return
@@ -118,7 +124,7 @@ def most_rows(dataset: Dataset, name: str, items: int) -> int:
 def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -> Iterator[pa.Table]:
     """Columns of a Parquet file, some rows at a time: so few that values as large as its footer allows have room.
 
-    Raises DatasetError if it is damaged, of another schema, or has more rows than `most`.
+    Raises DatasetError if it is damaged, of another schema, or has more rows than `most` or lists too long.
     """
     try:
         file = ParquetFile(io.BytesIO(data), page_checksum_verification=True)
@@ -128,6 +134,9 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
             raise DatasetError(f"it has {file.metadata.num_rows:,} rows, and can have {most:,} at most: it was edited")
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
+            entries = max(group.column(column).num_values for column in range(group.num_columns))
+            if entries > _MOST_ENTRIES * group.num_rows:
+                raise DatasetError(f"it has {entries:,} entries in lists of {group.num_rows:,} rows: it was edited")
             widest = max(group.column(column).total_uncompressed_size for column in range(group.num_columns))
             rows = min(max(_BATCH_BYTES // max(widest, 1), 1), _BATCH_ROWS)
             for batch in file.iter_batches(rows, [number]):  # all columns: each page has a checksum
@@ -305,6 +314,10 @@ def _shard_problems(dataset: Dataset, name: str, commit: Commit, pairs: Mapping[
                 elif wanted.offset not in (None, member.offset):
                     problems.append(f"member {member.name} is at byte {member.offset}, its row says {wanted.offset}")
                 seen[member.name] = None
+                if walk.bytes > commit.shard_bytes:  # of what its headers say it may have, there is no end
+                    raise Damaged(
+                        "its size, sha256 or number of members is not what the manifest records: it goes on", walk.bytes
+                    )
             problems += [f"member {gone} is missing" for gone in expected if gone not in seen]
         except Damaged as damage:
             at_header = damage.offset + tarfile.BLOCKSIZE

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 MOST_BYTES = 8 * 2**20
 """The largest body that is read: an answer of a few thousand tokens has some 20 KB."""
 
+MOST_VALUES = 2**16
+"""The most JSON values in a body. An answer has some 20 and a list of models some thousands; the library makes a Python
+object of each, at 20 microseconds, in which nothing else can be asked and no time-out ends."""
+
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # of zlib's inflateInit2: whichever the header says
 
 
 class BadBody(ValueError):
-    """A body is too large, or not what its header says. The message has nothing of it."""
+    """A body is too large, has too much in it, or is not what its header says. The message has nothing of it."""
 
 
 def client(**given: Any) -> DefaultAsyncHttpxClient:
-    """The library's HTTP client, whose responses have bodies of at most MOST_BYTES, and which follows no redirect.
+    """The library's HTTP client, whose responses have bodies as `read` bounds them, and which follows no redirect.
 
     It keeps no cookies, of which a server could set ever more. Requests raise BadBody beside the client's own errors.
     """
@@ -47,7 +51,7 @@ def client(**given: Any) -> DefaultAsyncHttpxClient:
 
 
 async def read(raw: AsyncIterator[bytes], encoding: str) -> bytes:
-    """A body of at most MOST_BYTES. `encoding` is its Content-Encoding. Raises BadBody."""
+    """A body of at most MOST_BYTES and MOST_VALUES. `encoding` is its Content-Encoding. Raises BadBody."""
     decoded, sizes, parts = _decoder(encoding.strip().lower()), [0, 0], []
     async for chunk in raw:
         part = decoded(chunk, MOST_BYTES + 1 - sizes[1])
@@ -56,7 +60,11 @@ async def read(raw: AsyncIterator[bytes], encoding: str) -> bytes:
         if max(sizes) > MOST_BYTES:
             raise BadBody(f"a body of over {MOST_BYTES // 2**20} MiB")
         parts.append(part)
-    return b"".join(parts)
+    body = b"".join(parts)
+    # At least as many as there are values, each of which a comma or a bracket is before: those in texts count too.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise BadBody(f"a body of over {MOST_VALUES:,} values")
+    return body
 
 
 def _decoder(encoding: str) -> Callable[[bytes, int], bytes]:

@@ -22,8 +22,9 @@ _PLACEHOLDERS = frozenset({NO_KEY, "empty"})
 _SHORTEST_SECRET = 8  # shorter keys are placeholders, and would be found in innocent words
 _WITHHELD = "[key]"
 _UNWRAPPINGS = 4  # how often a text may have been escaped, one time around the other
-_ESCAPED = re.compile(r"\\+(?:u00|x)([0-9a-fA-F]{2})")
-_SLASHES = re.compile(r"\\+(?=[/\"'])")
+# A match begins where a run of backslashes does: tried from each of them, a million in an answer would take hours.
+_ESCAPED = re.compile(r"(?<!\\)\\+(?:u00|x)([0-9a-fA-F]{2})")
+_SLASHES = re.compile(r"(?<!\\)\\+(?=[/\"'])")
 _BASE64 = f"{string.ascii_letters}{string.digits}+/_-="
 
 

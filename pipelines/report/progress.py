@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from manifests.printing import printable_lines
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
 from pipelines.report.eta import Eta
@@ -38,9 +39,17 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
 
+
+class _Terminal(Console):
+    """A console whose texts, those of tables too, have names of files and answers of servers in them."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)
+
+
 # A log file has no width of its own; tables need one in which they can be read. What is in brackets in a path or a
 # licence is no markup.
-TERMINAL = Console(markup=False, width=None if sys.stdout.isatty() else 140)
+TERMINAL = _Terminal(markup=False, width=None if sys.stdout.isatty() else 140)
 
 SILENT = Console(quiet=True)
 """Prints nothing: for datasets that are made from Python."""

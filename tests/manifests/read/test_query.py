@@ -185,6 +185,12 @@ def test_the_system_bounds_each_process(connection: Pool) -> None:
         assert bounds["Max file size"] == "0"
 
 
+def test_a_value_that_python_does_not_have_is_no_matter_of_memory(connection: Pool) -> None:
+    with pytest.raises(SqlError, match="a value cannot be shown, cast it to VARCHAR"):
+        run_sql(connection, "SELECT INTERVAL 10000000 YEARS")
+    assert run_sql(connection, "SELECT (INTERVAL 10000000 YEARS)::VARCHAR").rows == [("10000000 years",)]
+
+
 def test_an_answer_is_bounded_in_bytes(connection: Pool) -> None:
     assert len(run_sql(connection, "SELECT repeat('x', 1000000) FROM range(50)").rows) == 50
     with pytest.raises(SqlError, match="more than 64 MiB"):

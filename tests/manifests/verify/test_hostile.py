@@ -18,6 +18,7 @@ from manifests.read.query import connect, run_sql
 from manifests.records import METADATA
 from manifests.schema import canonical_json
 from manifests.verify.dataset import verify
+from manifests.write.tar import header
 from tests.manifests.make import make_dataset, make_plan, write_unit
 from tests.manifests.verify.damage import MANIFEST, NOT_FINISHED, REJECTS, SHARD, edit, findings, found_in, nothing
 
@@ -85,6 +86,43 @@ def test_a_text_that_is_as_large_as_memory_when_it_is_repeated(
     edit(unfinished / MANIFEST, lambda rows: [row.update(instruction="x" * 2**20) for row in rows])
     assert (unfinished / MANIFEST).stat().st_size < 2**20
     found_in(unfinished, MANIFEST, "bytes: it was edited")
+
+
+@pytest.mark.parametrize("column", ["images", "inputs", "steps"])
+def test_a_row_with_a_list_of_very_many_entries(unfinished: Path, column: str) -> None:
+    """By its dictionary an entry is no byte: a manifest of 19 KB took 3 GB."""
+
+    def lengthen(rows: list[dict[str, Any]]) -> None:
+        rows[0][column] = rows[0][column][:1] * 25_000
+
+    edit(unfinished / MANIFEST, lengthen)
+    found_in(unfinished, MANIFEST, "25,", "entries in lists of 16 rows")
+
+
+@pytest.mark.parametrize("file", [SHARD, "candidates/derain-000001.tar"])
+def test_a_tar_with_terabytes_of_zeros_behind_it(root: Path, file: str) -> None:
+    """They take no room on a disk, and would be read for hours."""
+    (root / "candidates").mkdir()
+    if file != SHARD:
+        shutil.copy(root / SHARD, root / file)
+    os.truncate(root / file, 2**43)
+    assert any("something follows the end" in message for _, message in findings(root))
+
+
+def test_a_shard_that_goes_on_for_terabytes(unfinished: Path) -> None:
+    """Members of zeros take no room on a disk either. For the test they have 64 KB, and not 8 GB."""
+    members = b"".join(header(f"{number}.png", 2**16) + bytes(2**16) for number in range(90))
+    (unfinished / SHARD).write_bytes(members)
+    found = [message for file, message in findings(unfinished) if file == SHARD]
+    assert any("is not what the manifest records: it goes on" in message for message in found)
+    assert not any("member 89.png" in message for message in found)
+
+
+def test_a_manifest_that_is_a_link_to_nothing(root: Path) -> None:
+    (root / MANIFEST).unlink()
+    (root / MANIFEST).symlink_to(root / "nothing")
+    found = dict(findings(root))
+    assert "is a link to nothing" in found[MANIFEST]
 
 
 def test_findings_of_one_file_are_counted_beyond_some(tmp_path: Path) -> None:

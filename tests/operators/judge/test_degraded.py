@@ -127,12 +127,9 @@ def test_a_mirrored_or_turned_target_is_rejected_though_some_of_it_fits(way: str
             "transposed": target.swapaxes(0, 1),
         }[way]
         before = np.ascontiguousarray(turned) // 4
-        reject = _reject("darkness", before, target)
-        assert reject.reason in {"turned", "other_scene"}
-        assert Degraded(by="darkness", min_alignment=-1)(_pair(target // 4, target), 0).scores["alignment"] > 0.9
-        with pytest.raises(Reject) as caught:
-            Degraded(by="darkness", min_alignment=-1)(_pair(before, target), 0)
-        assert caught.value.reason == "turned"
+        assert Degraded(by="darkness")(_pair(target // 4, target), 0).scores["alignment"] > 0.9
+        as_it_is = Degraded(min_alignment=-1)(_pair(before, target), 0).scores["alignment"]
+        assert _reject("darkness", before, target).reason == ("turned" if as_it_is >= 0.15 else "other_scene")
 
 
 def test_a_flat_input_is_no_picture_of_its_target() -> None:

@@ -66,3 +66,12 @@ def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
 def test_what_is_not_what_its_header_says_is_refused() -> None:
     with pytest.raises(BadBody, match="a body that is not gzip"):
         _read(TEXT, "gzip")
+
+
+@pytest.mark.parametrize("one", [b"{},", b"[],", b"0,", b'"a":1,', b"[" * 900 + b"]" * 900 + b","])
+def test_a_body_of_very_many_values_is_refused(one: bytes) -> None:
+    """They are few bytes each, but a Python object each."""
+    body = b'{"choices":[' + one * (2_000_000 // len(one)) + b"0]}"
+    with pytest.raises(BadBody, match="a body of over 65,536 values"):
+        _read(body, size=2**20)
+    assert _read(b'{"choices":[' + one * 70 + b"0]}")

@@ -112,3 +112,10 @@ def test_what_was_copied_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValueError, match="holds a character that no key has") as caught:
             api_key()
         assert wrong not in str(caught.value)
+
+
+@pytest.mark.parametrize("run", ["\\" * 500_000, ("\\" * 250_000 + " ") * 2])
+def test_a_text_of_backslashes_alone_takes_no_longer_than_another(run: str) -> None:
+    """Tried from each of them, a match takes their number squared: hours, in which no other answer is read."""
+    assert without_key(run) == run
+    assert without_key(run + "".join(f"\\u{ord(letter):04x}" for letter in KEY)).endswith("[key]")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from manifests.dataset import Commit
 from operators.vlm.request import Usage
-from pipelines.report.progress import SILENT, live, painting_lines, print_report
+from pipelines.report.progress import SILENT, TERMINAL, live, painting_lines, print_report
 from pipelines.run.made import Made
 from pipelines.run.nothing import Trial
 from pipelines.run.painter import Delivered
@@ -149,3 +150,14 @@ def _made(unit: int) -> Made:
         missing={},
     )
     return Made(commit=commit, usage=Usage(), spent=spent)
+
+
+def test_a_name_with_escapes_does_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    table.add_row("in a table \x1b]0;title\x07")
+    TERMINAL.print("photos \x1b[31m[/foo]", "\u202e")
+    TERMINAL.print(table)
+    printed = capsys.readouterr().out
+    assert r"photos \x1b[31m[/foo] \u202e" in printed
+    assert r"in a table \x1b]0;title\x07" in printed
+    assert not set(printed) & set("\x1b\x07\u202e")
