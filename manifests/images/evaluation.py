@@ -17,7 +17,7 @@ import pyarrow as pa
 from manifests.dataset import Dataset, DatasetError, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
-from manifests.parquet import ParquetFile
+from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.schema import Reject, in_a_line
 from manifests.storage import Store, is_hidden, spelled_out
 
@@ -112,9 +112,11 @@ def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, str | None, str]]:
 def read_guard(data: bytes, name: str) -> list[dict[str, str]]:
     """The rows of a guard file. Raises ValueError, with its name, for anything else."""
     try:
-        table = ParquetFile(io.BytesIO(data)).read()
+        file = ParquetFile(io.BytesIO(data))
+        refuse_large_pages(data, file.metadata)
+        table = file.read()
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, DatasetError) as error:
         raise ValueError(f"{name} is not a guard file: {in_a_line(error)}") from None
     if not table.schema.equals(GUARD):
         raise ValueError(f"{name} is not a guard file: `xprompt hashes` writes one")
@@ -164,7 +166,7 @@ def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _whole(batches: Iterator[pa.RecordBatch], store: Store, path: str) -> Iterator[pa.RecordBatch]:
-    """The batches of a file. Raises ValueError, naming it, where one is damaged: what it lacks would not be kept out."""
+    """The batches of a file. Raises ValueError, naming it, where one is damaged: its images would not be kept out."""
     try:
         for batch in batches:
             batch.validate(full=True)

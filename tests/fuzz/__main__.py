@@ -20,6 +20,8 @@ _ROUND = 500
 """Inputs between two lines of progress, where a time is given."""
 
 
+_COUNT = 2_000
+
 _SHOWN = 3
 """Inputs that are named of those that show the same fault; all are saved."""
 
@@ -32,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"there is no target {', '.join(wrong)}: there are {', '.join(known)}", file=sys.stderr)
             return 2
         chosen = {name: known[name] for name in options.target or known}
-        if options.replay:
-            return _told(_replayed(known, options.replay), known, options)
+        found = _replayed(known, options.replay) if options.replay else []
+        if options.replay and not (options.count or options.minutes):
+            return _told(found, known, options)
         deadline_s = time.monotonic() + 60 * options.minutes if options.minutes else None
-        found: list[Failure] = []
         first = done = 0
         while not done or (deadline_s and time.monotonic() < deadline_s):
-            count = _ROUND if deadline_s else options.count
+            count = _ROUND if deadline_s else options.count or _COUNT
             cases = _cases(chosen, first, count)
             for one in run_cases(known, cases, options.seed, lambda: not deadline_s or time.monotonic() < deadline_s):
                 if isinstance(one, int):
@@ -56,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     much = parser.add_mutually_exclusive_group()
     much.add_argument("--minutes", type=float, help="how long to go on")
-    much.add_argument("--count", type=int, default=2_000, help="how many inputs (default: %(default)s)")
-    much.add_argument("--replay", type=Path, nargs="+", help="inputs that were saved, or folders of them")
+    much.add_argument("--count", type=int, help=f"how many inputs (default: {_COUNT:,}, none with --replay)")
+    parser.add_argument("--replay", type=Path, nargs="+", help="inputs that were saved, or folders of them")
     parser.add_argument("--seed", type=int, default=0, help="another number, other inputs (default: %(default)s)")
     parser.add_argument("--target", action="append", default=[], help="only this one; may be given several times")
     parser.add_argument("--save", type=Path, default=Path("fuzz-failures"), help="a folder for inputs that fail")

@@ -56,7 +56,7 @@ def fit_tar(data: bytes) -> bytes:
     fitted = bytearray(data)
     for start in range(0, len(data) - tarfile.BLOCKSIZE + 1, tarfile.BLOCKSIZE):
         block = fitted[start : start + tarfile.BLOCKSIZE]
-        if block[257:262] == b"ustar" or block[148:156].strip(b"\0 ").isdigit():
+        if block[257:262] == b"ustar":
             total = sum(block[:148]) + sum(block[156:]) + 8 * 32
             fitted[start + 148 : start + 156] = b"%06o\0 " % total
     return bytes(fitted)

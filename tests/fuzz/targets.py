@@ -84,7 +84,7 @@ def in_one_line() -> Iterator[None]:
 def _of_images() -> Iterator[Target]:
     kinds = {"png": seeds.pngs(), "jpeg": seeds.jpegs(), "tiff": seeds.tiffs(), "image": seeds.other_images()}
     for name, files in kinds.items():
-        yield Target(name=name, seeds=files, read=_read_image, fit=fit_png, weight=3)
+        yield Target(name=name, seeds=files, read=_read_image, fit=fit_png, weight=5)
     yield Target(name="icc", seeds=seeds.profiles(), read=_read_profile)
 
 
@@ -116,9 +116,9 @@ def _of_sources(work: Path) -> Iterator[Target]:
     def source(reader: Reader, file: str, files: Mapping[str, bytes] = {}) -> Read:
         return lambda data: _read_source(work, reader, {**files, file: data})
 
-    yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=2)
-    yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=2)
-    yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=2)
+    yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=4)
+    yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=4)
+    yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=4)
     yield Target(name="evaluation", seeds=seeds.hub_files(), read=partial(_read_evaluation, work))
 
 
