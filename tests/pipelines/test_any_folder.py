@@ -160,9 +160,8 @@ def test_a_run_accounts_for_every_file(tree: Mapping[str, str], task: Task) -> N
         told = Counter([row["source_ref"] for row in (*kept, *refused)])
         assert told == Counter(item.ref for item in items)
         assert all(count == 1 for count in told.values())
-        listing = job.reader.listing()
-        assert_nothing_is_lost(Path(job.reader.root), listing)
-        assert_as_they_were(dataset, kept, Path(job.reader.root), {item.ref: item.files for item in items}, listing)
+        assert_nothing_is_lost(Path(job.reader.root), job.reader.listing())
+        assert_as_they_were(dataset, kept, Path(job.reader.root), {item.ref: item.files for item in items})
         assert list(verify(dataset.url)) == []
         assert_readable(dataset, kept)
 
@@ -255,9 +254,7 @@ def assert_nothing_is_lost(root: Path, listing: Any) -> None:
     assert not listing.passed_over.get(DATASETS)
 
 
-def assert_as_they_were(
-    dataset: Dataset, kept: list[Row], root: Path, files: Mapping[str, tuple[str, ...]], listing: Listing
-) -> None:
+def assert_as_they_were(dataset: Dataset, kept: list[Row], root: Path, files: Mapping[str, tuple[str, ...]]) -> None:
     """What is said to be kept as it was has the bytes of its file, which are read here without a reader of ours."""
     on_disk = {
         os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace"): path for path in root.rglob("*")
