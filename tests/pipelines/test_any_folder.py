@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections import Counter
@@ -31,7 +29,7 @@ from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.task import Task
-from tests.commands import DEADLINE_S, ROOT
+from tests.commands import run, shards_command
 from tests.datasets import Row, examples, finish_job, plan_job, rejects
 from tests.sources import bomb, encode, encode_image, jpeg, photo, rainy_jpeg, real_profile, turned_jpeg
 
@@ -192,16 +190,13 @@ def test_datasets_reads_what_the_property_makes(tmp_path: Path, monkeypatch: pyt
             {"1.jpg": "photo 1", "caf\udce9.jpg": "photo 2", "new\nline.jpg": "cut", "p.jpg": "pipe", "e.jpg": "empty"},
             0,
         ),
-        ({"input/1.jpg": "rainy 0", "input/2.jpg": "rainy 1"}, 1),
+        ({"input/1.jpg": "rainy 0", "input/2.jpg": "rainy 1"}, 2),
         ({"1.jpg": "text", "2.jpg": "empty", "3.jpg": "link"}, 3),
     ],
 )
 def test_the_command_ends_in_order(tree: Mapping[str, str], status: int) -> None:
     with written(tree) as folder:
-        command = [sys.executable, "-m", "infra.command", "shards", "derain", "--data", str(folder / "data")]
-        done = subprocess.run(
-            [*command, "--out", str(folder / "out")], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S
-        )
+        done = run(shards_command(folder / "data", folder / "out"))
         assert "Traceback" not in done.stdout + done.stderr
         assert done.returncode == status, done.stderr
 
