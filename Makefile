@@ -137,6 +137,10 @@ test: $(DEV) chromium ## install everything and run the tests
 chaos: $(DEV) ## kill workers, drivers and nodes at random, ten times over, and compare bytes (minutes)
 	@$(BIN)/python -m pytest -m chaos
 
+.PHONY: fuzz
+fuzz: $(DEV) ## feed the readers with damaged files, and save what fails in fuzz-failures: [MINUTES=10 | COUNT=n] [SEED=0]
+	@$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),0)
+
 .PHONY: check
 check: $(DEV) ## lint, formatting and types
 	@$(BIN)/ruff check .

@@ -158,11 +158,13 @@ def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> di
 
 
 def parse_json(data: bytes) -> Any:
-    """A JSON value; all that `canonical_json` can write, and nothing more. Raises ValueError."""
+    """A JSON value; all that `canonical_json` can write in UTF-8, and nothing more. Raises ValueError."""
     if len(data) > _MAX_JSON_BYTES:
         raise ValueError(f"its JSON has {len(data):,} bytes, more than {_MAX_JSON_BYTES:,}")
     try:
-        value = json.loads(data, parse_constant=_refuse_number, parse_float=_finite)
+        value = json.loads(data.decode(), parse_constant=_refuse_number, parse_float=_finite)
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode()  # of half a surrogate pair there is no UTF-8
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     level = [value]

@@ -148,6 +148,11 @@ def in_short(text: str, most_chars: int = MOST_MESSAGE_CHARS) -> str:
     return text[: most_chars - len(cut)] + cut
 
 
+def in_a_line(said: object, most_chars: int = MOST_MESSAGE_CHARS) -> str:
+    """What an error or a stranger says, in one line of at most so many characters; what it is if it says nothing."""
+    return in_short(" ".join(str(said).split()), most_chars) or type(said).__name__
+
+
 class Reject(Exception):
     """Raised by a reader or operator for a pair that is not to be kept. It becomes a row of the rejects table.
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from manifests.schema import in_short
+from manifests.schema import in_a_line
 
 MOST_BYTES = 64 * 2**20
 """A larger file is none that somebody has written: MagicBrush's 10,000 turns are described in some MB."""
@@ -41,4 +41,4 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no TOML: {in_short(str(error), _WHY_CHARS)}") from None
+        raise ValueError(f"{path} is no TOML: {in_a_line(error, _WHY_CHARS)}") from None

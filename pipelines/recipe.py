@@ -37,7 +37,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from manifests.schema import in_short
+from manifests.schema import in_a_line
 from manifests.storage import expanded
 from manifests.text_files import read_toml
 
@@ -121,7 +121,7 @@ def read_recipe(path: str) -> tuple[Entry, ...]:
         entries = tuple(_entry(path, table) for table in tables)
         _check_weights(entries)
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no recipe: {in_short(str(error), _WHY_CHARS)}") from error
+        raise ValueError(f"{path} is no recipe: {in_a_line(error, _WHY_CHARS)}") from error
     if not entries:
         raise ValueError(f"{path} is no recipe: it has no [[datasets]]")
     return entries

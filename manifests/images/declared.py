@@ -68,6 +68,8 @@ def _is_adobe_rgb(image: PILImage.Image) -> bool:
         return False
     try:
         index = PILImage.Image.getexif(image).get_ifd(IFD.Interop).get(1)
-    except (OSError, SyntaxError, ValueError, struct.error):
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises what it comes upon in broken EXIF data, which says nothing
         return False
     return str(index).startswith(_ADOBE_RGB)

@@ -17,8 +17,8 @@ import pyarrow as pa
 from manifests.dataset import Dataset, DatasetError, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import MAX_BYTES
-from manifests.parquet import ParquetFile
-from manifests.schema import Reject
+from manifests.parquet import ParquetFile, refuse_large_pages
+from manifests.schema import Reject, in_a_line
 from manifests.storage import Store, is_hidden, spelled_out
 
 GUARD = pa.schema(
@@ -112,9 +112,12 @@ def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, str | None, str]]:
 def read_guard(data: bytes, name: str) -> list[dict[str, str]]:
     """The rows of a guard file. Raises ValueError, with its name, for anything else."""
     try:
-        table = ParquetFile(io.BytesIO(data)).read()
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{name} is not a guard file: {error}") from None
+        file = ParquetFile(io.BytesIO(data))
+        refuse_large_pages(data, file.metadata)
+        table = file.read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, DatasetError) as error:
+        raise ValueError(f"{name} is not a guard file: {in_a_line(error)}") from None
     if not table.schema.equals(GUARD):
         raise ValueError(f"{name} is not a guard file: `xprompt hashes` writes one")
     rows: list[dict[str, str]] = table.to_pylist()
@@ -147,16 +150,30 @@ def _images_in_parquet(store: Store, path: str) -> Iterator[tuple[str, bytes]]:
         try:
             file = ParquetFile(opened)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{spelled_out(store.path(path))} is not a complete Parquet file: {error}") from None
+            raise _incomplete(store, path, error) from None
         columns = [
             column.name
             for column in file.schema_arrow
             if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
         ]
         row = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+        for batch in _whole(file.iter_batches(batch_size=_ROWS, columns=columns), store, path):
             for values in batch.to_pylist():
                 for column in columns:
                     if (values[column] or {}).get("bytes"):
                         yield f"{spelled_out(path)}#{row}.{column}", values[column]["bytes"]
                 row += 1
+
+
+def _whole(batches: Iterator[pa.RecordBatch], store: Store, path: str) -> Iterator[pa.RecordBatch]:
+    """The batches of a file. Raises ValueError, naming it, where one is damaged: its images would not be kept out."""
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise _incomplete(store, path, error) from None
+
+
+def _incomplete(store: Store, path: str, error: Exception) -> ValueError:
+    return ValueError(f"{spelled_out(store.path(path))} is not a complete Parquet file: {in_a_line(error)}")

@@ -11,9 +11,7 @@ and `reduced` takes it from there. Outside of it nothing is kept from one call t
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,7 +35,7 @@ from manifests.images.declared import declared_colours
 from manifests.images.png import encode_png
 from manifests.images.png_chunks import bit_depth, damaged, has_end, without_extras
 from manifests.images.raw import raw_kind, tiff_values
-from manifests.schema import Image, Reject
+from manifests.schema import Image, Reject, in_a_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -284,8 +282,10 @@ def _open(data: bytes, max_pixels: int) -> PILImage.Image:
             raise Reject("unread_values", f"a TIFF of {values} values, which is not read") from None
         cannot = f"cannot identify it as {', '.join(READ_FORMATS)}; it begins with {data[:8]!r}"
         raise Reject("not_image", f"no known image format: {cannot}") from None
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise Reject("truncated", f"its header cannot be read: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise what they come upon, and not only what says that a file is damaged
+        raise Reject("truncated", f"its header cannot be read: {in_a_line(error)}") from None
     width, height = image.size
     if width * height > max_pixels:
         raise Reject("oversized", f"{width} x {height} px, more than {max_pixels:,} pixels")
@@ -298,7 +298,9 @@ def _orientation(image: PILImage.Image) -> int:
     try:
         orientation: int = PILImage.Image.getexif(image).get(_ORIENTATION, 1)
         return orientation
-    except (OSError, SyntaxError, ValueError, struct.error):
+    except MemoryError:
+        raise
+    except Exception:
         return 1
 
 
@@ -312,8 +314,10 @@ def _load(image: PILImage.Image, data: bytes) -> None:
     _refuse_wrong_checksums(data)
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise Reject("truncated", f"it cannot be decoded to its end: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Reject("truncated", f"it cannot be decoded to its end: {in_a_line(error)}") from None
     if image.format == "PNG" and not has_end(data):
         raise Reject("truncated", "it has no IEND chunk, which is the last of a PNG")
 

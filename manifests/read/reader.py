@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from manifests.images.pixels import Pixels
-from manifests.parquet import ParquetFile
+from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.read.pairs import Rows, StoredPair, pair_starts
 from manifests.read.places import url_at
 from manifests.read.shards import Shards, verify_hint
@@ -168,7 +168,9 @@ class Reader:
             data = self.store.read(f"manifest/{name}.parquet")
             file = ParquetFile(io.BytesIO(data))
             check_columns(file.schema_arrow, MANIFEST)
+            refuse_large_pages(data, file.metadata)
             table = file.read(columns)
+            table.validate(full=True)
         except (pa.ArrowException, OSError, DatasetError) as error:
             raise self._damaged(name, error) from None
         return table.replace_schema_metadata(None).combine_chunks()

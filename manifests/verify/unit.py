@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
-from manifests.parquet import ParquetFile
+from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.schema import MANIFEST, REJECTS
 from manifests.write.tar import Damaged, Walk
 from manifests.write.writer import sample_json
@@ -132,6 +132,7 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
             raise DatasetError("its columns are not ours: it was edited, or written by something else")
         if file.metadata.num_rows > most:
             raise DatasetError(f"it has {file.metadata.num_rows:,} rows, and can have {most:,} at most: it was edited")
+        refuse_large_pages(data, file.metadata)
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
             entries = max(group.column(column).num_values for column in range(group.num_columns))
@@ -142,6 +143,7 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
             for batch in file.iter_batches(rows, [number]):  # all columns: each page has a checksum
                 if batch.nbytes > _BATCH_BYTES:
                     raise DatasetError(f"{batch.num_rows:,} rows of it have {batch.nbytes:,} bytes: it was edited")
+                batch.validate(full=True)
                 yield pa.Table.from_batches([batch]).select(columns)
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise DatasetError(f"it is damaged: {error}") from error

@@ -35,6 +35,9 @@ _T = TypeVar("_T")
 _TARS = 2
 """Indexes of tars kept per process: 10,000 images each, by img2dataset's default."""
 
+_NOT_A_HEADER = (tarfile.TarError, EOFError, ValueError, OverflowError, LookupError)
+"""What tarfile raises where a header has other numbers, names or maps of holes than tars have."""
+
 _MAX_CAPTION_BYTES = 2**16
 """Most that is read of a caption beside its image: some 10,000 words."""
 
@@ -281,6 +284,8 @@ def _index(root: str, tar: str) -> _Index:
         size = store.fs.size(store.path(on_disk(store, tar)))
         with open_file(root, tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
+                if member.size < 0:  # of which tarfile would go back, and round and round
+                    break
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 kind = ending(member.name) if member.isreg() else ""
                 if kind in IMAGE_ENDINGS or kind == "txt":
@@ -290,7 +295,7 @@ def _index(root: str, tar: str) -> _Index:
             after = file.read(tarfile.BLOCKSIZE)
     except FileNotFoundError as error:
         raise Reject("missing", f"{tar}: gone since it was listed, or never there") from error
-    except (tarfile.TarError, EOFError):
+    except _NOT_A_HEADER:
         pass
     # A block of zeros follows the last member. What tarfile does not take for a header behind the first, it takes for
     # the end without a word.

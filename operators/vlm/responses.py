@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.answers import encoded, flaw, record_of
-from manifests.schema import in_short
+from manifests.schema import in_a_line
 from manifests.storage import TEMPORARY_SUFFIX, Store
 
 SEGMENT_BYTES = 64 * 2**20
@@ -486,7 +486,7 @@ def _answer(record: Any) -> Answer:
 
 def _why(error: Exception) -> str:
     """What is wrong with a damaged answer. Python repeats names in it, which may be long."""
-    return in_short(str(error), 100)
+    return in_a_line(error, 100)
 
 
 def _line(descriptor: int, offset: int) -> bytes:

@@ -1,4 +1,7 @@
-"""No thread of Arrow's touches what is Python's: one that does so while the interpreter ends aborts the process."""
+"""No thread of Arrow's touches what is Python's: one that does so while the interpreter ends aborts the process.
+
+And no page takes more memory than a file of ours needs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.parquet import ParquetFile
+from manifests.dataset import Dataset
+from manifests.parquet import ParquetFile, _page_sizes, refuse_large_pages
+from manifests.schema import DatasetError
+from manifests.verify.dataset import verify
+from tests.fuzz.seeds import lying
+from tests.manifests.make import make_dataset
 
 HOME = Path(__file__).parents[2]
 COLUMNS = [f"c{number}" for number in range(8)]
@@ -129,3 +137,64 @@ def test_nothing_of_ours_is_read_otherwise() -> None:
         if re.search(r"pq\.(ParquetFile\(\w|read_table\()|\.dataset\(", path.read_text())
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_the_sizes_of_pages_add_up_to_what_arrow_writes_in_the_footer(version: str, dictionary: bool) -> None:
+    """A footer's total has the pages' headers too, which are some tens of bytes each."""
+    words = pa.array([f"word {number % 50}" * 9 for number in range(3_000)])
+    table = pa.table({"words": words, "lists": [[number] * 3 for number in range(3_000)]})
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=3_000,
+        write_batch_size=100,
+        data_page_size=2_000,
+        data_page_version=version,
+        use_dictionary=dictionary,
+        compression="zstd",
+        write_page_checksum=True,
+    )
+    data, metadata = buffer.getvalue(), pq.read_metadata(buffer)
+    for column in range(2):
+        place = metadata.row_group(0).column(column)
+        start = min(filter(None, (place.dictionary_page_offset, place.data_page_offset)))
+        sizes = [*_page_sizes(data, start, start + place.total_compressed_size)]
+        assert len(sizes) > 1
+        assert 10 * len(sizes) < place.total_uncompressed_size - sum(sizes) < 200 * len(sizes)
+    refuse_large_pages(data, metadata)
+
+
+def test_pages_that_unpack_to_too_much_are_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": ["x" * 2**21]}), buffer, compression="zstd", use_dictionary=False)
+    data = buffer.getvalue()
+    assert len(data) < 2_000
+    refuse_large_pages(data, pq.read_metadata(buffer))
+    monkeypatch.setattr("manifests.parquet.MAX_OPEN_BYTES", 2**20)
+    with pytest.raises(DatasetError, match=r"its pages have 2,097,1\d\d bytes, more than 1,048,576"):
+        refuse_large_pages(data, pq.read_metadata(buffer))
+
+
+def test_what_a_page_says_of_itself_counts_whatever_the_footer_has(tmp_path: Path) -> None:
+    root = tmp_path / "derain"
+    make_dataset(str(root), units=1, pairs=2)
+    path = root / "manifest/derain-000000.parquet"
+    path.write_bytes(lying(path.read_bytes(), 2**31 - 1))
+    (root / "dataset.json").unlink()
+    [*_, finding] = [one for one in verify(str(root)) if one.file == str(path)]
+    assert finding.message.startswith("its pages have ")
+    with pytest.raises(DatasetError, match="its pages have"):
+        next(Dataset(str(root)).pairs())
+
+
+@pytest.mark.parametrize("header", [b"", b"\x15", b"\x15" + b"\xff" * 20, b"\x1b\x00", b"\x1c" * 9, bytes(9)])
+def test_a_header_that_is_none(header: bytes) -> None:
+    data = _parquet()
+    metadata = pq.read_metadata(io.BytesIO(data))
+    place = metadata.row_group(0).column(0)
+    start = place.dictionary_page_offset or place.data_page_offset
+    with pytest.raises(DatasetError, match="a page's header cannot be read"):
+        refuse_large_pages(data[:start] + header, metadata)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from manifests.dataset import Dataset, DatasetError
-from manifests.parquet import ParquetFile
+from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.records import parse_json
 from manifests.schema import shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
@@ -71,7 +71,9 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
             raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read, or is too large a file")
         data = dataset.store.read(f"{FOLDER}/{name}.parquet")
         with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
+            refuse_large_pages(data, parquet.metadata)
             table = parquet.read()
+            table.validate(full=True)
         if not table.schema.remove_metadata().equals(TOKENS):
             raise BadShard("its columns are other ones")
         if table.num_rows != commit.pairs:
