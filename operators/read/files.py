@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from manifests.images.pixels import MAX_BYTES
@@ -68,6 +67,22 @@ class Listing(list[SourceFile]):
         super().__init__(files)
         self.passed_over: Mapping[str, int] = dict(passed_over or {})
         """How many files and folders are not read, by what they are; a folder counts once, whatever is in it."""
+
+    @cached_property
+    def folders(self) -> Mapping[str, str]:
+        """All folders in lower case, and as the first of them by name is spelled."""
+        spelled: dict[str, str] = {}
+        for folder in {posixpath.dirname(file.path) for file in self}:
+            parts = folder.split("/")
+            for count in range(1, len(parts) + 1):
+                above = "/".join(parts[:count])
+                spelled[above.lower()] = min(above, spelled.get(above.lower(), above))
+        return spelled
+
+    @cached_property
+    def stems(self) -> Sequence[str]:
+        """The paths without their endings, in the same order."""
+        return [posixpath.splitext(file.path)[0] for file in self]
 
 
 def list_files(root: str) -> Listing:
@@ -321,7 +336,7 @@ _store = lru_cache(maxsize=8)(Store)  # to parse a URL costs half as much as to 
 
 def ending(path: str) -> str:
     """The ending of a file name in lower case without its dot, "" if it has none; jpeg and tiff in their short form."""
-    suffix = PurePosixPath(path).suffix.lower().lstrip(".")
+    suffix = posixpath.splitext(path)[1].lower().lstrip(".")
     return {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}.get(suffix, suffix)
 
 

@@ -80,7 +80,11 @@ class PairedFolders:
         return sum(1 for file in listing if _fit(self.input, file.path) or _fit(self.target, file.path))
 
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
-        places = _as_spelled(places_below(root, self.nested), listing)
+        listing = listing if isinstance(listing, Listing) else Listing(listing)
+        folders_there = listing.folders
+        places = list(
+            dict.fromkeys(folders_there.get(place.lower(), place) for place in places_below(root, self.nested))
+        )
         there = {side: [n for n in places if _below(listing, n, side)] for side in (self.input, self.target)}
         both = [folder for folder in places if all(folder in folders for folders in there.values())]
         if both:
@@ -161,7 +165,12 @@ def _regex(side: str) -> re.Pattern[str]:
 
 def _fit(side: str, path: str) -> tuple[str, str] | None:
     """Group and name of a path, the ending aside ("input/a.b.PNG" -> "", "a.b"); None if it is not of this side."""
-    match = _regex(side).fullmatch(posixpath.splitext(path)[0])
+    return _fit_stem(side, posixpath.splitext(path)[0])
+
+
+def _fit_stem(side: str, stem: str) -> tuple[str, str] | None:
+    """The same for a path that has lost its ending."""
+    match = _regex(side).fullmatch(stem)
     return (match.groupdict().get("group") or "", match["name"]) if match else None
 
 
@@ -172,20 +181,13 @@ def _shown(side: str) -> str:
     return re.sub(r"\[.*?\]", "", side).replace("{group}", "*").replace("{name}", "*").replace("{any}", "*")
 
 
-def _as_spelled(places: Sequence[str], listing: Sequence[SourceFile]) -> list[str]:
-    """Folders as they are spelled where they are there, in upper or lower case."""
-    spelled: dict[str, str] = {}
-    for folder in {posixpath.dirname(file.path) for file in listing}:
-        parts = folder.split("/")
-        for count in range(1, len(parts) + 1):
-            above = "/".join(parts[:count])
-            spelled[above.lower()] = min(above, spelled.get(above.lower(), above))
-    return list(dict.fromkeys(place if not place else spelled.get(place.lower(), place) for place in places))
-
-
-def _below(listing: Sequence[SourceFile], folder: str, side: str) -> bool:
-    prefix = f"{folder}/" if folder else ""
-    return any(file.path.startswith(prefix) and _fit(side, file.path[len(prefix) :]) for file in listing)
+def _below(listing: Listing, folder: str, side: str) -> bool:
+    if not folder:
+        return any(_fit_stem(side, stem) for stem in listing.stems)
+    if folder.lower() not in listing.folders:  # which spares the many places of a large listing
+        return False
+    prefix = f"{folder}/"
+    return any(stem.startswith(prefix) and _fit_stem(side, stem[len(prefix) :]) for stem in listing.stems)
 
 
 def _by_name(listing: Sequence[SourceFile], side: str) -> Mapping[tuple[str, str], list[SourceFile]]:
