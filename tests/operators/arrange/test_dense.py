@@ -94,7 +94,7 @@ def _normals_of(surface: np.ndarray, sign: int, bits: int) -> np.ndarray:
     normals = np.stack([-right, -down, np.ones_like(surface)], axis=-1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     highest = 2**bits - 1
-    return np.rint((sign * normals + 1) / 2 * highest).astype(np.uint8 if bits == 8 else np.uint16)
+    return np.asarray(np.rint((sign * normals + 1) / 2 * highest), np.uint8 if bits == 8 else np.uint16)
 
 
 def test_a_pixel_without_a_normal_stays_black_when_it_is_turned() -> None:
