@@ -16,8 +16,8 @@ from typing import Any, TypeVar, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.schema import SCHEMA_VERSION, DatasetError, needs_context
 from manifests.remote import is_outage
+from manifests.schema import SCHEMA_VERSION, DatasetError, needs_context
 from manifests.storage import Store
 
 METADATA = b"xprompt"

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import moto.moto_server.threaded_moto_server as moto_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import WSGIRequestHandler
 
@@ -30,7 +31,7 @@ KEYS_A_LISTING = 20
 _CODES = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
 
 
-class Disturbed(moto_server.DomainDispatcherApplication):
+class Disturbed(DomainDispatcherApplication):  # type: ignore[misc]  # moto has no types for it
     """Moto's application, with faults, and with a record of what was asked."""
 
     faults: list[dict[str, Any]] = []  # noqa: RUF012 (of the process: there is one server)
@@ -55,7 +56,8 @@ class Disturbed(moto_server.DomainDispatcherApplication):
                 self.requests.append((method, path, int(status[:3])))
             return start_response(status, *rest)
 
-        return super().__call__(environ, begin)
+        answer: Iterable[bytes] = super().__call__(environ, begin)
+        return answer
 
     def _fault(self, method: str, path: str) -> dict[str, Any] | None:
         with self.lock:
@@ -91,7 +93,7 @@ class Disturbed(moto_server.DomainDispatcherApplication):
 
 if __name__ == "__main__":
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    moto_server.DomainDispatcherApplication = Disturbed  # type: ignore[misc]
+    vars(moto_server)["DomainDispatcherApplication"] = Disturbed
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)

@@ -35,11 +35,10 @@ OUT = "s3://datasets/out"
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What the commands said, and what is there."""
+    """What the two runs left and asked for."""
 
     killed: dict[str, bytes]
     """The objects of OUT when the first run was killed."""
-    resumed: str
     requests: list[tuple[str, str, int]]
     """Of the run that went on."""
     disk: Path
@@ -47,8 +46,8 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(running_s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """A run is killed when it has one unit and cannot write the second, and goes on over a store that is slow at times."""
+def made(running_s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A run is killed that has one unit and cannot write another; the next goes on, while the store fails at times."""
     folder = tmp_path_factory.mktemp("buckets")
     photos = write_photos(folder / "photos", PHOTOS, 120, 100)
     running_s3.bucket("photos", {f"set/{path.name}": path.read_bytes() for path in photos.iterdir()})
@@ -64,11 +63,11 @@ def made(running_s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         )
     killed = running_s3.objects("datasets")
     _grow_old(running_s3)
-    running_s3.disturb(*({"method": "*", "path": "shards|set/", "status": status, "times": 2} for status in (500, 503)))
+    running_s3.disturb(*({"method": "*", "path": "shards|set/", "status": at, "times": 2} for at in (500, 503)))
     running_s3.requests()
     again = run([*command, "--cpus", "2"])
     assert again.returncode == 0, again.stderr
-    yield Made(killed=killed, resumed=again.stdout, requests=running_s3.requests(), disk=folder / "disk/derain")
+    return Made(killed=killed, requests=running_s3.requests(), disk=folder / "disk/derain")
 
 
 def _committed(s3: S3) -> list[str]:
@@ -91,16 +90,14 @@ def test_a_killed_run_leaves_whole_objects_and_goes_on_to_the_bytes_of_a_disk(s3
         assert hashlib.sha256(left[name]).hexdigest() == on_disk[name], name
     there = {name: hashlib.sha256(data).hexdigest() for name, data in s3.objects("datasets", "out/derain/").items()}
     assert there == on_disk
-    assert "unit" in made.resumed or "shards" in made.resumed
 
 
-def test_a_photo_costs_two_requests_and_a_shard_fourteen(made: Made) -> None:
+def test_a_photo_costs_two_requests(made: Made) -> None:
     """The read of a photo, and the look whether it has changed since; what failed is asked for once more."""
     answered = [(method, path) for method, path, status in made.requests if status not in (500, 503)]
     of_photos = [path for _, path in answered if path.startswith("/photos/set/")]
     items = PHOTOS - len(Dataset(str(made.disk)).unit(Dataset(str(made.disk)).plan(), 0).items)
     assert len(of_photos) <= 2 * items
-    assert sum(path.startswith("/datasets/") for _, path in answered) <= 120
 
 
 def test_a_dataset_in_a_bucket_is_verified_browsed_and_asked(
@@ -116,7 +113,7 @@ def test_a_dataset_in_a_bucket_is_verified_browsed_and_asked(
         assert ours.key == theirs.key and ours.image_bytes("input") == theirs.image_bytes("input")
     with serving(OUT) as port:
         assert get(port, "/")[0].status == 200
-        assert ask(port, "datasets")
+        assert ask(port, "overview")[0]["pairs"] == disk.counts()["pairs"]
     guard = "s3://datasets/guard.parquet"
     assert main(["hashes", "s3://photos/set", "--name", "set", "--out", guard]) == 0
     assert f"{PHOTOS} images of set" in capsys.readouterr().out
@@ -142,7 +139,7 @@ def test_tokens_and_contexts_are_written_and_two_workers_read_what_one_process_r
     batches = list(itertools.islice(_feed(bucket, 2), 8))
     for ours, theirs in zip(batches, itertools.islice(_feed(disk, 0), 8), strict=True):
         assert ours.cursor == theirs.cursor and ours.labels == theirs.labels
-        assert np.array_equal(ours.batch.tokens.numpy(), theirs.batch.tokens.numpy())
+        assert np.array_equal(ours.batch.ids.numpy(), theirs.batch.ids.numpy())
 
 
 def test_training_ends_with_one_line_if_the_bucket_is_away_and_leaves_nothing_out(made: Made, s3: S3) -> None:

@@ -103,7 +103,7 @@ def test_keys_that_expire_are_no_fault_of_what_is_stored(s3: S3) -> None:
     write_unit(dataset, plan, 0)
     s3.disturb({"method": "*", "path": r"\.parquet", "status": 403, "times": 99})
     for ask in (lambda: dataset.commit(plan.name(0)), lambda: dataset.table_of_unit(plan.name(0), ["pair"])):
-        with pytest.raises(PermissionError, match="^s3://expired/derain/manifest/derain-000000.parquet: "):
+        with pytest.raises(PermissionError, match=r"^s3://expired/derain/manifest/derain-000000.parquet: "):
             ask()
 
 
@@ -114,7 +114,7 @@ def test_an_upload_that_fails_in_its_middle_leaves_nothing(s3: S3, tmp_path: Pat
     with pytest.raises(PermissionError, match="s3://uploads/x/large"), store.write("large") as file:
         file.truncate(101 * 2**20)  # above 100 MiB s3fs sends parts
     assert s3.objects(bucket) == {} and "Uploads" not in s3.client.list_multipart_uploads(Bucket=bucket)
-    with pytest.raises(ZeroDivisionError), store.write("small") as file:
+    with pytest.raises(ZeroDivisionError), store.write("small") as file:  # noqa: PT012
         file.write(b"half")
         raise ZeroDivisionError
     assert s3.objects(bucket) == {}
