@@ -31,7 +31,7 @@ KEYS_A_LISTING = 20
 _CODES = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
 
 
-class Disturbed(DomainDispatcherApplication):  # type: ignore[misc]  # moto has no types for it
+class Disturbed(DomainDispatcherApplication):
     """Moto's application, with faults, and with a record of what was asked."""
 
     faults: list[dict[str, Any]] = []  # noqa: RUF012 (of the process: there is one server)
