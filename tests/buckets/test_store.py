@@ -75,7 +75,8 @@ def test_what_others_have_written_since_a_folder_was_listed_is_seen(s3: S3) -> N
 def test_a_store_that_fails_at_times_is_asked_again(s3: S3, status: int) -> None:
     bucket = s3.bucket(f"at-times-{status}", {"x/a": b"1"})
     store = Store(f"s3://{bucket}/x")
-    s3.disturb(*({"method": method, "path": bucket, "status": status, "times": 1} for method in ("GET", "PUT", "HEAD")))
+    methods = ("GET", "PUT", "HEAD") if status else ("GET", "PUT")  # the answer to a HEAD has no middle
+    s3.disturb(*({"method": method, "path": bucket, "status": status, "times": 1} for method in methods))
     store.write_bytes("b", b"2")
     assert store.read("b") == b"2" and store.size("b") == 1
     assert [asked for asked in s3.requests() if asked[2] == status]
