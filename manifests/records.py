@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manifests.remote import is_outage
 from manifests.schema import SCHEMA_VERSION, DatasetError, needs_context
 from manifests.storage import Store
 
@@ -124,6 +125,8 @@ def read_record(kind: type[_Record], store: Store, url: str, name: str, way_out:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, MemoryError) as error:
+        if is_outage(error):
+            raise
         raise DatasetError(f"{file} is damaged: {_line(error)}; {way_out}") from error
     except ValueError as error:
         raise DatasetError(f"{file} has other metadata than ours: {_line(error)}; {way_out}") from error
@@ -154,6 +157,8 @@ def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> di
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
+        if is_outage(error):
+            raise
         raise DatasetError(f"{url}/{name} is not what we write: {_line(error)}; {AGAIN}") from error
 
 

@@ -6,6 +6,8 @@ raise of their own accord would pass for the fault of the pair that is being rea
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """By the scheme of a URL, the extra of our package that brings its file system."""
+
+_URL = re.compile(r"[a-z][a-z0-9]*://")
+
+_CONNECTED: set[Any] = set()
+"""All file systems that were connected to. A forked process inherits those of its parent: it must not use them, whose
+event loop has no thread there, nor let them go, for their end would close connections that the parent reads from."""
 
 
 def connect(url: str) -> tuple[Any, str]:
@@ -26,7 +34,8 @@ def connect(url: str) -> tuple[Any, str]:
     scheme = url.partition("://")[0]
     try:
         with _named(url):
-            fs, root = fsspec.core.url_to_fs(url)
+            fs, root = fsspec.core.url_to_fs(url, **_options(scheme))
+            _CONNECTED.add(fs)
     except ValueError as error:
         raise ValueError(f"{url}: {_line(error)}") from error
     except ImportError as error:
@@ -36,12 +45,19 @@ def connect(url: str) -> tuple[Any, str]:
     return (fs if isinstance(fs, LocalFileSystem) else _Remote(fs, url)), root
 
 
+def _options(scheme: str) -> dict[str, bool]:
+    """What a file system is connected to with. Buckets have listings kept for later, by which a file would be there, or
+    have the size, that it had when its folder was listed, whatever other processes have written since."""
+    return {"use_listings_cache": False} if scheme in _EXTRAS else {}
+
+
 class _Remote:
-    """A file system, or a file of one, all of whose methods raise OSErrors."""
+    """A file system, or a file of one, all of whose methods raise OSErrors. A forked process cannot use it."""
 
     def __init__(self, of: Any, url: str) -> None:
         self._of = of
         self._url = url
+        self._process = os.getpid()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # also while a copy of it is being made, which has no fields yet
@@ -52,11 +68,20 @@ class _Remote:
             return found
 
         def called(*arguments: Any, **options: Any) -> Any:
-            with _named(self._url):
+            if self._process != os.getpid():  # or it would wait for a thread that is not there
+                raise OSError(f"{self._url}: it was opened before this process was forked: open it again here")
+            place = self._place(arguments)
+            with _named(place):
                 result = found(*arguments, **options)
-            return _RemoteFile(result, self._url) if name == "open" else result
+            return _RemoteFile(result, place) if name == "open" else result
 
         return called
+
+    def _place(self, arguments: tuple[Any, ...]) -> str:
+        """The URL of the file that a method is called with, or of the whole if it is called with none."""
+        scheme, _, root = self._url.partition("://")
+        paths = (path.lstrip("/") for path in arguments if isinstance(path, str))
+        return next((f"{scheme}://{path}" for path in paths if path.startswith(root.rstrip("/"))), self._url)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Remote) and bool(self._of == other._of)
@@ -77,6 +102,11 @@ class _RemoteFile(_Remote):
     def __iter__(self) -> Iterator[bytes]:
         with _named(self._url):
             yield from self._of
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a remote file system could not do something, which says nothing against what is stored there."""
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and bool(_URL.match(str(error)))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from manifests.read.pairs import Rows, StoredPair, pair_starts
 from manifests.read.places import url_at
 from manifests.read.shards import Shards, verify_hint
 from manifests.records import Plan, read_plan
+from manifests.remote import is_outage
 from manifests.schema import MANIFEST, DatasetError
 from manifests.storage import Store
 from manifests.tables import check_columns
@@ -131,6 +132,8 @@ class Reader:
             with self.store.open(f"manifest/{name}.parquet") as file:
                 return int(ParquetFile(file).metadata.num_rows)
         except (pa.ArrowException, OSError) as error:
+            if is_outage(error):
+                raise
             raise self._damaged(name, error) from None
 
     def plan(self) -> Plan:
@@ -172,6 +175,8 @@ class Reader:
             table = file.read(columns)
             table.validate(full=True)
         except (pa.ArrowException, OSError, DatasetError) as error:
+            if is_outage(error):
+                raise
             raise self._damaged(name, error) from None
         return table.replace_schema_metadata(None).combine_chunks()
 

@@ -98,11 +98,12 @@ def list_files(root: str) -> Listing:
     store = Store(root)
     passed_over: Counter[str] = Counter()
     if not store.is_local:
-        found = [_in_bucket(store, entry) for entry in store.fs.find(store.root, detail=True).values()]
+        entries = store.fs.find(store.root, detail=True).values()
+        found = [_in_bucket(store, entry) for entry in entries if not _is_folder_mark(entry)]
         if any(not file.path for file in found):
             raise ValueError(_no_folder(root, is_file=True))
         files = _not_passed_over(found, passed_over)
-        if not found and not store.exists(""):
+        if not entries and not store.exists(""):
             raise ValueError(_no_folder(root))
     elif os.path.isdir(store.root):
         files = [*_walk(store.root, passed_over)]
@@ -119,6 +120,11 @@ def _no_folder(root: str, *, is_file: bool = False) -> str:
     if is_file:
         return f"DATA: {root} is a file: point DATA at the folder that holds it"
     return f"DATA: there is no folder {root}"
+
+
+def _is_folder_mark(entry: Mapping[str, Any]) -> bool:
+    """Whether it is the empty object with which consoles and sync programs make a folder, that of the root included."""
+    return bool(entry["name"].endswith("/")) and not entry["size"]
 
 
 def _in_bucket(store: Store, entry: Mapping[str, Any]) -> SourceFile:
@@ -260,7 +266,7 @@ def read_file(root: str, path: str, most_bytes: int = MAX_BYTES) -> bytes:
     except OSError as error:
         if error.errno in _NO_SUCH_FILE or isinstance(error, FileNotFoundError):
             raise Reject("missing", f"{path}: gone since it was listed, or a dangling link") from error
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) and store.is_local:  # a bucket's keys may have expired
             raise Reject("unreadable", f"{path}: no permission to read it") from error
         raise
     if len(data) > most_bytes:

@@ -82,7 +82,7 @@ def test_a_file_that_breaks_off_while_it_is_read_is_the_stores_fault(monkeypatch
     with store.open("a") as file:
         assert file.read(2) == b"12"
         monkeypatch.setattr(file._of, "read", lambda *size: _raise(aiohttp.ClientPayloadError("cut off")))  # type: ignore[attr-defined]
-        with pytest.raises(OSError, match="memory://remote: ClientPayloadError: cut off"):
+        with pytest.raises(OSError, match="memory://remote/a: ClientPayloadError: cut off"):
             file.read(2)
 
 

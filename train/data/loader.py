@@ -70,8 +70,8 @@ class _MicroBatches(IterableDataset[Fed | str]):
                 if stream not in streams:
                     streams[stream] = iter(Stream(library, stream, self._cursors.get(stream)))
                 yield Fed.of(next(streams[stream]), self._options.capacity)
-        except NoData as error:
-            yield str(error)
+        except (NoData, OSError) as error:
+            yield " ".join(str(error).split())
 
 
 def feed(

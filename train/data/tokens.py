@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from manifests.dataset import Dataset, DatasetError
 from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.records import parse_json
+from manifests.remote import is_outage
 from manifests.schema import shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from manifests.write.tar import Damaged, Member, Walk
@@ -63,7 +64,10 @@ class Sample:
 
 
 def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
-    """A shard's commit and its rows (pair, offset, bytes), in the shard's order. Raises BadShard."""
+    """A shard's commit and its rows (pair, offset, bytes), in the shard's order.
+
+    Raises BadShard; OSError if a bucket cannot be read now, for which no shard is to be left out.
+    """
     path = dataset.store.path(f"{FOLDER}/{name}.parquet")
     try:
         commit = token_commit(dataset, name)
@@ -80,13 +84,15 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
             raise BadShard("it does not agree with its own counts")
         return commit, table
     except (pa.ArrowException, OSError, BadShard) as error:
+        if is_outage(error):
+            raise
         raise BadShard(f"{path} is refused: {_line(error)}") from error
     except DatasetError as error:
         raise BadShard(_line(error)) from error
 
 
 def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Sample]:
-    """The samples of a shard, in the order of its commit's rows. Raises BadShard; memory: the shard."""
+    """The samples of a shard, in the order of its commit's rows. Raises as `read_commit`; memory: the shard."""
     commit, table = read_commit(dataset, name)
     file = f"{FOLDER}/{name}.tar"
     try:
@@ -101,6 +107,8 @@ def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Samp
             raise BadShard(f"it has {len(members)} members, its commit records {commit.members}")
         return _samples(data, members, table.to_pylist(), vocabulary)
     except (OSError, Damaged, BadShard) as error:
+        if is_outage(error):
+            raise
         raise BadShard(f"{dataset.store.path(file)} is refused: {_line(error)}") from error
 
 
