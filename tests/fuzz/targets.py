@@ -84,8 +84,8 @@ def in_one_line() -> Iterator[None]:
 def _of_images() -> Iterator[Target]:
     kinds = {"png": seeds.pngs(), "jpeg": seeds.jpegs(), "tiff": seeds.tiffs(), "image": seeds.other_images()}
     for name, files in kinds.items():
-        yield Target(name=name, seeds=files, read=_read_image, fit=fit_png, weight=5)
-    yield Target(name="icc", seeds=seeds.profiles(), read=_read_profile)
+        yield Target(name=name, seeds=files, read=_read_image, fit=fit_png, weight=20)
+    yield Target(name="icc", seeds=seeds.profiles(), read=_read_profile, weight=6)
 
 
 def _read_image(data: bytes) -> None:
@@ -116,10 +116,10 @@ def _of_sources(work: Path) -> Iterator[Target]:
     def source(reader: Reader, file: str, files: Mapping[str, bytes] = {}) -> Read:
         return lambda data: _read_source(work, reader, {**files, file: data})
 
-    yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=4)
-    yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=4)
-    yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=4)
-    yield Target(name="evaluation", seeds=seeds.hub_files(), read=partial(_read_evaluation, work))
+    yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=12)
+    yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=12)
+    yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=12)
+    yield Target(name="evaluation", seeds=seeds.hub_files(), read=partial(_read_evaluation, work), weight=6)
 
 
 def _read_source(work: Path, reader: Reader, files: Mapping[str, bytes]) -> None:
@@ -145,9 +145,9 @@ def _read_evaluation(work: Path, data: bytes) -> None:
 
 
 def _of_texts(work: Path) -> Iterator[Target]:
-    yield Target(name="recipe", seeds=seeds.recipes(), read=partial(_read_recipe, work), text=True)
-    yield Target(name="answer", seeds=seeds.said(), read=_read_answer, text=True)
-    yield Target(name="responses", seeds=[_responses(work)], read=partial(_read_responses, work), text=True)
+    yield Target(name="recipe", seeds=seeds.recipes(), read=partial(_read_recipe, work), text=True, weight=6)
+    yield Target(name="answer", seeds=seeds.said(), read=_read_answer, text=True, weight=6)
+    yield Target(name="responses", seeds=[_responses(work)], read=partial(_read_responses, work), text=True, weight=6)
 
 
 def _read_recipe(work: Path, data: bytes) -> None:
@@ -218,7 +218,7 @@ def _of_datasets(work: Path) -> Iterator[Target]:
         )
     guard = work / "guard.parquet"
     hash_folder(str(root), "set", str(guard))
-    yield Target(name="guard", seeds=[guard.read_bytes()], read=_read_guard)
+    yield Target(name="guard", seeds=[guard.read_bytes()], read=_read_guard, weight=6)
 
 
 def _read_guard(data: bytes) -> None:
