@@ -38,11 +38,11 @@ def _plan(root: Path, entry: Entry, **shared: Any) -> Planned:
 
 
 def test_of_several_folders_the_first_that_is_there_is_read(tmp_path: Path) -> None:
-    write_photos(tmp_path / "b", 2)
-    write_photos(tmp_path / "c", 2)
-    planned = _plan(tmp_path, Entry(task="derain", data=("a", "b", "c")))
-    assert planned.place == "photos (b/)"
-    assert planned.prepared and planned.prepared.reader.root == str(tmp_path / "b")
+    write_photos(tmp_path / "people", 2)
+    write_photos(tmp_path / "photos", 2)
+    planned = _plan(tmp_path, Entry(task="derain", data=("frames", "people", "photos")))
+    assert planned.place == "photos (people/)"
+    assert planned.prepared and planned.prepared.reader.root == str(tmp_path / "people")
 
 
 def test_a_folder_of_clips_is_read_as_clips_and_one_of_photos_as_photos(tmp_path: Path) -> None:
