@@ -45,7 +45,7 @@ def test_the_empty_objects_by_which_consoles_make_folders_are_no_files(s3: S3) -
     assert list_files("s3://folder-marks/empty") == []
     with pytest.raises(ValueError, match="there is no folder s3://folder-marks/dat"):
         list_files("s3://folder-marks/dat")
-    with pytest.raises(ValueError, match="a.png is a file: point DATA"):
+    with pytest.raises(ValueError, match=r"a\.png is a file: point DATA"):
         list_files("s3://folder-marks/data/sub/a.png")
 
 
