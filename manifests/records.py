@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.remote import is_outage
-from manifests.schema import SCHEMA_VERSION, DatasetError, needs_context
+from manifests.schema import SCHEMA_VERSION, DatasetError, in_a_line, needs_context
 from manifests.storage import Store
 
 METADATA = b"xprompt"
@@ -31,6 +31,7 @@ _MAX_JSON_BYTES = 64 * 2**20
 """Of dataset.json, which has some 400 bytes a shard; a plan's configuration is far smaller."""
 
 _MAX_JSON_DEPTH = 64
+_WHY_CHARS = 300  # of what is wrong with a record, which may repeat what it has
 
 _TASK = re.compile(r"[a-z0-9_-]{1,100}")
 _ROWS_A_BYTE = 8
@@ -127,9 +128,9 @@ def read_record(kind: type[_Record], store: Store, url: str, name: str, way_out:
     except (pa.ArrowException, OSError, MemoryError) as error:
         if is_outage(error):
             raise
-        raise DatasetError(f"{file} is damaged: {_line(error)}; {way_out}") from error
+        raise DatasetError(f"{file} is damaged: {in_a_line(error, _WHY_CHARS)}; {way_out}") from error
     except ValueError as error:
-        raise DatasetError(f"{file} has other metadata than ours: {_line(error)}; {way_out}") from error
+        raise DatasetError(f"{file} has other metadata than ours: {in_a_line(error, _WHY_CHARS)}; {way_out}") from error
     if not isinstance(values, dict) or "schema_version" not in values:
         raise DatasetError(f"{file} has lost its metadata, as if edited or written by something else; {way_out}")
     if values.pop("schema_version") != SCHEMA_VERSION:
@@ -159,7 +160,7 @@ def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> di
     except (ValueError, OSError) as error:
         if is_outage(error):
             raise
-        raise DatasetError(f"{url}/{name} is not what we write: {_line(error)}; {AGAIN}") from error
+        raise DatasetError(f"{url}/{name} is not what we write: {in_a_line(error, _WHY_CHARS)}; {AGAIN}") from error
 
 
 def parse_json(data: bytes) -> Any:
@@ -228,7 +229,3 @@ def _refuse_number(name: str) -> float:
 def _finite(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _refuse_number(digits[:20])
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from manifests.parquet import ParquetFile
-from manifests.schema import Reject
+from manifests.schema import Reject, in_a_line
 from operators.read.files import open_file
 
 _T = TypeVar("_T")
@@ -53,8 +53,8 @@ def open_parquet(root: str, path: str) -> ParquetFile:
         if not _is_damage(error):
             raise
         raise ValueError(
-            f"DATA: {root}/{path} is not a complete Parquet file ({_line(error)}); download it again, or remove it to "
-            "go on without it"
+            f"DATA: {root}/{path} is not a complete Parquet file ({in_a_line(error)}); download it again, or remove it "
+            "to go on without it"
         ) from error
 
 
@@ -81,7 +81,7 @@ def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str
             if not _is_damage(error):
                 raise
             raise ValueError(
-                f"DATA: {root}/{path} cannot be read ({_line(error)}); download it again, or remove it"
+                f"DATA: {root}/{path} cannot be read ({in_a_line(error)}); download it again, or remove it"
             ) from error
         except ValueError as error:
             raise ValueError(f"DATA: {root}/{path}: {error}") from None
@@ -179,7 +179,8 @@ class _RowGroup:
             except (pa.ArrowException, OSError, StopIteration) as error:
                 if not _is_damage(error):
                     raise
-                self._fault = (self._next, _line(error) or "it ends before its last row")
+                ended = isinstance(error, StopIteration)
+                self._fault = (self._next, "it ends before its last row" if ended else in_a_line(error))
                 self._next = -1
                 return self._fault[1]
             first, self._next = self._next, self._next + batch.num_rows
@@ -197,11 +198,6 @@ def _row_group(root: str, path: str, group: int, columns: tuple[str, ...], at_on
     if file.metadata.row_group(group).total_byte_size > _KEPT_BYTES:
         file = ParquetFile(open_file(root, path), metadata=file.metadata, buffer_size=_BUFFERED_BYTES)
     return _RowGroup(file, group, columns, at_once)
-
-
-def _line(error: Exception) -> str:
-    """What an error says, in one line: Arrow says it in several."""
-    return " ".join(str(error).split())
 
 
 def _is_damage(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from manifests.dataset import Dataset, DatasetError
 from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.records import parse_json
 from manifests.remote import is_outage
-from manifests.schema import shown_inputs
+from manifests.schema import in_a_line, shown_inputs
 from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
 from manifests.write.tar import Damaged, Member, Walk
 from xprompt_model.layout import Turn
@@ -33,6 +33,7 @@ MAX_SHARD_BYTES = 2**28
 """A token shard is about 5 MB; far above that it is not one of ours, and it would be read into memory."""
 
 _MAX_JSON_BYTES = 2**20
+_WHY_CHARS = 300  # of what is wrong with a shard, which may repeat what it has
 _MAX_PAIRS = MAX_SHARD_BYTES // 1024
 """Each pair has at least a header and a JSON, of 512 bytes each, in the tar."""
 
@@ -86,9 +87,9 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
     except (pa.ArrowException, OSError, BadShard) as error:
         if is_outage(error):
             raise
-        raise BadShard(f"{path} is refused: {_line(error)}") from error
+        raise BadShard(f"{path} is refused: {in_a_line(error, _WHY_CHARS)}") from error
     except DatasetError as error:
-        raise BadShard(_line(error)) from error
+        raise BadShard(in_a_line(error, _WHY_CHARS)) from error
 
 
 def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Sample]:
@@ -109,7 +110,7 @@ def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Samp
     except (OSError, Damaged, BadShard) as error:
         if is_outage(error):
             raise
-        raise BadShard(f"{dataset.store.path(file)} is refused: {_line(error)}") from error
+        raise BadShard(f"{dataset.store.path(file)} is refused: {in_a_line(error, _WHY_CHARS)}") from error
 
 
 def _samples(
@@ -169,7 +170,7 @@ def _turns(
         sample = parse_json(data[member.offset : member.offset + member.bytes])
         turns = [_turn(example, images, vocabulary) for example in sample["examples"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadShard(f"{member.name} is not a list of examples: {_line(error)}") from error
+        raise BadShard(f"{member.name} is not a list of examples: {in_a_line(error, _WHY_CHARS)}") from error
     if len(dict(turns)) != len(turns):
         raise BadShard(f"{member.name} has two examples of a direction and kind")
     return dict(turns)
@@ -203,7 +204,3 @@ def _text(ids: Any, vocabulary: Vocabulary) -> NDArray[np.int64]:
     if not isinstance(ids, list) or not all(type(token) is int and 0 <= token < vocabulary.size for token in ids):
         raise ValueError(f"a text has ids that are not of the vocabulary's {vocabulary.size:,}")
     return vocabulary.text(ids)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
