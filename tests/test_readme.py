@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 
 from tests.commands import ROOT, Running
+from tests.ports import free_port
 from tests.repository import copy_repository, lend_packages
 
 RUNNABLE = re.compile(r"^<!-- runnable -->\n+```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,7 +32,7 @@ def test_marked_blocks_run_from_top_to_bottom(tmp_path: Path) -> None:
     env = lend_packages(repository)
     for line, commands in blocks:
         with Running(
-            ["bash", "-euo", "pipefail", "-c", commands], {**env, "PORT": _free_port()}, repository
+            ["bash", "-euo", "pipefail", "-c", commands], {**env, "PORT": str(free_port())}, repository
         ) as running:
             done = running.wait()
         assert done.returncode == 0, f"README.md:{line}\n{commands}\n{done.stdout}\n{done.stderr}"
@@ -42,9 +42,3 @@ def test_a_block_is_marked_by_the_line_above_it() -> None:
     commands = "a\n<!-- runnable -->\n```\nmake b  # c\nmake d\n```\n"
     transcript = "```\nmake e\n```\n<!-- runnable -->\n```\n$ make f\ng\n```\n"
     assert runnable(commands + transcript) == [(4, "make b  # c\nmake d\n"), (12, "make f")]
-
-
-def _free_port() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return str(listening.getsockname()[1])

@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+from tests.ports import free_port
+
 KEY = "sk-secret-of-this-test-0123456789"
 
 Fault = Literal["429", "500", "reset", "hang", "garbage", "not json", "401", "400", "refused", "quota"]
@@ -214,9 +216,7 @@ def running(upstream: int | None = None) -> Iterator[Server]:
 @contextmanager
 def transformers_serve(model: Path, log: Path) -> Iterator[int]:
     """`transformers serve` with a checkpoint, on 127.0.0.1; gives its port once it answers."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     program = Path(sys.executable).with_name("transformers")
     command = [str(program), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     with open(log, "wb") as file:

@@ -20,6 +20,7 @@ from infra.bench.paint_log import read_log
 from tests.commands import ROOT, run
 from tests.datasets import make_dataset, sha256_by_file
 from tests.pipelines.painted import painted_task
+from tests.ports import free_port
 from tests.sources import write_photos
 
 GPU_NODES = 2
@@ -30,9 +31,7 @@ _UP_S = 120.0
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a head listens that has two CPUs and Ray's own fake provider, which starts nodes on this machine."""
     folder = tmp_path_factory.mktemp("r")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     host = services.get_node_ip_address()
     nothing: list[str] = []
     config = {

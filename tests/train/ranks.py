@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -15,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from tests.commands import ROOT
+from tests.ports import free_port
 from train.run.config import Config
 
 _DEADLINE_S = 500.0
@@ -60,9 +60,7 @@ def weights(config: Config) -> list[bytes]:
 
 
 def _start(config: Config, ranks: int) -> list[BaseProcess]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with mock.patch.dict(os.environ, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}):
         processes: list[BaseProcess] = [
