@@ -191,6 +191,14 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class LicensedByItem(Protocol):
+    """A reader whose items may have licences of their own: `Pair.licence` says more than `Reader.licence` does."""
+
+    @property
+    def licensed_by_item(self) -> bool: ...
+
+
+@runtime_checkable
 class InBlocks(Protocol):
     """A contiguous reader of whose items so many in a row belong together: a shard has all of them or none."""
 

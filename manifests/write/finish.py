@@ -6,6 +6,7 @@ Both depend on the plan and the committed units alone, so a rerun writes the sam
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
+from manifests.licences import told
+from manifests.licences.effective import Parents, makers, parents
 from manifests.schema import SCHEMA_VERSION, canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 
@@ -75,10 +81,12 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     DatasetError if a dataset.json is there already and a unit is not what it says: what was edited or damaged since
     must not get a new hash that hides it.
     """
-    totals, shards = Totals(), []
+    totals, shards, under = Totals(), [], set()
     for name, commit in dataset.commits():
         totals.add(commit)
-        shards.append(shard_entry(name, commit, dataset.store.read(f"manifest/{name}.parquet")))
+        manifest = dataset.store.read(f"manifest/{name}.parquet")
+        shards.append(shard_entry(name, commit, manifest))
+        under |= _licences_in(manifest)
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
     if dataset.store.exists("dataset.json"):
         _refuse_changed(dataset, shards)
@@ -89,7 +97,7 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
         "totals": totals.as_json(),
         "shards": shards,
     }
-    readme = _card(plan, totals, licences).encode()
+    readme = _card(plan, totals, licences, told.merged(under)).encode()
     description["readme_sha256"] = readme_sha256(readme)
     description["sha256"] = description_sha256(description)
     dataset.store.write_bytes("README.md", readme)
@@ -100,6 +108,16 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
         dataset.store.remove_temporary(folder)
     return totals
+
+
+def _licences_in(manifest: bytes) -> set[Parents]:
+    """The licences of a unit's pairs: of each source as its files state, and of the models that made something."""
+    columns = ["licence", "source", "steps.list.element.operator", "steps.list.element.model"]
+    table = pq.read_table(io.BytesIO(manifest), columns=columns)
+    stated = table.select(["licence", "source"]).group_by(["licence", "source"]).aggregate([]).to_pylist()
+    steps = pc.list_flatten(table["steps"]).unique().to_pylist() if table.num_rows else []
+    made = makers((step["operator"], step["model"]) for step in steps)
+    return {parents(one["licence"], one["source"], made) for one in stated}
 
 
 def _refuse_changed(dataset: Dataset, shards: list[dict[str, Any]]) -> None:
@@ -153,8 +171,8 @@ def shard_entry(name: str, commit: Commit, manifest: bytes) -> dict[str, Any]:
     }
 
 
-def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
-    """The dataset card, with the YAML header that dataset hubs read."""
+def _card(plan: Plan, totals: Totals, licences: Mapping[str, str], under: Parents) -> str:
+    """The dataset card, with the YAML header that dataset hubs read. `under` are the licences of all pairs."""
     split = plan.test_split
     what = f"pairs of the split {split}, for evaluation alone" if split else "in-context training pairs"
     lines = [
@@ -182,6 +200,13 @@ def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
         "|---|---|",
         *(f"| {source} | {licence} |" for source, licence in sorted(licences.items())),
     ]
+    if totals.pairs:
+        lines += [
+            "",
+            *told.table(under),
+            "",
+            f"{told.FOOTNOTE} The view `terms` of `xprompt sql` says it of each pair.",
+        ]
     if totals.rejects:
         lines += ["", "| rejected because | items |", "|---|---|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]
