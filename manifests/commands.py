@@ -1,4 +1,4 @@
-"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, similarity, dups, hashes, browse.
+"""The commands that look at datasets: ls, show, sql, licences, verify, contact-sheet, similarity, dups, hashes, browse.
 
 `xprompt` (infra/command.py) has them beside those that make datasets.
 """
@@ -24,6 +24,9 @@ from manifests.browse.similarity import Similarities, similarity_sheet
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
+from manifests.licences.policy import allowable
+from manifests.licences.records import LICENCES, TERMS
+from manifests.licences.told import lines, word
 from manifests.printing import printable, printable_json, printable_lines, say
 from manifests.read.duplicates import find_duplicates
 from manifests.read.query import MAX_ROWS, connect, overview, run_sql, select
@@ -61,6 +64,10 @@ def add_commands(commands: Any) -> None:
     form.add_argument("--csv", action="store_true", help="print CSV")
     form.add_argument("--json", action="store_true", help="print one JSON object a row")
     sql.add_argument("--rows", type=int, default=MAX_ROWS, help="print at most so many rows (default: %(default)s)")
+
+    licences = command("licences", _licences, "list the licences of which there is a record, and what they allow")
+    licences.add_argument("name", nargs="?", help="all that is known of this one, with where it was read")
+    licences.add_argument("--json", action="store_true", help="print one JSON object a licence")
 
     add_path(command("verify", _verify, "check every file, count, hash and image place against the manifests"))
 
@@ -173,6 +180,28 @@ def _sql(options: argparse.Namespace) -> int:
         _console().print(table)
     if result.truncated:
         print(f"Only the first {options.rows:,} rows are printed; --rows prints more.", file=sys.stderr)
+    return 0
+
+
+def _licences(options: argparse.Namespace) -> int:
+    asked = allowable(options.name) if options.name else None
+    if asked and asked not in LICENCES:
+        raise ValueError(f"{asked} is a use, not a licence: xprompt licences lists those that allow it")
+    shown = [LICENCES[asked]] if asked else [*LICENCES.values()]
+    if options.json:
+        for one in shown:
+            terms = {name: vars(one.term(name)) for name in TERMS}
+            print(json.dumps({"name": one.name, "title": one.title, "url": one.url, **terms}, ensure_ascii=False))
+    elif asked:
+        for line in lines(shown[0]):
+            say(line)
+    else:
+        table = Table("licence", *(name.replace("_", " ") for name in TERMS), box=None)
+        for one in shown:
+            marks = (f"{word(one.term(name).value)}{'' if one.term(name).checked else ' ?'}" for name in TERMS)
+            table.add_row(_cell(one.name), *map(_cell, marks))
+        _console().print(table)
+        print("?: not read in the licence itself. No legal advice. next: xprompt licences NAME")
     return 0
 
 

@@ -34,7 +34,7 @@ def allowing(task: Task, reader: Reader, policy: Policy) -> Task:
     if isinstance(reader, LicensedByItem) and reader.licensed_by_item:
         judge = AllowedLicences(allowed=tuple(sorted(policy.allowed)))
         return replace(task, chain=(judge, *task.chain))
-    stated = dict.fromkeys(named(reader.licence), f"{reader.source} ({reader.licence})")
+    stated = dict.fromkeys(named(reader.licence), reader.source)
     made_with = dict.fromkeys(SOURCES.get(reader.source, ()), f"what made {reader.source}")
     _refuse(task, policy, {**made_with, **stated})
     return task

@@ -42,11 +42,13 @@ JUDGES = frozenset(
 )
 """The operators that judge pairs and make nothing of them (operators/judge/)."""
 
-SEPARATOR = ";-"
-"""Between the licences of a pair that has several ("CC0-1.0; CC-BY-2.0"), as `spelled` writes it."""
+SEPARATOR, AND = ";-", "-and-"
+"""Between the licences of a pair that has several, as `spelled` writes them: "CC0-1.0; CC-BY-2.0", and SPDX's AND."""
 
-JOINED = tuple(sorted((text for text in SPELLINGS if SEPARATOR in text), key=lambda text: (-len(text), text)))
-"""The spellings that hold the separator themselves, longest first."""
+JOINED = tuple(
+    sorted((text for text in SPELLINGS if SEPARATOR in text or AND in text), key=lambda text: (-len(text), text))
+)
+"""The spellings that hold a separator themselves, longest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +81,9 @@ class Effective:
 def named(licence: str) -> tuple[str, ...]:
     """The records of what a source or a user calls a licence, or several with "; " between them."""
     text = spelled(licence)
-    if text in SPELLINGS:
-        return SPELLINGS[text]
     for joined in JOINED:
         text = text.replace(joined, SEPARATOR.join(spelled(name) for name in SPELLINGS[joined]))
-    found = [name for part in text.split(SEPARATOR) for name in SPELLINGS.get(part, (UNKNOWN,))]
+    found = [name for part in text.replace(AND, SEPARATOR).split(SEPARATOR) for name in SPELLINGS.get(part, (UNKNOWN,))]
     return tuple(dict.fromkeys(found))
 
 

@@ -105,12 +105,14 @@ def _creative_commons(kind: str, version: str, *also: str) -> Licence:
     parts = kind.split("-")
     name = f"CC-{kind.upper()}-{version}"
     url = f"https://creativecommons.org/licenses/{kind}/{version}/legalcode"
-    read = version == "4.0"
-    if read:  # the texts in LICENSE of OSU-NLP-Group/MagicBrush (BY) and of shadow2496/VITON-HD (BY-NC)
-        grant, naming, alike, nc = "2(a)(1)", "3(a)", "3(b)", "1 (NonCommercial) and 2(a)(1)"
+    if (kind, version) in (("by", "4.0"), ("by-nc", "4.0")):
+        # The texts in LICENSE of OSU-NLP-Group/MagicBrush and of shadow2496/VITON-HD
+        grant, naming, alike, nc = "2(a)(1)", "3(a)", "3(a)(4)", "1(i) and 2(a)(1)"
     else:
         grant = naming = alike = nc = f"{NOT_CHECKED}: by its deed"
-    no_derivatives = _unsaid("adapted material must not be shared; whether a trained model is one is not settled")
+    no_derivatives = _unsaid(
+        f"{NOT_CHECKED}: adapted material must not be shared, and whether a trained model is one is not settled"
+    )
     return Licence(
         name=name,
         title=f"Creative Commons {kind.upper()} {version}",
@@ -120,7 +122,7 @@ def _creative_commons(kind: str, version: str, *also: str) -> Licence:
         train=no_derivatives if "nd" in parts else _yes(grant),
         train_competing=no_derivatives if "nd" in parts else _yes(grant),
         attribution=_yes(naming),
-        share_alike=_yes(alike) if "sa" in parts else _no(naming),
+        share_alike=Term(value="sa" in parts, source=alike),
         also=(*also, f"creative commons {kind} {version}", f"cc {kind.replace('-', ' ')} {version}"),
     )
 
@@ -507,6 +509,17 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 """A licence as sources, hubs and users spell it, `spelled` -> the names of its records."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
+    # Instructions: GPT-4; images: DALL-E 3. arXiv 2404.09990, abstract
+    "HQ-Edit": ("LicenseRef-OpenAI-outputs",),
+    # Images: gpt-image-1. arXiv 2507.21033, abstract
+    "GPT-Image-Edit-1.5M": ("LicenseRef-OpenAI-outputs",),
+    # Images: Nano-Banana, that is Gemini 2.5 Flash Image; instructions: Gemini. arXiv 2510.19808, abstract
+    **dict.fromkeys(
+        ("Pico-Banana-400K", "Pico-Banana-400K-multi-turn", "Pico-Banana-400K-preference"),
+        ("LicenseRef-Google-Gemini-outputs",),
+    ),
+    # Images: FLUX.1 [dev]; descriptions: GPT-4o. arXiv 2411.15098, section 3.4
+    "Subjects200K": ("LicenseRef-FLUX.1-dev", "LicenseRef-OpenAI-outputs"),
     # Instructions: GPT-3; images: Stable Diffusion 1.5. README.md of timothybrooks/instruct-pix2pix, Generated Dataset
     "InstructPix2Pix": ("LicenseRef-OpenAI-outputs", "LicenseRef-CreativeML-OpenRAIL-M"),
     # Images: DALL-E 2. arXiv 2306.10012, section 3
@@ -515,7 +528,8 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     # model_licenses/LICENSE-SDXL-Turbo of Stability-AI/generative-models
     "UltraEdit": ("LicenseRef-Stability-AI-NC-Research",),
 }
-"""A source whose images or texts models made -> the licences of those models, beside what its authors state."""
+"""A source whose images or texts models made -> the licences of those models, beside what its authors state. Of
+a source that is not here, none is known to us; where a paper is named, the models were not looked up in code."""
 
 MODELS: Mapping[str, str] = {
     **dict.fromkeys(

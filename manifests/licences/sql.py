@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from manifests.licences.effective import JOINED, JUDGES, SEPARATOR
+from manifests.licences.effective import AND, JOINED, JUDGES, SEPARATOR
 from manifests.licences.records import (
     DUTIES,
     LICENCES,
@@ -55,7 +55,7 @@ def _spelled(column: str) -> str:
     for joined in JOINED:
         names = SEPARATOR.join(spelled(name) for name in SPELLINGS[joined])
         text = f"replace({text}, {_text(joined)}, {_text(names)})"
-    return text
+    return f"replace({text}, {_text(AND)}, {_text(SEPARATOR)})"
 
 
 def _of_model(model: str) -> str:
@@ -64,7 +64,7 @@ def _of_model(model: str) -> str:
     )
     keys, values = _texts(MODELS, "[]"), _texts(MODELS.values(), "[]")
     known = f"MAP({keys}, {values})[{model}]"
-    return f"CASE WHEN {known} IS NOT NULL THEN {known}{families} ELSE {_text(UNKNOWN)} END"
+    return f"coalesce({known}, CASE{families} ELSE {_text(UNKNOWN)} END)"
 
 
 def _permission(term: str) -> str:

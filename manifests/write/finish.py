@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
 from manifests.licences import told
 from manifests.licences.effective import Parents, makers, parents
+from manifests.parquet import ParquetFile
 from manifests.schema import SCHEMA_VERSION, canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 
@@ -113,10 +114,11 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
 def _licences_in(manifest: bytes) -> set[Parents]:
     """The licences of a unit's pairs: of each source as its files state, and of the models that made something."""
     columns = ["licence", "source", "steps.list.element.operator", "steps.list.element.model"]
-    table = pq.read_table(io.BytesIO(manifest), columns=columns)
-    stated = table.select(["licence", "source"]).group_by(["licence", "source"]).aggregate([]).to_pylist()
-    steps = pc.list_flatten(table["steps"]).unique().to_pylist() if table.num_rows else []
-    made = makers((step["operator"], step["model"]) for step in steps)
+    table = ParquetFile(io.BytesIO(manifest)).read(columns)
+    stated = table.group_by(["licence", "source"]).aggregate([]).to_pylist()
+    steps = pa.Table.from_struct_array(pc.list_flatten(table["steps"]))
+    models = steps.group_by(["operator", "model"]).aggregate([]).to_pylist()
+    made = makers((step["operator"], step["model"]) for step in models)
     return {parents(one["licence"], one["source"], made) for one in stated}
 
 
