@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.dataset import Dataset
-from manifests.read.pairs import pair_starts
+from manifests.read.pairs import EXAMPLE_COLUMNS, pair_starts
 from manifests.schema import MANIFEST, DatasetError
 
 Change = Literal["added", "removed", "changed", "made anew"]
@@ -39,8 +39,6 @@ _MEMORY = "512MB"
 """DuckDB's own, beyond which it goes on on the disk."""
 
 _AT_ONCE = 256  # changed pairs that are Python objects at the same time
-_OF_THE_EXAMPLE = ("direction", "kind", "instruction", "inputs", "output", "text", "context_method")
-_ONE_CONTEXT = ("context_pair", "context_dataset", "context_score")
 _STEPS = ("operator", "version", "params", "seed", "model", "model_revision", "prompt")
 
 
@@ -144,11 +142,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, name: str, dataset: Dataset) ->
 def _pairs_of(table: pa.Table) -> pa.Table:
     """The pairs of a manifest's table, with their examples in a list; of images what they are, not where they lie."""
     starts = pair_starts(table["pair"])
-    examples = {name: _whole(table[name]) for name in _OF_THE_EXAMPLE}
-    if "contexts" in table.column_names:
-        examples["contexts"] = _whole(table["contexts"])
-    else:  # schema version 1
-        examples["contexts"] = _as_ranked(*(_whole(table[name]) for name in _ONE_CONTEXT))
+    examples = {name: _whole(table[name]) for name in EXAMPLE_COLUMNS}
     offsets = pa.array(np.append(starts, table.num_rows).astype(np.int32))
     listed = pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([*examples.values()], [*examples]))
     first = pa.array(starts)
@@ -161,14 +155,6 @@ def _pairs_of(table: pa.Table) -> pa.Table:
             "examples": listed,
         }
     )
-
-
-def _as_ranked(pairs: pa.Array, datasets: pa.Array, scores: pa.Array) -> pa.Array:
-    """The contexts of examples that have one at the most, as lists of (pair, dataset, score)."""
-    there = pc.is_valid(pairs)
-    offsets = np.concatenate([[0], np.cumsum(there.to_numpy(zero_copy_only=False))]).astype(np.int32)
-    chosen = [column.filter(there) for column in (pairs, datasets, scores)]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(chosen, ["pair", "dataset", "score"]))
 
 
 def _only(column: pa.ChunkedArray, names: Sequence[str]) -> pa.Array:

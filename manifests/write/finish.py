@@ -21,7 +21,8 @@ from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
 from manifests.licences import told
 from manifests.licences.effective import Parents, makers, parents
 from manifests.parquet import ParquetFile
-from manifests.schema import SCHEMA_VERSION, canonical_json
+from manifests.records import version_of
+from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 
 _ABOUT = """\
@@ -152,7 +153,7 @@ def as_written(description: Mapping[str, Any]) -> bytes:
 def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:
     """What dataset.json says of the plan. `file` is plan.parquet."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": version_of(file),
         "task": plan.task,
         "fingerprint": plan.fingerprint,
         "config": plan.config,

@@ -6,17 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from infra.command import main
 from manifests.dataset import Dataset, DatasetError, plan_table
 from manifests.images.pixels import encode_lossless
-from manifests.read.diff import Difference, Summary, _pairs_of, compared
-from manifests.schema import MANIFEST, Item, Pair, Step
+from manifests.read.diff import Difference, Summary, compared
+from manifests.schema import Item, Pair, Step
 from manifests.write.writer import Context, UnitWriter
+from tests.commands import ROOT
 from tests.manifests.make import SUFFIXES, finish_dataset, make_dataset, make_pair, photo
 
 PAIRS = 12
@@ -148,7 +147,7 @@ def test_where_pairs_lie_is_no_difference(tmp_path: Path) -> None:
     assert _differences(before, after)[0] == []
 
 
-def test_contexts_are_compared_and_those_of_the_first_schema_as_lists_of_one(tmp_path: Path) -> None:
+def test_contexts_are_compared(tmp_path: Path) -> None:
     pairs = _pairs()[:3]
     one, other = pairs[0].key, pairs[1].key
     datasets = [_write(f"{tmp_path}/{key or 'none'}", pairs, units=1, contexts=key) for key in (one, other, "")]
@@ -161,30 +160,14 @@ def test_contexts_are_compared_and_those_of_the_first_schema_as_lists_of_one(tmp
     assert values[pairs[2].key][0][0]["pair"] == one
 
 
-def test_the_second_schema_has_the_same_pairs_as_the_first() -> None:
-    """A table of either version, made here by hand, becomes the same table of pairs."""
-    plain: dict[str, Any] = {"task": "t", "prototype_task": "p", "shard": "s", "source": "s", "source_ref": "r"}
-    plain |= {"source_group": "g", "licence": "MIT", "parents": [], "scores": [], "steps": [], "images": []}
-    plain |= {"instruction": "i", "inputs": ["input"], "output": "target", "text": None, "context_method": "raie"}
-    contexts = [[{"pair": "c", "dataset": None, "score": 0.5}], []]
-    ways = ("forward", "reverse")
-    rows = [
-        {**plain, "pair": "p", "direction": way, "kind": "generate", "contexts": one}
-        for way, one in zip(ways, contexts, strict=True)
-    ]
-    old = [
-        {**row, "context_pair": "c" if row["contexts"] else None, "context_dataset": None}
-        | {"context_score": 0.5 if row["contexts"] else None}
-        for row in rows
-    ]
-    shared = [field for field in MANIFEST if not field.name.startswith("context") or field.name == "context_method"]
-    one = pa.struct([("pair", pa.string()), ("dataset", pa.string()), ("score", pa.float64())])
-    first = pa.schema(
-        [*shared, ("context_pair", pa.string()), ("context_dataset", pa.string()), ("context_score", pa.float64())]
-    )
-    second = pa.schema([*shared, ("contexts", pa.list_(one))])
-    made = [_pairs_of(pa.Table.from_pylist(some, schema=schema)) for some, schema in ((old, first), (rows, second))]
-    assert made[0].to_pylist() == made[1].to_pylist()
+def test_a_dataset_of_schema_version_1_is_compared_with_one_of_today(tmp_path: Path) -> None:
+    """The stored one has what make_dataset makes, contexts too, in its own columns."""
+    old = Dataset(str(ROOT / "tests/data/version-1/derain"))
+    assert _differences(old, make_dataset(f"{tmp_path}/same", units=2, pairs=2))[0] == []
+    found, _, _ = _differences(old, make_dataset(f"{tmp_path}/one", units=1, pairs=4))
+    changed = {name for one in found if one.change == "changed" for name in one.fields}
+    ways = [f"{direction} {kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")]
+    assert changed == {f"contexts {way}" for way in ways}
 
 
 @pytest.mark.parametrize(
