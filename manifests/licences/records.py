@@ -51,12 +51,8 @@ class Licence:
     """The SPDX id, or one of ours that begins with LicenseRef-."""
     title: str
     url: str
-    commercial: Term
-    research: Term
-    train: Term
-    train_competing: Term
-    attribution: Term
-    share_alike: Term
+    terms: Mapping[str, Term]
+    """What it says of each of TERMS."""
     outputs: str = "nothing said of them"
     """What it says of what a model under it makes, and of training on that: in words."""
     duties_of_outputs: bool = True
@@ -66,8 +62,7 @@ class Licence:
 
     def term(self, name: str) -> Term:
         """The term of a name among TERMS."""
-        found: Term = getattr(self, name)
-        return found
+        return self.terms[name]
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -85,6 +80,14 @@ def _no(source: str) -> Term:
 
 def _unsaid(source: str) -> Term:
     return Term(value=None, source=source)
+
+
+def _terms(
+    *, commercial: Term, research: Term, train: Term, train_competing: Term, attribution: Term, share_alike: Term
+) -> dict[str, Term]:
+    """Terms that were read each in its place."""
+    values = (commercial, research, train, train_competing, attribution, share_alike)
+    return dict(zip(TERMS, values, strict=True))
 
 
 def _of(names: Mapping[str, bool | None], source: str) -> dict[str, Term]:
@@ -117,12 +120,14 @@ def _creative_commons(kind: str, version: str, *also: str) -> Licence:
         name=name,
         title=f"Creative Commons {kind.upper()} {version}",
         url=url,
-        commercial=_no(nc) if "nc" in parts else _yes(grant),
-        research=_yes(grant),
-        train=no_derivatives if "nd" in parts else _yes(grant),
-        train_competing=no_derivatives if "nd" in parts else _yes(grant),
-        attribution=_yes(naming),
-        share_alike=Term(value="sa" in parts, source=alike),
+        terms=_terms(
+            commercial=_no(nc) if "nc" in parts else _yes(grant),
+            research=_yes(grant),
+            train=no_derivatives if "nd" in parts else _yes(grant),
+            train_competing=no_derivatives if "nd" in parts else _yes(grant),
+            attribution=_yes(naming),
+            share_alike=Term(value="sa" in parts, source=alike),
+        ),
         also=(*also, f"creative commons {kind} {version}", f"cc {kind.replace('-', ' ')} {version}"),
     )
 
@@ -133,7 +138,7 @@ def _software(name: str, title: str, notice: str, *also: str) -> Licence:
         name=name,
         title=title,
         url=f"https://spdx.org/licenses/{name}.html",
-        **_of({**_FREE, "attribution": True}, notice),
+        terms=_of({**_FREE, "attribution": True}, notice),
         duties_of_outputs=False,
         also=also,
     )
@@ -153,14 +158,16 @@ def _rail(name: str, title: str, url: str, read_in: str, outputs: str, *also: st
         name=name,
         title=title,
         url=url,
-        commercial=_yes(f"{unread}6 (The Output You Generate), 5 and attachment A: but for the uses that it lists"),
-        research=_yes(f"{unread}6, 5 and attachment A"),
-        train=_yes(f"{unread}1 (Derivatives of the Model): a model trained on outputs to do the same is one"),
-        train_competing=_yes(
-            f"{unread}1 (Derivatives of the Model) and 4: as a derivative, under the same restrictions"
+        terms=_terms(
+            commercial=_yes(f"{unread}6 (The Output You Generate), 5 and attachment A: but for the uses that it lists"),
+            research=_yes(f"{unread}6, 5 and attachment A"),
+            train=_yes(f"{unread}1 (Derivatives of the Model): a model trained on outputs to do the same is one"),
+            train_competing=_yes(
+                f"{unread}1 (Derivatives of the Model) and 4: as a derivative, under the same restrictions"
+            ),
+            attribution=_no(f"{unread}4 asks for notices with copies of the model and its derivatives alone"),
+            share_alike=_yes(f"{unread}4: a derivative carries the restrictions of attachment A on"),
         ),
-        attribution=_no(f"{unread}4 asks for notices with copies of the model and its derivatives alone"),
-        share_alike=_yes(f"{unread}4: a derivative carries the restrictions of attachment A on"),
         outputs=outputs,
         also=also,
     )
@@ -171,14 +178,14 @@ _RECORDS = (
         name="CC0-1.0",
         title="Creative Commons Zero 1.0",
         url="https://creativecommons.org/publicdomain/zero/1.0/legalcode",
-        **_of(_FREE, "2, waiver"),
+        terms=_of(_FREE, "2, waiver"),
         also=("CC0", "cc-zero"),
     ),
     Licence(
         name="LicenseRef-public-domain",
         title="public domain",
         url="https://creativecommons.org/publicdomain/mark/1.0/",
-        **_of(_FREE, "nobody holds a copyright"),
+        terms=_of(_FREE, "nobody holds a copyright"),
         also=("public domain", "PDM-1.0", "pddl"),
     ),
     _creative_commons("by", "2.0"),
@@ -203,7 +210,7 @@ _RECORDS = (
         name="ODC-By-1.0",
         title="Open Data Commons Attribution 1.0",
         url="https://opendatacommons.org/licenses/by/1-0/",
-        **_of(
+        terms=_of(
             {**_FREE, "attribution": True}, f"{NOT_CHECKED}: by its summary; it is of the database, not its contents"
         ),
         also=("odc-by",),
@@ -212,7 +219,7 @@ _RECORDS = (
         name="ODbL-1.0",
         title="Open Database License 1.0",
         url="https://opendatacommons.org/licenses/odbl/1-0/",
-        **_of(
+        terms=_of(
             {**_FREE, "attribution": True, "share_alike": True},
             f"{NOT_CHECKED}: by its summary; it is of the database, not its contents",
         ),
@@ -222,18 +229,22 @@ _RECORDS = (
         name="CDLA-Permissive-2.0",
         title="Community Data License Agreement, Permissive 2.0",
         url="https://cdla.dev/permissive-2-0/",
-        **_of({**_FREE, "attribution": True}, f"{NOT_CHECKED}: by its summary"),
+        terms=_of({**_FREE, "attribution": True}, f"{NOT_CHECKED}: by its summary"),
     ),
     Licence(
         name="LicenseRef-FLUX.1-dev",
         title="FLUX.1 [dev] Non-Commercial License v1.1.1",
         url=_FLUX_URL,
-        commercial=_no("4(a): none of any data that the model produced, though 2(d) allows it; 1(c): nor to train"),
-        research=_yes("1(c) and 2(a)"),
-        train=_yes("2(d): but for competitors"),
-        train_competing=_no("2(d): no model that competes with FLUX.1 [dev] or FLUX.1 Kontext [dev]"),
-        attribution=_no("2(d) and 3: notices are of the model; 2(e): to be marked as made by AI where law asks for it"),
-        share_alike=_no("1(a): outputs are no derivatives"),
+        terms=_terms(
+            commercial=_no("4(a): none of any data that the model produced, though 2(d) allows it; 1(c): nor to train"),
+            research=_yes("1(c) and 2(a)"),
+            train=_yes("2(d): but for competitors"),
+            train_competing=_no("2(d): no model that competes with FLUX.1 [dev] or FLUX.1 Kontext [dev]"),
+            attribution=_no(
+                "2(d) and 3: notices are of the model; 2(e): to be marked as made by AI where law asks for it"
+            ),
+            share_alike=_no("1(a): outputs are no derivatives"),
+        ),
         outputs="yours for any purpose, but not to train a model that competes with FLUX.1 [dev] or Kontext; they are "
         "to be filtered or reviewed, and marked as made by AI; clause 4(a) forbids commercial use of them nevertheless",
         also=(
@@ -274,12 +285,14 @@ _RECORDS = (
         name="LicenseRef-Stability-AI-NC-Research",
         title="Stability AI Non-Commercial Research Community License (2023-11-28)",
         url="https://github.com/Stability-AI/StableCascade/blob/master/WEIGHTS_LICENSE",
-        commercial=_no("1(a): non-commercial uses alone, of the model and of derivative works"),
-        research=_yes("1(a)"),
-        train=_yes("1(a), with (Derivative Works): a model based on outputs is one"),
-        train_competing=_yes("1(a): as a derivative work, for non-commercial uses"),
-        attribution=_no("1(c): with copies of the model and of derivative works"),
-        share_alike=_yes("1(c): a model that is based on outputs stays under the agreement"),
+        terms=_terms(
+            commercial=_no("1(a): non-commercial uses alone, of the model and of derivative works"),
+            research=_yes("1(a)"),
+            train=_yes("1(a), with (Derivative Works): a model based on outputs is one"),
+            train_competing=_yes("1(a): as a derivative work, for non-commercial uses"),
+            attribution=_no("1(c): with copies of the model and of derivative works"),
+            share_alike=_yes("1(c): a model that is based on outputs stays under the agreement"),
+        ),
         outputs="non-commercial research; they are no derivative works, but a model that is based on them is one",
         also=("Stability AI non-commercial research", "sai-nc-community"),
     ),
@@ -287,7 +300,7 @@ _RECORDS = (
         name="LicenseRef-Stability-AI-Community",
         title="Stability AI Community License",
         url="https://stability.ai/community-license-agreement",
-        **_of(
+        terms=_of(
             {**_RESEARCH_ALONE, "train_competing": False, "share_alike": True},
             f"{NOT_CHECKED}: as others quote it; free for less than a million dollars of revenue a year, and nothing "
             "made with it may improve another foundational generative model",
@@ -299,30 +312,34 @@ _RECORDS = (
         name="LicenseRef-NVIDIA-SegFormer",
         title="NVIDIA Source Code License for SegFormer",
         url="https://github.com/NVlabs/SegFormer/blob/master/LICENSE",
-        commercial=_no("3.3: the work is for research or evaluation alone"),
-        research=_yes("3.3"),
-        train=_yes("3.3: as research use; nothing said of what the work makes"),
-        train_competing=_unsaid("nothing said"),
-        attribution=_no("3.1: with copies of the work"),
-        share_alike=_no("3.2: of derivative works of the work"),
+        terms=_terms(
+            commercial=_no("3.3: the work is for research or evaluation alone"),
+            research=_yes("3.3"),
+            train=_yes("3.3: as research use; nothing said of what the work makes"),
+            train_competing=_unsaid("nothing said"),
+            attribution=_no("3.1: with copies of the work"),
+            share_alike=_no("3.2: of derivative works of the work"),
+        ),
         also=("NVIDIA Source Code License for SegFormer: non-commercial",),
     ),
     Licence(
         name="LicenseRef-OpenPose",
         title="OpenPose, academic or non-profit noncommercial research use",
         url="https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/LICENSE",
-        commercial=_no("PERMITTED USES: own noncommercial internal research"),
-        research=_yes("PERMITTED USES"),
-        train=_yes("PERMITTED USES: as research; nothing said of what it finds"),
-        train_competing=_unsaid("nothing said"),
-        attribution=_unsaid("nothing said of what it finds"),
-        share_alike=_unsaid("nothing said of what it finds"),
+        terms=_terms(
+            commercial=_no("PERMITTED USES: own noncommercial internal research"),
+            research=_yes("PERMITTED USES"),
+            train=_yes("PERMITTED USES: as research; nothing said of what it finds"),
+            train_competing=_unsaid("nothing said"),
+            attribution=_unsaid("nothing said of what it finds"),
+            share_alike=_unsaid("nothing said of what it finds"),
+        ),
     ),
     Licence(
         name="LicenseRef-lllyasviel-Annotators",
         title="the detectors in lllyasviel/Annotators, licence: other",
         url="https://huggingface.co/lllyasviel/Annotators",
-        **_of(_SILENT, "nothing stated there; of OpenPose's weights, noncommercial research is"),
+        terms=_of(_SILENT, "nothing stated there; of OpenPose's weights, noncommercial research is"),
         outputs="nothing stated; OpenPose's weights are for non-commercial research",
         also=("lllyasviel/Annotators: other",),
     ),
@@ -330,24 +347,28 @@ _RECORDS = (
         name="LicenseRef-OpenAI-CLIP",
         title="OpenAI's CLIP: code MIT, none stated of the weights",
         url="https://github.com/openai/CLIP",
-        commercial=_unsaid("LICENSE is of the code; model-card.md: any deployed use is out of scope"),
-        research=_yes("model-card.md, Intended Use"),
-        train=_yes("model-card.md, Intended Use: as research"),
-        train_competing=_unsaid("nothing said"),
-        attribution=_unsaid("nothing said"),
-        share_alike=_unsaid("nothing said"),
+        terms=_terms(
+            commercial=_unsaid("LICENSE is of the code; model-card.md: any deployed use is out of scope"),
+            research=_yes("model-card.md, Intended Use"),
+            train=_yes("model-card.md, Intended Use: as research"),
+            train_competing=_unsaid("nothing said"),
+            attribution=_unsaid("nothing said"),
+            share_alike=_unsaid("nothing said"),
+        ),
         also=("none stated; code MIT",),
     ),
     Licence(
         name="LicenseRef-OpenAI-outputs",
         title="made by a model of OpenAI's (GPT, DALL-E), under its terms of use",
         url="https://openai.com/policies/row-terms-of-use/",
-        commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, you own the output"),
-        research=_yes(f"{NOT_CHECKED}: as others quote the terms, you own the output"),
-        train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
-        train_competing=_no(f"{NOT_CHECKED}: What you cannot do, as others quote it"),
-        attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
-        share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        terms=_terms(
+            commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, you own the output"),
+            research=_yes(f"{NOT_CHECKED}: as others quote the terms, you own the output"),
+            train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
+            train_competing=_no(f"{NOT_CHECKED}: What you cannot do, as others quote it"),
+            attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+            share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        ),
         outputs="yours, but not to develop models that compete with OpenAI",
         also=("OpenAI outputs",),
     ),
@@ -355,12 +376,14 @@ _RECORDS = (
         name="LicenseRef-Google-Gemini-outputs",
         title="made by a Gemini model of Google's, under its API's terms",
         url="https://ai.google.dev/gemini-api/terms",
-        commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, Google claims no ownership"),
-        research=_yes(f"{NOT_CHECKED}: as others quote the terms"),
-        train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
-        train_competing=_no(f"{NOT_CHECKED}: as others quote the terms"),
-        attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
-        share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        terms=_terms(
+            commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, Google claims no ownership"),
+            research=_yes(f"{NOT_CHECKED}: as others quote the terms"),
+            train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
+            train_competing=_no(f"{NOT_CHECKED}: as others quote the terms"),
+            attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+            share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        ),
         outputs="yours, but not to develop models that compete with Google's",
         also=("Gemini outputs",),
     ),
@@ -368,12 +391,14 @@ _RECORDS = (
         name="LicenseRef-Anthropic-outputs",
         title="made by a Claude model of Anthropic's, under its commercial terms",
         url="https://www.anthropic.com/legal/commercial-terms",
-        commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, outputs are the customer's"),
-        research=_yes(f"{NOT_CHECKED}: as others quote the terms"),
-        train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
-        train_competing=_no(f"{NOT_CHECKED}: as others quote the terms"),
-        attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
-        share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        terms=_terms(
+            commercial=_yes(f"{NOT_CHECKED}: as others quote the terms, outputs are the customer's"),
+            research=_yes(f"{NOT_CHECKED}: as others quote the terms"),
+            train=_yes(f"{NOT_CHECKED}: as others quote the terms, but for competitors"),
+            train_competing=_no(f"{NOT_CHECKED}: as others quote the terms"),
+            attribution=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+            share_alike=_no(f"{NOT_CHECKED}: nobody quotes such a clause"),
+        ),
         outputs="yours, but not to train models that compete with Anthropic's",
         also=("Anthropic outputs",),
     ),
@@ -381,19 +406,21 @@ _RECORDS = (
         name="LicenseRef-FiveK",
         title="MIT-Adobe FiveK: LicenseAdobe.txt and LicenseAdobeMIT.txt",
         url="https://data.csail.mit.edu/graphics/fivek/",
-        commercial=_no(f"{NOT_CHECKED}: as others quote both files, nothing directed toward commercial advantage"),
-        research=_yes(f"{NOT_CHECKED}: as others quote both files, solely for your own research purposes"),
-        train=_yes(f"{NOT_CHECKED}: as research"),
-        train_competing=_yes(f"{NOT_CHECKED}: nobody quotes such a clause; no model made it"),
-        attribution=_yes(f"{NOT_CHECKED}: as others quote both files, notices are to be kept"),
-        share_alike=_unsaid("not known"),
+        terms=_terms(
+            commercial=_no(f"{NOT_CHECKED}: as others quote both files, nothing directed toward commercial advantage"),
+            research=_yes(f"{NOT_CHECKED}: as others quote both files, solely for your own research purposes"),
+            train=_yes(f"{NOT_CHECKED}: as research"),
+            train_competing=_yes(f"{NOT_CHECKED}: nobody quotes such a clause; no model made it"),
+            attribution=_yes(f"{NOT_CHECKED}: as others quote both files, notices are to be kept"),
+            share_alike=_unsaid("not known"),
+        ),
         also=("research use only: LicenseAdobe.txt and LicenseAdobeMIT.txt of the dataset",),
     ),
     Licence(
         name="LicenseRef-ADE20K",
         title="ADE20K's terms of use",
         url="https://ade20k.csail.mit.edu/terms",
-        **_of(
+        terms=_of(
             _RESEARCH_ALONE,
             f"{NOT_CHECKED}: images for non-commercial research and education; annotations BSD-3-Clause",
         ),
@@ -403,21 +430,21 @@ _RECORDS = (
         name="LicenseRef-ScanNet",
         title="ScanNet's terms of use, on agreement",
         url="http://kaldir.vc.in.tum.de/scannet/ScanNet_TOS.pdf",
-        **_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: non-commercial research and education"),
+        terms=_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: non-commercial research and education"),
         also=("ScanNet terms of use: non-commercial research and education, on agreement",),
     ),
     Licence(
         name="LicenseRef-ImageNet",
         title="ImageNet's terms of access",
         url="https://image-net.org/download.php",
-        **_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: non-commercial research and education"),
+        terms=_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: non-commercial research and education"),
         also=("ImageNet research only",),
     ),
     Licence(
         name="LicenseRef-research-use",
         title="research use, each part under its authors' terms",
         url="https://github.com/swz30/Restormer",
-        **_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: as those say who collected it; the authors' terms were not found"),
+        terms=_of(_RESEARCH_ALONE, f"{NOT_CHECKED}: as those say who collected it; the authors' terms were not found"),
         also=(
             "research use, under its authors' terms",
             "research use; collects Rain800, Rain100H/L, Rain14000 and Rain12 under their authors' terms",
@@ -428,49 +455,49 @@ _RECORDS = (
         name="LicenseRef-SIDD",
         title="SIDD, as its authors state",
         url="https://abdokamel.github.io/sidd",
-        **_of(_SILENT, f"{NOT_CHECKED}: its page was not at hand"),
+        terms=_of(_SILENT, f"{NOT_CHECKED}: its page was not at hand"),
         also=("as its authors state: https://abdokamel.github.io/sidd",),
     ),
     Licence(
         name="LicenseRef-Middlebury-2014",
         title="Middlebury 2014 stereo benchmark",
         url="https://vision.middlebury.edu/stereo/data/scenes2014/",
-        **_of(_SILENT, "scikit-image's documentation says nothing of its terms; its page was not at hand"),
+        terms=_of(_SILENT, "scikit-image's documentation says nothing of its terms; its page was not at hand"),
         also=("Middlebury 2014 stereo benchmark, as redistributed by scikit-image",),
     ),
     Licence(
         name="LicenseRef-web-images",
         title="images of the web that belong to their owners, with URLs and captions under CC-BY-4.0",
         url="https://laion.ai/faq/",
-        **_of(_SILENT, "each image has terms of its own, which are not recorded"),
+        terms=_of(_SILENT, "each image has terms of its own, which are not recorded"),
         also=("URLs and captions CC-BY-4.0; the images belong to their owners",),
     ),
     Licence(
         name="LicenseRef-none-stated",
         title="no licence stated; used in research",
         url="",
-        **_of(_SILENT, "its authors state none"),
+        terms=_of(_SILENT, "its authors state none"),
         also=("none stated; research use", "none stated", "no licence", "no license"),
     ),
     Licence(
         name="LicenseRef-owner",
         title="your own, or as the owner of the photos states",
         url="",
-        **_of(_SILENT, "only who made it, or has it, can say"),
+        terms=_of(_SILENT, "only who made it, or has it, can say"),
         also=("as the owner of the photos states", "as the owner of the clips states"),
     ),
     Licence(
         name="LicenseRef-owner-of-the-model",
         title="a model's, as who trained it states",
         url="",
-        **_of(_SILENT, "only who trained it can say"),
+        terms=_of(_SILENT, "only who trained it can say"),
         also=("that of who trained it",),
     ),
     Licence(
         name="LicenseRef-prompts",
         title="words of this project, Apache-2.0, of which models make all images",
         url="https://spdx.org/licenses/Apache-2.0.html",
-        **_of(_FREE, "LICENSE of this project; what the models' licences add is that of the models"),
+        terms=_of(_FREE, "LICENSE of this project; what the models' licences add is that of the models"),
         also=("made by models, under their licences: CreativeML OpenRAIL-M or FLUX.1 [dev] non-commercial",),
     ),
 )

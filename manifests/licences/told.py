@@ -12,11 +12,11 @@ _HEADS = ("commercial use", "research", "training", "training competitors", "att
 HEADING = [f"| licence | {' | '.join(_HEADS)} |", f"|---|{'---|' * len(_HEADS)}"]
 
 
-def row(licence: Licence, more: str = "") -> str:
-    """The row of a licence, below HEADING. `more` is said behind its name."""
+def row(licence: Licence) -> str:
+    """The row of a licence, below HEADING."""
     name = f"[{licence.name}]({licence.url})" if licence.url else licence.name
     cells = (f"{word(licence.term(term).value)}{'' if licence.term(term).checked else ' ?'}" for term in TERMS)
-    return f"| {name}{more} | {' | '.join(cells)} |"
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def table(found: Parents) -> list[str]:

@@ -55,7 +55,7 @@ def test_judges_are_the_operators_that_judge() -> None:
         kinds = (
             kind for kind in vars(loaded).values() if isinstance(kind, type) and kind.__module__ == loaded.__name__
         )
-        names |= {kind.name for kind in kinds if isinstance(getattr(kind, "name", None), str)}
+        names |= {name for kind in kinds if isinstance(name := getattr(kind, "name", None), str)}
     assert names == JUDGES
 
 

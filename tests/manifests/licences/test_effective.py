@@ -17,7 +17,7 @@ from manifests.schema import MANIFEST
 
 BY, FLUX, OPENAI = "CC-BY-4.0", "LicenseRef-FLUX.1-dev", "LicenseRef-OpenAI-outputs"
 
-CASES = [
+CASES: list[tuple[Any, ...]] = [
     # licence, source, (operator, model) of the steps -> licences; commercial, research, train, competing, naming, alike
     (BY, "mine", [], [BY], (True, True, True, True, True, False)),
     (BY, "MagicBrush", [], [BY, OPENAI], (True, True, True, False, True, False)),
@@ -71,7 +71,7 @@ def test_by_hand(case: tuple[Any, ...]) -> None:
 
 
 def test_sql_says_the_same() -> None:
-    rows = [_row(number, *case[:3]) for number, case in enumerate(CASES)]
+    rows = [_row(number, case[0], case[1], case[2]) for number, case in enumerate(CASES)]
     assert _in_sql(rows) == [(names, *terms) for *_, names, terms in CASES]
 
 

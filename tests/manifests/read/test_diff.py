@@ -48,9 +48,9 @@ def _pairs(task: str = "derain") -> list[Pair]:
     return [make_pair(task, Item(ref=f"photo.png#{index}", files=(), index=index)) for index in range(PAIRS)]
 
 
-def _said(pair: Pair, **changes: str) -> Pair:
+def _said(pair: Pair, instruction: str) -> Pair:
     first, *others = pair.examples
-    return replace(pair, examples=(replace(first, **changes), *others))
+    return replace(pair, examples=(replace(first, instruction=instruction), *others))
 
 
 def _image(pair: Pair) -> Pair:
@@ -64,7 +64,7 @@ def _described(pair: Pair) -> Pair:
 
 PLANTED: Mapping[int, tuple[Edit, set[str]]] = {
     0: (_image, {"image input"}),
-    1: (lambda pair: _said(pair, instruction="Dry it."), {"instruction forward generate"}),
+    1: (lambda pair: _said(pair, "Dry it."), {"instruction forward generate"}),
     2: (_described, {"text forward describe", "text reverse describe"}),
     3: (lambda pair: replace(pair, examples=pair.examples[1:]), {"example forward generate"}),
     4: (lambda pair: replace(pair, scores={"mean_abs_diff": 9.0, "ssim": 1.0}), {"score mean_abs_diff", "score ssim"}),
