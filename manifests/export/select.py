@@ -134,7 +134,7 @@ def samples_of(
 
 def sample_of(example: StoredExample, carries: Carries, contexts: int | None, converted: Counter[str]) -> Sample:
     """An example as formats are given it, with at most so many contexts; None: all, if the format has them."""
-    shown = _contexts(example)[:contexts] if carries.contexts else []
+    shown = _contexts(example)[:contexts] if carries.contexts and contexts != 0 else []
     return _sample(example, carries, converted, tuple(_sample(one, carries, converted, ()) for one in shown))
 
 
