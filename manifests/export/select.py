@@ -147,6 +147,9 @@ def _sample(example: StoredExample, carries: Carries, converted: Counter[str], c
     pair = example.pair
     headers = {image["role"]: image for image in pair.value("images")}
 
+    if example.kind == "generate" and example.output is None:
+        raise DatasetError(f"a generate example of pair {pair.key} names no output: the manifest was edited")
+
     def picture(role: str) -> Picture:
         if role not in headers:
             raise DatasetError(f"pair {pair.key} has no image {role!r}, only {', '.join(headers)}")

@@ -13,8 +13,10 @@ import pytest
 
 from infra.command import main
 from manifests.dataset import Dataset, DatasetError
+from manifests.export.folder import Folder
 from manifests.export.format import Format, Part
 from manifests.export.formats import FORMATS, format_named
+from manifests.export.part import PartWriter
 from manifests.export.run import export
 from manifests.export.sample import Sample
 from manifests.export.select import Choice
@@ -98,7 +100,7 @@ def test_finished_parts_are_not_written_again(mixed: Dataset, tmp_path: Path, mo
 
     def write(self: Format, samples: Iterator[Sample], part: Part) -> None:
         written.append(part.number)
-        inner(self, samples, part)  # type: ignore[arg-type]  # the class of the format
+        inner(self, samples, part)
 
     monkeypatch.setattr(type(form), "write", write)
     export([mixed], form, str(out))
@@ -221,3 +223,21 @@ def test_places_name_what_is_there(form: str, mixed: Dataset, tmp_path: Path) ->
     assert all((out / name).is_file() for name in named), named
     assert text.startswith(f"# {form}: ")
     assert "](sample/1.png)" in text and (out / "sample/1.png").is_file()
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    first, second = Folder(str(tmp_path / "out")), Folder(str(tmp_path / "out"))
+    first.begin({"format": "x"})
+    with pytest.raises(ValueError, match="another process is exporting to"):
+        second.begin({"format": "x"})
+    first.close()
+    second.begin({"format": "x"})
+    second.close()
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "a/.x", "a//x", "", "a\0", "a\\b"])
+def test_a_manifest_cannot_name_files_elsewhere(path: str, tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    with pytest.raises(DatasetError, match="it was edited"), PartWriter(folder, 0, 1) as part:
+        part.text(path, "x")
+    assert not [*tmp_path.rglob("x")]
