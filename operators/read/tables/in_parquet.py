@@ -1,0 +1,89 @@
+"""Reads the rows of Parquet files as tables of pairs, as the hub and other programs write them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from manifests.images.pixels import MAX_BYTES
+from operators.read.columns import listed, top
+from operators.read.parquet import in_footers, open_parquet, read_row
+from operators.read.tables.table import Listed, Row
+
+_IMAGES_AT_ONCE = (2**31 - 1) // MAX_BYTES
+"""Images of the largest size that are kept, of which Arrow can hold so many in a column that is read."""
+
+_PATHS_AT_ONCE = 65_536  # rows, of texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class InParquet:
+    """The rows of a Parquet file. A row's index is its number."""
+
+    root: str
+    path: str
+
+    def names(self) -> Collection[str]:
+        return list(open_parquet(self.root, self.path).schema_arrow.names)
+
+    def rows(self, wanted: Collection[str]) -> Iterator[Listed]:
+        """Of columns only the paths are read. Raises ValueError too for a column that cannot hold what is wanted."""
+        (count,) = in_footers(lambda file: file.metadata.num_rows, self.root, [self.path])
+        file = open_parquet(self.root, self.path)
+        there = file.schema_arrow
+        paths = [name for name in dict.fromkeys(top(name, there.names) for name in wanted) if name in there.names]
+        paths = [name for name in paths if holds_texts(there.field(name).type)]
+        number = 0
+        if paths:
+            try:
+                for batch in file.iter_batches(_PATHS_AT_ONCE, columns=paths):
+                    for row in batch.to_pylist():
+                        yield Listed(name=f"#{number}", index=number, row=row)
+                        number += 1
+            except (pa.ArrowException, OSError):  # a damaged row group: each of its rows says so when it is read
+                pass
+        for rest in range(number, count):
+            yield Listed(name=f"#{rest}", index=rest, row={})
+
+    def row(self, index: int, wanted: Collection[str]) -> Row:
+        names = self.names()
+        tops = tuple(dict.fromkeys(top(name, names) for name in wanted))
+        nested = sum(1 for name in wanted if name not in names)
+        return read_row(self.root, self.path, index, tops, max(1, _IMAGES_AT_ONCE // (4 if nested else 1)))
+
+
+def refuse_no_images(root: str, path: str, columns: Collection[str]) -> None:
+    """Raises ValueError, one line, for a column that is to hold images and cannot by its type."""
+    schema = open_parquet(root, path).schema_arrow
+    for name in columns:
+        if name in schema.names and not may_hold_images(kind := schema.field(name).type):
+            others = [field.name for field in schema if may_hold_images(field.type) and not holds_texts(field.type)]
+            raise ValueError(
+                f"DATA: {root}/{path}: its column {name} is {kind}, not images (binary, or struct<bytes, path>) or "
+                f"paths of images; of images it has {listed(others)}"
+            )
+
+
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether a column's type is text, or a list of texts."""
+    if _is_list(kind):
+        return holds_texts(kind.value_type)
+    if pa.types.is_dictionary(kind):
+        return holds_texts(kind.value_type)
+    return any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def may_hold_images(kind: pa.DataType) -> bool:
+    """Whether a column's type has bytes or paths, lists of them, or no values at all."""
+    if _is_list(kind) or pa.types.is_dictionary(kind):
+        return may_hold_images(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(kind.get_field_index(name) >= 0 for name in ("bytes", "path"))
+    of_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
+    return holds_texts(kind) or any(holds(kind) for holds in of_bytes)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(is_one(kind) for is_one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
