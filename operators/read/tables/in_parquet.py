@@ -51,7 +51,14 @@ class InParquet:
         names = self.names()
         tops = tuple(dict.fromkeys(top(name, names) for name in wanted))
         nested = sum(1 for name in wanted if name not in names)
-        return read_row(self.root, self.path, index, tops, max(1, _IMAGES_AT_ONCE // (4 if nested else 1)))
+        at_once = max(1, _IMAGES_AT_ONCE // (4 if nested else 1)) if self.has_bytes(tops) else _PATHS_AT_ONCE
+        return read_row(self.root, self.path, index, tops, at_once)
+
+    def has_bytes(self, wanted: Collection[str]) -> bool:
+        """Whether one of the columns holds images, and not their paths alone."""
+        schema = open_parquet(self.root, self.path).schema_arrow
+        tops = {top(name, schema.names) for name in wanted}
+        return any(_has_bytes(schema.field(name).type) for name in tops if name in schema.names)
 
 
 def refuse_no_images(root: str, path: str, columns: Collection[str]) -> None:
@@ -67,11 +74,11 @@ def refuse_no_images(root: str, path: str, columns: Collection[str]) -> None:
 
 
 def holds_texts(kind: pa.DataType) -> bool:
-    """Whether a column's type is text, or a list of texts."""
-    if _is_list(kind):
+    """Whether a column's type is text, or a list or struct of texts."""
+    if _is_list(kind) or pa.types.is_dictionary(kind):
         return holds_texts(kind.value_type)
-    if pa.types.is_dictionary(kind):
-        return holds_texts(kind.value_type)
+    if pa.types.is_struct(kind):
+        return kind.num_fields > 0 and all(holds_texts(field.type) for field in kind)
     return any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
@@ -83,6 +90,15 @@ def may_hold_images(kind: pa.DataType) -> bool:
         return any(kind.get_field_index(name) >= 0 for name in ("bytes", "path"))
     of_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
     return holds_texts(kind) or any(holds(kind) for holds in of_bytes)
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    """Whether a column's type has bytes anywhere in it."""
+    if _is_list(kind) or pa.types.is_dictionary(kind):
+        return _has_bytes(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(_has_bytes(field.type) for field in kind)
+    return any(holds(kind) for holds in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
 def _is_list(kind: pa.DataType) -> bool:
