@@ -1,4 +1,4 @@
-"""Reads pairs from tables, whatever their columns are called: JSON Lines, CSV, Parquet, WebDataset tars."""
+"""Reads pairs from tables, whatever their columns are called: JSON Lines, CSV, Parquet, tars, downloads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,16 +18,27 @@ from manifests.schema import Image, Item, Pair, Reject, Step, in_a_line, pair_ke
 from manifests.storage import Store
 from operators.arrange.grid import turn_onto, turned
 from operators.option import option
-from operators.read.columns import INPUT, MOST_INPUTS, Columns, listed, refuse_unknown, roles, value_of
-from operators.read.files import SourceFile, commonest_ending, ending, list_files, on_disk, read_file, too_large
+from operators.read.columns import INPUT, MOST_INPUTS, Columns, is_among, listed, refuse_unknown, roles, value_of
+from operators.read.files import (
+    SourceFile,
+    commonest_ending,
+    ending,
+    list_files,
+    on_disk,
+    read_file,
+    store_of,
+    too_large,
+)
+from operators.read.img2dataset import finished_shards
 from operators.read.parquet import as_name, as_number
 from operators.read.parquet import as_text as text_of
 from operators.read.photos import together
 from operators.read.split import TRAIN
+from operators.read.tables.base import Row, Table
+from operators.read.tables.downloads import Downloads
 from operators.read.tables.in_parquet import InParquet, refuse_no_images
 from operators.read.tables.jsonl import Jsonl
 from operators.read.tables.separated import Separated
-from operators.read.tables.table import Row, Table
 from operators.read.tables.tars import InTar
 
 FORMATS: Mapping[str, type[Jsonl] | type[Separated] | type[InParquet] | type[InTar]] = {
@@ -95,7 +107,12 @@ class ColumnPairs:
         return here
 
     def tables(self, listing: Sequence[SourceFile]) -> list[SourceFile]:
-        """The files with rows. Raises ValueError, one line, for files of several formats."""
+        """The files with rows. Raises ValueError, one line, for files of several formats.
+
+        Of what img2dataset has downloaded they are the lists of the first input's images.
+        """
+        if lists := self._downloads(listing):
+            return lists
         files = [file for file in listing if file.path in self.files]
         if not files:
             files = [file for file in listing if self._is_mine(file.path)]
@@ -112,15 +129,36 @@ class ColumnPairs:
         known = kind in FORMATS and kind != "json"  # which may be anything, unless it is named
         return known and any(fnmatchcase(path, one) for one in self.files) and not is_tested_on(path)
 
+    def _downloads(self, listing: Sequence[SourceFile]) -> list[SourceFile]:
+        """The lists in the folder of the first input, if each column of images is a folder that img2dataset has written
+        to."""
+        if self.columns is None:
+            return []
+        folders = self.columns.images
+        shards = finished_shards([file for file in listing if file.path.startswith(tuple(f"{f}/" for f in folders))])
+        if not {posixpath.dirname(stem) for stem in shards} >= {*folders}:
+            return []
+        return [file for file in listing if file.path.removesuffix(".parquet") in shards and _in(file, folders[0])]
+
     def table(self, path: str) -> Table:
         """The rows of a file."""
+        if self.columns and path.startswith(f"{self.columns.input[0]}/") and path.endswith(".parquet"):
+            return Downloads(root=self.root, path=path, folders=self.columns.images)
         return FORMATS[ending(path)](root=self.root, path=path)
+
+    def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
+        """How many rows are no items, by reason: of what img2dataset has downloaded, those of which an image failed."""
+        counts: Counter[str] = Counter()
+        for file in self.tables(listing):
+            if isinstance(table := self.table(file.path), Downloads):
+                counts += table.left_out()
+        return counts
 
     def told(self, listing: Sequence[SourceFile]) -> str:
         files, columns = self.tables(listing), self._columns()
         names = self.table(files[0].path).names()
         taken = [f"{name} as {what}" for name, what in columns.taken.items()]
-        unread = [name for name in names if name not in {*columns.taken, *self.scores}]
+        unread = [name for name in names if not any(is_among(one, [name]) for one in (*columns.taken, *self.scores))]
         parts = [f"{len(files):,} files of rows" if len(files) > 1 else files[0].path, f"it takes {', '.join(taken)}"]
         if unread:
             parts.append(f"not read: {listed(unread)}")
@@ -140,7 +178,7 @@ class ColumnPairs:
         columns = self._columns()
         wanted = [*columns.taken, *self.scores]
         sizes = {file.path: file.bytes for file in listing}
-        found, first, any_row = set[str](), True, False
+        found, first = set[str](), True
         for file in (files := self.tables(listing)):
             table = self.table(file.path)
             if isinstance(table, InParquet):
@@ -152,15 +190,14 @@ class ColumnPairs:
                     if first:
                         self._refuse_urls(file.path, one.row)
                         first = False
-                any_row = any_row or isinstance(table, Jsonl | Separated)
                 paths = tuple(self._paths(file.path, one.row))
-                size = file.bytes + sum(sizes.get(path, 0) for path in paths)
-                yield Item(ref=f"{file.path}{one.name}", files=(file.path, *paths), index=one.index, bytes=size)
-        if any_row:
-            there = dict.fromkeys(chain(*(self.table(file.path).names() for file in files[:1]), found))
+                size = file.bytes + sum(sizes.get(path, 0) for path in (*one.files, *paths))
+                yield Item(
+                    ref=f"{file.path}{one.name}", files=(file.path, *one.files, *paths), index=one.index, bytes=size
+                )
+        if files and not isinstance(self.table(files[0].path), InParquet):
+            there = dict.fromkeys(chain(self.table(files[0].path).names(), found))
             refuse_unknown(columns.taken, there, f"DATA: {self.root}/{files[0].path}")
-        elif files and isinstance(self.table(files[0].path), InTar):
-            refuse_unknown(columns.taken, self.table(files[0].path).names(), f"DATA: {self.root}/{files[0].path}")
 
     def _paths(self, table: str, row: Row) -> Iterator[str]:
         """The files that a row names as images, as far as they may be read."""
@@ -278,7 +315,7 @@ class ColumnPairs:
         except UnicodeEncodeError:
             raise Reject("unencodable", f"a path holds half of a surrogate pair: {shown!a}") from None
         found = posixpath.normpath(posixpath.join(self.images_in or posixpath.dirname(table), path))
-        store = Store(self.root)
+        store = store_of(self.root)
         if store.is_local and not _is_inside(store, found):
             raise Reject("outside", f"{shown} is a link that leads out of {self.root}")
         return found
@@ -305,6 +342,14 @@ class OwnPairs(ColumnPairs):
         Raises ValueError, one line with the columns that are there, where nobody has said what they are.
         """
         here = replace(self, root=root)
+        shards = [posixpath.dirname(stem) for stem in finished_shards(listing)]
+        if shards and not here._downloads(listing):
+            folders = sorted({*filter(None, shards)})
+            raise ValueError(
+                f"DATA: {root} is what img2dataset has downloaded, {f'in {listed(folders)}' if folders else 'one image'}"
+                " a row: have a folder of the column's name for each column of images, and name those, as in "
+                f"{_example(folders)}"
+            )
         if not (files := here.tables(listing)):
             return None
         names = here.table(files[0].path).names()
@@ -349,6 +394,10 @@ _SOUND_LIKE = {
     "instruction": ("prompt", "instruction", "edit", "text", "caption"),
 }
 """What names of columns may have in them, for an example to a user; nothing is taken for anything by it."""
+
+
+def _in(file: SourceFile, folder: str) -> bool:
+    return posixpath.dirname(file.path) == folder and file.path.endswith(".parquet")
 
 
 def _each(value: Any) -> list[Any]:

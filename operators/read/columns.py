@@ -141,10 +141,30 @@ def top(name: str, there: Collection[str]) -> str:
     return next((head for head in heads if head in there), parts[0])
 
 
+def names_in(row: Mapping[str, Any], deep: int = 3) -> Iterator[str]:
+    """The names of what a row holds: of a column with fields those of the fields, unless it is an image."""
+    for name, value in row.items():
+        if isinstance(value, Mapping) and value and deep and not {"bytes", "path"} & value.keys():
+            yield from (f"{name}.{inner}" for inner in names_in(value, deep - 1))
+        else:
+            yield str(name)
+
+
+def is_among(name: str, there: Collection[str]) -> bool:
+    """Whether a column's name, as a user writes it, is one of those that are there: a whole one, one with fields, or
+    the place in a list."""
+    while True:
+        if name in there or any(one.startswith(f"{name}.") for one in there):
+            return True
+        name, _, last = name.rpartition(".")
+        if not name or not last.isdigit():
+            return False
+
+
 def refuse_unknown(wanted: Iterable[str], there: Collection[str], where: str) -> None:
     """Raises ValueError, one line with the nearest name, for a column that is not there."""
     for name in wanted:
-        if top(name, there) not in there:
+        if not is_among(name, there):
             near = difflib.get_close_matches(name, list(there), n=1, cutoff=0.5)
             guess = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"{where} has no column {name}: {guess}it has {listed(there)}")

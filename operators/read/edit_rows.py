@@ -19,10 +19,10 @@ from operators.read.edit_shapes import Part, Shape, Told
 from operators.read.files import SourceFile, commonest_ending, ending, list_files, read_file, too_large
 from operators.read.photos import together
 from operators.read.split import TRAIN, caption_params, places_below
+from operators.read.tables.base import Table
 from operators.read.tables.in_parquet import InParquet
 from operators.read.tables.json_list import JsonList
 from operators.read.tables.jsonl import Jsonl
-from operators.read.tables.table import Table
 
 LOST = "published_as_worse"
 """Why the losers of a published preference were not chosen, as far as we know."""
@@ -90,6 +90,11 @@ class EditRows:
         if unprepared:
             raise ValueError(f"DATA: {unprepared} is of {self.source}, and lacks {': '.join(self.prepared)}")
         return None
+
+    def of_file(self, name: str) -> Self:
+        """The reader of one file of a root, or of those that a shell pattern names, if they are files of its tables."""
+        fitting = (replace(one, files=name) for one in self.tables if _fits(name, one.files))
+        return replace(self, tables=tuple(fitting))
 
     def told(self, listing: Sequence[SourceFile]) -> str:
         paths = [path for path, _ in self._tables(listing)]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from manifests.images.pixels import MAX_BYTES
+from manifests.schema import Reject
 from operators.read.columns import listed, top
 from operators.read.parquet import in_footers, open_parquet, read_row
-from operators.read.tables.table import Listed, Row
+from operators.read.tables.base import Listed, Row
 
 _IMAGES_AT_ONCE = (2**31 - 1) // MAX_BYTES
 """Images of the largest size that are kept, of which Arrow can hold so many in a column that is read."""
@@ -26,7 +27,7 @@ class InParquet:
     path: str
 
     def names(self) -> Collection[str]:
-        return list(open_parquet(self.root, self.path).schema_arrow.names)
+        return [name for field in open_parquet(self.root, self.path).schema_arrow for name in _names(field)]
 
     def rows(self, wanted: Collection[str]) -> Iterator[Listed]:
         """Of columns only the paths are read. Raises ValueError too for a column that cannot hold what is wanted."""
@@ -48,11 +49,18 @@ class InParquet:
             yield Listed(name=f"#{rest}", index=rest, row={})
 
     def row(self, index: int, wanted: Collection[str]) -> Row:
-        names = self.names()
-        tops = tuple(dict.fromkeys(top(name, names) for name in wanted))
-        nested = sum(1 for name in wanted if name not in names)
-        at_once = max(1, _IMAGES_AT_ONCE // (4 if nested else 1)) if self.has_bytes(tops) else _PATHS_AT_ONCE
-        return read_row(self.root, self.path, index, tops, at_once)
+        try:
+            there = open_parquet(self.root, self.path).schema_arrow
+        except FileNotFoundError as error:
+            raise Reject("missing", str(error)) from error
+        except ValueError as error:
+            raise Reject("damaged", str(error)) from error
+        tops = tuple(dict.fromkeys(top(name, there.names) for name in wanted))
+        kinds = [there.field(name).type for name in tops if name in there.names]
+        if not any(map(_has_bytes, kinds)):
+            return read_row(self.root, self.path, index, tops, _PATHS_AT_ONCE)
+        lists = any(_is_list(kind) and not holds_texts(kind) for kind in kinds)
+        return read_row(self.root, self.path, index, tops, 1 if lists else _IMAGES_AT_ONCE)
 
     def has_bytes(self, wanted: Collection[str]) -> bool:
         """Whether one of the columns holds images, and not their paths alone."""
@@ -61,16 +69,36 @@ class InParquet:
         return any(_has_bytes(schema.field(name).type) for name in tops if name in schema.names)
 
 
+def _names(field: pa.Field, above: str = "") -> Iterator[str]:
+    """A column's name, or those of its fields, unless it is an image."""
+    name, kind = f"{above}{field.name}", field.type
+    if not pa.types.is_struct(kind) or any(kind.get_field_index(one) >= 0 for one in ("bytes", "path")):
+        yield name
+        return
+    for inner in kind:
+        yield from _names(inner, f"{name}.")
+
+
 def refuse_no_images(root: str, path: str, columns: Collection[str]) -> None:
     """Raises ValueError, one line, for a column that is to hold images and cannot by its type."""
     schema = open_parquet(root, path).schema_arrow
     for name in columns:
-        if name in schema.names and not may_hold_images(kind := schema.field(name).type):
+        if (kind := _kind(schema, name)) and not may_hold_images(kind):
             others = [field.name for field in schema if may_hold_images(field.type) and not holds_texts(field.type)]
             raise ValueError(
                 f"DATA: {root}/{path}: its column {name} is {kind}, not images (binary, or struct<bytes, path>) or "
                 f"paths of images; of images it has {listed(others)}"
             )
+
+
+def _kind(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """The type of what a column's name stands for, None if there is nothing or it is the place in a list."""
+    head = top(name, schema.names)
+    kind = schema.field(head).type if head in schema.names else None
+    for part in filter(None, name.removeprefix(head).split(".")):
+        place = kind.get_field_index(part) if kind is not None and pa.types.is_struct(kind) else -1
+        kind = kind.field(place).type if kind is not None and place >= 0 else None
+    return kind
 
 
 def holds_texts(kind: pa.DataType) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 from manifests.schema import Reject, in_a_line
 from manifests.storage import Store
 from operators.read.files import on_disk
+from operators.read.tables.base import Listed, Row
 from operators.read.tables.lines import MOST_BYTES, refuse_other_encoding
-from operators.read.tables.table import Listed, Row
 
 _AT_ONCE = 2**20  # bytes of a file that is read to its end
 _OF_A_ROW = 2**16  # bytes of a file of which one row is read

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from manifests.schema import Reject, in_a_line
+from operators.read.columns import names_in
+from operators.read.tables.base import Listed, Row
 from operators.read.tables.lines import as_text, lines, refuse_other_encoding
-from operators.read.tables.table import Listed, Row
 
 _LOOKED_AT = 100  # rows by which a file's columns are told
 
@@ -27,7 +28,7 @@ class Jsonl:
         for _, line in islice(lines(self.root, self.path), _LOOKED_AT):
             if line.strip():
                 try:
-                    found.update(dict.fromkeys(self._parsed(line, self.path)))
+                    found.update(dict.fromkeys(names_in(self._parsed(line, self.path))))
                 except Reject:  # a row that will say so itself
                     continue
         return list(found)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from manifests.schema import Reject
-from manifests.storage import Store
-from operators.read.files import on_disk
+from operators.read.files import on_disk, store_of
 
 MOST_BYTES = 16 * 2**20
 """Longest line that is read. It says where images are, and does not hold them."""
@@ -23,7 +22,7 @@ def lines(root: str, path: str, start: int = 0, *, one_row: bool = False) -> Ite
     A line that is longer than MOST_BYTES is cut behind so many and one. A mark of UTF-8 at the beginning is left out.
     With `one_row` little is read at a time. Raises FileNotFoundError.
     """
-    store = Store(root)
+    store = store_of(root)
     name = on_disk(store, path)
     size, at, begins = store.size(name), start, start
     held, searched, cut = bytearray(), 0, False
@@ -53,7 +52,7 @@ def _without_mark(begins: int, line: bytes) -> bytes:
 
 def refuse_other_encoding(root: str, path: str) -> None:
     """Raises ValueError, one line, for a file that is no text in UTF-8 by its first bytes."""
-    store = Store(root)
+    store = store_of(root)
     first = store.read(on_disk(store, path), 0, 4) if store.size(on_disk(store, path)) else b""
     for mark, what in _OTHER_ENCODINGS.items():
         if first.startswith(mark):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from manifests.schema import Reject, in_a_line
 from operators.read.files import ending
+from operators.read.tables.base import Listed, Row
 from operators.read.tables.lines import as_text, lines, refuse_other_encoding
-from operators.read.tables.table import Listed, Row
 
 _SEPARATORS = (",", ";", "\t")
 
@@ -59,7 +59,7 @@ class Separated:
         separator = "\t" if ending(self.path) == "tsv" else ""
         if not separator:
             _, first = next(lines(self.root, self.path, one_row=True), (0, b""))
-            separator = max(_SEPARATORS, key=first.count)
+            separator = max(_SEPARATORS, key=lambda one: first.count(one.encode()))
         _, header = next(_records(lines(self.root, self.path, one_row=True), separator, self.path), (0, []))
         if isinstance(header, Reject):
             raise ValueError(f"DATA: {self.root}/{header.message}")

@@ -12,9 +12,10 @@ from typing import Any
 
 from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject, in_a_line
-from manifests.storage import Store, spelled_out
-from operators.read.files import IMAGE_ENDINGS, on_disk, open_file, too_large
-from operators.read.tables.table import Listed, Row
+from manifests.storage import spelled_out
+from operators.read.columns import names_in
+from operators.read.files import IMAGE_ENDINGS, on_disk, open_file, store_of, too_large
+from operators.read.tables.base import Listed, Row
 
 JSON = "json"
 """The member whose fields are columns too."""
@@ -45,7 +46,7 @@ class InTar:
             found.update(dict.fromkeys(_column(name) for name in sample.members if name != JSON))
             if number < _LOOKED_AT and JSON in sample.members:
                 try:
-                    found.update(dict.fromkeys(self._fields(sample)))
+                    found.update(dict.fromkeys(names_in(self._fields(sample))))
                 except Reject:  # a row that will say so itself
                     continue
         return list(found)
@@ -87,7 +88,7 @@ class InTar:
         offset, length = place
         if length > most:
             raise too_large(name, length, most)
-        store = Store(self.root)
+        store = store_of(self.root)
         data = store.read(on_disk(store, self.path), offset, length)
         if len(data) < length:
             raise Reject("damaged", f"{self.path} is cut off inside {name}")

@@ -18,6 +18,8 @@ class Listed:
     """What tells the row from the others of its file, with what separates it: "#12", "/000000012"."""
     index: int
     """By which the table finds the row again."""
+    files: tuple[str, ...] = ()
+    """Files that the row is read from beside its table's and those that its values name."""
     row: Row
     """The values that can be had without reading images, as paths of images beside the file; none of a damaged row."""
 
@@ -26,7 +28,7 @@ class Table(Protocol):
     """The rows of one file below a data root."""
 
     def names(self) -> Collection[str]:
-        """The columns, in order, by what the file's beginning says of them.
+        """The columns, in order, by what the file's beginning says of them; of one with fields, these ("meta.task").
 
         Raises ValueError, one line that names the file, for what is no table of this format.
         """
