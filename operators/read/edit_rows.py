@@ -102,7 +102,7 @@ class EditRows:
         names = self._table(mine[0]).names()
         taken = {top(name, names): what for name, what in self.shape.taken.items()}
         read = {top(name, names) for name in self.shape.needs}
-        others = [name for name in names if name not in {*taken, *read}]
+        others = [name for name in names if name not in {*taken, *read} and not self.shape.is_turn(name)]
         said = ", ".join(name if name == what else f"{name} as {what}" for name, what in taken.items())
         told = f"it takes {said}" + (f"; not read: {listed(others)}" if others else "")
         left = sorted({*paths} - {*mine})

@@ -75,6 +75,10 @@ class Shape(Protocol):
         """The most input images that an edit has."""
         ...
 
+    def is_turn(self, name: str) -> bool:
+        """Whether a column is of a turn beyond those that every row has."""
+        ...
+
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         """The edits of a row, in order; none for a row that tells of none."""
         ...
@@ -114,6 +118,9 @@ class OneEdit:
     @property
     def most_inputs(self) -> int:
         return MOST_INPUTS
+
+    def is_turn(self, name: str) -> bool:
+        return False
 
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         inputs = [one for name in self.inputs for one in _listed(value_of(row, name))]
@@ -157,6 +164,9 @@ class EditsInList:
     def most_inputs(self) -> int:
         return self.edit.most_inputs
 
+    def is_turn(self, name: str) -> bool:
+        return False
+
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         turns = _listed(value_of(row, self.column))
         edits = [self.edit.told(turn) if isinstance(turn, Mapping) else () for turn in turns]
@@ -184,6 +194,10 @@ class NumberedTurns:
     @property
     def most_inputs(self) -> int:
         return 1
+
+    def is_turn(self, name: str) -> bool:
+        begins = next((one for one in (self.image, self.instruction) if name.startswith(one)), None)
+        return begins is not None and name[len(begins) :].isdecimal()
 
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         before, edits = row.get(self.first), []
@@ -220,6 +234,9 @@ class PicoBananaTurns:
     def most_inputs(self) -> int:
         return 1
 
+    def is_turn(self, name: str) -> bool:
+        return False
+
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         files = {
             as_name(one.get("id")): one.get("url") for one in _listed(row.get("files")) if isinstance(one, Mapping)
@@ -253,6 +270,9 @@ class Conversation:
     @property
     def most_inputs(self) -> int:
         return MOST_INPUTS
+
+    def is_turn(self, name: str) -> bool:
+        return False
 
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         images = _listed(row.get(self.images))
@@ -298,6 +318,9 @@ class SideBySide:
     @property
     def most_inputs(self) -> int:
         return 1
+
+    def is_turn(self, name: str) -> bool:
+        return False
 
     def told(self, row: Mapping[str, Any]) -> Sequence[Told]:
         whole, side, gap = value_of(row, self.image), self.side_px, self.padding_px

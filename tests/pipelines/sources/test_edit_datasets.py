@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from operators.judge.arity import misfit
 from operators.read.files import list_files
 from pipelines.sources.edit_datasets import EDIT_DATASETS, OMNIEDIT
 from pipelines.sources.locate import locate, seen
-from tests.edit_datasets import EDIT_FIXTURES, write_omniedit, write_pico_banana
+from pipelines.tasks.own_pairs import PAIRS
+from tests.datasets import examples, make_dataset, params, rejects, stored_bytes
+from tests.edit_datasets import EDIT_FIXTURES, write_hq_edit, write_omniedit, write_pico_banana
 from tests.readers import images, read_all
 
+_FORWARD = "forward", "generate"
+_HAS_MORE = ("omniedit", "nhr_edit", "pico_banana", "pico_banana_preference")  # columns or files than are read
 _CUT = "subjects200k"  # whose images are not stored as they are
 
 
@@ -49,6 +54,7 @@ def test_a_published_layout_is_found_and_its_pairs_are_what_was_published(name: 
     assert len({pair.key for pair in pairs}) == len(pairs)
     said = seen(found, str(tmp_path), listing)
     assert "\n" not in said and "it takes " in said and found.layout in said
+    assert ("not read: " in said) == (name in _HAS_MORE)
 
 
 @pytest.mark.parametrize("name", EDIT_FIXTURES)
@@ -113,6 +119,41 @@ def test_every_record_says_how_it_is_obtained_and_what_it_is() -> None:
         assert source.layout and source.size and source.obtain and source.reader.licence
         assert "\n" not in f"{source.layout}{source.size}{source.obtain}"
     assert len({(source.reader.source, source.layout) for source in EDIT_DATASETS}) == len(EDIT_DATASETS)
+
+
+@pytest.mark.parametrize("name", ["anyedit", "pico_banana_preference", "seed_turns"])
+def test_the_task_pairs_makes_a_dataset_of_it_in_which_all_that_was_published_is_found(
+    name: str, tmp_path: Path
+) -> None:
+    source, write, _ = EDIT_FIXTURES[name]
+    written = write(tmp_path / "data")
+    dataset = make_dataset(tmp_path / "out", tmp_path / "data", task=PAIRS)
+    assert rejects(dataset) == []
+    rows = {row["source_ref"]: row for row in examples(dataset) if (row["direction"], row["kind"]) == _FORWARD}
+    assert rows.keys() == {one.ref for one in written}
+    for one in written:
+        row = rows[one.ref]
+        assert (row["instruction"], row["licence"]) == (one.texts["instruction"], source.reader.licence)
+        assert row["inputs"] == [role for role in one.images if role != "target"]
+        assert {role: stored_bytes(dataset, row, role) for role in one.images} == one.images
+        assert dict(one.params) == (params(row, "read") if one.params else {})
+    store = dataset.store
+    names = store.names("candidates") if store.exists("candidates") else []
+    assert len(names) == any(one.losers for one in written)
+    for losers in (one.losers for one in written if one.losers):
+        with tarfile.open(fileobj=io.BytesIO(store.read(f"candidates/{names[0]}"))) as tar:
+            stored = [tar.extractfile(member) for member in tar if member.name.endswith(".png")]
+            assert [file.read() for file in stored if file][1:] == losers
+
+
+def test_columns_that_a_user_names_are_no_published_dataset(tmp_path: Path) -> None:
+    write_hq_edit(tmp_path)
+    words = ["input=output_image", "target=input_image", "instruction=inverse_edit"]
+    sources = PAIRS.reading({"columns": words}).sources
+    found = locate(sources, str(tmp_path), list_files(str(tmp_path)))
+    assert found and found.reader.source == "own pairs"
+    known = locate(PAIRS.sources, str(tmp_path), list_files(str(tmp_path)))
+    assert known and known.reader.source == "HQ-Edit"
 
 
 def _pixels(data: bytes) -> bytes:
