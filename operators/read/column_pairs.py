@@ -34,11 +34,11 @@ from operators.read.parquet import as_name, as_number
 from operators.read.parquet import as_text as text_of
 from operators.read.photos import together
 from operators.read.split import TRAIN
+from operators.read.tables.base import Row, Table
 from operators.read.tables.downloads import Downloads
 from operators.read.tables.in_parquet import InParquet, refuse_no_images
 from operators.read.tables.jsonl import Jsonl
 from operators.read.tables.separated import Separated
-from operators.read.tables.base import Row, Table
 from operators.read.tables.tars import InTar
 
 FORMATS: Mapping[str, type[Jsonl] | type[Separated] | type[InParquet] | type[InTar]] = {
@@ -346,8 +346,8 @@ class OwnPairs(ColumnPairs):
         if shards and not here._downloads(listing):
             folders = sorted({*filter(None, shards)})
             raise ValueError(
-                f"DATA: {root} is what img2dataset has downloaded, {f'in {listed(folders)}' if folders else 'one image'}"
-                " a row: have a folder of the column's name for each column of images, and name those, as in "
+                f"DATA: {root} is what img2dataset has downloaded, in {listed(folders)}, which has one image a row: "
+                "have a folder of its name for each column of images, from one list of URLs, and name those, as in "
                 f"{_example(folders)}"
             )
         if not (files := here.tables(listing)):

@@ -9,8 +9,8 @@ from itertools import islice
 
 from manifests.schema import Reject, in_a_line
 from operators.read.columns import names_in
-from operators.read.tables.lines import as_text, lines, refuse_other_encoding
 from operators.read.tables.base import Listed, Row
+from operators.read.tables.lines import as_text, lines, refuse_other_encoding
 
 _LOOKED_AT = 100  # rows by which a file's columns are told
 

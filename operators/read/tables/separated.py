@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from manifests.schema import Reject, in_a_line
 from operators.read.files import ending
-from operators.read.tables.lines import as_text, lines, refuse_other_encoding
 from operators.read.tables.base import Listed, Row
+from operators.read.tables.lines import as_text, lines, refuse_other_encoding
 
 _SEPARATORS = (",", ";", "\t")
 
