@@ -171,7 +171,7 @@ def test_the_references_say_where_a_row_is(tmp_path: Path) -> None:
         found = {
             "jsonl": ["sub/a.jsonl#0", "sub/a.jsonl#1", "sub/b.jsonl#0", "sub/b.jsonl#1", "sub/b.jsonl#2"],
             "csv": [f"x.csv#{number}" for number in range(ROWS)],
-            "parquet": [f"data/train-0000{n}-of-00002.parquet#{row}" for n in (0, 1) for row in range(3 - n)],
+            "parquet": [f"data/train-0000{n}-of-00002.parquet#{row}" for n in range(2) for row in range(3 - n)],
             "parquet of paths": [f"x.parquet#{number}" for number in range(ROWS)],
             "tars": [f"0000{number // 3}.tar/part/{number:06d}" for number in range(ROWS)],
         }[name]
@@ -187,7 +187,8 @@ def test_the_first_line_says_what_was_taken_for_what(tmp_path: Path) -> None:
     assert isinstance(reader, OwnPairs)
     assert reader.told(reader.listing()) == (
         "2 files of rows; it takes before as input, after as target, meta.prompt as instruction; not read: refs, "
-        "where, meta.other, says, scene, terms; left out, to test with: data/test-00000-of-00001.parquet; licence: CC-BY-4.0"
+        "where, meta.other, says, scene, terms; left out, to test with: data/test-00000-of-00001.parquet; "
+        "licence: CC-BY-4.0"
     )
     assert is_tested_on("val/x.jsonl") and is_tested_on("a/validation-0.csv") and not is_tested_on("contest.jsonl")
     file = own(tmp_path, file="data/test-00000-of-00001.parquet")  # who names it wants it
