@@ -62,7 +62,7 @@ class Option:
 
     def check(self, value: Any) -> None:
         """Raises ValueError, one line, for a value that is none of the choices."""
-        for one in value if self.many and not isinstance(value, str) else (value,):
+        for one in value if self.many and isinstance(value, list | tuple) else (value,):
             if self.choices and one not in self.choices:
                 raise ValueError(f"{self.flag}: {one} is none of {', '.join(map(str, self.choices))}")
 

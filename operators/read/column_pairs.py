@@ -346,8 +346,8 @@ class OwnPairs(ColumnPairs):
         if shards and not here._downloads(listing):
             folders = sorted({*filter(None, shards)})
             raise ValueError(
-                f"DATA: {root} is what img2dataset has downloaded, {f'in {listed(folders)}' if folders else 'one image'}"
-                " a row: have a folder of the column's name for each column of images, and name those, as in "
+                f"DATA: {root} is what img2dataset has downloaded, in {listed(folders)}, which has one image a row: "
+                "have a folder of its name for each column of images, from one list of URLs, and name those, as in "
                 f"{_example(folders)}"
             )
         if not (files := here.tables(listing)):
