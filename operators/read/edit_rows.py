@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import repeat
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ import numpy as np
 
 from manifests.images.pixels import MAX_BYTES, decode_rgb, encode_lossless, read_header, stored
 from manifests.schema import Candidate, Item, Pair, Reject, Step, in_a_line, pair_key
-from operators.read.columns import listed, roles, top
+from operators.read.columns import MOST_INPUTS, listed, roles, top
 from operators.read.edit_shapes import Part, Shape, Told
 from operators.read.files import SourceFile, commonest_ending, ending, list_files, read_file, too_large
 from operators.read.photos import together
@@ -68,6 +68,8 @@ class EditRows:
     prepared: tuple[str, str] = ("", "")
     """A column that is not published but made by a script of the authors, and how."""
     foreign_paths: bool = False
+    only: str = field(default="", metadata={"location": True})
+    """A file of the root, or a pattern of names, that is read alone: what is read of it is in the items."""
     split: str = TRAIN
 
     def listing(self) -> Sequence[SourceFile]:
@@ -93,8 +95,7 @@ class EditRows:
 
     def of_file(self, name: str) -> Self:
         """The reader of one file of a root, or of those that a shell pattern names, if they are files of its tables."""
-        fitting = (replace(one, files=name) for one in self.tables if _fits(name, one.files))
-        return replace(self, tables=tuple(fitting))
+        return replace(self, only=name)
 
     def told(self, listing: Sequence[SourceFile]) -> str:
         paths = [path for path, _ in self._tables(listing)]
@@ -158,9 +159,12 @@ class EditRows:
         if turn >= len(edits):
             raise Reject("damaged", f"{item.ref}: the row tells of {len(edits)} edits only")
         edit, files = edits[turn], iter(item.files[1:])
-        own = self._images(edit, files)
         if not edit.inputs:
             raise Reject("no_input", f"{item.ref}: there is no input image")
+        if len(edit.inputs) > MOST_INPUTS:
+            raise Reject("too_many_inputs", f"it has {len(edit.inputs):,} input images, more than {MOST_INPUTS}")
+        _refuse_unencodable([*edit.texts.values(), *edit.params.values()])
+        own = self._images(edit, files)
         names = [*roles(len(edit.inputs)), "target"]
         images, steps = together(dict(zip(names, own, strict=False)))
         key = pair_key(task, item.ref, *own[: len(names)])
@@ -275,7 +279,7 @@ class EditRows:
         """The files that are read, by the order of the tables and then by path."""
         for tables in self.tables:
             for file in listing:
-                if _fits(file.path, tables.files):
+                if _fits(file.path, tables.files) and (not self.only or _fits(file.path, self.only)):
                     yield file.path, tables
 
     def _table(self, path: str) -> Table:
@@ -325,6 +329,15 @@ def _told(shape: Shape, row: Mapping[str, Any]) -> Sequence[Told]:
         return ()
 
 
+def _refuse_unencodable(values: Iterable[Any]) -> None:
+    """Raises Reject for a text that no file can hold."""
+    for value in values:
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise Reject("unencodable", f"a text holds half of a surrogate pair: {in_a_line(value, 80)!a}") from None
+
+
 def _turn_of(item: Item) -> int:
     """The place of an item's edit in its row, counted from 0."""
     return int(item.ref.rpartition(".")[2]) - 1
@@ -358,8 +371,7 @@ def _cut(part: Part, whole: bytes) -> bytes:
 def _why_not(value: Any) -> str:
     """What an image's value says that is no image, in words."""
     name = value.get("path") if isinstance(value, Mapping) else value
-    if isinstance(name, str) and "://" in name:
-        return f"is a URL, {in_a_line(name, 200)}: download it, as img2dataset does, and name the file"
     if isinstance(name, str) and name:
-        return f"is not there: {in_a_line(name, 200)}"
+        shown, is_url = in_a_line(name, 200).encode("utf-8", "backslashreplace").decode(), "://" in name
+        return f"is a URL, {shown}: img2dataset downloads such columns" if is_url else f"is not there: {shown}"
     return "is null" if not name else f"is no image but {type(name).__name__}"

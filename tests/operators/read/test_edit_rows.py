@@ -104,6 +104,26 @@ def test_a_damaged_row_costs_itself_alone(tmp_path: Path) -> None:
     assert [reject.reason for _, reject in rejects] == ["damaged", "damaged", "no_edit"]
 
 
+def test_texts_that_no_file_can_hold_and_inputs_without_end_are_rejected(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    row = {"before": "a.jpg", "after": "b.jpg", "words": "x"}
+    rows = [{**row, "words": "\ud800"}, {**row, "after": "\ud800.jpg"}, {**row, "before": ["a.jpg"] * 17}, row]
+    write_files(tmp_path, {"edits.jsonl": "\n".join(map(json.dumps, rows)).encode()})
+    pairs, rejects = read_all(_located(_EDITS, tmp_path))
+    assert [pair.source_ref for pair in pairs] == ["edits.jsonl#3"]
+    assert [reject.reason for _, reject in rejects] == ["unencodable", "no_target", "too_many_inputs"]
+    assert all(reject.message.encode() for _, reject in rejects)
+
+
+def test_data_may_be_one_of_its_files(tmp_path: Path) -> None:
+    for name in ("1.jsonl", "2.jsonl"):
+        write_lines(tmp_path / name, [{"before": "a.jpg", "after": "b.jpg", "words": "x"}])
+    write_files(tmp_path, {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    assert [pair.source_ref for pair in read_all(_located(_EDITS.of_file("2.jsonl"), tmp_path))[0]] == ["2.jsonl#0"]
+    assert len(read_all(_located(_EDITS.of_file("?.jsonl"), tmp_path))[0]) == 2
+    assert _EDITS.of_file("a.jpg").located(str(tmp_path), list_files(str(tmp_path))) is None
+
+
 def test_a_table_of_another_revision_is_an_error_and_of_another_shape_may_lie_among_mixed_ones(tmp_path: Path) -> None:
     row = {"before": "a.jpg", "after": "b.jpg", "words": "x"}
     write_lines(tmp_path / "1.jsonl", [row])
