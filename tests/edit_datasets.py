@@ -54,7 +54,7 @@ def write_lines(path: Path, rows: Rows, without: str = "") -> None:
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept))
 
 
-def on_hub(data: bytes, name: str = "image.jpg") -> dict[str, Any]:
+def on_hub(data: bytes | None, name: str = "image.jpg") -> dict[str, Any]:
     """An image as the hub has it in a column."""
     return {"bytes": data, "path": name}
 
