@@ -8,14 +8,14 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, ClassVar, Self
 
 from manifests.images.pixels import MAX_BYTES, decode_rgb, encode_lossless, orientation, read_header, stored
 from manifests.schema import Image, Item, Pair, Reject, Step, in_a_line, pair_key
-from manifests.storage import Store
 from operators.arrange.grid import turn_onto, turned
 from operators.option import option
 from operators.read.columns import INPUT, MOST_INPUTS, Columns, is_among, listed, refuse_unknown, roles, value_of
@@ -79,10 +79,11 @@ class ColumnPairs:
     root: str = ""
     columns: Columns | None
     """What the columns are taken for; None if nobody has said."""
-    files: tuple[str, ...] = ("*",)
+    # What the two choose is in a dataset's fingerprint by the items themselves.
+    files: tuple[str, ...] = field(default=("*",), metadata={"location": True})
     """Paths below the data root of the files that are read, as shell patterns, in which * stands for / too:
-    ("data/train-*.parquet",). Of a pattern that names no file in full, files to test with are left out."""
-    also: tuple[str, ...] = ()
+    ("data/train-*.parquet",). To train on, files to test with are left out, unless they are named in full."""
+    also: tuple[str, ...] = field(default=(), metadata={"location": True})
     """Further columns that a published layout has in full, by which it is recognised."""
     images_in: str = ""
     """The folder below the data root from which paths of images start; "" for that of the table's file."""
@@ -96,10 +97,11 @@ class ColumnPairs:
     def located(self, root: str, listing: Sequence[SourceFile]) -> Self | None:
         """This reader bound to a root whose first file has all the columns that are named, else None."""
         here = replace(self, root=root)
-        files = here.tables(listing)
-        if not files or self.columns is None:
+        if self.columns is None:
             return None
         try:
+            if not (files := here.tables(listing)):
+                return None
             names = here.table(files[0].path).names()
             refuse_unknown((*self.columns.taken, *self.also, *self.scores), names, "")
         except ValueError:
@@ -127,7 +129,8 @@ class ColumnPairs:
     def _is_mine(self, path: str) -> bool:
         kind = ending(path)
         known = kind in FORMATS and kind != "json"  # which may be anything, unless it is named
-        return known and any(fnmatchcase(path, one) for one in self.files) and not is_tested_on(path)
+        wanted = known and any(fnmatchcase(path, one) for one in self.files)
+        return wanted and (self.split != TRAIN or not is_tested_on(path))
 
     def _downloads(self, listing: Sequence[SourceFile]) -> list[SourceFile]:
         """The lists in the folder of the first input, if each column of images is a folder that img2dataset has written
@@ -206,7 +209,7 @@ class ColumnPairs:
                 path = value.get("path") if isinstance(value, Mapping) and not value.get("bytes") else value
                 if isinstance(path, str):
                     try:
-                        yield self._beside(table, path)
+                        yield self._joined(table, path)
                     except Reject:  # of which the row is told when it is read
                         continue
 
@@ -304,7 +307,14 @@ class ColumnPairs:
         raise Reject("wrong_type", f"its {name}, the {role}, {_what(value)}, and neither bytes nor a path")
 
     def _beside(self, table: str, path: str) -> str:
-        """The path below the data root of an image that a table names. Raises Reject: url, outside."""
+        """The path below the data root of an image that a table names. Raises Reject: url, outside, unencodable."""
+        found = self._joined(table, path)
+        if not _is_inside(self.root, found):
+            raise Reject("outside", f"{in_a_line(path, 200)} is a link that leads out of {self.root}")
+        return found
+
+    def _joined(self, table: str, path: str) -> str:
+        """The same by the names alone, wherever links may lead."""
         shown = in_a_line(path, 200)
         if _is_url(path):
             raise Reject("url", f"{shown} is behind a URL, which is not fetched: img2dataset downloads such columns")
@@ -314,11 +324,7 @@ class ColumnPairs:
             path.encode()
         except UnicodeEncodeError:
             raise Reject("unencodable", f"a path holds half of a surrogate pair: {shown!a}") from None
-        found = posixpath.normpath(posixpath.join(self.images_in or posixpath.dirname(table), path))
-        store = store_of(self.root)
-        if store.is_local and not _is_inside(store, found):
-            raise Reject("outside", f"{shown} is a link that leads out of {self.root}")
-        return found
+        return posixpath.normpath(posixpath.join(self.images_in or posixpath.dirname(table), path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -411,14 +417,23 @@ def _is_url(path: str) -> bool:
     return bool(_URL.match(path))
 
 
-def _is_inside(store: Store, path: str) -> bool:
-    """Whether a file lies below the root once all links are followed, or where the hub's cache keeps all its files."""
-    real, root = os.path.realpath(store.path(on_disk(store, path))), os.path.realpath(store.root)
-    places = [root]
-    snapshots = posixpath.dirname(root)
+def _is_inside(root: str, path: str) -> bool:
+    """Whether a file lies below a root once all links are followed, or where the hub's cache keeps all its files."""
+    store = store_of(root)
+    if not store.is_local:
+        return True
+    real = os.path.realpath(store.path(on_disk(store, path)))
+    return real.startswith(_places(store.root))
+
+
+@lru_cache(maxsize=8)
+def _places(root: str) -> tuple[str, ...]:
+    """Where the files of a local root may lie."""
+    real = os.path.realpath(root)
+    snapshots = posixpath.dirname(real)
     if posixpath.basename(snapshots) == "snapshots":
-        places.append(posixpath.join(posixpath.dirname(snapshots), "blobs"))
-    return any(real.startswith(f"{place}/") for place in places)
+        return f"{real}/", f"{posixpath.dirname(snapshots)}/blobs/"
+    return (f"{real}/",)
 
 
 def _text(value: Any, column: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
 from operators.read.columns import listed, top
-from operators.read.parquet import in_footers, open_parquet, read_row
+from operators.read.parquet import in_footers, is_damage, open_parquet, read_row
 from operators.read.tables.base import Listed, Row
 
 _IMAGES_AT_ONCE = (2**31 - 1) // MAX_BYTES
@@ -43,8 +43,9 @@ class InParquet:
                     for row in batch.to_pylist():
                         yield Listed(name=f"#{number}", index=number, row=row)
                         number += 1
-            except (pa.ArrowException, OSError):  # a damaged row group: each of its rows says so when it is read
-                pass
+            except (pa.ArrowException, OSError) as error:
+                if not is_damage(error):  # else each row of the damaged row group says so when it is read
+                    raise
         for rest in range(number, count):
             yield Listed(name=f"#{rest}", index=rest, row={})
 
