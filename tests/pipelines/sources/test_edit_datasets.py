@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipelines.tasks.own_pairs import PAIRS
 from tests.datasets import examples, make_dataset, params, rejects, stored_bytes
 from tests.edit_datasets import EDIT_FIXTURES, write_hq_edit, write_omniedit, write_pico_banana
 from tests.readers import images, read_all
+from tests.repository import ROOT
 
 _FORWARD = "forward", "generate"
 _HAS_MORE = ("omniedit", "nhr_edit", "pico_banana", "pico_banana_preference")  # columns or files than are read
@@ -118,6 +120,8 @@ def test_every_record_says_how_it_is_obtained_and_what_it_is() -> None:
     for source in EDIT_DATASETS:
         assert source.layout and source.size and source.obtain and source.reader.licence
         assert "\n" not in f"{source.layout}{source.size}{source.obtain}"
+        row = rf"^\| (?:.*, )?{re.escape(source.reader.source)}(?:, .*)? \| {re.escape(source.reader.licence)}"
+        assert re.search(row, (ROOT / "README.md").read_text(), re.MULTILINE), source.reader.source
     assert len({(source.reader.source, source.layout) for source in EDIT_DATASETS}) == len(EDIT_DATASETS)
 
 
