@@ -40,7 +40,7 @@ class InParquet:
         if paths:
             try:
                 for batch in file.iter_batches(_PATHS_AT_ONCE, columns=paths):
-                    for row in batch.to_pylist():
+                    for row in _rows(batch):
                         yield Listed(name=f"#{number}", index=number, row=row)
                         number += 1
             except (pa.ArrowException, OSError) as error:
@@ -68,6 +68,18 @@ class InParquet:
         schema = open_parquet(self.root, self.path).schema_arrow
         tops = {top(name, schema.names) for name in wanted}
         return any(_has_bytes(schema.field(name).type) for name in tops if name in schema.names)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+    """The rows of a batch of texts; one whose text is not UTF-8 has no values, and says so when it is read."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for place in range(batch.num_rows):
+            try:
+                yield batch.slice(place, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield {}
 
 
 def _names(field: pa.Field, above: str = "") -> Iterator[str]:

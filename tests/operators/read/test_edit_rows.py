@@ -115,6 +115,18 @@ def test_texts_that_no_file_can_hold_and_inputs_without_end_are_rejected(tmp_pat
     assert all(reject.message.encode() for _, reject in rejects)
 
 
+def test_a_text_of_a_parquet_file_that_is_not_utf8_costs_its_row_alone(tmp_path: Path) -> None:
+    """As a disk or a program leaves it: pyarrow itself writes none."""
+    write_files(tmp_path, {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    rows = [{"before": "a.jpg", "after": "b.jpg", "words": words} for words in ("first", "second", "third")]
+    write_table(tmp_path / "1.parquet", rows, dict.fromkeys(("before", "after", "words"), pa.string()))
+    file = tmp_path / "1.parquet"
+    file.write_bytes(file.read_bytes().replace(b"second", b"se\xffond"))
+    pairs, rejects = read_all(_located(replace(_EDITS, tables=(Tables(files="*.parquet"),)), tmp_path))
+    assert [pair.texts["instruction"] for pair in pairs] == ["first", "third"]
+    assert [(reject.reason, "not UTF-8" in reject.message) for _, reject in rejects] == [("damaged", True)]
+
+
 def test_data_may_be_one_of_its_files(tmp_path: Path) -> None:
     for name in ("1.jsonl", "2.jsonl"):
         write_lines(tmp_path / name, [{"before": "a.jpg", "after": "b.jpg", "words": "x"}])
