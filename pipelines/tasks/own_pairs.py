@@ -10,8 +10,8 @@ from pipelines.sources.edit_datasets import EDIT_DATASETS
 from pipelines.tasks.task import ONE, Task
 
 PAIRS = Task(
-    # Beyond the paper. Which examples a pair has follows from the columns that there are. Published datasets come first:
-    # they are told by all of their columns, and what a user says of columns leaves them out (Task.reading).
+    # Beyond the paper. Which examples a pair has follows from the columns that there are. Published datasets come
+    # first: they are told by all of their columns, and what a user says of columns leaves them out (Task.reading).
     name="pairs",
     prototype_task="pairs",
     sources=(*EDIT_DATASETS, datasets.OWN_PAIRS),

@@ -15,10 +15,10 @@ from operators.read.files import list_files
 from pipelines.sources.edit_datasets import EDIT_DATASETS, OMNIEDIT
 from pipelines.sources.locate import locate, seen
 from pipelines.tasks.own_pairs import PAIRS
+from tests.commands import ROOT
 from tests.datasets import examples, make_dataset, params, rejects, stored_bytes
 from tests.edit_datasets import EDIT_FIXTURES, write_hq_edit, write_omniedit, write_pico_banana
 from tests.readers import images, read_all
-from tests.repository import ROOT
 
 _FORWARD = "forward", "generate"
 _HAS_MORE = ("omniedit", "nhr_edit", "pico_banana", "pico_banana_preference")  # columns or files than are read
