@@ -36,6 +36,7 @@ JUDGES = frozenset(
         "guard",
         "hold_out_edits",
         "hold_out_examples",
+        "judge_own_pairs",
         "scores",
         "vlm_filter",
     }

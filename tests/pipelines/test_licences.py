@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pytest
 
 import operators.judge
 from manifests.licences.effective import JUDGES, named, of_model
-from manifests.licences.records import LICENCES, MODELS, UNKNOWN
+from manifests.licences.records import LICENCES, MODELS, SOURCES, UNKNOWN
 from manifests.schema import Pair
 from operators.base import Reader
 from operators.judge.allowed_licences import AllowedLicences
@@ -36,7 +37,9 @@ def _readers() -> Iterator[Reader]:
 
 def test_every_source_of_ours_has_a_record() -> None:
     without = {reader.source: reader.licence for reader in _readers() if UNKNOWN in named(reader.licence)}
-    assert without == {}
+    assert without == {"own pairs": "unknown"}  # of which the user says it
+    sources = {reader.source for reader in _readers()}
+    assert [name for name in SOURCES if name not in sources] == []
 
 
 def test_every_model_of_ours_has_a_record_by_role_and_by_hub_id() -> None:
@@ -110,6 +113,23 @@ def test_what_is_allowed_by_name_is_made(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 2)
     prepare("derain", {"data": tmp_path / "photos", "allow_licence": ["commercial", "LicenseRef-owner"]})
     prepare("derain", {"allow_licence": ["research"], "vlm": "http://host/v1", "vlm_model": "gpt-4o"})
+
+
+def test_rows_of_a_table_are_judged_by_its_column_of_licences(tmp_path: Path) -> None:
+    write_photos(tmp_path, 4)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    licences = ["cc-by-4.0", "cc-by-nc-4.0", "", "MIT"]
+    rows = [{"a": name, "b": name, "c": "Do.", "d": said} for name, said in zip(names, licences, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ["input=a", "target=b", "instruction=c"]
+    given = {"data": tmp_path / "rows.jsonl", "allow_licence": "commercial"}
+    prepared = prepare("pairs", {**given, "columns": [*columns, "licence=d"]})
+    judge = prepared.task.chain[0]
+    assert isinstance(judge, AllowedLicences)
+    assert {"CC-BY-4.0", "MIT"} <= {*judge.allowed}
+    with pytest.raises(ValueError, match="unknown of own pairs"):
+        prepare("pairs", {**given, "columns": columns})
+    assert prepare("pairs", {**given, "columns": columns, "licence": "MIT"}).reader.licence == "MIT"
 
 
 @dataclass(frozen=True, kw_only=True)
