@@ -4,6 +4,7 @@
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt push                                    upload a dataset to a hub
     xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
     xprompt reconstruct                             score the image tokenizer alone
 
@@ -32,6 +33,7 @@ PROGRAMS = {
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
     "reconstruct": ("train.evaluate.reconstruct", "say what the VQ tokenizer alone loses, the paper's Tab. 5"),
+    "push": ("manifests.publish.push", "upload a finished dataset to the Hugging Face hub"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
     "tiny-models": ("infra.tiny.command", "write small random checkpoints to try model operators with"),
     "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),
