@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,10 +184,8 @@ def _made(
     """The files that are made for the repository; the checksums of all files come last."""
     licences: dict[str, str] = description["licences"]
     made = []
-    try:
+    with suppress(DatasetError):  # there is no pair to show
         made.append(_file(PREVIEW, contact_sheet(dataset.url, pairs=_PREVIEW_PAIRS)))
-    except DatasetError:  # there is no pair to show
-        pass
     terms = ["# Licences of the sources", "", "Each image is under the licence of its source.", ""]
     made.append(_file(LICENCE_FILE, "\n".join([*terms, *licence_table(licences), ""]).encode()))
     readme = card(plan, totals, contents, licences, _how_to_open(repository, has_preview=len(made) > 1)).encode()

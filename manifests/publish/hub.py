@@ -153,8 +153,8 @@ def _api() -> HfApi:
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """Raises HubError for what the hub or the network refuses while the block runs; `what` is asked for."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     from httpx2 import TransportError
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         yield

@@ -21,7 +21,6 @@ from manifests.printing import say
 from manifests.publish.files import FOLDERS, File, Publication, intact, publication
 from manifests.publish.hub import HubError, Repository, There, Upload, git_hash
 
-
 FILES_A_COMMIT = 100
 """What the hub recommends at the most: https://huggingface.co/docs/hub/repositories-recommendations."""
 

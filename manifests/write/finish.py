@@ -164,7 +164,7 @@ def shard_entry(name: str, commit: Commit, manifest: bytes) -> dict[str, Any]:
 def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, str], published: str = "") -> str:
     """The dataset card, with the YAML header that dataset hubs read.
 
-    `published` is what the card of a repository says besides, where there is a licence file too (manifests/write/card.py).
+    `published` is what the card of a repository says besides; it has a licence file too (manifests/write/card.py).
     """
     split = plan.test_split
     what = f"pairs of the split {split}, for evaluation alone" if split else "in-context training pairs"
