@@ -36,7 +36,7 @@ PROGRAMS = {
     "reconstruct": ("train.evaluate.reconstruct", "say what the VQ tokenizer alone loses, the paper's Tab. 5"),
     "push": ("manifests.publish.push", "upload a finished dataset to the Hugging Face hub"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
-    "retry": ("pipelines.retry", "make again what a dataset rejected for a reason, as a new dataset"),
+    "retry": ("pipelines.retry_command", "make again what a dataset rejected for a reason, as a new dataset"),
     "tiny-models": ("infra.tiny.command", "write small random checkpoints to try model operators with"),
     "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),
 }

@@ -9,7 +9,6 @@ new run over the mended source would give it.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,26 +28,19 @@ from operators.judge.hold_out import DropExamples, HoldOutEdits
 from operators.option import options_of, parameters
 from operators.slow import said_if_slow
 from pipelines.api import made
-from pipelines.commands import add_options, ended
-from pipelines.options import ASK, RUN, WHERE
+from pipelines.options import ASK, WHERE
 from pipelines.prepare import Prepared, prepare
-from pipelines.report.progress import SILENT, TERMINAL
+from pipelines.report.progress import SILENT
 from pipelines.run.dataset import anchored
 from pipelines.run.lock import only_run
 from pipelines.run.plan import cut_units, job_of, shape_of
-from pipelines.tasks.catalogue import find_task
+from pipelines.tasks.catalogue import task_of
 from pipelines.tasks.task import Task
 
 _FRESH = ("data", "models", "guard", *(one.name for one in ASK), *(one.name for one in WHERE))
 """Options of which a dataset's configuration says too little to set them again: places, and models."""
 
-_LEFT_OUT = ("scale",)
-"""Options that choose among a source's items: which ones are made again is told by the rejects."""
-
-OPTIONS = tuple(one for one in RUN if one.name not in _LEFT_OUT)
-
 _MADE_AGAIN = re.compile(r"(.*)-retry-([1-9][0-9]*)")
-_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +67,8 @@ class Rejected:
         kept = [item for item in self.items if item.ref not in self.reasons]
         if changed := [item.ref for item in kept if now.get(item.ref) != item]:
             raise ValueError(
-                f"the source is not what {dataset.url} was made of: {len(changed):,} of the {len(kept):,} items that "
-                f"became pairs are gone or changed, such as {changed[0]}: give the DATA that it was made of, or make a "
+                f"the source is not what {dataset.url} was made of: {len(changed):,} of the {len(kept):,} items "
+                f"that became pairs are gone or changed, such as {changed[0]}: give the DATA that it was made of, or make a "
                 "new dataset with xprompt shards"
             )
 
@@ -86,8 +78,8 @@ def retry(
 ) -> Dataset:
     """Make again what the dataset at a URL rejected for some reasons, and return the new dataset, finished.
 
-    `task` is needed for a task that its name does not tell: one of a file. `options` are those of `OPTIONS` and of the
-    task; `out` is the folder that gets the new dataset's (default: that of the parent).
+    `task` is needed for a task that its name does not tell: one of a file. `options` are those of `pipelines.options.RUN`
+    but the scale, and of the task; `out` is the folder that gets the new dataset's (default: that of the parent).
 
     Raises as `pipelines.make` does, and ValueError, one line, for a reason that nothing was rejected for, for a source
     that is another now, and for options that give another chain than the parent's.
@@ -102,7 +94,7 @@ def retry(
     wanted = rejected.of(reasons)
     known = {name: value for name, value in options.items() if value is not None}
     with said_if_slow(say, "listing DATA"):
-        prepared = _prepared(parent, plan, _task_of(plan, task), known, say)
+        prepared = _prepared(parent, plan, task_of(plan, task), known, say)
         reader = prepared.reader
         if isinstance(reader, InBlocks) or prepared.task.least_group > 1:
             raise ValueError(
@@ -120,7 +112,8 @@ def retry(
     units = list(cut_units(there, plan.config["seed"], prepared.task.pairs_per_shard, contiguous=True))
     folder = str(known.get("out") or parent.url.rpartition("/")[0])
     again = {"fingerprint": plan.fingerprint, "reasons": sorted({*reasons})}
-    name = _name(anchored(folder), plan.task, again)
+    called = parent.url.rpartition("/")[2]  # that of a test split has the split's name too
+    name = _name(anchored(folder), called if re.fullmatch(r"[a-z0-9_-]+", called) else plan.task, again)
     out = f"{anchored(folder)}/{name}"
     suffixes = plan.config.get("suffixes", {})
     with only_run(out, say, wait=prepared.values["wait"]):
@@ -136,20 +129,6 @@ def retry(
             retried={**again, "dataset": _place(out, parent.url)},
         )
         return made(job, replace(prepared, values={**prepared.values, "out": folder}), console)
-
-
-def _task_of(plan: Plan, task: Task | str | None) -> Task:
-    """The task that a dataset is of. Raises ValueError if it is not the one given, or cannot be found by its name."""
-    name = str(plan.config.get("task", plan.task))
-    if task is None:
-        try:
-            return find_task(name)
-        except ValueError as error:
-            raise ValueError(f"{error}; --task file.py:NAME says where it is") from None
-    found = find_task(task) if isinstance(task, str) else task
-    if found.name != name:
-        raise ValueError(f"the dataset is of the task {name}, not of {found.name}")
-    return found
 
 
 def _rejected(dataset: Dataset, plan: Plan) -> Rejected:
@@ -291,38 +270,3 @@ def _place(out: str, parent: str) -> str:
         return place_from(out, parent)
     except DatasetError:
         return parent
-
-
-def main(arguments: Sequence[str] | None = None, prog: str = "xprompt retry") -> int:
-    """Make rejected items again; `prog` heads usage and errors. Returns the exit status, as `xprompt shards` does."""
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("dataset", nargs="?")
-    first.add_argument("--task")
-    parser = argparse.ArgumentParser(
-        prog=prog, description="Make again what a dataset rejected for a reason, as a new dataset that names it."
-    )
-    parser.add_argument("dataset", help="the dataset directory, finished, local or an fsspec URL")
-    parser.add_argument(
-        "--reason", action="append", default=[], metavar="R", help="why items were rejected; may be given several times"
-    )
-    parser.add_argument("--task", help="the dataset's task, if it is one of a file: file.py:NAME")
-    add_options(parser, [one if one.name != "out" else replace(one, help=_OUT, default=None) for one in OPTIONS])
-    named, _ = first.parse_known_args(arguments)
-    task: list[Task] = []
-
-    def find() -> None:
-        if named.dataset and not named.dataset.startswith("-"):
-            task.append(_task_of(Dataset(named.dataset).plan(), named.task))
-
-    if status := ended(prog, find):
-        return status
-    if task:
-        taken = {one.name for one in OPTIONS}
-        group = parser.add_argument_group(f"what {task[0].name} itself lets you set")
-        add_options(group, [one for one in task[0].options.values() if one.name not in taken])
-    options = vars(parser.parse_args(arguments))
-    url, reasons, name = options.pop("dataset"), options.pop("reason"), options.pop("task")
-    return ended(prog, lambda: retry(url, reasons, name, console=TERMINAL, **options))
-
-
-_OUT = "folder or URL that gets the new dataset's folder (default: the one that the dataset lies in)"

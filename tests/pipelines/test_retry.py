@@ -22,7 +22,7 @@ from pipelines.retry import retry
 from pipelines.run.plan import Job, make_job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
-from tests.datasets import examples, finish_job
+from tests.datasets import examples, finish_job, stored_bytes
 
 TRUNCATED = ("03.png", "07.png", "11.png")
 NO_IMAGE = ("05.png",)
@@ -84,9 +84,9 @@ def mend(root: Path, photos: Path, *names: str) -> None:
 def images(*datasets: Dataset) -> dict[str, dict[str, bytes]]:
     """The bytes of all images by pair and role."""
     return {
-        pair.key: {image["role"]: pair.image_bytes(image["role"]) for image in pair.images}
+        row["pair"]: {image["role"]: stored_bytes(dataset, row, image["role"]) for image in row["images"]}
         for dataset in datasets
-        for pair in dataset.pairs()
+        for row in examples(dataset)
     }
 
 
