@@ -68,8 +68,8 @@ class Rejected:
         if changed := [item.ref for item in kept if now.get(item.ref) != item]:
             raise ValueError(
                 f"the source is not what {dataset.url} was made of: {len(changed):,} of the {len(kept):,} items "
-                f"that became pairs are gone or changed, such as {changed[0]}: give the DATA that it was made of, or make a "
-                "new dataset with xprompt shards"
+                f"that became pairs are gone or changed, such as {changed[0]}: give the DATA that it was made of, or "
+                "make a new dataset with xprompt shards"
             )
 
 
@@ -78,8 +78,8 @@ def retry(
 ) -> Dataset:
     """Make again what the dataset at a URL rejected for some reasons, and return the new dataset, finished.
 
-    `task` is needed for a task that its name does not tell: one of a file. `options` are those of `pipelines.options.RUN`
-    but the scale, and of the task; `out` is the folder that gets the new dataset's (default: that of the parent).
+    `task` is needed for one that its name does not tell, of a file. `options` are those of `pipelines.options.RUN` but
+    the scale, and of the task; `out` is the folder that gets the new dataset's (default: that of the parent).
 
     Raises as `pipelines.make` does, and ValueError, one line, for a reason that nothing was rejected for, for a source
     that is another now, and for options that give another chain than the parent's.

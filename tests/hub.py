@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 TOKEN = "hf_forTestsAlone"
 PART_BYTES = 16 * 1024

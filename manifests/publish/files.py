@@ -49,7 +49,7 @@ class File:
     own of the same name."""
 
     name: str
-    bytes: int
+    size_bytes: int
     sha256: str
     """In hex digits: what dataset.json says of it, where it does."""
     data: bytes | None = None
@@ -143,7 +143,7 @@ def _checked_plan(dataset: Dataset, plan: Plan, description: dict[str, Any]) -> 
             raise DatasetError(f"{dataset.url}/README.md is not what dataset.json says: {_verify(dataset)}")
     except FileNotFoundError:
         raise DatasetError(f"{dataset.url}/README.md is missing: {_verify(dataset)}") from None
-    return File(name="plan.parquet", bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return File(name="plan.parquet", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _unit_files(dataset: Dataset, name: str, commit: Commit, manifest: bytes) -> Iterator[File]:
@@ -158,8 +158,8 @@ def _unit_files(dataset: Dataset, name: str, commit: Commit, manifest: bytes) ->
         )
     if found.sha256 != commit.rejects_sha256:
         raise DatasetError(f"{dataset.url}/{rejects} has other bytes than were committed: {_verify(dataset)}")
-    yield File(name=shard, bytes=size, sha256=commit.shard_sha256)
-    yield File(name=f"manifest/{name}.parquet", bytes=len(manifest), sha256=hashlib.sha256(manifest).hexdigest())
+    yield File(name=shard, size_bytes=size, sha256=commit.shard_sha256)
+    yield File(name=f"manifest/{name}.parquet", size_bytes=len(manifest), sha256=hashlib.sha256(manifest).hexdigest())
     yield found
 
 
@@ -169,7 +169,7 @@ def _hashed(dataset: Dataset, name: str) -> File:
         while chunk := opened.read(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-    return File(name=name, bytes=size, sha256=digest.hexdigest())
+    return File(name=name, size_bytes=size, sha256=digest.hexdigest())
 
 
 def _made(
@@ -197,7 +197,7 @@ def _made(
 
 
 def _file(name: str, data: bytes) -> File:
-    return File(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), data=data)
+    return File(name=name, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), data=data)
 
 
 def _how_to_open(repository: str, *, has_preview: bool) -> str:

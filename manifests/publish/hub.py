@@ -146,7 +146,7 @@ def _api() -> HfApi:
         raise ImportError(
             f"this needs the package {error.name}: install the extra, pip install 'xprompt-data-engine[hub]'"
         ) from None
-    hub_logging.set_verbosity_error()  # its warnings have addresses with signatures in them
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings have addresses with signatures in them
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 

@@ -110,7 +110,7 @@ def _upload(publication: Publication, repository: Repository, todo: Changes, tel
         part = f", part {number} of {len(batches)}" if len(batches) > 1 else ""
         with _readable(publication.dataset, batch) as uploads:
             repository.commit(f"{publication.plan.task} {publication.plan.fingerprint[:12]}{part}", uploads, deleted)
-        sent += sum(file.bytes for file in batch)
+        sent += sum(file.size_bytes for file in batch)
         tell(f"{number:,} of {len(batches):,} commits made, {_mib(sent)} of {_mib(_bytes(todo.all))}")
 
 
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt push") -> 
         if options.dry_run:
             return _dry_run(options, repository)
         if not sys.stderr.isatty():
-            from huggingface_hub.utils import disable_progress_bars
+            from huggingface_hub.utils.tqdm import disable_progress_bars
 
             disable_progress_bars()
         repository.refuse_without_token()  # before a large dataset is looked through
@@ -181,7 +181,7 @@ def _dry_run(options: argparse.Namespace, repository: Repository) -> int:
     todo = changes(what, there)
     say(f"{what.plan.task}, fingerprint {what.plan.fingerprint} -> {repository.page()}: {state}")
     for file in todo.all:
-        say(f"{'replace' if file.name in todo.replaced else 'upload'} {file.name} {file.bytes:,} bytes")
+        say(f"{'replace' if file.name in todo.replaced else 'upload'} {file.name} {file.size_bytes:,} bytes")
     for name in todo.deleted:
         say(f"delete {name}")
     if what.left:
@@ -200,7 +200,7 @@ def _told(todo: Changes, publication: Publication) -> str:
 
 
 def _bytes(files: Sequence[File]) -> int:
-    return sum(file.bytes for file in files)
+    return sum(file.size_bytes for file in files)
 
 
 def _mib(size: int) -> str:

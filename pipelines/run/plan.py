@@ -166,7 +166,7 @@ def job_of(
     planned = dataset.store.exists("plan.parquet")
     plan = dataset.write_plan(name or task.name, config, fingerprint, plan_table(units))
     remember(dataset, plan, reader.root, listing, units, planned=planned)
-    return Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
+    return Job(out=out, task=task, reader=reader, seed=seed, suffixes=dict(suffixes), plan=plan)
 
 
 def list_items(reader: Reader) -> list[Item]:
