@@ -77,14 +77,20 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     must not get a new hash that hides it.
     """
     totals, shards, contents = Totals(), [], Contents()
+    described = dataset.description()["shards"] if dataset.store.exists("dataset.json") else []
+    known = {entry["name"]: entry for entry in described}
     for name, commit in dataset.commits():
         totals.add(commit)
         manifest = dataset.store.read(f"manifest/{name}.parquet")
         shards.append(shard_entry(name, commit, manifest))
+        if known.get(name) not in (None, shards[-1]):
+            raise DatasetError(
+                f"{dataset.url}/manifest/{name}.parquet is not what dataset.json says: edited since, or made with "
+                "other library versions. Remove it and run the same command again to write it anew; if you mean to keep it, "
+                "remove dataset.json."
+            )
         contents.add(manifest)
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
-    if dataset.store.exists("dataset.json"):
-        _refuse_changed(dataset, shards)
     description = {
         **plan_entries(plan, dataset.store.read("plan.parquet")),
         "versions": dict(versions),
@@ -102,17 +108,6 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
         dataset.store.remove_temporary(folder)
     return totals
-
-
-def _refuse_changed(dataset: Dataset, shards: list[dict[str, Any]]) -> None:
-    known = {entry["name"]: entry for entry in dataset.description()["shards"]}
-    for entry in shards:
-        if known.get(entry["name"]) not in (None, entry):
-            raise DatasetError(
-                f"{dataset.url}/manifest/{entry['name']}.parquet is not what dataset.json says: edited since, or made "
-                "with other library versions. Remove it and run the same command again to write it anew; if you mean "
-                "to keep it, remove dataset.json."
-            )
 
 
 def with_readme(description: Mapping[str, Any], readme: bytes) -> dict[str, Any]:
@@ -184,6 +179,7 @@ def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, 
         f"{totals.pairs:,} pairs, {totals.examples.total():,} examples, {totals.bytes / 2**20:,.1f} MiB in "
         f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",
         "",
+        *_made_again(plan),
         *([published, ""] if published else []),
         "| split | pairs | shards |",
         "|---|---|---|",
@@ -201,6 +197,15 @@ def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, 
         lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]
     lines += ["", _ABOUT, f"Fingerprint `{plan.fingerprint}`.", ""]
     return "\n".join(lines)
+
+
+def _made_again(plan: Plan) -> list[str]:
+    """Of which dataset's rejects the dataset was made, if it was."""
+    parent = plan.config.get("retry_of")
+    if not isinstance(parent, dict):
+        return []
+    reasons = ", ".join(map(str, parent.get("reasons", ())))
+    return [f"Made again of what `{parent.get('dataset')}` ({parent.get('fingerprint')}) rejected: {reasons}.", ""]
 
 
 def licence_table(licences: Mapping[str, str]) -> list[str]:

@@ -122,6 +122,8 @@ def test_it_names_its_parent_and_is_named_after_it(root: Path, photos: Path) -> 
         "reasons": ["not_image", "truncated"],
     }
     assert child.store.names("shards") == ["derain-retry-1-000000.tar"]
+    card = child.store.read("README.md").decode()
+    assert f"Made again of what `derain` ({parent.fingerprint}) rejected: not_image, truncated." in card
     same = ("operators", "source", "suffixes", "seed", "pairs_per_shard")
     assert {key: plan.config[key] for key in same} == {key: parent.config[key] for key in same}
     # Nothing was mended: what was rejected is rejected again, and a retry of the retry is the next.
