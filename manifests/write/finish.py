@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
-from manifests.schema import SCHEMA_VERSION, canonical_json
+from manifests.records import version_of
+from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.card import Contents, header, split_name
 
@@ -86,8 +87,8 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
         if known.get(name) not in (None, shards[-1]):
             raise DatasetError(
                 f"{dataset.url}/manifest/{name}.parquet is not what dataset.json says: edited since, or made with "
-                "other library versions. Remove it and run the same command again to write it anew; if you mean to keep it, "
-                "remove dataset.json."
+                "other library versions. Remove it and run the same command again to write it anew; if you mean to "
+                "keep it, remove dataset.json."
             )
         contents.add(manifest)
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
@@ -135,7 +136,7 @@ def as_written(description: Mapping[str, Any]) -> bytes:
 def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:
     """What dataset.json says of the plan. `file` is plan.parquet."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": version_of(file),
         "task": plan.task,
         "fingerprint": plan.fingerprint,
         "config": plan.config,
