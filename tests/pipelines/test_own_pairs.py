@@ -37,7 +37,7 @@ def write_own(root: Path) -> list[dict[str, Any]]:
         region = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
         region[number % 20 :, : 10 + number % 30] = 255
         one, other, third = (photo(number + step) for step in (0, 100, 200))
-        row = {
+        row: dict[str, Any] = {
             "photo": f"photos/{number:03d}.jpg",
             "refs": [f"refs/{number:03d}a.png", f"refs/{number:03d}b.webp"],
             "edited": f"edited/{number:03d}.png",
