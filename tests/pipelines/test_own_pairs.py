@@ -14,7 +14,7 @@ from manifests.dataset import Dataset, DatasetError
 from pipelines import plan
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.own_pairs import PAIRS
-from tests.datasets import examples, make_dataset, reader_of, reasons, sha256_by_file, stored_bytes, totals
+from tests.datasets import examples, make_dataset, nearest, reader_of, reasons, sha256_by_file, stored_bytes, totals
 from tests.sources import HEIGHT_PX, WIDTH_PX, encode, jpeg, photo, write_files
 
 ROWS = 50
@@ -77,7 +77,7 @@ def test_a_table_that_no_record_knows_becomes_a_dataset(tmp_path: Path, capsys: 
         paths = {"input": row["photo"], "input_2": row["refs"][0], "input_3": row["refs"][1]}
         for role, path in {**paths, "target": row["edited"], "mask": row["region"]}.items():
             assert stored_bytes(dataset, example, role) == (tmp_path / "own" / path).read_bytes()
-        shown = next(one for one in made.values() if one["pair"] == example["context_pair"])
+        shown = next(one for one in made.values() if one["pair"] == nearest(example)["pair"])
         assert shown["source_group"] != row["scene"]
         assert {"visible_change", "mean_abs_diff"} <= dict(example["scores"]).keys()
     assert main(["verify", str(out / "pairs")]) == 0
