@@ -20,7 +20,7 @@ from operators.option import parameters
 from operators.read.files import SourceFile, list_files
 from operators.read.split import TRAIN, split_of
 from pipelines.run.seen import Watched, remember
-from pipelines.sources.locate import locate, seen, told_columns, told_passed_over
+from pipelines.sources.locate import locate, of_file, seen, told_columns, told_passed_over
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -86,14 +86,15 @@ def find_source(
             wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in _with_split(task, split))
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
         return task.bundled
-    root = absolute(data)
+    sources, root = of_file(task.sources, absolute(data))
+    task = replace(task, sources=sources)
     listing = list_files(root)
     if not listing:
         raise ValueError(f"DATA: {root} is empty{told_passed_over(listing)}")
     if source := locate(task.sources, root, listing, split, taken_as):
         return replace(source, seen=seen(source, root, listing))
-    sources = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
-    wanted = "; or ".join(source.layout for source in sources)
+    tried = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
+    wanted = "; or ".join(source.layout for source in tried)
     raise ValueError(
         f"DATA: {root} has nothing that {task.name} can read{told_columns(root, listing)}{told_passed_over(listing)}. "
         f"It reads {wanted}"

@@ -25,6 +25,7 @@ from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IM
 from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
 from pipelines.tasks.editing import EDITING, INSTRUCTPIX2PIX, MAGICBRUSH, ULTRAEDIT
 from pipelines.tasks.low_level import DEBLUR, DENOISE, DERAIN, LOWLIGHT, RETOUCH
+from pipelines.tasks.own_pairs import PAIRS
 from pipelines.tasks.personalisation import COMPOSITION, MIMICBRUSH, POSE, STYLE, TRY_ON
 from pipelines.tasks.task import Task
 from pipelines.tasks.text_to_image import TEXT2IMG
@@ -58,9 +59,10 @@ OUR_TASKS = {
         MIMICBRUSH,
         INSTRUCTPIX2PIX,
         EDITING,
+        PAIRS,
     )
 }
-"""The paper's tasks by name, in the order of its tables, one that only its evaluation has, and `editing`."""
+"""The paper's tasks by name, in the order of its tables, one that only its evaluation has, `editing`, and `pairs`."""
 
 _OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra"}
 
