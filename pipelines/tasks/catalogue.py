@@ -19,6 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from manifests.records import Plan
 from manifests.storage import expanded
 from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IMG, SEG2IMG
 from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
@@ -86,6 +87,20 @@ def find_task(name: str) -> Task:
     near = difflib.get_close_matches(name.lower(), [*OUR_TASKS, *offered], n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise ValueError(f"there is no task {name!r}: {guess}`xprompt tasks` lists them all")
+
+
+def task_of(plan: Plan, task: Task | str | None) -> Task:
+    """The task that a dataset is of. Raises ValueError if it is not the one given, or cannot be found by its name."""
+    name = str(plan.config.get("task", plan.task))
+    if task is None:
+        try:
+            return find_task(name)
+        except ValueError as error:
+            raise ValueError(f"{error}; --task file.py:NAME says where it is") from None
+    found = find_task(task) if isinstance(task, str) else task
+    if found.name != name:
+        raise ValueError(f"the dataset is of the task {name}, not of {found.name}")
+    return found
 
 
 @cache
