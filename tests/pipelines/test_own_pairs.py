@@ -14,7 +14,7 @@ from manifests.dataset import Dataset, DatasetError
 from pipelines import plan
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.own_pairs import PAIRS
-from tests.datasets import examples, make_dataset, reader_of, reasons, sha256_by_file, stored_bytes, totals
+from tests.datasets import examples, make_dataset, nearest, reader_of, reasons, sha256_by_file, stored_bytes, totals
 from tests.sources import HEIGHT_PX, WIDTH_PX, encode, jpeg, photo, write_files
 
 ROWS = 50
@@ -37,7 +37,7 @@ def write_own(root: Path) -> list[dict[str, Any]]:
         region = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
         region[number % 20 :, : 10 + number % 30] = 255
         one, other, third = (photo(number + step) for step in (0, 100, 200))
-        row = {
+        row: dict[str, Any] = {
             "photo": f"photos/{number:03d}.jpg",
             "refs": [f"refs/{number:03d}a.png", f"refs/{number:03d}b.webp"],
             "edited": f"edited/{number:03d}.png",
@@ -77,7 +77,7 @@ def test_a_table_that_no_record_knows_becomes_a_dataset(tmp_path: Path, capsys: 
         paths = {"input": row["photo"], "input_2": row["refs"][0], "input_3": row["refs"][1]}
         for role, path in {**paths, "target": row["edited"], "mask": row["region"]}.items():
             assert stored_bytes(dataset, example, role) == (tmp_path / "own" / path).read_bytes()
-        shown = next(one for one in made.values() if one["pair"] == example["context_pair"])
+        shown = next(one for one in made.values() if one["pair"] == nearest(example)["pair"])
         assert shown["source_group"] != row["scene"]
         assert {"visible_change", "mean_abs_diff"} <= dict(example["scores"]).keys()
     assert main(["verify", str(out / "pairs")]) == 0

@@ -33,7 +33,7 @@ class Separated:
     def rows(self, wanted: Collection[str]) -> Iterator[Listed]:
         header, separator = self._header()
         records = _records(lines(self.root, self.path), separator, self.path)
-        next(records)
+        next(records, None)
         for number, (offset, values) in enumerate(records):
             row = {} if isinstance(values, Reject) or len(values) != len(header) else _named(header, values)
             yield Listed(name=f"#{number}", index=offset, row=row)

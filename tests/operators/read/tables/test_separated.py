@@ -67,4 +67,5 @@ def test_a_header_must_name_each_column_once(tmp_path: Path) -> None:
     assert index.names() == ["a"] and [one.row for one in index.rows([])] == [{"a": "x"}]
     with pytest.raises(ValueError, match="UTF-16"):
         table(tmp_path, "a,b\n".encode("utf-16")).names()
-    assert table(tmp_path, b"").names() == []
+    empty = table(tmp_path, b"")
+    assert empty.names() == [] and list(empty.rows([])) == []
