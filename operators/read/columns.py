@@ -172,5 +172,5 @@ def refuse_unknown(wanted: Iterable[str], there: Collection[str], where: str) ->
 
 def listed(names: Iterable[str], most: int = 40) -> str:
     """The names of columns, in words."""
-    shown = [in_a_line(name, 80) for name in names]
+    shown = [in_a_line(name, 80).encode("utf-8", "backslashreplace").decode() for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "") or "none"

@@ -49,7 +49,7 @@ def open_parquet(root: str, path: str) -> ParquetFile:
         ) from error
     except Reject as reject:
         raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
         raise ValueError(
@@ -109,7 +109,10 @@ def read_row(root: str, path: str, index: int, columns: tuple[str, ...], at_once
             if isinstance(found, str):
                 raise Reject("damaged", f"{path}: row group {group} cannot be read: {found}")
             batch, place = found
-            return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+            try:
+                return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+            except UnicodeDecodeError as error:
+                raise Reject("damaged", f"{path}: a text of the row is not UTF-8 at its byte {error.start}") from None
         index -= rows
     raise Reject("damaged", f"{path} has fewer rows than when it was listed")
 

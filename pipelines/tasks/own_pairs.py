@@ -6,13 +6,15 @@ from operators.judge.arity import Arity
 from operators.judge.own_pairs import JudgeOwnPairs
 from operators.word.instruct_source import GivenWords
 from pipelines.sources import datasets
+from pipelines.sources.edit_datasets import EDIT_DATASETS
 from pipelines.tasks.task import ONE, Task
 
 PAIRS = Task(
-    # Beyond the paper. Which examples a pair has follows from the columns that there are.
+    # Beyond the paper. Which examples a pair has follows from the columns that there are. Published datasets come
+    # first: they are told by all of their columns, and what a user says of columns leaves them out (Task.reading).
     name="pairs",
     prototype_task="pairs",
-    sources=(datasets.OWN_PAIRS,),
+    sources=(*EDIT_DATASETS, datasets.OWN_PAIRS),
     chain=(
         JudgeOwnPairs(),
         GivenWords(),

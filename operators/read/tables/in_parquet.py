@@ -40,7 +40,7 @@ class InParquet:
         if paths:
             try:
                 for batch in file.iter_batches(_PATHS_AT_ONCE, columns=paths):
-                    for row in batch.to_pylist():
+                    for row in _rows(batch):
                         yield Listed(name=f"#{number}", index=number, row=row)
                         number += 1
             except (pa.ArrowException, OSError) as error:
@@ -58,8 +58,28 @@ class InParquet:
             raise Reject("damaged", str(error)) from error
         tops = tuple(dict.fromkeys(top(name, there.names) for name in wanted))
         kinds = [there.field(name).type for name in tops if name in there.names]
+        if not any(map(_has_bytes, kinds)):
+            return read_row(self.root, self.path, index, tops, _PATHS_AT_ONCE)
         lists = any(_is_list(kind) and not holds_texts(kind) for kind in kinds)
         return read_row(self.root, self.path, index, tops, 1 if lists else _IMAGES_AT_ONCE)
+
+    def has_bytes(self, wanted: Collection[str]) -> bool:
+        """Whether one of the columns holds images, and not their paths alone."""
+        schema = open_parquet(self.root, self.path).schema_arrow
+        tops = {top(name, schema.names) for name in wanted}
+        return any(_has_bytes(schema.field(name).type) for name in tops if name in schema.names)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+    """The rows of a batch of texts; one whose text is not UTF-8 has no values, and says so when it is read."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for place in range(batch.num_rows):
+            try:
+                yield batch.slice(place, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield {}
 
 
 def _names(field: pa.Field, above: str = "") -> Iterator[str]:
@@ -95,11 +115,11 @@ def _kind(schema: pa.Schema, name: str) -> pa.DataType | None:
 
 
 def holds_texts(kind: pa.DataType) -> bool:
-    """Whether a column's type is text, or a list of texts."""
-    if _is_list(kind):
+    """Whether a column's type is text, or a list or struct of texts."""
+    if _is_list(kind) or pa.types.is_dictionary(kind):
         return holds_texts(kind.value_type)
-    if pa.types.is_dictionary(kind):
-        return holds_texts(kind.value_type)
+    if pa.types.is_struct(kind):
+        return kind.num_fields > 0 and all(holds_texts(field.type) for field in kind)
     return any(holds(kind) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
@@ -111,6 +131,15 @@ def may_hold_images(kind: pa.DataType) -> bool:
         return any(kind.get_field_index(name) >= 0 for name in ("bytes", "path"))
     of_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
     return holds_texts(kind) or any(holds(kind) for holds in of_bytes)
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    """Whether a column's type has bytes anywhere in it."""
+    if _is_list(kind) or pa.types.is_dictionary(kind):
+        return _has_bytes(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(_has_bytes(field.type) for field in kind)
+    return any(holds(kind) for holds in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
 def _is_list(kind: pa.DataType) -> bool:
