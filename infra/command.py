@@ -4,6 +4,7 @@
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
     xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
     xprompt reconstruct                             score the image tokenizer alone
 
