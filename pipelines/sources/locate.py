@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import chain
 
 from manifests.storage import Store, spelled_out
-from operators.base import Reader, Telling
+from operators.base import OfFile, Reader, Telling
 from operators.read.files import IMAGE_ENDINGS, Listing, SourceFile, ending, list_files
 from operators.read.hub_parquet import HubParquet
 from operators.read.nyu_hdf5 import NyuFrames
@@ -100,6 +100,20 @@ def locate(
     for test in (layout for layouts in by_source.values() for layout in layouts if split != TRAIN):
         _refuse_unnamed(test.reader, root, listing)
     return None
+
+
+def of_file(sources: Sequence[Source], root: str) -> tuple[tuple[Source, ...], str]:
+    """The sources and their data root, where that is a file of one that reads files, or a pattern of their names: then
+    only such sources are left, and the root is the folder that the file lies in."""
+    folder, _, name = root.rpartition("/")
+    reading = [(one, one.reader) for one in sources if isinstance(one.reader, OfFile)]
+    if not reading or not folder.strip("/") or folder.endswith("/"):
+        return tuple(sources), root
+    store = Store(folder)
+    is_file = store.exists(name) and not store.fs.isdir(store.path(name))
+    if not is_file and not ("*" in name and not store.exists(name) and store.exists("")):
+        return tuple(sources), root
+    return tuple(replace(source, reader=reader.of_file(name)) for source, reader in reading), folder
 
 
 def named(sources: Sequence[Source], name: str) -> list[Source]:
