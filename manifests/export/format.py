@@ -57,8 +57,14 @@ class Part(Protocol):
     def of(self) -> int:
         """How many parts the export has."""
 
-    def file(self, path: str, data: bytes) -> None:
-        """Write a file of the export: a path below its folder, with forward slashes."""
+    def picture(self, stem: str, picture: Picture) -> str:
+        """Write a picture once, as `<stem>.<its ending>`; its path. One that is there already is not written again:
+        several samples may have it, if they name it by pair and role.
+        """
+
+    def text(self, path: str, text: str) -> None:
+        """Write a text file, a caption say, just so: without a line end that is not in it. A path is one below the
+        export's folder, with forward slashes."""
 
     def line(self, index: str, value: Any) -> None:
         """Append a JSON value to an index, which `Made.lines` gives back in the order of all samples."""

@@ -52,7 +52,7 @@ class Picture:
         if self.format not in self.accepted:
             self.converted[f"{self.format} is not read there"] += 1
         elif not self.as_stored and not is_plain(data):
-            self.converted["turned, transparent, deep or of other colours than sRGB"] += 1
+            self.converted["turned, transparent, deep, or of other colours than sRGB"] += 1
         else:
             return File(data=data, ending=_ENDINGS.get(self.format, self.format))
         return File(data=encode_png(self.pair.image(self.role)), ending="png")
