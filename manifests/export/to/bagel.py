@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.export.format import Carries, Made, Part, Place
+from manifests.export.image_files import PILLOW_ENCODINGS, located
 from manifests.export.sample import Sample
 
 EDIT = pa.schema(
@@ -43,17 +44,19 @@ _DATASET = "xprompt"
 _GROUPS = {"edit": "unified_edit", "t2i": "t2i_pretrain"}
 """Our folders, and the groups of BAGEL's datasets that read them."""
 
+_CARRIES = Carries(least_inputs=0, most_inputs=1, encodings=PILLOW_ENCODINGS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bagel:
     """BAGEL's Parquet: see the module's text."""
 
     name: str = "bagel"
-    summary: str = "Parquet with its info file for BAGEL: edits of one input, and text to image"
+    summary: str = "Parquet with its info file, for BAGEL: edits of one input, and text to image."
     reader: str = (
         "ByteDance-Seed/Bagel@056b5fd51a88c1eb4547318609e25d40080fcf87:data/interleave_datasets/edit_dataset.py"
     )
-    carries: Carries = Carries(least_inputs=0, most_inputs=1)
+    carries: Carries = _CARRIES
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the edits of a part into one file, and what has no input into another."""
@@ -76,14 +79,14 @@ class Bagel:
             if not files:
                 continue
             entry = {
-                "data_dir": made.store.path(folder),
+                "data_dir": located(folder, made),
                 "num_files": len(files),
                 "num_total_samples": sum(file["num_rows"] for file in files),
             }
             if folder == "edit":
-                entry["parquet_info_path"] = made.store.path("parquet_info/edit.json")
+                entry["parquet_info_path"] = located("parquet_info/edit.json", made)
                 info = {
-                    made.store.path(f"edit/{file['name']}"): {key: file[key] for key in ("num_row_groups", "num_rows")}
+                    located(f"edit/{file['name']}", made): {key: file[key] for key in ("num_row_groups", "num_rows")}
                     for file in files
                 }
                 made.text("parquet_info/edit.json", json.dumps(info, indent=2) + "\n")
@@ -110,7 +113,10 @@ class Bagel:
             shows=sample.instruction,
         )
         yield Place(
-            ours=f"output ({sample.output.role})", theirs=column, meaning="the image that is learnt", shows=sample.output
+            ours=f"output ({sample.output.role})",
+            theirs=column,
+            meaning="the image that is learnt",
+            shows=sample.output,
         )
 
     def how_to(self) -> str:
@@ -122,10 +128,10 @@ class Bagel:
             'for group, entries in json.load(open("FOLDER/dataset_info.json")).items():\n'
             "    DATASET_INFO[group].update(entries)\n"
             "```\n\n"
-            "and train with `--dataset_config_file FOLDER/bagel.yaml`. Paths in the JSON files are absolute: a folder "
-            "that is moved is exported again, or its path replaced in both files; of a file that is listed under "
-            "another path BAGEL reads nothing. BAGEL gives each of its GPUs and workers whole row groups (whole files "
-            "of `t2i/`): there must be at least as many of them.\n"
+            "and train with `--dataset_config_file FOLDER/bagel.yaml`. Paths in the JSON files are absolute: of a "
+            "folder that is moved, replace the old path in them. Of a file that is listed under another path BAGEL "
+            "reads nothing. It gives each of its GPUs and workers whole row groups (of `t2i/` whole files): there must "
+            "be at least as many of them.\n"
         )
 
 

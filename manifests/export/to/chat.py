@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
-from manifests.export.image_files import paths_of, write_images
+from manifests.export.image_files import PILLOW_ENCODINGS, paths_of, write_images
 from manifests.export.sample import Sample
 
 _TAGS = ("<image>", "<video>", "<audio>")
@@ -35,19 +35,23 @@ _LLAMA_FACTORY = {
     }
 }
 
+_CARRIES = Carries(
+    kinds=frozenset(["describe"]), least_inputs=1, most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
     """Chats about images: see the module's text."""
 
     name: str = "chat"
-    summary: str = "chat JSONL with images for TRL, ms-swift and LLaMA-Factory: describe examples"
+    summary: str = "Chats about images, for TRL, ms-swift and LLaMA-Factory: describe examples."
     reader: str = (
         "huggingface/trl@f2cd57710ae345ea6428ae95363267fcf38a3dc8:trl/data_utils.py; "
         "modelscope/ms-swift@3602360a562313afbf2ef6065fdf61f271a2c5b9:swift/template/template_inputs.py; "
         "hiyouga/LLaMA-Factory@ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30:src/llamafactory/data/converter.py"
     )
-    carries: Carries = Carries(kinds=frozenset(["describe"]), least_inputs=1, most_inputs=None, contexts=True)
+    carries: Carries = _CARRIES
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line of each kind for each example."""
@@ -61,8 +65,10 @@ class Chat:
                 part.line("messages", {"id": sample.name, "messages": texts, "images": images})
 
     def finish(self, made: Made) -> None:
-        """Write both files, and LLaMA-Factory's."""
+        """Write both files, and LLaMA-Factory's; no messages.jsonl if it would be empty."""
         made.write_lines("metadata.jsonl", "metadata")
+        if next(made.lines("messages"), None) is None:
+            return
         made.write_lines("messages.jsonl", "messages")
         made.text("dataset_info.json", json.dumps(_LLAMA_FACTORY, indent=2) + "\n")
 
@@ -82,18 +88,14 @@ class Chat:
                 )
                 image += 1
             question, answer = _texts(turn)
-            yield Place(
-                ours=f"{context}instruction", theirs=user, meaning="what the user asks", shows=question
-            )
-            yield Place(
-                ours=f"{context}text", theirs=assistant, meaning="the answer, which is learnt", shows=answer
-            )
+            yield Place(ours=f"{context}instruction", theirs=user, meaning="what the user asks", shows=question)
+            yield Place(ours=f"{context}text", theirs=assistant, meaning="the answer, which is learnt", shows=answer)
 
     def how_to(self) -> str:
         """How the three trainers are pointed at the export."""
         return (
             '- **TRL**: `load_dataset("FOLDER", split="train")` gives the columns `messages` and `images`, the images '
-            'as pictures, for `SFTTrainer`; `trl sft --dataset_name FOLDER ...` does the same.\n'
+            "as pictures, for `SFTTrainer`; `trl sft --dataset_name FOLDER ...` does the same.\n"
             "- **ms-swift**: `ROOT_IMAGE_DIR=FOLDER swift sft --dataset FOLDER/messages.jsonl ...`\n"
             "- **LLaMA-Factory**: `dataset_dir: FOLDER` and `dataset: xprompt` in its YAML.\n\n"
             "All three learn the answers of in-context examples too, unless told otherwise.\n"

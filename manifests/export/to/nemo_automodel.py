@@ -5,9 +5,9 @@
 
 AutoModel trains on a cache of latents, which its `QwenImageEditCacheEncoder.encode_manifest` makes of such a manifest.
 `media` is ordered: the output once, as "target", then each input twice: as "context", of which the latent is made, and
-as "condition", which the text encoder sees beside the prompt. A mask is kept where AutoModel's own exporter keeps that of
-MagicBrush, in the metadata, which no training reads yet. There is no place for in-context examples, and an example
-needs an input.
+as "condition", which the text encoder sees beside the prompt. A mask is kept where AutoModel's own exporter keeps
+that of MagicBrush, in the metadata, which no training reads yet. There is no place for in-context examples, and an
+example needs an input.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
-from manifests.export.image_files import paths_of, write_images
+from manifests.export.image_files import PILLOW_ENCODINGS, paths_of, write_images
 from manifests.export.sample import Sample
+
+_CARRIES = Carries(most_inputs=None, masks=True, encodings=PILLOW_ENCODINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,12 @@ class NemoAutoModel:
     """NeMo AutoModel's image-edit manifest: see the module's text."""
 
     name: str = "nemo-automodel"
-    summary: str = "the image-edit manifest of NeMo AutoModel: any number of ordered inputs"
+    summary: str = "The image-edit manifest of NeMo AutoModel, with any number of inputs."
     reader: str = (
         "NVIDIA-NeMo/Automodel@36044ad3d139363fb6c73c24af2e7c6b65ec52f6:"
         "nemo_automodel/components/models/qwen_image_edit/preprocessing.py"
     )
-    carries: Carries = Carries(most_inputs=None, masks=True)
+    carries: Carries = _CARRIES
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line for each example."""
@@ -39,8 +41,7 @@ class NemoAutoModel:
             paths = write_images(sample, part)
             media = [{"role": "target", "file_name": paths.output}]
             media += [{"role": role, "file_name": path} for role in ("context", "condition") for path in paths.inputs]
-            record = sample.record
-            row: dict[str, Any] = {name: record[name] for name in ("task", "source", "source_ref", "licence")}
+            row: dict[str, Any] = {name: sample.value(name) for name in ("task", "source", "source_ref", "licence")}
             if paths.mask:
                 row["mask"] = {"media_type": "image", "file_name": paths.mask}
             part.line(

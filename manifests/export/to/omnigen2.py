@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
-from manifests.export.image_files import paths_of, write_images
+from manifests.export.image_files import PILLOW_ENCODINGS, located, paths_of, write_images
 from manifests.export.sample import Sample
 
 _TYPES = ("t2i", "edit", "ic")
+
+_CARRIES = Carries(least_inputs=0, most_inputs=None, encodings=PILLOW_ENCODINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,11 @@ class OmniGen2:
     """OmniGen2's JSONL: see the module's text."""
 
     name: str = "omnigen2"
-    summary: str = "JSONL and YAML for OmniGen2: any number of ordered inputs"
+    summary: str = "JSONL and YAML for OmniGen2, with any number of inputs."
     reader: str = (
         "VectorSpaceLab/OmniGen2@0f72fa92564d9f8ba76f53fcc3c05aca2372458f:omnigen2/dataset/omnigen2_train_dataset.py"
     )
-    carries: Carries = Carries(least_inputs=0, most_inputs=None)
+    carries: Carries = _CARRIES
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line for each example."""
@@ -52,10 +54,8 @@ class OmniGen2:
             lines = made.lines(kind)
             if (first := next(lines, None)) is None:
                 continue
-            with made.store.write(f"{kind}.jsonl") as file:
-                for line in itertools.chain([first], lines):
-                    file.write(_line(line, made))
-            path = json.dumps(made.store.path(f"{kind}.jsonl"))  # a JSON text is one of YAML too
+            made.write(f"{kind}.jsonl", (_line(line, made) for line in itertools.chain([first], lines)))
+            path = json.dumps(located(f"{kind}.jsonl", made), ensure_ascii=False)  # JSON's text is one of YAML's
             entries.append(f"  -\n    path: {path}\n    type: {kind}\n    ratio: !!float 1\n")
         made.text("omnigen2.yml", "data:\n" + "".join(entries))
 
@@ -97,7 +97,7 @@ def _type(sample: Sample) -> str:
 
 
 def _line(line: dict[str, Any], made: Made) -> bytes:
-    there = {**line, "output_image": made.store.path(line["output_image"])}
+    there = {**line, "output_image": located(line["output_image"], made)}
     if "input_images" in line:
-        there["input_images"] = [made.store.path(path) for path in line["input_images"]]
+        there["input_images"] = [located(path, made) for path in line["input_images"]]
     return json.dumps(there).encode() + b"\n"

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
-from manifests.export.image_files import paths_of, write_images
+from manifests.export.image_files import PILLOW_ENCODINGS, located, paths_of, write_images
 from manifests.export.sample import Sample
 
 SLOTS: Mapping[str, tuple[str, str]] = {
@@ -43,7 +43,7 @@ The names are those of check_item_graph200k in its data/data_utils.py."""
 
 _OTHER = ("DepthEdit", "target")
 
-TRAINER = '''import json
+TRAINER = """import json
 import os
 
 import torch
@@ -74,8 +74,10 @@ class Grids(torch.utils.data.Dataset):
     def load(self, name):
         image = Image.open(os.path.join(self.folder, name)).convert("RGB")
         return self.image_transform(resize_with_aspect_ratio(image, self.resolution, aspect_ratio=1.0))
-'''
+"""
 """A dataset that gives VisualCloze's train.py what its own gives it, of grids.jsonl: for SAMPLE.md."""
+
+_CARRIES = Carries(most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +85,9 @@ class VisualCloze:
     """VisualCloze's grids: see the module's text."""
 
     name: str = "visualcloze"
-    summary: str = "grids of in-context rows for VisualCloze and diffusers' VisualClozePipeline"
+    summary: str = "Grids of in-context rows, for VisualCloze and diffusers' VisualClozePipeline."
     reader: str = "lzyhha/VisualCloze@b3dda649cb197969fa2b23a5a6b28fc2b2566014:data/dataset.py, data/data_reader.py"
-    carries: Carries = Carries(most_inputs=None, contexts=True)
+    carries: Carries = _CARRIES
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and two lines for each example."""
@@ -102,16 +104,8 @@ class VisualCloze:
         lines = made.lines("data")
         if (first := next(lines, None)) is None:  # every example has several inputs
             return
-        with made.store.write("data.jsonl") as file:
-            for line in itertools.chain([first], lines):
-                item = {
-                    "condition": {slot: made.store.path(path) for slot, path in line["condition"].items()},
-                    "description": {"item": "", "description_0": line["text"]},
-                    # Says how alike the subjects of "reference" and "target" are; read of such pairs alone.
-                    "quality_assessment": None,
-                }
-                file.write(json.dumps(item).encode() + b"\n")
-        path = json.dumps(made.store.path("data.jsonl"))  # a JSON text is one of YAML too
+        made.write("data.jsonl", (_item(line, made) for line in itertools.chain([first], lines)))
+        path = json.dumps(located("data.jsonl", made), ensure_ascii=False)  # JSON's text is one of YAML's
         made.text("visualcloze.yaml", f"META:\n  -\n    path: {path}\n    type: image_grid_graph200k\n")
 
     def places(self, sample: Sample) -> Iterable[Place]:
@@ -178,19 +172,29 @@ def _row(shown: Sample, part: Part) -> list[str]:
 
 
 def _slots(sample: Sample) -> tuple[str, str]:
-    first, second = SLOTS.get(sample.record["task"], _OTHER)
+    first, second = SLOTS.get(sample.value("task"), _OTHER)
     if sample.direction == "forward" or (first, second) == _OTHER:
         return first, second
     return second, first
+
+
+def _item(line: dict[str, Any], made: Made) -> bytes:
+    item = {
+        "condition": {slot: located(path, made) for slot, path in line["condition"].items()},
+        "description": {"item": "", "description_0": line["text"]},
+        # Says how alike the subjects of "reference" and "target" are; read of such pairs alone.
+        "quality_assessment": None,
+    }
+    return json.dumps(item).encode() + b"\n"
 
 
 def _prompts(sample: Sample) -> dict[str, str]:
     """The prompts in VisualCloze's form for edits (its examples/gradio_tasks_editing.py): images are named by column,
     and the instruction stands between its marks."""
     inputs = [f"[IMAGE{number}] an image" for number in range(1, len(sample.inputs) + 1)]
-    output = f"[IMAGE{len(inputs) + 1}] the edited image"
     task = (
-        f"In each row, {' and '.join(inputs)} become {output} by an editing instruction. The editing instruction in "
-        f"the last row is: <editing instruction> {sample.instruction} <\\editing instruction>"
+        f"In each row, an editing instruction makes [IMAGE{len(inputs) + 1}] an edited image of "
+        f"{' and '.join(inputs)}. The editing instruction in the last row is: <editing instruction> "
+        f"{sample.instruction} <\\editing instruction>"
     )
     return {"task_prompt": task, "content_prompt": ""}
