@@ -12,7 +12,8 @@ example stands right above it, so that a trainer that has room for fewer rows ta
 VisualCloze's own dataset class knows no such rows: it draws other examples of the file at random as a grid's upper
 rows, and takes images by names of its own. data.jsonl has examples of one input under the names that it has for dense
 prediction and controllable generation, and for all other tasks under "DepthEdit" and "target", whose prompts say no
-more than that they are good photographs. Its `description` is the instruction, which it appends to the prompt.
+more than that they are good photographs. Its `description` is the instruction, which it appends to the prompt. Of an
+export of both directions it has the forward ones, so that the rows of a grid all show the same being done.
 """
 
 from __future__ import annotations
@@ -96,13 +97,17 @@ class VisualCloze:
             part.line("grids", {"id": sample.name, "image": rows, **_prompts(sample)})
             if len(sample.inputs) == 1:
                 slots = _slots(sample)
-                part.line("data", {"condition": dict(zip(slots, rows[-1], strict=True)), "text": sample.instruction})
+                item = {"condition": dict(zip(slots, rows[-1], strict=True)), "text": sample.instruction}
+                part.line(sample.direction, item)
 
     def finish(self, made: Made) -> None:
         """Write both files, the second with absolute paths, which VisualCloze opens as they are."""
         made.write_lines("grids.jsonl", "grids")
-        lines = made.lines("data")
-        if (first := next(lines, None)) is None:  # every example has several inputs
+        for direction in ("forward", "reverse"):
+            lines = made.lines(direction)
+            if first := next(lines, None):
+                break
+        else:  # every example has several inputs
             return
         made.write("data.jsonl", (_item(line, made) for line in itertools.chain([first], lines)))
         path = json.dumps(located("data.jsonl", made), ensure_ascii=False)  # JSON's text is one of YAML's

@@ -15,11 +15,11 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from manifests.export.run import export
+from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
-from manifests.export.run import export
-from manifests.export.select import Choice
 from manifests.export.to.chat import Chat
 from manifests.images.pixels import Pixels
 from manifests.read.pairs import StoredExample
