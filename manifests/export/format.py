@@ -84,6 +84,10 @@ class Made(Protocol):
         """The export's folder."""
 
     @property
+    def place(self) -> str:
+        """Where that is: an absolute path, or a URL. Configuration that names files may have it."""
+
+    @property
     def parts(self) -> int: ...
 
     @property
@@ -95,12 +99,15 @@ class Made(Protocol):
     def write_lines(self, path: str, index: str, *, as_list: bool = False) -> None:
         """Write an index as a JSONL file of the export, or as one JSON list."""
 
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Write a file of the export, piece by piece."""
+
     def text(self, path: str, text: str) -> None:
         """Write a text file of the export."""
 
 
 class Format(Protocol):
-    """One layout. Implementations are frozen dataclasses without state: the same samples give the same bytes."""
+    """One layout. It has no state: the same samples give the same bytes."""
 
     @property
     def name(self) -> str:

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from manifests.export.format import Format
+from manifests.export.to.ai_toolkit import AiToolkit
+from manifests.export.to.flat_parquet import FlatParquet
+from manifests.export.to.imagefolder import ImageFolder
+from manifests.export.to.instruct_pix2pix import InstructPix2Pix
+from manifests.export.to.musubi_tuner import MusubiTuner
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    InstructPix2Pix(),
+    ImageFolder(),
+    MusubiTuner(),
+    AiToolkit(),
+    FlatParquet(),
+)
 """In the order of --help."""
 
 

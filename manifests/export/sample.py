@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ class Sample:
     """One example, ready to be written. A context is a sample without contexts of its own."""
 
     name: str
-    """Unique in the export, of letters, digits and hyphens; no name is the beginning of another. Files are called so."""
+    """Unique in the export, of letters, digits and hyphens, and never the beginning of another. Files are called so."""
     example: StoredExample
     inputs: tuple[Picture, ...]
     """The input images, in order."""
@@ -91,7 +91,6 @@ class Sample:
     def kind(self) -> Kind:
         return self.example.kind
 
-    @property
-    def record(self) -> Mapping[str, Any]:
+    def value(self, column: str) -> Any:
         """What the manifest says of the pair: task, source, source_ref, source_group, licence, scores, steps, ..."""
-        return self.example.pair.record
+        return self.example.pair.value(column)
