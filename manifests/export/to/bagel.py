@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -44,19 +43,14 @@ _DATASET = "xprompt"
 _GROUPS = {"edit": "unified_edit", "t2i": "t2i_pretrain"}
 """Our folders, and the groups of BAGEL's datasets that read them."""
 
-_CARRIES = Carries(least_inputs=0, most_inputs=1, encodings=PILLOW_ENCODINGS)
 
-
-@dataclass(frozen=True, kw_only=True)
 class Bagel:
     """BAGEL's Parquet: see the module's text."""
 
-    name: str = "bagel"
-    summary: str = "Parquet with its info file, for BAGEL: edits of one input, and text to image."
-    reader: str = (
-        "ByteDance-Seed/Bagel@056b5fd51a88c1eb4547318609e25d40080fcf87:data/interleave_datasets/edit_dataset.py"
-    )
-    carries: Carries = _CARRIES
+    name = "bagel"
+    summary = "Parquet with its info file, for BAGEL: edits of one input, and text to image."
+    reader = "ByteDance-Seed/Bagel@056b5fd51a88c1eb4547318609e25d40080fcf87:data/interleave_datasets/edit_dataset.py"
+    carries = Carries(least_inputs=0, encodings=PILLOW_ENCODINGS)
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the edits of a part into one file, and what has no input into another."""
@@ -130,8 +124,8 @@ class Bagel:
             "```\n\n"
             "and train with `--dataset_config_file FOLDER/bagel.yaml`. Paths in the JSON files are absolute: of a "
             "folder that is moved, replace the old path in them. Of a file that is listed under another path BAGEL "
-            "reads nothing. It gives each of its GPUs and workers whole row groups (of `t2i/` whole files): there must "
-            "be at least as many of them.\n"
+            "reads nothing. It gives each of its GPUs and workers whole row groups (of `t2i/` whole files): with fewer "
+            "of them than of those, raise `num_used_data` there, which repeats files.\n"
         )
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
@@ -35,23 +34,18 @@ _LLAMA_FACTORY = {
     }
 }
 
-_CARRIES = Carries(
-    kinds=frozenset(["describe"]), least_inputs=1, most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS
-)
 
-
-@dataclass(frozen=True, kw_only=True)
 class Chat:
     """Chats about images: see the module's text."""
 
-    name: str = "chat"
-    summary: str = "Chats about images, for TRL, ms-swift and LLaMA-Factory: describe examples."
-    reader: str = (
+    name = "chat"
+    summary = "Chats about images, for TRL, ms-swift and LLaMA-Factory: describe examples."
+    reader = (
         "huggingface/trl@f2cd57710ae345ea6428ae95363267fcf38a3dc8:trl/data_utils.py; "
         "modelscope/ms-swift@3602360a562313afbf2ef6065fdf61f271a2c5b9:swift/template/template_inputs.py; "
         "hiyouga/LLaMA-Factory@ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30:src/llamafactory/data/converter.py"
     )
-    carries: Carries = _CARRIES
+    carries = Carries(kinds=frozenset(["describe"]), most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS)
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line of each kind for each example."""
@@ -60,7 +54,9 @@ class Chat:
             images = [path for turn in turns for path in write_images(turn, part).inputs]
             parts = [message for turn in turns for message in _in_parts(turn)]
             part.line("metadata", {"id": sample.name, "messages": parts, "images_file_names": images})
-            if not any(tag in text for turn in turns for text in _texts(turn) for tag in _TAGS):
+            if any(tag in text for turn in turns for text in _texts(turn) for tag in _TAGS):
+                part.leave_off("chats with <image>, <video> or <audio> in a text, in messages.jsonl")
+            else:
                 texts = [message for turn in turns for message in _in_texts(turn)]
                 part.line("messages", {"id": sample.name, "messages": texts, "images": images})
 

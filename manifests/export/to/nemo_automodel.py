@@ -13,27 +13,23 @@ example needs an input.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
 from manifests.export.image_files import PILLOW_ENCODINGS, paths_of, write_images
 from manifests.export.sample import Sample
 
-_CARRIES = Carries(most_inputs=None, masks=True, encodings=PILLOW_ENCODINGS)
 
-
-@dataclass(frozen=True, kw_only=True)
 class NemoAutoModel:
     """NeMo AutoModel's image-edit manifest: see the module's text."""
 
-    name: str = "nemo-automodel"
-    summary: str = "The image-edit manifest of NeMo AutoModel, with any number of inputs."
-    reader: str = (
+    name = "nemo-automodel"
+    summary = "The image-edit manifest of NeMo AutoModel, with any number of inputs."
+    reader = (
         "NVIDIA-NeMo/Automodel@36044ad3d139363fb6c73c24af2e7c6b65ec52f6:"
         "nemo_automodel/components/models/qwen_image_edit/preprocessing.py"
     )
-    carries: Carries = _CARRIES
+    carries = Carries(most_inputs=None, masks=True, encodings=PILLOW_ENCODINGS)
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line for each example."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
@@ -24,19 +23,16 @@ from manifests.export.sample import Sample
 
 _TYPES = ("t2i", "edit", "ic")
 
-_CARRIES = Carries(least_inputs=0, most_inputs=None, encodings=PILLOW_ENCODINGS)
 
-
-@dataclass(frozen=True, kw_only=True)
 class OmniGen2:
     """OmniGen2's JSONL: see the module's text."""
 
-    name: str = "omnigen2"
-    summary: str = "JSONL and YAML for OmniGen2, with any number of inputs."
-    reader: str = (
+    name = "omnigen2"
+    summary = "JSONL and YAML for OmniGen2, with any number of inputs."
+    reader = (
         "VectorSpaceLab/OmniGen2@0f72fa92564d9f8ba76f53fcc3c05aca2372458f:omnigen2/dataset/omnigen2_train_dataset.py"
     )
-    carries: Carries = _CARRIES
+    carries = Carries(least_inputs=0, most_inputs=None, encodings=PILLOW_ENCODINGS)
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and a line for each example."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
@@ -78,27 +77,28 @@ class Grids(torch.utils.data.Dataset):
 """
 """A dataset that gives VisualCloze's train.py what its own gives it, of grids.jsonl: for SAMPLE.md."""
 
-_CARRIES = Carries(most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS)
 
-
-@dataclass(frozen=True, kw_only=True)
 class VisualCloze:
     """VisualCloze's grids: see the module's text."""
 
-    name: str = "visualcloze"
-    summary: str = "Grids of in-context rows, for VisualCloze and diffusers' VisualClozePipeline."
-    reader: str = "lzyhha/VisualCloze@b3dda649cb197969fa2b23a5a6b28fc2b2566014:data/dataset.py, data/data_reader.py"
-    carries: Carries = _CARRIES
+    name = "visualcloze"
+    summary = "Grids of in-context rows, for VisualCloze and diffusers' VisualClozePipeline."
+    reader = "lzyhha/VisualCloze@b3dda649cb197969fa2b23a5a6b28fc2b2566014:data/dataset.py, data/data_reader.py"
+    carries = Carries(most_inputs=None, contexts=True, encodings=PILLOW_ENCODINGS)
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:
         """Write the images of a part, and two lines for each example."""
         for sample in samples:
             rows = [_row(shown, part) for shown in _rows(sample)]
+            for _ in range(len(rows) - 1, len(sample.contexts)):
+                part.leave_off("in-context examples with another number of inputs than their example")
             part.line("grids", {"id": sample.name, "image": rows, **_prompts(sample)})
             if len(sample.inputs) == 1:
                 slots = _slots(sample)
                 item = {"condition": dict(zip(slots, rows[-1], strict=True)), "text": sample.instruction}
                 part.line(sample.direction, item)
+            else:
+                part.leave_off("examples of several inputs, in data.jsonl")
 
     def finish(self, made: Made) -> None:
         """Write both files, the second with absolute paths, which VisualCloze opens as they are."""

@@ -16,20 +16,21 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from manifests.export.run import export
-from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.export.run import export
+from manifests.export.select import Choice
 from manifests.export.to.bagel import Bagel
 from manifests.images.pixels import Pixels
 from tests.datasets import sha256_by_file
-from tests.manifests.export.to.mixed import Seen, is_same, make_mixed, seen
+from tests.manifests.export.to.varied import Seen, is_same, make_varied, seen
+from tests.manifests.make import make_dataset
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_mixed(tmp_path_factory.mktemp("bagel") / "dataset")
+    return make_varied(tmp_path_factory.mktemp("bagel") / "dataset")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,25 @@ def test_the_same_bytes_again(dataset: Dataset, exported: Path, tmp_path: Path) 
         ).read_text()
 
 
+def test_parts_are_files_and_images_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manifests.export.select.PART_BYTES", 1)
+    monkeypatch.setattr("manifests.export.part.ROW_GROUP_BYTES", 1)
+    dataset = make_dataset(str(tmp_path / "dataset"), units=2, pairs=3)
+    out = tmp_path / "out"
+    export([dataset], Bagel(), str(out))
+    info = json.loads((out / "parquet_info" / "edit.json").read_text())
+    assert [Path(path).name for path in info] == ["000000.parquet", "000001.parquet"]
+    assert [entry["num_row_groups"] for entry in info.values()] == [3, 3]
+    assert _config(out)["unified_edit"]["num_used_data"] == [2]
+    assert _info(out)["unified_edit"]["xprompt"]["num_files"] == 2
+    assert _info(out)["unified_edit"]["xprompt"]["num_total_samples"] == 6
+    meant = [seen(pair.example("forward", "generate")) for pair in dataset]
+    assert all(map(is_same, map(_parse_edit, _rows_of_edits(out)), meant))
+
+
 def test_without_edits_there_is_no_group_of_them(tmp_path: Path) -> None:
     """BAGEL divides by the number of files in a folder (parquet_utils.py:41)."""
-    export([make_mixed(tmp_path / "dataset", pairs_from=3)], Bagel(), str(tmp_path / "out"))
+    export([make_varied(tmp_path / "dataset", pairs_from=3)], Bagel(), str(tmp_path / "out"))
     assert _config(tmp_path / "out").keys() == _info(tmp_path / "out").keys() == {"t2i_pretrain"}
     assert not (tmp_path / "out" / "edit").exists()
 

@@ -15,15 +15,15 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-from manifests.export.run import export
-from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.export.run import export
+from manifests.export.select import Choice
 from manifests.export.to.chat import Chat
 from manifests.images.pixels import Pixels
 from manifests.read.pairs import StoredExample
-from tests.manifests.export.to.mixed import make_mixed
+from tests.manifests.export.to.varied import make_varied
 
 Said = tuple[str, list[Pixels], str]
 """Who speaks, the images that are shown before the text, and the text."""
@@ -31,7 +31,7 @@ Said = tuple[str, list[Pixels], str]
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_mixed(tmp_path_factory.mktemp("chat") / "dataset")
+    return make_varied(tmp_path_factory.mktemp("chat") / "dataset")
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +85,13 @@ def test_what_is_no_chat_is_counted(exported: Path) -> None:
 
 def test_texts_with_tags_are_in_metadata_alone(tmp_path: Path) -> None:
     """An example that has one, and one that has such an in-context example: here both."""
-    dataset = make_mixed(tmp_path / "dataset", tagged=True)
+    dataset = make_varied(tmp_path / "dataset", tagged=True)
     export([dataset], Chat(), str(tmp_path / "out"))
     rows = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     assert [_is_same(_trl(row), meant) for row, meant in zip(rows, _meant(dataset), strict=True)] == [True, True]
     assert not (tmp_path / "out" / "messages.jsonl").exists()
+    said = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert said["without"] == {"chats with <image>, <video> or <audio> in a text, in messages.jsonl": 2}
 
 
 def _meant(dataset: Dataset) -> list[list[Said]]:

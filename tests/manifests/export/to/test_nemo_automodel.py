@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from manifests.export.run import export
-from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.export.run import export
+from manifests.export.select import Choice
 from manifests.export.to.nemo_automodel import NemoAutoModel
-from tests.manifests.export.to.mixed import Seen, is_same, make_mixed, seen
+from tests.manifests.export.to.varied import Seen, is_same, make_varied, seen
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_mixed(tmp_path_factory.mktemp("nemo") / "dataset")
+    return make_varied(tmp_path_factory.mktemp("nemo") / "dataset")
 
 
 @pytest.fixture(scope="module")

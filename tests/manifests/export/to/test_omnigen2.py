@@ -15,19 +15,19 @@ import datasets
 import numpy as np
 import pytest
 import yaml
-from manifests.export.run import export
-from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.export.run import export
+from manifests.export.select import Choice
 from manifests.export.to.omnigen2 import OmniGen2
 from manifests.images.pixels import Pixels
-from tests.manifests.export.to.mixed import Seen, is_same, make_mixed, seen
+from tests.manifests.export.to.varied import Seen, is_same, make_varied, seen
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_mixed(tmp_path_factory.mktemp("omnigen2") / "dataset")
+    return make_varied(tmp_path_factory.mktemp("omnigen2") / "dataset")
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,16 @@ import pytest
 import torch
 import yaml
 from diffusers.pipelines.visualcloze.visualcloze_utils import VisualClozeProcessor
-from manifests.export.run import export
-from manifests.export.select import Choice
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.export.run import export
+from manifests.export.select import Choice
 from manifests.export.to.visualcloze import VisualCloze
 from manifests.images.pixels import Pixels
 from manifests.read.pairs import StoredExample
 from manifests.schema import Direction
-from tests.manifests.export.to.mixed import HOSTILE, Seen, is_same, make_mixed, seen
+from tests.manifests.export.to.varied import HOSTILE, Seen, is_same, make_varied, seen
 from tests.manifests.make import make_dataset
 
 SIDE_PX = 16
@@ -35,7 +35,7 @@ SIDE_PX = 16
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_mixed(tmp_path_factory.mktemp("visualcloze") / "dataset")
+    return make_varied(tmp_path_factory.mktemp("visualcloze") / "dataset")
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +134,24 @@ def test_conditions_have_the_names_of_its_tasks(
 
 
 def test_examples_of_several_inputs_alone_are_no_items_of_its_own(tmp_path: Path) -> None:
-    export([make_mixed(tmp_path / "dataset", pairs_from=2)], VisualCloze(), str(tmp_path / "out"))
+    export([make_varied(tmp_path / "dataset", pairs_from=2)], VisualCloze(), str(tmp_path / "out"))
     assert len(_lines(tmp_path / "out" / "grids.jsonl")) == 1
     assert not (tmp_path / "out" / "data.jsonl").exists()
     assert not (tmp_path / "out" / "visualcloze.yaml").exists()
+
+
+def test_what_is_not_carried_is_counted(exported: Path) -> None:
+    said = json.loads((exported / "export.json").read_text())
+    assert said["without"] == {"examples of several inputs, in data.jsonl": 1, "masks": 1}
+    assert sum(said["left_out"].values()) == 3  # two describe examples, one without input
+
+
+def test_an_in_context_example_of_another_shape_is_left_off_and_counted(tmp_path: Path) -> None:
+    dataset = make_varied(tmp_path / "dataset", crossed=True)
+    export([dataset], VisualCloze(), str(tmp_path / "out"))
+    said = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert said["without"]["in-context examples with another number of inputs than their example"] == 2
+    assert [len(line["image"]) for line in _lines(tmp_path / "out" / "grids.jsonl")] == [1, 1, 1]
 
 
 def test_sample_md_shows_the_grid(exported: Path) -> None:

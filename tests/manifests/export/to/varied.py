@@ -35,8 +35,11 @@ class Seen(NamedTuple):
     instruction: str
 
 
-def make_mixed(url: Path, *, task: str = "magicbrush", pairs_from: int = 0, tagged: bool = False) -> Dataset:
-    """The dataset, finished, or the last of its pairs; `tagged`: with <image> in a text of the first."""
+def make_varied(
+    url: Path, *, task: str = "magicbrush", pairs_from: int = 0, tagged: bool = False, crossed: bool = False
+) -> Dataset:
+    """The dataset, finished, or the last of its pairs; `tagged`: with <image> in a text of the first; `crossed`: the
+    second and the third, of one and two inputs, are each other's in-context example."""
     dataset = Dataset(str(url))
     pairs = [*_pairs(task, tagged)][pairs_from:]
     items = [Item(ref=pair.source_ref, files=("photo.png",), index=number) for number, pair in enumerate(pairs)]
@@ -44,10 +47,13 @@ def make_mixed(url: Path, *, task: str = "magicbrush", pairs_from: int = 0, tagg
     with UnitWriter.open(dataset, plan, 0, prototype_task="editing", suffixes=SUFFIXES) as writer:
         for pair in pairs:
             writer.add(pair)
+    first, second = pairs[1:3] if crossed else pairs[:2] if pairs_from == 0 else (None, None)
     contexts = {
-        (pair.key, example.direction, example.kind): Context(pair=pairs[1 - number].key, method="seeded")
-        for number, pair in enumerate(pairs[:2] if not pairs_from else [])
+        (pair.key, example.direction, example.kind): Context(pair=other.key, method="seeded")
+        for pair, other in ((first, second), (second, first))
+        if pair and other
         for example in pair.examples
+        if any((example.direction, example.kind) == (one.direction, one.kind) for one in other.examples)
     }
     writer.commit(contexts, len(contexts), {})
     finish_dataset(dataset, plan)
