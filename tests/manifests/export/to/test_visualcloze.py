@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 from diffusers.pipelines.visualcloze.visualcloze_utils import VisualClozeProcessor
 from PIL import Image
 
@@ -50,12 +50,11 @@ def test_a_grid_is_the_in_context_example_above_the_example(dataset: Dataset, ex
     lines = _lines(exported / "grids.jsonl")
     assert len(lines) == len(examples) == 5
     for line, example in zip(lines, examples, strict=True):
-        *above, last = [[_rgb(exported / name) for name in row] for row in line["image"]]
         context = example.context()
-        rows = [(last, example), *([(above[0], context)] if context else [])]
-        assert len(above) == len(rows) - 1
-        for row, one in rows:
-            assert is_same(Seen(row[:-1], row[-1], one.instruction), seen(one))
+        meant = [*([context] if context else []), example]
+        for row, one in zip(line["image"], meant, strict=True):
+            *inputs, output = (_rgb(exported / name) for name in row)
+            assert is_same(Seen(inputs, output, one.instruction), seen(one))
         assert f"<editing instruction> {example.instruction} <\\editing instruction>" in line["task_prompt"]
     assert [len(line["image"]) for line in lines] == [2, 2, 2, 2, 1]
     assert [len(line["image"][0]) for line in lines] == [2, 2, 2, 2, 3]
