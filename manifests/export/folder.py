@@ -44,33 +44,38 @@ class Folder:
         self._lock: int | None = None
         self._temporary = 0
 
-    def open(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Begin or go on with an export of this configuration; what export.json says if it is finished.
+    def finished(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What export.json says if the export of this configuration is finished; None if it is not, or not begun.
 
         Raises ValueError if something else is in the folder: another export, or any other file.
         """
-        names = self.store.names("")
-        for name in (FINISHED, _CONFIG):
-            if self.store.exists(name):
-                there = self._json(name)
-                if name == FINISHED:
-                    self._refuse_other(there.get("config"), config)
-                    self._take_lock()
-                    self.store.remove_folder(_WORK)
-                    return there
-                self._refuse_other(there, config)
-                self._take_lock()
-                break
-        else:
-            if others := [name for name in names if name != _WORK]:
-                raise ValueError(f"{self.url} is not empty ({others[0]} is in it): export to a folder of its own")
-            self._take_lock()
-            with self.writing(_CONFIG) as file:
-                file.write(canonical_json(config).encode())
+        if self.store.exists(FINISHED):
+            there = self._json(FINISHED)
+            self._refuse_other(there.get("config"), config)
+            return there
+        if self.store.exists(_CONFIG):
+            self._refuse_other(self._json(_CONFIG), config)
+        elif others := [name for name in self.store.names("") if name != _WORK]:
+            raise ValueError(f"{self.url} is not empty ({others[0]} is in it): export to a folder of its own")
+        return None
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Begin with the export of this configuration, or go on with it. Raises ValueError if another process does."""
         if self.store.is_local:
+            os.makedirs(self.store.path(_WORK), exist_ok=True)
+            self._lock = os.open(self.store.path(f"{_WORK}/lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(f"another process is exporting to {self.url}") from None
             shutil.rmtree(self.store.path(_NEW), ignore_errors=True)
             os.makedirs(self.store.path(_NEW))
-        return None
+        with self.writing(_CONFIG) as file:
+            file.write(canonical_json(config).encode())
+
+    def remove_work(self) -> None:
+        """Remove what is left of the way to a finished export, if it was killed at its very end."""
+        self.store.remove_folder(_WORK)
 
     def close(self) -> None:
         """Let another process open the folder."""
@@ -144,7 +149,7 @@ class Folder:
         with self.writing(FINISHED) as file:
             text = json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False)
             file.write(f"{text}\n".encode())
-        self.store.remove_folder(_WORK)
+        self.remove_work()
 
     def write_record(self, number: int, record: Mapping[str, Any]) -> None:
         """Say that a part is finished."""
@@ -168,17 +173,6 @@ class Folder:
                 f"{name}: {_short(there.get(name))} there, {_short(config.get(name))} now" for name in differ
             )
             raise ValueError(f"{self.url} holds another export ({shown}): choose another folder, or remove it")
-
-    def _take_lock(self) -> None:
-        if not self.store.is_local:
-            return
-        os.makedirs(self.store.path(_WORK), exist_ok=True)
-        self._lock = os.open(self.store.path(f"{_WORK}/lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise ValueError(f"another process is exporting to {self.url}") from None
 
     def _temporary_path(self) -> str:
         self._temporary += 1

@@ -15,7 +15,16 @@ from manifests.export.format import Format
 from manifests.export.licences import licences_text
 from manifests.export.part import Counts, PartWriter
 from manifests.export.sample import Sample
-from manifests.export.select import Choice, Chosen, context_count, has_mask, sample_of, samples_of, select
+from manifests.export.select import (
+    Choice,
+    Chosen,
+    Selection,
+    context_count,
+    has_mask,
+    sample_of,
+    samples_of,
+    select,
+)
 from manifests.records import parse_json
 from manifests.schema import DatasetError
 from manifests.storage import Store
@@ -53,9 +62,13 @@ def export(
     refuse_inside(out, urls)
     folder = Folder(out)
     try:
-        if there := folder.open(_config(datasets, form, choice)):
+        config = _config(datasets, form, choice)
+        if there := folder.finished(config):
+            folder.remove_work()
             return Done(description=there, was_there=True)
-        return Done(description=_export(datasets, form, folder, choice, tell), was_there=False)
+        selection = select(datasets, form.carries, choice)
+        folder.begin(config)
+        return Done(description=_export(datasets, form, folder, config, selection, tell), was_there=False)
     finally:
         folder.close()
 
@@ -70,14 +83,21 @@ def _config(datasets: Sequence[Dataset], form: Format, choice: Choice) -> dict[s
     return {"format": form.name, "version": VERSION, "datasets": sources, **vars(choice)}
 
 
-def _export(datasets: Sequence[Dataset], form: Format, folder: Folder, choice: Choice, tell: Told) -> dict[str, Any]:
-    selection = select(datasets, form.carries, choice)
+def _export(
+    datasets: Sequence[Dataset],
+    form: Format,
+    folder: Folder,
+    config: dict[str, Any],
+    selection: Selection,
+    tell: Told,
+) -> dict[str, Any]:
+    contexts = config["contexts"]
     parts = selection.parts()
     counts, shapes, files, size = Counts(), [], 0, 0
     for number in range(len(parts)):
         record = folder.record(number)
         if record is None:
-            record = _write_part(datasets, form, folder, choice, number, parts)
+            record = _write_part(datasets, form, folder, contexts, number, parts)
             folder.write_record(number, record)
             if len(parts) > 1:
                 tell(f"part {number + 1:,} of {len(parts):,} written")
@@ -88,11 +108,11 @@ def _export(datasets: Sequence[Dataset], form: Format, folder: Folder, choice: C
     made = _Made(folder, len(parts), counts.examples)
     form.finish(made)
     shown = [
-        _sample_at(datasets, form, choice, shape["dataset"], shape["unit"], shape["row"])
+        _sample_at(datasets, form, contexts, shape["dataset"], shape["unit"], shape["row"])
         for shape in _first_of_each(shapes)
     ]
     description = {
-        "config": _config(datasets, form, choice),
+        "config": config,
         "reader": form.reader,
         "files": files,
         "bytes": size,
@@ -108,7 +128,12 @@ def _export(datasets: Sequence[Dataset], form: Format, folder: Folder, choice: C
 
 
 def _write_part(
-    datasets: Sequence[Dataset], form: Format, folder: Folder, choice: Choice, number: int, parts: list[list[Chosen]]
+    datasets: Sequence[Dataset],
+    form: Format,
+    folder: Folder,
+    contexts: int | None,
+    number: int,
+    parts: list[list[Chosen]],
 ) -> dict[str, Any]:
     """Write a part; what is to be recorded of it."""
     counts, part = Counts(), parts[number]
@@ -116,7 +141,7 @@ def _write_part(
     places = ((chosen, int(row)) for chosen in part for row in chosen.rows)
 
     def counted() -> Iterator[Sample]:
-        for sample in samples_of(datasets, part, form.carries, choice.contexts, counts.converted):
+        for sample in samples_of(datasets, part, form.carries, contexts, counts.converted):
             chosen, row = next(places)
             _count(sample, form, counts)
             shape = _shape(sample)
@@ -158,12 +183,14 @@ def _first_of_each(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*first.values()][:SHOWN]
 
 
-def _sample_at(datasets: Sequence[Dataset], form: Format, choice: Choice, dataset: int, unit: str, row: int) -> Sample:
+def _sample_at(
+    datasets: Sequence[Dataset], form: Format, contexts: int | None, dataset: int, unit: str, row: int
+) -> Sample:
     examples = (example for pair in datasets[dataset].pairs_of(unit) for example in pair.examples)
     example = next(islice(examples, row, None), None)
     if example is None:
         raise DatasetError(f"{datasets[dataset].url} was changed while it was exported: remove the export")
-    return sample_of(example, form.carries, choice.contexts, Counts().converted)
+    return sample_of(example, form.carries, contexts, Counts().converted)
 
 
 class _Made:

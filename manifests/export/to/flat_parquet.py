@@ -18,6 +18,7 @@ _CONTEXT = pa.struct(
         pa.field("inputs", pa.list_(IMAGE)),
         pa.field("output", IMAGE),
         pa.field("text", pa.string()),
+        pa.field("mask", IMAGE),
         pa.field("licence", pa.string()),
     ]
 )
@@ -116,7 +117,6 @@ def _row(sample: Sample) -> dict[str, Any]:
         "input_roles": [picture.role for picture in sample.inputs],
         "output_role": sample.output.role if sample.output else None,
         "text": sample.text,
-        "mask": image(sample.mask, f"{sample.name}-mask"),
         "contexts": [
             {
                 "pair": context.example.pair.key,
@@ -139,4 +139,5 @@ def _images(sample: Sample) -> dict[str, Any]:
     return {
         "inputs": [image(picture, f"{sample.name}-{picture.role}") for picture in sample.inputs],
         "output": image(sample.output, f"{sample.name}-output"),
+        "mask": image(sample.mask, f"{sample.name}-mask"),
     }

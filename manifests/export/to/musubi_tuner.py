@@ -32,7 +32,7 @@ class MusubiTuner:
             part.line(_INDEX, [target, controls, sample.instruction])
 
     def finish(self, made: Made) -> None:
-        """Write metadata.jsonl, which names the same files, and dataset.toml, with the folders or, for many, with it."""
+        """Write metadata.jsonl, which names the same files, and dataset.toml, with the folders or, for many, that."""
         place = made.place
         made.write("metadata.jsonl", (_line(place, *line) for line in made.lines(_INDEX)))
         if made.examples <= _MOST_IN_FOLDERS:
@@ -82,8 +82,8 @@ python src/musubi_tuner/flux_kontext_cache_latents.py --dataset_config FOLDER/da
 ```
 
 FLUX.1 Kontext and the first Qwen-Image-Edit take the first control alone, Qwen-Image-Edit-2509 and FLUX.2 several. Set
-`resolution`, and `control_resolution` or `no_resize_control`, as its docs/dataset_config.md says for the model: without,
-controls get the target's size."""
+`resolution`, and `control_resolution` or `no_resize_control`, as its docs/dataset_config.md says for the model:
+without, controls get the target's size."""
 
 
 def _pictures(sample: Sample) -> Iterator[tuple[str, Picture]]:
@@ -101,5 +101,5 @@ def _line(place: str, target: str, controls: list[str], caption: str) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    """A string of TOML. JSON spells them alike."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string of TOML, which JSON spells alike but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
