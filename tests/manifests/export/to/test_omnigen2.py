@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def exported(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("omnigen2") / 'an "export" ü'
+    out = tmp_path_factory.mktemp("omnigen2") / 'an "export" 🎩'
     export([dataset], OmniGen2(), str(out), Choice(direction="both"))
     return out
 

@@ -36,12 +36,19 @@ class Seen(NamedTuple):
 
 
 def make_varied(
-    url: Path, *, task: str = "magicbrush", pairs_from: int = 0, tagged: bool = False, crossed: bool = False
+    url: Path,
+    *,
+    task: str = "magicbrush",
+    pairs_from: int = 0,
+    tagged: bool = False,
+    crossed: bool = False,
+    dark: int = 2,
 ) -> Dataset:
     """The dataset, finished, or the last of its pairs; `tagged`: with <image> in a text of the first; `crossed`: the
-    second and the third, of one and two inputs, are each other's in-context example."""
+    second and the third, of one and two inputs, are each other's in-context example. Keys are the same however dark
+    the inputs of the first two are."""
     dataset = Dataset(str(url))
-    pairs = [*_pairs(task, tagged)][pairs_from:]
+    pairs = [*_pairs(task, tagged, dark)][pairs_from:]
     items = [Item(ref=pair.source_ref, files=("photo.png",), index=number) for number, pair in enumerate(pairs)]
     plan = dataset.write_plan(task, {"task": task, "seed": 0}, "f" * 64, plan_table([items]))
     with UnitWriter.open(dataset, plan, 0, prototype_task="editing", suffixes=SUFFIXES) as writer:
@@ -80,11 +87,11 @@ def is_same(one: Seen, other: Seen) -> bool:
     )
 
 
-def _pairs(task: str, tagged: bool) -> Iterator[Pair]:
+def _pairs(task: str, tagged: bool, dark: int) -> Iterator[Pair]:
     turned = PILImage.Exif()
     turned[0x0112] = 6  # orientation: turned by 90 degrees
     edit, undo = HOSTILE, "Take it off again."
-    for index, image in enumerate((_jpeg(photo(0) // 2), _jpeg(np.rot90(photo(1) // 2).copy(), turned))):
+    for index, image in enumerate((_jpeg(photo(0) // dark), _jpeg(np.rot90(photo(1) // dark).copy(), turned))):
         examples = (
             Example(direction="forward", kind="generate", inputs=("input",), output="target", instruction=edit),
             Example(direction="reverse", kind="generate", inputs=("target",), output="input", instruction=undo),
