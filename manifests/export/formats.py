@@ -9,6 +9,7 @@ from manifests.export.to.chat import Chat
 from manifests.export.to.flat_parquet import FlatParquet
 from manifests.export.to.imagefolder import ImageFolder
 from manifests.export.to.instruct_pix2pix import InstructPix2Pix
+from manifests.export.to.lumina_mgpt import LuminaMgpt
 from manifests.export.to.musubi_tuner import MusubiTuner
 from manifests.export.to.nemo_automodel import NemoAutoModel
 from manifests.export.to.omnigen2 import OmniGen2
@@ -23,6 +24,7 @@ FORMATS: tuple[Format, ...] = (
     OmniGen2(),
     NemoAutoModel(),
     VisualCloze(),
+    LuminaMgpt(),
     Chat(),
     FlatParquet(),
 )

@@ -85,7 +85,7 @@ def test_what_is_no_chat_is_counted(exported: Path) -> None:
 
 def test_texts_with_tags_are_in_metadata_alone(tmp_path: Path) -> None:
     """An example that has one, and one that has such an in-context example: here both."""
-    dataset = make_varied(tmp_path / "dataset", tagged=True)
+    dataset = make_varied(tmp_path / "dataset", mark="What is <image> here?")
     export([dataset], Chat(), str(tmp_path / "out"))
     rows = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     assert [_is_same(_trl(row), meant) for row, meant in zip(rows, _meant(dataset), strict=True)] == [True, True]

@@ -23,7 +23,6 @@ from manifests.write.writer import Context, UnitWriter
 from tests.manifests.make import LICENCE, SOURCE, finish_dataset, photo
 
 HOSTILE = 'Füge "Hüte"\u2028hinzu\n\\ <\\editing instruction> 帽子 🎩 {"a": 1} \x7f --- '
-TAGGED = "What is <image> here?"
 SUFFIXES = {"input": "jpg", "reference": "png", "mask": "png", "target": "png"}
 
 
@@ -40,15 +39,15 @@ def make_varied(
     *,
     task: str = "magicbrush",
     pairs_from: int = 0,
-    tagged: bool = False,
+    mark: str | None = None,
     crossed: bool = False,
     dark: int = 2,
 ) -> Dataset:
-    """The dataset, finished, or the last of its pairs; `tagged`: with <image> in a text of the first; `crossed`: the
+    """The dataset, finished, or the last of its pairs; `mark`: what is asked of the first; `crossed`: the
     second and the third, of one and two inputs, are each other's in-context example. Keys are the same however dark
     the inputs of the first two are."""
     dataset = Dataset(str(url))
-    pairs = [*_pairs(task, tagged, dark)][pairs_from:]
+    pairs = [*_pairs(task, mark, dark)][pairs_from:]
     items = [Item(ref=pair.source_ref, files=("photo.png",), index=number) for number, pair in enumerate(pairs)]
     plan = dataset.write_plan(task, {"task": task, "seed": 0}, "f" * 64, plan_table([items]))
     with UnitWriter.open(dataset, plan, 0, prototype_task="editing", suffixes=SUFFIXES) as writer:
@@ -87,7 +86,7 @@ def is_same(one: Seen, other: Seen) -> bool:
     )
 
 
-def _pairs(task: str, tagged: bool, dark: int) -> Iterator[Pair]:
+def _pairs(task: str, mark: str | None, dark: int) -> Iterator[Pair]:
     turned = PILImage.Exif()
     turned[0x0112] = 6  # orientation: turned by 90 degrees
     edit, undo = HOSTILE, "Take it off again."
@@ -100,7 +99,7 @@ def _pairs(task: str, tagged: bool, dark: int) -> Iterator[Pair]:
                 kind="describe",
                 inputs=("input", "target"),
                 output=None,
-                instruction=TAGGED if tagged and index == 0 else "What has changed? ü\u2028",
+                instruction=mark if mark and index == 0 else "What has changed? ü\u2028",
                 text=f"Photo {index} is brighter.\n🎩",
             ),
         )
