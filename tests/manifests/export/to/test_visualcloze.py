@@ -63,8 +63,8 @@ def test_a_grid_is_the_in_context_example_above_the_example(dataset: Dataset, ex
 def test_diffusers_takes_a_grid(exported: Path) -> None:
     processor = VisualClozeProcessor(vae_scale_factor=16, resolution=64)
     for line in _lines(exported / "grids.jsonl"):
-        rows = [[Image.open(exported / name) for name in row] for row in line["image"]]
-        grid = [*rows[:-1], [*rows[-1][:-1], None]]
+        grid: list[list[Image.Image | None]] = [[Image.open(exported / name) for name in row] for row in line["image"]]
+        grid[-1][-1] = None
         made = processor.preprocess(line["task_prompt"], line["content_prompt"], grid, vae_scale_factor=8)
         assert made["target_position"] == [[0] * (len(grid[0]) - 1) + [1]]
         assert [len(row) for row in made["init_image"][0]] == [len(row) for row in grid]
