@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -134,7 +135,7 @@ def samples_of(
 
 def sample_of(example: StoredExample, carries: Carries, contexts: int | None, converted: Counter[str]) -> Sample:
     """An example as formats are given it, with at most so many contexts; None: all, if the format has them."""
-    shown = _contexts(example)[:contexts] if carries.contexts and contexts != 0 else []
+    shown = islice(example.contexts(), contexts) if carries.contexts else ()
     return _sample(example, carries, converted, tuple(_sample(one, carries, converted, ()) for one in shown))
 
 
@@ -174,14 +175,9 @@ def _sample(example: StoredExample, carries: Carries, converted: Counter[str], c
     )
 
 
-def _contexts(example: StoredExample) -> list[StoredExample]:
-    context = example.context()
-    return [] if context is None else [context]
-
-
 def context_count(example: StoredExample) -> int:
     """How many in-context examples an example has, without looking them up."""
-    return int(example.context_pair is not None)
+    return len(example.ranked)
 
 
 def _chosen_of(
