@@ -15,7 +15,7 @@ from pipelines.tasks.task import Task
 ULTRAEDIT = Task(
     name="ultraedit",
     prototype_task="editing",
-    sources=(datasets.ULTRAEDIT,),
+    sources=(datasets.ULTRAEDIT, datasets.ULTRAEDIT_REGION),
     chain=(
         Gate(),
         EditInstruction(),
