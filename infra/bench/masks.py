@@ -6,7 +6,7 @@ through: JPEG, something like the autoencoder of a diffusion model (fine detail 
 shift of brightness and contrast, or all of them. The mask is compared with the region by the intersection over union.
 Unedited photos after the same should have no mask, nor should photos that were changed all over.
 
-    python -m infra.bench.masks [--side 384]
+    python -m infra.bench.masks [--side 256]
 
 prints the mean intersection over union, and in brackets the tenth percentile, of two plain methods beside ours: a
 fixed threshold (operators/shared/pixels.py), and Otsu's. Then what is found in photos without an edit, and in photos
@@ -165,7 +165,7 @@ def overlap(mask: Mask, truth: Mask) -> float:
 def main(arguments: list[str]) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--side", type=int, default=384, help="shorter side of the photos, px (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=256, help="shorter side of the photos, px (default: %(default)s)")
     side_px = parser.parse_args(arguments).side
     taken = list(photos(side_px))
     overlaps: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)

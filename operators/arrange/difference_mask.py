@@ -50,10 +50,10 @@ _LEAST_NOISE, _MOST_NOISE = 1.25, 3.0
 """Bounds of the noise, CIELAB units: rounding to 8 bits and averaging leave about the first in a picture that was saved
 twice; above the second it would hide edits of all that has one texture."""
 
-_FAR = 4.0
+_FAR = 5.0
 """Multiples of the noise from which a difference is an edit by itself."""
 
-_WELL = 0.65
+_WELL = 0.52
 """Share of `_FAR` from which a difference is one beside such pixels."""
 
 _BORDER = 0.3
