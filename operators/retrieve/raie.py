@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.printing import say
 from manifests.read.places import folder_of, place_from
+from manifests.schema import CONTEXT
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
 from operators.base import NOTHING_KEPT
@@ -136,13 +137,11 @@ def assign_contexts(
     without = 0
     for part in pairs.parts:
         item = np.where(part.needs, chosen.item[part.kind, part.pair], -1)
-        taken = pa.array(item, mask=item < 0)
-        contexts = Contexts(
-            pairs=keys.take(taken),
-            scores=pa.array(chosen.score[part.kind, part.pair], mask=item < 0),
-            method=method(embedder),
-            datasets=places.take(taken),
-        )
+        taken = pa.array(item[item >= 0])
+        score = pa.array(chosen.score[part.kind, part.pair][item >= 0])
+        nearest = pa.StructArray.from_arrays([keys.take(taken), places.take(taken), score], fields=[*CONTEXT.fields])
+        ends = pa.array([0, *np.cumsum(item >= 0)], pa.int32())
+        contexts = Contexts(ranked=pa.ListArray.from_arrays(ends, nearest), method=method(embedder))
         without += write_contexts(dataset, part.name, contexts).without_context
     finish_rewriting(dataset, plan)
     return Report(
