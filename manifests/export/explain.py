@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageOps
 
@@ -15,6 +15,7 @@ from manifests.dataset import Dataset
 from manifests.export.format import Format, Place
 from manifests.export.markdown import cell
 from manifests.export.sample import Picture, Sample
+from manifests.images.png import encode_png
 from manifests.schema import in_short
 
 SHOWN = 6
@@ -93,6 +94,4 @@ def _strip(places: Sequence[Place]) -> bytes:
         assert isinstance(place.shows, Picture)
         image = place.shows.pair.pil(place.shows.role)
         strip.paste(ImageOps.contain(image, (_PICTURE_PX, _PICTURE_PX)), (left, top + _LABEL_PX))
-    buffer = io.BytesIO()
-    strip.save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode_png(np.asarray(strip))

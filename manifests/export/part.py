@@ -87,7 +87,10 @@ class PartWriter:
         return groups
 
     def _check(self, path: str) -> None:
-        assert path and not path.startswith((".", "/")) and ".." not in path.split("/"), path
+        """Raises DatasetError for a path out of the export: a stranger may have named a manifest's pairs and roles."""
+        parts = path.split("/")
+        if any(not part or part.startswith(".") for part in parts) or "\0" in path or "\\" in path:
+            raise DatasetError(f"a manifest names what would be the file {path!r}: it was edited; verify lists where")
 
 
 def _leaves(schema: pa.Schema) -> tuple[list[str], list[str]]:

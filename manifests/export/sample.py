@@ -10,7 +10,7 @@ from typing import Any
 from manifests.export.plain import is_plain
 from manifests.images.png import encode_png
 from manifests.read.pairs import StoredExample, StoredPair
-from manifests.schema import Direction, Kind
+from manifests.schema import DatasetError, Direction, Kind, Reject
 
 ALL_ENCODINGS = frozenset(["jpeg", "png", "webp", "tiff", "avif", "gif", "bmp", "ppm"])
 """The formats of stored images, as manifests name them."""
@@ -51,11 +51,17 @@ class Picture:
         data = self.pair.image_bytes(self.role)
         if self.format not in self.accepted:
             self.converted[f"{self.format} is not read there"] += 1
-        elif not self.as_stored and not is_plain(data):
+        elif not self.as_stored and not self._is_plain(data):
             self.converted["turned, transparent, deep, or of other colours than sRGB"] += 1
         else:
             return File(data=data, ending=_ENDINGS.get(self.format, self.format))
         return File(data=encode_png(self.pair.image(self.role)), ending="png")
+
+    def _is_plain(self, data: bytes) -> bool:
+        try:
+            return is_plain(data)
+        except Reject as reject:
+            raise DatasetError(f"image {self.role} of pair {self.pair.key} is damaged: {reject.message}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,7 @@ def samples_of(
 
 def sample_of(example: StoredExample, carries: Carries, contexts: int | None, converted: Counter[str]) -> Sample:
     """An example as formats are given it, with at most so many contexts; None: all, if the format has them."""
-    shown = _contexts(example)[:contexts] if carries.contexts else []
+    shown = _contexts(example)[:contexts] if carries.contexts and contexts != 0 else []
     return _sample(example, carries, converted, tuple(_sample(one, carries, converted, ()) for one in shown))
 
 
@@ -146,6 +146,9 @@ def has_mask(pair: StoredPair, example: StoredExample) -> bool:
 def _sample(example: StoredExample, carries: Carries, converted: Counter[str], contexts: tuple[Sample, ...]) -> Sample:
     pair = example.pair
     headers = {image["role"]: image for image in pair.value("images")}
+
+    if example.kind == "generate" and example.output is None:
+        raise DatasetError(f"a generate example of pair {pair.key} names no output: the manifest was edited")
 
     def picture(role: str) -> Picture:
         if role not in headers:

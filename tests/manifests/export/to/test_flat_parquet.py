@@ -56,7 +56,7 @@ def test_files_are_those_that_are_stored(mixed: Dataset, tmp_path: Path) -> None
     done = export([mixed], format_named("parquet"), str(tmp_path / "out"), Choice(contexts=0))
     sql = f"""SELECT pair, inputs[1].bytes, output.bytes, len(contexts) FROM '{tmp_path}/out/data/*.parquet'
               WHERE kind = 'generate'"""
-    found = duckdb.sql(sql).fetchall()
+    found = duckdb.execute(sql).fetchall()
     assert found == [(key(n), encoded(n, "input"), encoded(n, "target"), 0) for n in range(4)]
     assert done.description["converted"] == {}
 
