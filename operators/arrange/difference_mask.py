@@ -154,13 +154,13 @@ def _in_tone_of(wanted: Pixels, image: Pixels) -> Pixels:
         places, by = ([float(np.median(of[half])) for half in halves] for of in (values, shifts))
         slope = (by[1] - by[0]) / max(places[1] - places[0], 1.0) if len(halves) > 1 else 0.0
         toned[..., channel] = values + by[0] + slope * (values - places[0])
-    return np.rint(toned.clip(0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(toned.clip(0, 255)), np.uint8)
 
 
 def _distance(first: Pixels, second: Pixels) -> Values:
     """H x W x 3 differences of two images in CIELAB, in its usual units."""
     one, other = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) for image in (first, second))
-    return np.asarray((other - one) * np.float32([100 / 255, 1, 1]), np.float32)
+    return np.asarray((other - one) * np.array([100 / 255, 1, 1], np.float32), np.float32)
 
 
 def _length(vectors: Values) -> Values:

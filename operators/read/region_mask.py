@@ -105,7 +105,7 @@ def _from_colours(drawn: bytes, header: Header) -> npt.NDArray[np.uint8]:
         pixels = np.maximum(pixels - (255 - decode_alpha(drawn).astype(np.int16))[..., None], 0)
     if ((pixels.max(axis=2) - pixels.min(axis=2)) > _COLOURED).mean() > _COLOURED_SHARE:
         raise Reject("not_a_mask", "it is a picture in colours")
-    values = np.rint(pixels.mean(axis=2)).astype(np.uint8)
+    values = np.asarray(np.rint(pixels.mean(axis=2)), np.uint8)
     if ((values >= _BETWEEN[0]) & (values <= _BETWEEN[1])).mean() > _BETWEEN_SHARE:
         raise Reject("not_a_mask", "most of it is neither black nor white")
     return values
