@@ -77,7 +77,7 @@ def remove(photo: Pixels, where: Mask, other: Pixels, rng: Rng) -> Pixels:
 
 def jpeg(photo: Pixels, rng: Rng, quality: int) -> Pixels:
     data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return decode_rgb(data.tobytes())
 
 
 def autoencoded(photo: Pixels, rng: Rng) -> Pixels:
@@ -86,7 +86,7 @@ def autoencoded(photo: Pixels, rng: Rng) -> Pixels:
     soft = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float64)
     coarse = rng.standard_normal((height // 32 + 1, width // 32 + 1, 3))
     drift = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (soft + drift + rng.normal(0, 3, soft.shape)).clip(0, 255).astype(np.uint8)
+    return np.asarray((soft + drift + rng.normal(0, 3, soft.shape)).clip(0, 255), np.uint8)
 
 
 def brighter(photo: Pixels, rng: Rng) -> Pixels:
@@ -98,12 +98,12 @@ def all_of_it(photo: Pixels, rng: Rng) -> Pixels:
 
 
 def grey_and_dark(photo: Pixels, other: Pixels) -> Pixels:
-    return cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2, np.uint8)
 
 
 def stylised(photo: Pixels, other: Pixels) -> Pixels:
     heat = cv2.applyColorMap(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLORMAP_JET)
-    return cv2.stylization(photo, sigma_s=60, sigma_r=0.45) // 2 + heat // 2
+    return np.asarray(cv2.stylization(photo, sigma_s=60, sigma_r=0.45) // 2 + heat // 2, np.uint8)
 
 
 EDITS: Mapping[str, Callable[[Pixels, Mask, Pixels, Rng], Pixels]] = {
@@ -131,7 +131,7 @@ ALL_OVER: Mapping[str, Callable[[Pixels, Pixels], Pixels]] = {
 
 
 def _largest(before: Pixels, after: Pixels) -> npt.NDArray[np.uint8]:
-    return np.abs(before.astype(np.int16) - after).max(axis=2).astype(np.uint8)
+    return np.asarray(np.abs(before.astype(np.int16) - after).max(axis=2), np.uint8)
 
 
 def fixed(before: Pixels, after: Pixels) -> tuple[Mask, Found]:
