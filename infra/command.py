@@ -5,6 +5,7 @@
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt retry                                   make again what a dataset rejected for a reason
     xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
     xprompt push                                    upload a dataset to a hub
     xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
     xprompt reconstruct                             score the image tokenizer alone

@@ -154,6 +154,7 @@ def _write_part(
         rest = counted()
         form.write(rest, writer)
         assert not [*islice(rest, 1)], f"{form.name} left samples of a part unwritten"
+    counts.without.update(writer.left_off)
     return {**counts.as_json(), "files": writer.files, "shapes": [*shapes.values()]}
 
 
