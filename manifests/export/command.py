@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from manifests.dataset import Dataset, find_datasets
+from manifests.export.format import Format
 from manifests.export.formats import FORMATS, format_named
 from manifests.export.preference_layouts import LAYOUTS, Layout
 from manifests.export.preference_run import export_preferences
@@ -23,7 +24,7 @@ TEXT = "write finished datasets in the layout that another trainer reads"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add those of `xprompt export` to its parser."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    forms = [*FORMATS, *LAYOUTS]
+    forms: list[Format | Layout] = [*FORMATS, *LAYOUTS]
     width = max(len(one.name) for one in forms)
     command.epilog = "formats:\n" + "\n".join(f"  {one.name:<{width}}  {one.summary}" for one in forms)
     command.add_argument(

@@ -11,7 +11,7 @@ from typing import Any, cast
 from manifests.export.format import Carries, Part
 from manifests.export.image_files import paths_of, write_images
 from manifests.export.sample import Picture, Sample
-from manifests.export.select import sample_of
+from manifests.export.select import Choice, sample_of
 from manifests.read.pairs import StoredPair
 from tests.manifests.export.to.varied import make_varied
 
@@ -68,4 +68,4 @@ def test_a_role_is_no_path(tmp_path: Path) -> None:
 
 
 def _sample(pair: StoredPair) -> Sample:
-    return sample_of(pair.example("forward", "generate"), Carries(), None, Counter())
+    return sample_of(pair.example("forward", "generate"), Carries(), Choice(), Counter())

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from numpy.typing import NDArray
 
 from manifests.images.pixels import Pixels, decode_rgb, stored
 from manifests.schema import Pair
@@ -119,19 +120,20 @@ def test_a_mask_keeps_to_its_input_when_both_are_made_smaller() -> None:
     assert {(image.width_px, image.height_px) for image in small.images} == {(100, 100)}
 
 
-def _disc(y: int, x: int, radius: int) -> np.ndarray:  # type: ignore[type-arg]
+def _disc(y: int, x: int, radius: int) -> NDArray[np.bool_]:
     rows, columns = np.ogrid[: PHOTO.shape[0], : PHOTO.shape[1]]
     return np.asarray((rows - y) ** 2 + (columns - x) ** 2 < radius**2)
 
 
 def _edited() -> Pixels:
-    return np.where(_disc(110, 180, 45)[..., None], OTHER, PHOTO)
+    return np.asarray(np.where(_disc(110, 180, 45)[..., None], OTHER, PHOTO))
 
 
 def _noisy(photo: Pixels) -> Pixels:
     """Softer, and with noise of 3 levels, as an autoencoder leaves it."""
     soft = cv2.GaussianBlur(photo, (0, 0), 0.7)
-    return (soft + np.random.default_rng(0).normal(0, 3, soft.shape)).clip(0, 255).astype(np.uint8)
+    noisy = soft + np.random.default_rng(0).normal(0, 3, soft.shape)
+    return np.asarray(noisy.clip(0, 255), np.uint8)
 
 
 def _pair(after: Pixels) -> Pair:

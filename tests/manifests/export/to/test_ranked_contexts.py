@@ -12,7 +12,7 @@ import pytest
 
 from manifests.export.format import Format, Part
 from manifests.export.sample import Picture
-from manifests.export.select import sample_of
+from manifests.export.select import Choice, sample_of
 from manifests.export.to.chat import Chat
 from manifests.export.to.lumina_mgpt import LuminaMgpt
 from manifests.export.to.visualcloze import VisualCloze
@@ -40,7 +40,9 @@ class _Part:
 )
 def test_the_best_stands_next_to_the_example(tmp_path: Path, form: Format, kind: Kind, index: str) -> None:
     pairs = [*make_dataset(str(tmp_path / "dataset"), units=1, pairs=3)]
-    own, best, second = (sample_of(pair.example("forward", kind), form.carries, 0, Counter()) for pair in pairs)
+    own, best, second = (
+        sample_of(pair.example("forward", kind), form.carries, Choice(contexts=0), Counter()) for pair in pairs
+    )
     part = _Part()
     form.write(iter([replace(own, contexts=(best, second))]), cast(Part, part))
     (line,) = part.lines[index]
