@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import numpy as np
 import pytest
 
 from infra.command import main
+from infra.tiny.chameleon import write_chameleon
 from manifests.dataset import Dataset, DatasetError
+from manifests.export.formats import FORMATS
+from operators.base import NOTHING_KEPT
 from pipelines import plan
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.own_pairs import PAIRS
@@ -56,15 +61,40 @@ def write_own(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_table_that_no_record_knows_becomes_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = write_own(tmp_path / "own")
-    table, out = str(tmp_path / "own/mine.jsonl"), tmp_path / "out"
-    assert main(["shards", "pairs", "--data", table, "--out", str(out)]) == 2
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """The table and its images in `own/`, and the dataset of it in `out/pairs/`."""
+
+    root: Path
+    rows: list[dict[str, Any]]
+
+    @property
+    def table(self) -> str:
+        return str(self.root / "own/mine.jsonl")
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Own:
+    root = tmp_path_factory.mktemp("walk")
+    made = Own(root=root, rows=write_own(root / "own"))
+    assert main(["shards", "pairs", "--data", made.table, "--columns", *WORDS, "--out", str(made.out)]) == 0
+    return made
+
+
+def test_without_columns_it_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_own(tmp_path / "own")
+    assert main(["shards", "pairs", "--data", str(tmp_path / "own/mine.jsonl"), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "mine.jsonl has the columns photo, refs, edited, region, prompt, scene, rights, ignored" in said
-    assert said.count("\n") == 1 and not out.exists()
-    assert main(["shards", "pairs", "--data", table, "--columns", *WORDS, "--out", str(out)]) == 0
+    assert said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_table_that_no_record_knows_becomes_a_dataset(own: Own, tmp_path: Path) -> None:
+    rows, table, out = own.rows, own.table, own.out
     dataset = Dataset(str(out / "pairs"))
     assert (totals(dataset)["pairs"], totals(dataset)["rejects"]) == (ROWS, 0)
     made = {row["source_ref"]: row for row in examples(dataset)}
@@ -76,19 +106,54 @@ def test_a_table_that_no_record_knows_becomes_a_dataset(tmp_path: Path, capsys: 
         assert example["source_group"] == row["scene"] and example["licence"] == "CC0-1.0"
         paths = {"input": row["photo"], "input_2": row["refs"][0], "input_3": row["refs"][1]}
         for role, path in {**paths, "target": row["edited"], "mask": row["region"]}.items():
-            assert stored_bytes(dataset, example, role) == (tmp_path / "own" / path).read_bytes()
+            assert stored_bytes(dataset, example, role) == (own.root / "own" / path).read_bytes()
         shown = next(one for one in made.values() if one["pair"] == nearest(example)["pair"])
         assert shown["source_group"] != row["scene"]
         assert {"visible_change", "mean_abs_diff"} <= dict(example["scores"]).keys()
     assert main(["verify", str(out / "pairs")]) == 0
     # From Python, with a mapping and of the folder, it is the same dataset; with other columns it is not.
-    prepared, _ = plan("pairs", data=tmp_path / "own", columns=COLUMNS)
+    prepared, _ = plan("pairs", data=own.root / "own", columns=COLUMNS)
     made_here = make_dataset(tmp_path / "here", None, task=prepared.task, reader=prepared.reader)
     assert sha256_by_file(tmp_path / "here") == sha256_by_file(out)
     prepared, _ = plan("pairs", data=table, columns=" ".join(["input=photo", *WORDS[1:]]))
     with pytest.raises(DatasetError, match="another configuration"):
         make_dataset(tmp_path / "here", None, task=prepared.task, reader=prepared.reader)
     assert totals(made_here)["pairs"] == ROWS
+
+
+def test_it_gets_contexts_is_trained_on_and_exported_to_every_format(
+    own: Own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What each format's files hold, tests/manifests/export checks with its reader; here, that all are there."""
+    shutil.copytree(own.out, tmp_path / "out")
+    url = str(tmp_path / "out/pairs")
+    assert main(["contexts", url, "--k", "3"]) == 0
+    rows = examples(Dataset(url))
+    scenes = {row["pair"]: row["source_group"] for row in rows}
+    for row in rows:
+        assert len({one["pair"] for one in row["contexts"]}) == 3
+        assert row["source_group"] not in {scenes[one["pair"]] for one in row["contexts"]}
+    assert main(["verify", url]) == 0
+
+    write_chameleon(tmp_path / "models")
+    model = str(tmp_path / "models/chameleon")
+    assert main(["tokens", "pairs", "--out", str(tmp_path / "out"), "--models", str(tmp_path / "models")]) == 0
+    capsys.readouterr()
+    steps = ["--steps", "2", "--warmup-steps", "1", "--workers", "0"]
+    assert main(["train", "--data", url, "--model", model, "--out", str(tmp_path / "run"), *steps]) == 0
+    said = capsys.readouterr().out
+    assert "step     2 of 2" in said and "left out" not in said
+    assert (tmp_path / "run/model/config.json").exists()
+
+    for form in FORMATS:
+        out = tmp_path / "exports" / form.name
+        status = main(["export", url, "--to", form.name, "--out", str(out)])
+        said = capsys.readouterr()
+        if "generate" in form.carries.kinds:
+            assert status == 0, (form.name, said)
+            assert "50 examples" in said.out and (out / "SAMPLE.md").exists(), (form.name, said.out)
+        else:  # of what it carries, describe examples, there are none
+            assert status == NOTHING_KEPT, (form.name, said)
 
 
 def test_the_first_line_says_what_is_read_and_that_nobody_said_the_licence(tmp_path: Path) -> None:
