@@ -181,6 +181,11 @@ class Choosing:
         return self.by in (By.IMAGE, By.BOTH)
 
     @property
+    def by_vectors(self) -> Distance:
+        """How near two pairs' vectors are. Cosines of joined vectors would not be the mean where an image has none."""
+        return Distance.DOT if self.by is By.BOTH and self.distance is Distance.COSINE else self.distance
+
+    @property
     def method(self) -> str:
         """The value of the manifest's column `context_method`."""
         named = {
@@ -363,7 +368,7 @@ def _vectors(sides: Sequence[_Side], choosing: Choosing) -> tuple[Vectors, Ints,
     if not columns:
         count = sum(len(side.pairs.keys) for side in sides)
         return np.zeros((1, 1), np.float32), np.zeros(count, np.int64), 0
-    # All vectors have length 1: of two pairs' joined vectors the similarity is the mean of the two.
+    # Of two pairs' joined vectors the inner product, as the squared distance, is the mean of the two.
     joined = np.hstack(columns) / np.float32(len(columns) ** 0.5)
     return *collapse(np.ascontiguousarray(joined, np.float32)), embedded
 
@@ -469,7 +474,7 @@ def _choose(
                         vectors,
                         k=k,
                         diversity=choosing.diversity,
-                        distance=choosing.distance,
+                        distance=choosing.by_vectors,
                         exact_up_to=choosing.exact_up_to,
                     )
                     spent[same] = there, ranked

@@ -108,9 +108,9 @@ class Traits:
 
 
 def numbered(names: Sequence[str] | Sequence[bytes]) -> Ints:
-    """For each name its number, counted in order of appearance."""
-    numbers: dict[str | bytes, int] = {}
-    return np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int64, len(names))
+    """For each name its place among the distinct names in order, whatever the order in which they come."""
+    order = {name: number for number, name in enumerate(sorted({*names}))}
+    return np.fromiter((order[name] for name in names), np.int64, len(names))
 
 
 def leaks(queries: Traits, database: Traits) -> NDArray[np.uint8]:

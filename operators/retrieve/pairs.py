@@ -22,7 +22,6 @@ from manifests.schema import shown_inputs
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import needing
 from operators.retrieve.distance import Ints
-from operators.retrieve.leaks import numbered
 
 KINDS = [*EXAMPLES]
 """Direction and kind of the examples that a pair may have; below, a kind is a place in this list."""
@@ -95,7 +94,7 @@ class Pairs:
             raise DatasetError(f"{dataset.url} is unfinished: run the command that makes it again, then this one")
         units = [_Unit.of(dataset, plan, plan.name(unit), grouped) for unit in range(plan.units)]
         instructions = [text for unit in units for text in unit.instructions]
-        text = numbered(instructions)
+        number = {text: place for place, text in enumerate(dict.fromkeys(instructions))}
         starts = np.cumsum([0, *(len(unit.keys) for unit in units)])
         return cls(
             keys=[key for unit in units for key in unit.keys],
@@ -104,8 +103,8 @@ class Pairs:
             hashes=[some for unit in units for some in unit.hashes],
             pictures=[some for unit in units for some in unit.pictures],
             groups=[group for unit in units for group in unit.groups],
-            texts=[*dict.fromkeys(instructions)],
-            text=text,
+            texts=[*number],
+            text=np.fromiter((number[text] for text in instructions), np.int64, len(instructions)),
             inputs=np.hstack([unit.inputs for unit in units]),
             needs=np.hstack([unit.needs for unit in units]),
             parts=[

@@ -90,7 +90,8 @@ class Ranked:
     method: str = "exact"
     """"exact" or "hnsw"."""
     recall: float = 1.0
-    """Of a sample of queries, the share of the nearest vectors that are on the shortlist, or ones as near."""
+    """Of a sample of queries, the share of as many nearest vectors as a pool may have that are on the shortlist, or of
+    ones as near."""
     fallbacks: int = 0
     """How many queries were compared with the whole database."""
 
@@ -115,7 +116,7 @@ def rank(
     asked, query_of = np.unique(queries.vector, return_inverse=True)
     pool = POOL_A_CHOICE * k if k > 1 else 1
     listed = _shortlist(
-        shelves, vectors[asked], distance, max(_LEAST_SHORTLIST, round(_SHORTLIST_A_POOL * pool)), exact_up_to
+        shelves, vectors[asked], distance, pool, max(_LEAST_SHORTLIST, round(_SHORTLIST_A_POOL * pool)), exact_up_to
     )
     passed, alike, unsure = np.zeros(len(Leak), np.int64), [], []
 
@@ -150,7 +151,9 @@ class _Shortlist:
     recall: float
 
 
-def _shortlist(shelves: _Shelves, asked: Vectors, distance: Distance, nearest: int, exact_up_to: int) -> _Shortlist:
+def _shortlist(
+    shelves: _Shelves, asked: Vectors, distance: Distance, pool: int, nearest: int, exact_up_to: int
+) -> _Shortlist:
     """The nearest of the database's distinct vectors for each vector that is asked with."""
     there = shelves.vectors
     on_gpu = len(there) >= _WORTH_A_GPU and has_gpu()
@@ -159,13 +162,13 @@ def _shortlist(shelves: _Shelves, asked: Vectors, distance: Distance, nearest: i
         return _Shortlist(rows=rows, method="exact", recall=1.0)
     rows = hnsw_among(asked, there, distance, nearest)
     sample = np.random.default_rng(0).choice(len(asked), min(RECALL_SAMPLE, len(asked)), replace=False)
-    best = exact_among(asked[sample], there, distance, nearest)
+    best = exact_among(asked[sample], there, distance, min(pool, len(there)))
     found = 0
     for some in _blocks(np.arange(len(sample)), 64):
         own = _lengthened(asked[sample[some]])
         true, got = shelves.scores(own, best[some]), shelves.scores(own, rows[sample[some]])
         # Of equals any may be listed: what counts is how many are as near as the farthest that ought to be there.
-        found += int((got >= true.min(1, keepdims=True)).sum())
+        found += int((got >= true.min(1, keepdims=True)).sum(1).clip(max=true.shape[1]).sum())
     return _Shortlist(rows=rows, method="hnsw", recall=found / best.size)
 
 

@@ -17,9 +17,9 @@ import pytest
 from manifests.dataset import Dataset, DatasetError
 from manifests.verify.dataset import verify
 from operators.retrieve import contexts
+from operators.retrieve.contexts import main
 from operators.retrieve.distance import Distance
 from operators.retrieve.embeddings import embed
-from operators.retrieve.contexts import main
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import Vectors
 from tests.datasets import examples, sha256_by_file

@@ -5,7 +5,7 @@ import pytest
 
 from operators.retrieve import ranked, shortlist
 from operators.retrieve.distance import Distance
-from operators.retrieve.leaks import Leak, Traits
+from operators.retrieve.leaks import Traits
 from operators.retrieve.ranked import Items, rank
 from operators.shared.texts import Vectors
 
