@@ -33,7 +33,7 @@ class Layout:
 
     Torralba, Fergus and Freeman (PAMI 2008) found scenes and objects again by 32 x 32; what is wanted here is coarser,
     a picture of like composition. Integers all the way to the last step, so that a vector has the same bits everywhere.
-    A flat image, or one that cannot be decoded, is like nothing: its vector is zero.
+    An image that is one grey, or cannot be decoded, is like nothing: its vector is zero.
     """
 
     name: ClassVar[str] = "layout"
