@@ -15,13 +15,12 @@ import argparse
 import sys
 
 import numpy as np
-from operators.retrieve.nearest import EXACT_UP_TO, collapse
 
 from infra.bench.instructions import ULTRAEDIT_INSTRUCTIONS, instructions
 from infra.bench.raie import Clock, stand_ins
 from operators.retrieve.contexts import DIVERSITY
 from operators.retrieve.leaks import Leak, Traits
-from operators.retrieve.ranked import Items, rank
+from operators.retrieve.ranked import EXACT_UP_TO, Items, collapse, rank
 from operators.shared.texts import MiniLM
 
 _PAIRS_A_PICTURE, _PAIRS_A_CLUMP = 4, 500
