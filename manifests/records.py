@@ -6,6 +6,7 @@ that names it and the way out. What is large is told by a footer, before a row i
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.remote import is_outage
-from manifests.schema import SCHEMA_VERSION, DatasetError, in_a_line, needs_context
+from manifests.schema import DatasetError, in_a_line, needs_context
 from manifests.storage import Store
+from manifests.versions import READ
 
 METADATA = b"xprompt"
 """Parquet key-value metadata under this key is our JSON: see `Plan` and `Commit`."""
@@ -133,12 +135,19 @@ def read_record(kind: type[_Record], store: Store, url: str, name: str, way_out:
         raise DatasetError(f"{file} has other metadata than ours: {in_a_line(error, _WHY_CHARS)}; {way_out}") from error
     if not isinstance(values, dict) or "schema_version" not in values:
         raise DatasetError(f"{file} has lost its metadata, as if edited or written by something else; {way_out}")
-    if values.pop("schema_version") != SCHEMA_VERSION:
-        raise DatasetError(f"{file} was written with another schema version; write the dataset again")
+    if (version := values.pop("schema_version")) not in READ:
+        known = " and ".join(map(str, READ))
+        raise DatasetError(f"{file} is of schema version {version}, and {known} are read: update this package")
     try:
         return typed(kind, values), footer.num_rows
     except ValueError as error:
         raise DatasetError(f"{file} has other metadata than ours: {error}; {way_out}") from error
+
+
+def version_of(plan: bytes) -> int:
+    """The schema version of a plan.parquet, which has been read as one."""
+    footer = pq.read_metadata(io.BytesIO(plan))
+    return int(parse_json(footer.metadata[METADATA])["schema_version"])
 
 
 def read_json(store: Store, url: str, name: str, kinds: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 since an example has a ranked list of in-context examples; what reads 1 is in manifests/versions.py."""
 
 Direction = Literal["forward", "reverse"]
 Kind = Literal["generate", "describe"]
@@ -260,6 +261,15 @@ _STEP = pa.struct(
     ]
 )
 
+CONTEXT = pa.struct(
+    [
+        pa.field("pair", pa.string(), False),
+        pa.field("dataset", pa.string()),  # where it lies, if it is of another dataset: manifests/read/places.py
+        pa.field("score", pa.float64()),  # how near it is, where it was retrieved
+    ]
+)
+"""An in-context example: another pair, whose example of the same direction and kind is shown."""
+
 MANIFEST = pa.schema(
     [
         pa.field("pair", pa.string(), False),
@@ -271,12 +281,8 @@ MANIFEST = pa.schema(
         pa.field("inputs", pa.list_(pa.string()), False),
         pa.field("output", pa.string()),
         pa.field("text", pa.string()),
-        pa.field("context_pair", pa.string()),
-        pa.field(
-            "context_dataset", pa.string()
-        ),  # where it lies, if the context is of another dataset: manifests/read/places.py
-        pa.field("context_method", pa.string()),
-        pa.field("context_score", pa.float64()),
+        pa.field("contexts", pa.list_(CONTEXT), False),  # the best first; empty if there is none
+        pa.field("context_method", pa.string()),  # how they were chosen; null if there is none
         pa.field("shard", pa.string(), False),
         pa.field("images", pa.list_(_IMAGE), False),
         pa.field("scores", _SCORES, False),

@@ -16,6 +16,7 @@ from tests.sources import write_photos
 from tests.vlm import transformers_serve
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook of this name reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, a file is run by one, and all files that start a Ray by the same: two would starve."""
     for item in items:

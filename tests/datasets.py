@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset
+from manifests.schema import MANIFEST
+from manifests.write.contexts import Contexts
 from manifests.write.finish import finish
 from operators.base import Reader
 from pipelines.run.plan import Job, find_source, make_job, versions
@@ -47,6 +51,18 @@ def finish_job(job: Job) -> None:
 def examples(dataset: Dataset) -> list[Row]:
     """The rows of all manifests."""
     return _rows(dataset, "manifest")
+
+
+def nearest(row: Row) -> Row:
+    """The best in-context example of a row; "pair", "dataset" and "score" are None where there is none."""
+    none: Row = dict.fromkeys(("pair", "dataset", "score"))
+    return row["contexts"][0] if row["contexts"] else none
+
+
+def contexts_of(*ranked: Sequence[tuple[str, str | None, float | None]], method: str = "raie") -> Contexts:
+    """Of each row the pair, dataset and score of each in-context example, as they are written."""
+    lists = [[dict(zip(("pair", "dataset", "score"), one, strict=True)) for one in row] for row in ranked]
+    return Contexts(ranked=pa.array(lists, MANIFEST.field("contexts").type), method=method)
 
 
 def rejects(dataset: Dataset) -> list[Row]:

@@ -56,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
         "manifests.records",
         "manifests.dataset",
         "manifests.parquet",
+        "manifests.versions",
     },
     "train.data": {"manifests", "operators.shared", "xprompt_model"},
     "train.evaluate": {"manifests", "operators.shared", "xprompt_model", "train.data"},

@@ -33,7 +33,7 @@ _SEARCHED_BY: tuple[tuple[Direction, Kind], ...] = (
 )
 """By which example's instruction a pair is searched (operators/retrieve/raie.py): the first that it has."""
 
-_COLUMNS = ["pair", "direction", "kind", "instruction", "context_pair", "context_dataset", "context_score"]
+_COLUMNS = ["pair", "direction", "kind", "instruction", "contexts"]
 _QUANTILES = (0.1, 0.5, 0.9)
 _SIDE_PX, _IMAGE_PX, _LINE_PX, _MARGIN_PX = 440, 216, 22, 16
 _CHART_PX = 160
@@ -202,12 +202,13 @@ def _searched(dataset: Dataset) -> dict[str, _Searched]:
         rank, pair = _SEARCHED_BY.index((row["direction"], row["kind"])), row["pair"]
         if rank < ranks.get(pair, len(_SEARCHED_BY)):
             ranks[pair] = rank
+            nearest = row["contexts"][0] if row["contexts"] else {}
             found[pair] = _Searched(
                 direction=row["direction"],
                 kind=row["kind"],
                 instruction=row["instruction"],
-                context=row["context_pair"],
-                place=row["context_dataset"],
-                score=row["context_score"],
+                context=nearest.get("pair"),
+                place=nearest.get("dataset"),
+                score=nearest.get("score"),
             )
     return found

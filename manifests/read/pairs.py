@@ -7,7 +7,7 @@ iterate over a dataset's bytes costs two system calls a pair and little else.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from manifests.schema import MANIFEST, DatasetError, Direction, Kind, Reject, sh
 
 EXAMPLE_COLUMNS = (
     *("direction", "kind", "instruction", "inputs", "output", "text"),
-    *("context_pair", "context_dataset", "context_method", "context_score"),
+    *("contexts", "context_method"),
 )
 """The columns of a manifest that differ between the examples of a pair; the others are the pair's."""
 
@@ -46,25 +46,26 @@ class StoredExample:
     output: str | None
     """The role of the output image; None for a describe example, whose answer is `text`."""
     text: str | None
-    context_pair: str | None
-    """The key of the in-context example's pair; None if there is none."""
-    context_dataset: str | None
-    """Where the dataset lies that has the in-context pair (manifests/read/places.py); None if it is this one."""
+    ranked: tuple[Mapping[str, Any], ...]
+    """The in-context examples as the manifest names them (`manifests.schema.CONTEXT`), the best first."""
     find: Find = field(repr=False, compare=False)
 
-    def context(self) -> StoredExample | None:
-        """The in-context example: the other pair's example of the same direction and kind; None if there is none.
+    def contexts(self) -> Iterator[StoredExample]:
+        """The in-context examples, the best first: the other pairs' examples of the same direction and kind.
 
-        Its inputs are those that it shows (`manifests.schema.shown_inputs`). Raises DatasetError if the pair that the
+        Their inputs are those that they show (`manifests.schema.shown_inputs`). Raises DatasetError if a pair that the
         manifest names is not there.
         """
-        if self.context_pair is None:
-            return None
-        try:
-            shown = self.find(self.context_dataset, self.context_pair).example(self.direction, self.kind)
-            return replace(shown, inputs=shown_inputs(shown.inputs, shown.pair.roles))
-        except KeyError as error:
-            raise DatasetError(f"the in-context example of {self.pair.key} is not there: {error.args[0]}") from None
+        for named in self.ranked:
+            try:
+                shown = self.find(named["dataset"], named["pair"]).example(self.direction, self.kind)
+            except KeyError as error:
+                raise DatasetError(f"the in-context example of {self.pair.key} is not there: {error.args[0]}") from None
+            yield replace(shown, inputs=shown_inputs(shown.inputs, shown.pair.roles))
+
+    def context(self) -> StoredExample | None:
+        """The best in-context example; None if there is none. Raises as `contexts` does."""
+        return next(self.contexts(), None)
 
 
 class StoredPair:
@@ -177,12 +178,12 @@ class Rows:
 
     @cached_property
     def _examples(self) -> list[tuple[Any, ...]]:
-        names = ("direction", "kind", "instruction", "inputs", "output", "text", "context_pair", "context_dataset")
+        names = ("direction", "kind", "instruction", "inputs", "output", "text", "contexts")
         return list(zip(*(self.table[name].to_pylist() for name in names), strict=True))
 
     def example(self, pair: StoredPair, row: int) -> StoredExample:
         """The example in a row, which is one of the pair's."""
-        direction, kind, instruction, inputs, output, text, context_pair, context_dataset = self._examples[row]
+        direction, kind, instruction, inputs, output, text, contexts = self._examples[row]
         return StoredExample(
             pair=pair,
             direction=direction,
@@ -191,8 +192,7 @@ class Rows:
             inputs=tuple(inputs),
             output=output,
             text=text,
-            context_pair=context_pair,
-            context_dataset=context_dataset,
+            ranked=tuple(contexts),
             find=self._find,
         )
 

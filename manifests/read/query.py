@@ -16,6 +16,7 @@ from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.read.sql_pool import Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
+from manifests.versions import as_today, schema_of
 from manifests.write.finish import Totals
 
 MAX_ROWS = 1_000
@@ -28,7 +29,7 @@ _PAIRS = """
 CREATE VIEW pairs AS
 SELECT pair, task, any_value(COLUMNS(['prototype_task', 'shard', 'images', 'scores', 'source', 'source_ref',
                                       'source_group', 'licence', 'parents', 'steps'])),
-       list(struct_pack(direction, kind, instruction, inputs, output, text, context_pair, context_method)
+       list(struct_pack(direction, kind, instruction, inputs, output, text, contexts, context_method)
             ORDER BY direction, kind DESC) AS examples
 FROM examples GROUP BY pair, task
 """
@@ -116,11 +117,14 @@ def read_image(dataset: Dataset, shard: str, image: Mapping[str, Any]) -> bytes:
 
 
 class _Table:
-    """A Parquet file of a committed unit, which is looked at when its bytes are first asked for."""
+    """A Parquet file of a committed unit, which is looked at when its bytes are first asked for.
+
+    A manifest of version 1 is made one of today's, which takes its time with each request.
+    """
 
     def __init__(self, dataset: Dataset, name: str, schema: pa.Schema) -> None:
         self._dataset, self._name, self._schema = dataset, name, schema
-        self._is_checked = False
+        self._is_checked = self._is_old = False
 
     def read(self, offset: int, length: int | None) -> bytes:
         """The bytes from an offset; for None the size, in digits. Raises DatasetError if the columns are not ours."""
@@ -128,10 +132,14 @@ class _Table:
         if not self._is_checked:
             try:
                 with store.open(self._name) as file:
-                    check_columns(pq.read_schema(file), self._schema)
+                    there = pq.read_schema(file)
+                self._is_old = self._schema is MANIFEST and schema_of(there) is not MANIFEST
+                check_columns(there, schema_of(there) if self._is_old else self._schema)
             except (pa.ArrowException, OSError, DatasetError) as error:
                 raise DatasetError(f"{self._dataset.url}/{self._name}: {error}") from None
             self._is_checked = True
+        if self._is_old:
+            return _bytes_of(as_today(store.read(self._name)), offset, length)
         return str(store.size(self._name)).encode() if length is None else store.read(self._name, offset, length)
 
 

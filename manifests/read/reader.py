@@ -27,6 +27,7 @@ from manifests.remote import is_outage
 from manifests.schema import MANIFEST, DatasetError
 from manifests.storage import Store
 from manifests.tables import check_columns
+from manifests.versions import read_manifest, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,9 +171,9 @@ class Reader:
         try:
             data = self.store.read(f"manifest/{name}.parquet")
             file = ParquetFile(io.BytesIO(data))
-            check_columns(file.schema_arrow, MANIFEST)
+            check_columns(file.schema_arrow, schema_of(file.schema_arrow))
             refuse_large_pages(data, file.metadata)
-            table = file.read(columns)
+            table = read_manifest(file, columns)
             table.validate(full=True)
         except (pa.ArrowException, OSError, DatasetError) as error:
             if is_outage(error):

@@ -21,6 +21,7 @@ import pyarrow as pa
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.schema import MANIFEST, REJECTS
+from manifests.versions import schema_of, with_contexts
 from manifests.write.tar import Damaged, Walk
 from manifests.write.writer import sample_json
 
@@ -54,7 +55,7 @@ _FEW_PAIRS = 1_024  # have no need of a shard to be believed: it may be gone or 
 _OF_THE_PAIR = ("images", "source", "source_ref", "licence")
 _COLUMNS = [
     *("pair", "task", "direction", "kind", "instruction", "inputs", "output", "text", "shard"),
-    *("context_pair", "context_dataset", "context_method", "context_score"),
+    *("contexts", "context_method"),
     *_OF_THE_PAIR,
 ]
 
@@ -128,7 +129,8 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
     """
     try:
         file = ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        if not file.schema_arrow.equals(schema):
+        there = schema_of(file.schema_arrow) if schema is MANIFEST else schema
+        if not file.schema_arrow.equals(there):
             raise DatasetError("its columns are not ours: it was edited, or written by something else")
         if file.metadata.num_rows > most:
             raise DatasetError(f"it has {file.metadata.num_rows:,} rows, and can have {most:,} at most: it was edited")
@@ -144,7 +146,7 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
                 if batch.nbytes > _BATCH_BYTES:
                     raise DatasetError(f"{batch.num_rows:,} rows of it have {batch.nbytes:,} bytes: it was edited")
                 batch.validate(full=True)
-                yield pa.Table.from_batches([batch]).select(columns)
+                yield with_contexts(pa.Table.from_batches([batch])).select(columns)
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise DatasetError(f"it is damaged: {error}") from error
 
@@ -196,7 +198,7 @@ def _commit_problems(commit: Commit, plan: Plan, rows: Sequence[Row], pairs: Map
     if (commit.pairs, commit.examples) != (len(pairs), kinds):
         yield f"records {commit.pairs} pairs, {commit.examples}; its rows have {len(pairs)}, {kinds}"
     without = sum(
-        row["context_pair"] is None and plan.needs_context(row["direction"], row["kind"], row["inputs"]) for row in rows
+        not row["contexts"] and plan.needs_context(row["direction"], row["kind"], row["inputs"]) for row in rows
     )
     if commit.without_context != without:
         yield f"records {commit.without_context} examples without an in-context one; its rows have {without}"
@@ -263,19 +265,27 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
 
 
 def _context_problems(row: Row, examples_of: ExamplesOf) -> Iterator[str]:
-    """What a row says of its in-context example."""
-    context, database = row["context_pair"], row["context_dataset"]
-    if context is None:
-        if any(row[column] is not None for column in ("context_dataset", "context_method", "context_score")):
-            yield "it has no in-context example, but a dataset, method or score of one"
-        return
-    if row["context_method"] is None:
-        yield "it does not say how its in-context example was chosen"
-    try:
-        examples = examples_of(database)
-    except DatasetError as error:
-        yield str(error)
-        return
+    """What a row says of its in-context examples."""
+    contexts = [(one["pair"], one["dataset"]) for one in row["contexts"]]
+    if not contexts and row["context_method"] is not None:
+        yield "it has no in-context example, but a method by which one was chosen"
+    if contexts and row["context_method"] is None:
+        yield "it does not say how its in-context examples were chosen"
+    if len(set(contexts)) < len(contexts):
+        yield "it has an in-context example twice"
+    for context, database in contexts:
+        try:
+            examples = examples_of(database)
+        except DatasetError as error:
+            yield str(error)
+            continue
+        yield from _context_example_problems(row, context, database, examples)
+
+
+def _context_example_problems(
+    row: Row, context: str, database: str | None, examples: Mapping[str, int] | None
+) -> Iterator[str]:
+    """One in-context example of a row. `examples` has the dataset's pairs; None if it cannot be looked into."""
     if context == row["pair"]:
         yield "the pair is its own in-context example"
     elif examples is None:  # of a dataset that is not here

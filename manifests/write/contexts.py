@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -20,27 +19,26 @@ from manifests.dataset import DESCRIPTION, Commit, Dataset, DatasetError, Plan, 
 from manifests.parquet import ParquetFile
 from manifests.records import read_json
 from manifests.schema import MANIFEST
+from manifests.versions import read_manifest, with_contexts
 from manifests.write.finish import finish, shard_entry
 
 _REOPENED = "reopened.json"
-_COLUMNS = ("context_pair", "context_dataset", "context_method", "context_score")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contexts:
-    """The in-context examples of a part, in its rows' order; null where there is none."""
+    """The in-context examples of a part."""
 
-    pairs: pa.Array
-    scores: pa.Array
+    ranked: pa.ListArray
+    """For each row of the part a list of manifests.schema.CONTEXT, the best first; empty where there is none."""
     method: str
-    datasets: pa.Array | None = None
-    """Where the dataset of each pair lies (manifests/read/places.py), null for this one; None: all are of it."""
+    """How they were chosen."""
 
 
 def read_columns(dataset: Dataset, name: str, columns: list[str]) -> pa.Table:
     """Some columns of a unit's manifest."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
-        return ParquetFile(file).read(columns)
+        return read_manifest(ParquetFile(file), columns)
 
 
 def needing(table: pa.Table, plan: Plan) -> pa.BooleanArray:
@@ -57,15 +55,17 @@ def write_contexts(dataset: Dataset, name: str, contexts: Contexts) -> Commit:
     file = f"manifest/{name}.parquet"
     old = dataset.commit(name)
     with ParquetFile(io.BytesIO(dataset.store.read(file)), page_checksum_verification=True) as parquet:
-        table = parquet.read()
+        stored = parquet.read()
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-    has = contexts.pairs.is_valid()
+    table = with_contexts(stored)
+    has = pc.greater(pc.list_value_length(contexts.ranked), 0)
+    method = pc.if_else(has, pa.scalar(contexts.method, pa.string()), pa.scalar(None, pa.string()))
     new = table
-    for column, values in zip(_COLUMNS, _values(contexts, has), strict=True):
+    for column, values in (("contexts", contexts.ranked), ("context_method", method)):
         new = new.set_column(new.schema.get_field_index(column), MANIFEST.field(column), values)
     without = pc.sum(pc.and_(needing(table, dataset.plan()), pc.invert(has))).as_py() or 0
     commit = replace(old, without_context=without)
-    if new.equals(table) and commit == old:
+    if new.equals(stored) and commit == old:
         return commit
     if dataset.store.exists("dataset.json"):
         _reopen(dataset)
@@ -99,11 +99,3 @@ def _reopen(dataset: Dataset) -> None:
             )
     dataset.store.write_bytes(_REOPENED, dataset.store.read("dataset.json"))
     dataset.store.remove("dataset.json")
-
-
-def _values(contexts: Contexts, has: pa.BooleanArray) -> Iterator[pa.Array]:
-    yield contexts.pairs.cast(pa.string())
-    nowhere = pa.scalar(None, pa.string())
-    yield pc.if_else(has, nowhere if contexts.datasets is None else contexts.datasets.cast(pa.string()), nowhere)
-    yield pc.if_else(has, pa.scalar(contexts.method, pa.string()), nowhere)
-    yield pc.if_else(has, contexts.scores.cast(pa.float64()), pa.scalar(None, pa.float64()))

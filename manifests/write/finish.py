@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
-from manifests.schema import SCHEMA_VERSION, canonical_json
+from manifests.records import version_of
+from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 
 _ABOUT = """\
@@ -132,7 +133,7 @@ def as_written(description: Mapping[str, Any]) -> bytes:
 def plan_entries(plan: Plan, file: bytes) -> dict[str, Any]:
     """What dataset.json says of the plan. `file` is plan.parquet."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": version_of(file),
         "task": plan.task,
         "fingerprint": plan.fingerprint,
         "config": plan.config,

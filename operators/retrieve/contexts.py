@@ -38,7 +38,7 @@ from manifests.images.evaluation import read_guard, read_guard_file
 from manifests.images.near import near_any
 from manifests.images.phash import as_integer
 from manifests.printing import say
-from manifests.schema import seed_for
+from manifests.schema import CONTEXT, seed_for
 from manifests.write.contexts import Contexts, finish_rewriting, write_contexts
 from operators.base import NOTHING_KEPT
 from operators.judge.edit_rules import RuleClassifier
@@ -61,11 +61,6 @@ has 2,048 tokens."""
 DIVERSITY = 0.3
 """The weight of being unlike those taken before: 1 less the 0.7 that Carbonell and Goldstein give to relevance where
 what is sought is known (SIGIR 1998)."""
-
-
-RANKED = pa.list_(
-    pa.struct([pa.field("pair", pa.string(), False), pa.field("dataset", pa.string()), pa.field("score", pa.float64())])
-)
 
 
 class By(StrEnum):
@@ -328,10 +323,10 @@ class _Offered:
                 pa.array(self.places[flat], pa.string()),
                 pa.array(scores, pa.float64(), mask=np.isnan(scores)),
             ],
-            fields=[*RANKED.value_type],
+            fields=[*CONTEXT.fields],
         )
         ends = np.concatenate([[0], np.cumsum(there.sum(1))]).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(ends), values, type=RANKED)
+        return pa.ListArray.from_arrays(pa.array(ends), values)
 
 
 def _check(dataset: Dataset, pairs: Pairs, choosing: Choosing) -> None:

@@ -18,11 +18,11 @@ from infra.command import main
 from manifests.dataset import Dataset
 from manifests.read.query import connect, run_sql
 from manifests.verify.dataset import verify
-from manifests.write.contexts import Contexts, finish_rewriting, needing, read_columns, write_contexts
+from manifests.write.contexts import finish_rewriting, needing, read_columns, write_contexts
 from operators.tokenize import Tokenizer, tokenize_unit
 from tests.buckets.conftest import S3
 from tests.commands import Running, run
-from tests.datasets import make_dataset, sha256_by_file
+from tests.datasets import contexts_of, make_dataset, sha256_by_file
 from tests.manifests.web import ask, get, serving
 from tests.sources import write_photos
 from tests.train.make import VOCABULARY, options, tokenizers
@@ -152,17 +152,13 @@ def test_training_ends_with_one_line_if_the_bucket_is_away_and_leaves_nothing_ou
 
 def _choose_next(dataset: Dataset, name: str) -> None:
     """Make each example's context that of the pair after its own."""
-    import pyarrow as pa
-
     table = read_columns(dataset, name, ["pair", "direction", "kind", "inputs"])
     keys = table["pair"].to_pylist()
     distinct = list(dict.fromkeys(keys))
     following = dict(zip(distinct, [*distinct[1:], distinct[0]], strict=True))
     has = needing(table, dataset.plan()).to_pylist()
-    chosen = [following[key] if needs else None for key, needs in zip(keys, has, strict=True)]
-    scores = [1.0 if needs else None for needs in has]
-    pairs, similarity = pa.array(chosen, pa.string()), pa.array(scores, pa.float64())
-    write_contexts(dataset, name, Contexts(pairs=pairs, scores=similarity, method="next"))
+    ranked = ([(following[key], None, 1.0)] if needs else [] for key, needs in zip(keys, has, strict=True))
+    write_contexts(dataset, name, contexts_of(*ranked, method="next"))
 
 
 def _feed(dataset: Dataset, workers: int) -> Iterator[Fed]:

@@ -155,13 +155,6 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         dataset.plan()
 
 
-def test_another_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = make_dataset(str(tmp_path), units=1)
-    monkeypatch.setattr("manifests.records.SCHEMA_VERSION", 2)
-    with pytest.raises(DatasetError, match="another schema version"):
-        dataset.plan()
-
-
 def test_find_datasets(tmp_path: Path) -> None:
     make_dataset(str(tmp_path / "derain"), units=1)
     make_dataset(str(tmp_path / "deblur"), task="deblur", units=1)

@@ -102,4 +102,4 @@ def test_polars(root: Path) -> None:
     assert frame["pair"].n_unique() == 8
     steps = frame.explode("steps").unnest("steps")
     assert sorted(set(steps["seed"].to_list())) == INDEXES
-    assert set(frame["context_pair"]) == set(frame["pair"])
+    assert set(frame["contexts"].list.first().struct.field("pair")) == set(frame["pair"])

@@ -13,6 +13,7 @@ from operators.read.photo_pairs import PhotoPairs
 from operators.word.instruct import Instruct
 from operators.word.relation import Relation
 from pipelines.tasks.personalisation import COMPOSITION
+from tests.datasets import nearest
 from tests.generated import generate
 from tests.operators.paint.test_compose import ROLES
 from tests.tiny import few_steps, tiny_models
@@ -33,7 +34,7 @@ def test_two_inputs_one_output(family: Family, tmp_path: Path, monkeypatch: pyte
     for row in rows:
         assert (row["direction"], row["kind"]) == ("forward", "generate")
         assert (row["inputs"], row["output"]) == (["input1", "input2"], "target")
-        assert row["context_pair"]
+        assert nearest(row)["pair"]
         assert {step["model"] for step in row["steps"] if step["model"]} == {*ROLES[family], *_SCORES}
         assert dict(row["scores"]).keys() >= {"dino", "clip_image", "sharpness"}
 

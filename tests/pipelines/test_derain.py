@@ -15,7 +15,7 @@ from operators.degrade.rain import Rain
 from operators.read.bundled import PHOTOS
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
-from tests.datasets import examples, image, make_dataset, params, reasons, rejects, stored_bytes, totals
+from tests.datasets import examples, image, make_dataset, nearest, params, reasons, rejects, stored_bytes, totals
 from tests.pipelines.hazards import Raises
 from tests.sources import write_photos, write_rain13k
 
@@ -59,7 +59,7 @@ def test_bundled_every_example_has_a_context_of_its_direction_and_kind_from_anot
     by_example = {(row["pair"], row["direction"], row["kind"]): row for row in rows}
     assert len(by_example) == len(rows)
     for row in rows:
-        context = by_example[row["context_pair"], row["direction"], row["kind"]]
+        context = by_example[nearest(row)["pair"], row["direction"], row["kind"]]
         assert context["pair"] != row["pair"]
         assert context["source_group"] != row["source_group"]
         assert context["shard"] == row["shard"]
@@ -152,7 +152,7 @@ def test_photos_are_the_targets_byte_for_byte_and_get_rain_and_texts(tmp_path: P
 
 def test_a_single_pair_has_no_context_and_that_is_counted(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 1))
-    assert {(row["context_pair"], row["context_method"]) for row in examples(dataset)} == {(None, None)}
+    assert {(nearest(row)["pair"], row["context_method"]) for row in examples(dataset)} == {(None, None)}
     assert totals(dataset)["examples_without_context"] == 4
 
 

@@ -12,7 +12,7 @@ import skimage.data
 
 from operators.read.bundled import BundledPhotos
 from pipelines.tasks.personalisation import MIMICBRUSH
-from tests.datasets import reader_of
+from tests.datasets import nearest, reader_of
 from tests.generated import generate
 from tests.sources import encode, write_files
 from tests.tiny import few_steps, tiny_models
@@ -26,7 +26,7 @@ def test_photos_need_no_model(tmp_path: Path) -> None:
         assert (row["direction"], row["kind"]) == ("forward", "generate")
         assert (row["inputs"], row["output"]) == (["input", "reference"], "target")
         assert {image["role"] for image in row["images"]} == {"input", "reference", "mask", "target"}
-        assert row["context_pair"]
+        assert nearest(row)["pair"]
         assert {"changed_area", "ssim", "sharpness", "mean_abs_diff"} <= dict(row["scores"]).keys()
         assert [step["model"] for step in row["steps"] if step["model"]] == []
 

@@ -27,7 +27,7 @@ from pipelines.run.chain import make_pairs
 from pipelines.run.spent import Spent
 from pipelines.tasks.personalisation import POSE
 from pipelines.tasks.task import Task
-from tests.datasets import examples, reader_of, reasons, totals
+from tests.datasets import examples, nearest, reader_of, reasons, totals
 from tests.generated import generate
 from tests.persons import make_persons
 from tests.tiny import few_steps, tiny_models
@@ -52,7 +52,7 @@ def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
     assert len(rows) == 4
     for row in rows:
         assert (row["direction"], row["kind"], row["inputs"], row["output"]) == ("forward", "generate", [], "target")
-        assert row["context_pair"] and row["context_pair"] != row["pair"]
+        assert nearest(row)["pair"] and nearest(row)["pair"] != row["pair"]
         assert {step["model"] for step in row["steps"]} == {None, "blazepose", "sd15", "sd15-controlnet-openpose"}
         assert all(step["model_revision"] for step in row["steps"] if step["model"])
         prompt = next(step["prompt"] for step in row["steps"] if step["prompt"])
@@ -133,7 +133,7 @@ def test_groups_of_fewer_than_three_persons_are_rejected_and_counted(tmp_path: P
         "000006",
         *(f"{number:06d}" for number in range(12, 16)),
     ]
-    assert all(row["context_pair"] for row in examples(dataset))
+    assert all(nearest(row)["pair"] for row in examples(dataset))
     counted = totals(dataset)
     assert (counted["rejects_by_reason"], counted["examples_without_context"]) == (
         {"other_pose": 9, "small_group": 1},

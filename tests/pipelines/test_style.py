@@ -24,7 +24,7 @@ from pipelines.run.chain import make_pairs
 from pipelines.run.spent import Spent
 from pipelines.tasks.personalisation import STYLE
 from pipelines.tasks.task import Task
-from tests.datasets import Row, examples, make_dataset, rejects
+from tests.datasets import Row, examples, make_dataset, nearest, rejects
 from tests.vlm import KEY, running
 
 MEASURED = {"style", "style_gain", "clip_image", "dino", "ssim", "sharpness", "mean_abs_diff"}
@@ -53,7 +53,7 @@ def test_pairs_come_with_contexts_of_their_style_and_all_provenance(task: Task, 
             ["input"],
             "target",
         )
-        assert row["context_pair"] != row["pair"] and style_of[row["context_pair"]] == style_of[row["pair"]]
+        assert nearest(row)["pair"] != row["pair"] and style_of[nearest(row)["pair"]] == style_of[row["pair"]]
         assert {image["role"] for image in row["images"]} == {"style", "input", "target"}
         assert dict(row["scores"]).keys() == MEASURED
         assert {step["model"] for step in row["steps"] if step["model"]} == CHECKPOINTS

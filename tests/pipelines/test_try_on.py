@@ -11,7 +11,7 @@ from operators.option import with_options
 from operators.paint.try_on import TryOn
 from operators.read.bundled_person import BundledPerson
 from pipelines.tasks.personalisation import TRY_ON
-from tests.datasets import reader_of
+from tests.datasets import nearest, reader_of
 from tests.fixtures import write_viton_hd
 from tests.generated import generate
 from tests.tiny import tiny_models
@@ -26,7 +26,7 @@ def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
     assert len(rows) == 4
     for row in rows:
         assert (row["direction"], row["kind"], row["inputs"]) == ("forward", "generate", ["person", "cloth"])
-        assert (row["output"], bool(row["context_pair"])) == ("target", True)
+        assert (row["output"], bool(nearest(row)["pair"])) == ("target", True)
         assert {image["role"] for image in row["images"]} == {"person", "cloth", "target"}
         assert dict(row["scores"])["changed_area"] >= 0.01
 

@@ -1,8 +1,9 @@
-"""The datasets a run trains on, as arrays: which examples there are, and which pair is each one's in-context example.
+"""The datasets a run trains on, as arrays: which examples there are, and which pairs are in-context examples of each.
 
 The examples and their contexts come from manifest/, the tokens from tokens/, joined by the pairs' keys: contexts that
 are chosen anew (RAIE) need no new tokens. A context may lie in another shard, or in another dataset, told by its place.
-In memory an example is 11 bytes, so every process holds all of them: 77 MB for the paper's 7 million.
+In memory an example is 13 bytes, and 6 more for each context, so every process holds all of them: 133 MB for the
+paper's 7 million.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ EXAMPLE_KINDS = tuple((direction, kind) for direction in ("forward", "reverse") 
 """The direction and the kind of an example, by its code."""
 
 _NAMES = pa.array([f"{direction} {kind}" for direction, kind in EXAMPLE_KINDS])
-_COLUMNS = ["pair", "direction", "kind", "context_pair", "context_dataset"]
+_COLUMNS = ["pair", "direction", "kind", "contexts"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,13 +61,15 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examples:
-    """The examples of one dataset, in manifest order, [N] each."""
+    """The examples of one dataset, in manifest order, [N] each, and their contexts, one after the other, [C] each."""
 
     pair: NDArray[np.int32]
     code: NDArray[np.int8]
     """Index in EXAMPLE_KINDS."""
+    contexts: NDArray[np.int64]
+    """Where each example's contexts begin, the best first, and last of all their number C: [N + 1]."""
     context: NDArray[np.int32]
-    """Number of the context's pair, -1 where there is none."""
+    """Number of a context's pair."""
     context_dataset: NDArray[np.int16]
     """Index of the dataset that this number is of."""
 
@@ -121,7 +124,7 @@ class Corpus:
 
     def without_contexts(self) -> Corpus:
         """The same data for the arm "no context" of the paper's Tab. 4: no example has an in-context example."""
-        examples = tuple(replace(one, context=np.full_like(one.context, -1)) for one in self.examples)
+        examples = tuple(replace(one, contexts=np.zeros_like(one.contexts)) for one in self.examples)
         return replace(self, examples=examples, contexts=False)
 
     @property
@@ -192,8 +195,13 @@ def _context_only(trained: Sequence[Pairs], columns: Sequence[pa.Table]) -> list
 
 def _places(table: pa.Table) -> list[str]:
     """Where other datasets lie that contexts come from, as the manifests name them."""
-    places: list[str] = pc.unique(table["context_dataset"].drop_null()).to_pylist()
+    places: list[str] = pc.unique(_contexts(table).field("dataset").drop_null()).to_pylist()
     return places
+
+
+def _contexts(table: pa.Table) -> pa.StructArray:
+    """The contexts of all examples, one after the other."""
+    return table["contexts"].combine_chunks().flatten()
 
 
 def _check_one_tokenizer(pairs: Sequence[Pairs]) -> None:
@@ -218,22 +226,24 @@ def _examples(table: pa.Table, index: int, pairs: Sequence[Pairs]) -> Examples:
     folders = [folder_of(known.dataset.url) for known in pairs]
     places = _places(table)
     numbers = [folders.index(folder_of(url_at(pairs[index].dataset.url, place))) for place in places]
-    at = pc.fill_null(pc.index_in(table["context_dataset"], pa.array(places, pa.string())), len(places))
+    contexts = _contexts(table)
+    at = pc.fill_null(pc.index_in(contexts.field("dataset"), pa.array(places, pa.string())), len(places))
     of = np.array([*numbers, index])[at.to_numpy()]
-    context = np.full(table.num_rows, -1, np.int32)
+    context = np.empty(len(contexts), np.int32)
     for number, known in enumerate(pairs):
-        rows = np.flatnonzero((of == number) & table["context_pair"].is_valid().to_numpy())
-        context[rows] = _find(table["context_pair"].take(pa.array(rows)), known)
+        chosen = np.flatnonzero(of == number)
+        context[chosen] = _find(contexts.field("pair").take(pa.array(chosen)), known)
     names = pc.binary_join_element_wise(table["direction"], table["kind"], " ")
     return Examples(
         pair=_find(table["pair"], pairs[index]),
         code=pc.index_in(names, _NAMES).to_numpy().astype(np.int8),
+        contexts=np.cumsum([0, *pc.list_value_length(table["contexts"]).to_pylist()]),
         context=context,
         context_dataset=of.astype(np.int16),
     )
 
 
-def _find(keys: pa.ChunkedArray, pairs: Pairs) -> NDArray[np.int32]:
+def _find(keys: pa.Array | pa.ChunkedArray, pairs: Pairs) -> NDArray[np.int32]:
     numbers = pc.index_in(keys, pairs.keys)
     if numbers.null_count:
         missing = keys.filter(numbers.is_null())[0].as_py()

@@ -27,7 +27,8 @@ from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
 """A stream's position as JSON:
-{"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example] per buffered document]}."""
+{"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example, epoch] per buffered document]}.
+Of a checkpoint from before there were several contexts, an open document has no epoch, and one context at the most."""
 
 
 _MAX_LEFT_OUT = 1_000
@@ -89,20 +90,21 @@ class Library:
         self._reports: list[str] = []
         self.order = lru_cache(maxsize=2 * len(corpus.examples))(self._order)
 
-    def document(self, dataset: int, example: int) -> Document | None:
-        """An example's document, or None, with a report, where there is none to train on.
+    def document(self, dataset: int, example: int, epoch: int) -> Document | None:
+        """An example's document in an epoch, or None, with a report, where there is none to train on.
 
-        A context that would make it longer than a window is left out: three images, and three more, are 6K tokens. An
-        example whose context alone says what its image is to be like, a pose, is then left out itself. Raises NoData
-        when more shards are refused than may be.
+        Of several contexts one is shown, drawn by the run's seed, the example and the epoch. A context that would make
+        it longer than a window is left out: three images, and three more, are 6K tokens. An example whose context alone
+        says what its image is to be like, a pose, is then left out itself. Raises NoData when more shards are refused
+        than may be.
         """
         rows = self.corpus.examples[dataset]
         name = EXAMPLE_KINDS[rows.code[example]]
         try:
             turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
             context = None
-            if rows.context[example] >= 0:
-                other = int(rows.context_dataset[example]), int(rows.context[example])
+            if (chosen := self._context(dataset, example, epoch)) is not None:
+                other = int(rows.context_dataset[chosen]), int(rows.context[chosen])
                 context = self._sample(*other, name).shown(name)
             window = self.options.window_tokens
             if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > window:
@@ -128,6 +130,14 @@ class Library:
         """What was left out since the last call."""
         reports, self._reports = tuple(self._reports), []
         return reports
+
+    def _context(self, dataset: int, example: int, epoch: int) -> int | None:
+        """Which of a dataset's contexts an example shows in an epoch; None if it has none."""
+        first, end = map(int, self.corpus.examples[dataset].contexts[example : example + 2])
+        if first == end:
+            return None
+        seed = seed_for(self.options.seed, self.corpus.pairs[dataset].task, "context", str(epoch))
+        return first + int(uniform(seed, np.array([example]))[0] * (end - first))
 
     def _order(self, dataset: int, epoch: int) -> NDArray[np.int32]:
         pairs, rows = self.corpus.pairs[dataset], self.corpus.examples[dataset]
@@ -185,9 +195,9 @@ class Stream:
             raise ValueError(f"the checkpoint's data position is of {len(cursor['at'])} datasets, these are {sets}")
         self._draws: int = cursor["draws"]
         self._at = [list(at) for at in cursor["at"]]
-        self._open: list[tuple[int, int, Document]] = []
-        for dataset, example in cursor["open"]:
-            self._buffer(dataset, example)
+        self._open: list[tuple[tuple[int, int, int], Document]] = []
+        for dataset, example, *epoch in cursor["open"]:
+            self._buffer(dataset, example, *(epoch or [0]))
         self._mix_seed = seed_for(library.options.seed, "mix", str(number))
         self._ends = np.cumsum(library.corpus.weights)
 
@@ -196,20 +206,20 @@ class Stream:
         enough = options.buffer_windows * options.window_tokens
         while True:
             for _ in range(_MAX_LEFT_OUT):
-                if sum(len(document) for _, _, document in self._open) >= enough:
+                if sum(len(document) for _, document in self._open) >= enough:
                     break
                 self._buffer(*self._next())
             else:
                 *_, last = ("their shards are bad", *self._library.reports())
                 raise NoData(f"nothing to train on, {_MAX_LEFT_OUT:,} examples in a row: {last}")
-            lengths = [len(document) for _, _, document in self._open]
+            lengths = [len(document) for _, document in self._open]
             chosen = set(best_fit(lengths, options.capacity))
             taken = [entry for index, entry in enumerate(self._open) if index in chosen]
             self._open = [entry for index, entry in enumerate(self._open) if index not in chosen]
             yield Packed(
                 stream=self._number,
-                documents=tuple(document for _, _, document in taken),
-                labels=tuple(self._library.label(dataset, example) for dataset, example, _ in taken),
+                documents=tuple(document for _, document in taken),
+                labels=tuple(self._library.label(dataset, example) for (dataset, example, _), _ in taken),
                 cursor=self._cursor(),
                 reports=self._library.reports(),
             )
@@ -218,11 +228,11 @@ class Stream:
         return {
             "draws": self._draws,
             "at": [list(at) for at in self._at],
-            "open": [[dataset, example] for dataset, example, _ in self._open],
+            "open": [[*name] for name, _ in self._open],
         }
 
-    def _next(self) -> tuple[int, int]:
-        """The next example: its dataset's index and its number."""
+    def _next(self) -> tuple[int, int, int]:
+        """The next example: its dataset's index, its number, and the epoch of its dataset."""
         drawn = uniform(self._mix_seed, np.array([self._draws]))[0] * self._ends[-1]
         dataset = min(int(np.searchsorted(self._ends, drawn, "right")), len(self._ends) - 1)
         self._draws += 1
@@ -230,14 +240,14 @@ class Stream:
         # Epochs follow each other without a seam: what is beyond the end of one is in the next.
         while at[1] >= len(order := self._library.order(dataset, at[0])):
             at[:] = at[0] + 1, at[1] - len(order)
-        example = int(order[at[1]])
+        example, epoch = int(order[at[1]]), at[0]
         at[1] += self._library.options.streams
-        return dataset, example
+        return dataset, example, epoch
 
-    def _buffer(self, dataset: int, example: int) -> None:
-        document = self._library.document(dataset, example)
+    def _buffer(self, dataset: int, example: int, epoch: int) -> None:
+        document = self._library.document(dataset, example, epoch)
         if document is not None:
-            self._open.append((dataset, example, document))
+            self._open.append(((dataset, example, epoch), document))
 
 
 def _tokens(turn: Turn) -> int:

@@ -6,14 +6,14 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image as PILImage
 
 from infra.command import main
 from manifests.browse.similarity import Similarities, similarity_sheet
 from manifests.dataset import Dataset, DatasetError
-from manifests.write.contexts import Contexts, finish_rewriting, read_columns, write_contexts
+from manifests.write.contexts import finish_rewriting, read_columns, write_contexts
+from tests.datasets import contexts_of
 from tests.edits import make_edits
 
 TEXTS = ["add a dog", "add a dog", "add a cat", "make it snow", "let it snow", "paint it red"]
@@ -33,8 +33,8 @@ def edits(tmp_path: Path) -> Dataset:
     chosen[keys[3]] = (more, SCORES[3], "more")
     for name in dataset.unit_names():
         found = [chosen[pair] for pair in read_columns(dataset, name, ["pair"])["pair"].to_pylist()]
-        pairs, scores, places = (pa.array(column) for column in zip(*found, strict=True))
-        write_contexts(dataset, name, Contexts(pairs=pairs, scores=scores, method="raie:x", datasets=places))
+        ranked = ([(pair, place, score)] for pair, score, place in found)
+        write_contexts(dataset, name, contexts_of(*ranked, method="raie:x"))
     finish_rewriting(dataset, dataset.plan())
     return dataset
 

@@ -264,7 +264,7 @@ def test_an_input_without_a_name(unfinished: Path) -> None:
 
 
 def test_a_context_at_a_place_that_is_none(unfinished: Path) -> None:
-    edit(unfinished / MANIFEST, lambda rows: rows[0].update(context_dataset="a\0b"))
+    edit(unfinished / MANIFEST, lambda rows: rows[0]["contexts"][0].update(dataset="a\0b"))
     found_in(unfinished, MANIFEST, "which is no path from its own folder")
 
 

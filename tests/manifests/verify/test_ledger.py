@@ -42,7 +42,7 @@ from tests.manifests.verify.damage import (
 )
 def test_context(unfinished: Path, context: str, message: str) -> None:
     def change(rows: Rows) -> None:
-        rows[0]["context_pair"] = rows[0]["pair"] if context == "itself" else context
+        rows[0]["contexts"][0]["pair"] = rows[0]["pair"] if context == "itself" else context
 
     edit(unfinished / MANIFEST, change)
     found_in(unfinished, MANIFEST, "forward generate: ", message)
@@ -50,7 +50,7 @@ def test_context(unfinished: Path, context: str, message: str) -> None:
 
 def test_context_in_another_shard(unfinished: Path) -> None:
     other = pq.read_table(unfinished / "manifest/derain-000002.parquet")["pair"][0].as_py()
-    edit(unfinished / MANIFEST, lambda rows: rows[0].update(context_pair=other))
+    edit(unfinished / MANIFEST, lambda rows: rows[0]["contexts"][0].update(pair=other))
     assert findings(unfinished) == []
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +9,7 @@ from manifests.dataset import Dataset
 from manifests.verify.dataset import verify
 from manifests.write import writer
 from manifests.write.contexts import Contexts, finish_rewriting, read_columns, write_contexts
-from tests.datasets import sha256_by_file
+from tests.datasets import contexts_of, sha256_by_file
 from tests.manifests.make import make_dataset
 from tests.manifests.verify.damage import edit, findings
 
@@ -32,8 +31,7 @@ def test_the_contexts_that_are_there_already_are_not_written(dataset: Dataset) -
 
 def test_there_and_back_again_gives_the_bytes_of_the_writer(dataset: Dataset) -> None:
     plan, before, old = dataset.plan(), sha256_by_file(Path(dataset.url)), there(dataset, null_scores=True)
-    none = pa.nulls(len(old.pairs), pa.string())
-    commit = write_contexts(dataset, NAME, Contexts(pairs=none, scores=none.cast(pa.float64()), method="other"))
+    commit = write_contexts(dataset, NAME, contexts_of(*([] for _ in old.ranked), method="other"))
     assert commit.without_context == 16 == dataset.commit(NAME).without_context
     assert not dataset.store.exists("dataset.json")
     finish_rewriting(dataset, plan)
@@ -64,20 +62,41 @@ def test_what_a_row_says_of_its_context_is_checked(tmp_path: Path) -> None:
 
     assert change() == []
     [message] = change(context_method=None)
-    assert "it does not say how its in-context example was chosen" in message
-    first, second = change(context_pair=None)
+    assert "it does not say how its in-context examples were chosen" in message
+    first, second = change(contexts=[])
     assert "records 0 examples without an in-context one; its rows have 1" in first
-    assert "it has no in-context example, but a dataset, method or score of one" in second
-    assert change(context_dataset="elsewhere") == []  # it is not here, and cannot be looked into
-    [message] = change(context_dataset="elsewhere", context_pair=pairs(dataset)[0])
+    assert "it has no in-context example, but a method by which one was chosen" in second
+    other = {"pair": pairs(dataset)[4], "dataset": None, "score": None}
+    assert change(contexts=[{**other, "dataset": "elsewhere"}]) == []  # it is not here, and cannot be looked into
+    [message] = change(contexts=[{**other, "dataset": "elsewhere", "pair": pairs(dataset)[0]}])
     assert "the pair is its own in-context example" in message
+    [message] = change(contexts=[other, other])
+    assert "it has an in-context example twice" in message
+    [message] = change(contexts=[other, {**other, "pair": "0" * 32}])
+    assert f"its in-context example, pair {'0' * 32}, is not in the dataset" in message
+
+
+def test_a_ranked_list_is_read_in_its_order(dataset: Dataset) -> None:
+    """Of this dataset and of another one, with scores, and what each shows."""
+    other = make_dataset(str(Path(dataset.url).with_name("edits")), task="edits")
+    elsewhere, keys = [pair.key for pair in other.pairs()], [pair.key for pair in dataset.pairs()]
+    ranked: list[tuple[str, str | None, float | None]] = [(keys[5], None, 0.9), (elsewhere[1], "edits", 0.5)]
+    count = len(read_columns(dataset, NAME, ["pair"]))
+    write_contexts(dataset, NAME, contexts_of(ranked, *([(keys[0], None, None)] for _ in range(count - 1))))
+    first = dataset[pairs(dataset)[0]].examples[0]
+    assert [(one["pair"], one["dataset"], one["score"]) for one in first.ranked] == ranked
+    shown = [*first.contexts()]
+    assert [one.pair.key for one in shown] == [keys[5], elsewhere[1]]
+    assert {(one.direction, one.kind) for one in shown} == {(first.direction, first.kind)}
+    assert (best := first.context()) and best.pair.key == keys[5]
 
 
 def there(dataset: Dataset, name: str = NAME, *, null_scores: bool = False) -> Contexts:
     """The contexts of a part as they are, or as if retrieved."""
-    found = read_columns(dataset, name, ["context_pair"])["context_pair"].combine_chunks()
-    scores = pa.nulls(len(found), pa.float64()) if null_scores else pa.array([0.5] * len(found))
-    return Contexts(pairs=found, scores=scores, method="seeded" if null_scores else "retrieved")
+    found = read_columns(dataset, name, ["contexts"])["contexts"].to_pylist()
+    score = None if null_scores else 0.5
+    method = "seeded" if null_scores else "retrieved"
+    return contexts_of(*([(one["pair"], None, score) for one in row] for row in found), method=method)
 
 
 def pairs(dataset: Dataset) -> list[str]:

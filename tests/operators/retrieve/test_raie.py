@@ -22,7 +22,7 @@ from operators.retrieve.distance import Distance
 from operators.retrieve.embeddings import embed
 from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import Vectors
-from tests.datasets import examples, sha256_by_file
+from tests.datasets import examples, nearest, sha256_by_file
 from tests.edits import make_edits
 from tests.operators.words import Words
 from tests.persons import make_persons
@@ -51,11 +51,11 @@ def test_every_context_is_the_nearest_other_pair_with_the_same_direction_and_kin
     report = assign_contexts(edits, edits.plan(), Words())
     texts = instructions(edits)
     forward = {texts[row["pair"]]: row for row in rows_of(edits, "forward", "generate")}
-    assert texts[forward["add a dog on the beach"]["context_pair"]] == "add a dog at the beach"
-    assert texts[forward["remove the small cat"]["context_pair"]] == "remove the cat"
+    assert texts[nearest(forward["add a dog on the beach"])["pair"]] == "add a dog at the beach"
+    assert texts[nearest(forward["remove the small cat"])["pair"]] == "remove the cat"
     (first, second) = (row for row in rows_of(edits, "forward", "generate") if texts[row["pair"]] == "remove the cat")
-    assert (first["context_pair"], second["context_pair"]) == (second["pair"], first["pair"])
-    assert first["context_score"] == 1.0
+    assert (nearest(first)["pair"], nearest(second)["pair"]) == (second["pair"], first["pair"])
+    assert nearest(first)["score"] == 1.0
     check_contexts(edits, edits, "raie:words")
     assert (report.pairs, report.texts, report.embedded, report.method, report.recall) == (8, 7, 7, "exact", 1.0)
     assert (report.examples, report.without) == (8 * 2 + 7 * 2, 0)
@@ -70,7 +70,7 @@ def test_contexts_agree_with_brute_force(edits: Dataset) -> None:
         vectors = dict(zip(texts, Words()(list(texts.values())).astype(np.float64), strict=True))
         scores = [(-round(float(vectors[other["pair"]] @ vectors[row["pair"]]), 6), other["pair"]) for other in kinds]
         score, pair = min(entry for entry in scores if entry[1] != row["pair"])
-        assert (row["context_pair"], row["context_score"]) == (pair, pytest.approx(-score, abs=2e-6))
+        assert (nearest(row)["pair"], nearest(row)["score"]) == (pair, pytest.approx(-score, abs=2e-6))
 
 
 def test_all_else_stays_as_it_was_and_the_dataset_verifies(edits: Dataset) -> None:
@@ -79,7 +79,7 @@ def test_all_else_stays_as_it_was_and_the_dataset_verifies(edits: Dataset) -> No
     assert list(verify(edits.url)) == []
     assign_contexts(edits, edits.plan(), Words())
     assert list(verify(edits.url)) == []
-    context = ("context_pair", "context_dataset", "context_method", "context_score")
+    context = ("contexts", "context_method")
     assert [without(row, context) for row in before] == [without(row, context) for row in examples(edits)]
     changed = {file for file, sha256 in sha256_by_file(Path(edits.url)).items() if files.get(file) != sha256}
     parts = {f"manifest/edit-{unit:06d}.parquet" for unit in range(3)}
@@ -156,7 +156,7 @@ assign_contexts(dataset, dataset.plan(), Words())
 def test_not_the_same_source(edits: Dataset) -> None:
     assign_contexts(edits, edits.plan(), Words(), not_same_source=True)
     group = {row["pair"]: row["source_group"] for row in examples(edits)}
-    assert all(group[row["context_pair"]] != group[row["pair"]] for row in examples(edits))
+    assert all(group[nearest(row)["pair"]] != group[row["pair"]] for row in examples(edits))
     check_contexts(edits, edits, "raie:words")
 
 
@@ -165,7 +165,7 @@ def test_where_there_is_no_other_pair_the_example_counts_as_without(tmp_path: Pa
     report = assign_contexts(edits, edits.plan(), Words())
     assert (report.examples, report.without) == (0, 2)
     assert edits.description()["totals"]["examples_without_context"] == 2
-    assert {row["context_pair"] for row in examples(edits)} == {None}
+    assert {nearest(row)["pair"] for row in examples(edits)} == {None}
     assert list(verify(edits.url)) == []
 
 
@@ -175,8 +175,8 @@ def test_the_distance_can_be_replaced_and_hnsw_used(edits: Dataset) -> None:
     report = assign_contexts(edits, edits.plan(), Words(), distance=Distance.L2, exact_up_to=2)
     assert (report.method, report.recall) == ("hnsw", 1.0)
     for before, after in zip(cosine, examples(edits), strict=True):
-        assert after["context_pair"] == before["context_pair"]
-        assert after["context_score"] == pytest.approx(before["context_score"] - 1, abs=2e-6)
+        assert nearest(after)["pair"] == nearest(before)["pair"]
+        assert nearest(after)["score"] == pytest.approx(nearest(before)["score"] - 1, abs=2e-6)
 
 
 def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
     texts = instructions(train)
     # The same text is the nearest, and of two pairs with it the one with the lower key.
     (cat, _) = rows_of(dev, "forward", "generate")
-    assert texts[cat["context_pair"]] == "remove the cat" and cat["context_score"] == 1.0
-    assert cat["context_pair"] == min(pair for pair, text in texts.items() if text == "remove the cat")
+    assert texts[nearest(cat)["pair"]] == "remove the cat" and nearest(cat)["score"] == 1.0
+    assert nearest(cat)["pair"] == min(pair for pair, text in texts.items() if text == "remove the cat")
     assert list(verify(str(tmp_path))) == []
     assert list(verify(dev.url)) == []  # and by itself, where the other cannot be looked into
 
@@ -195,14 +195,14 @@ def test_contexts_may_come_from_another_dataset(tmp_path: Path) -> None:
         file.unlink()
     messages = [finding.message for finding in verify(str(tmp_path)) if "/dev/manifest" in finding.file]
     assert len(messages) == 6
-    assert f"its in-context example, pair {cat['context_pair']}, is not in the dataset edit" in messages[0]
+    assert f"its in-context example, pair {nearest(cat)['pair']}, is not in the dataset edit" in messages[0]
 
 
 def test_a_pair_is_never_its_own_context_in_another_dataset_either(tmp_path: Path) -> None:
     train, dev = make_edits(tmp_path / "edit", TEXTS), make_edits(tmp_path / "dev", TEXTS[:3], key_task="edit")
     assign_contexts(dev, dev.plan(), Words(), databases=[train])
     assert {row["pair"] for row in examples(dev)} <= {row["pair"] for row in examples(train)}
-    assert all(row["context_pair"] != row["pair"] for row in examples(dev))
+    assert all(nearest(row)["pair"] != row["pair"] for row in examples(dev))
     assert list(verify(str(tmp_path))) == []
 
 
@@ -216,7 +216,7 @@ def test_the_evaluation_of_one_task_takes_its_training_set_alone(tmp_path: Path)
     check_contexts(dev, train, "raie:words", "../data/magicbrush")
     # Two of the dev set have the same text, which the training set has too: theirs is the training set's all the same.
     there = {row["pair"] for row in examples(train)}
-    assert all(row["context_pair"] in there for row in examples(dev))
+    assert all(nearest(row)["pair"] in there for row in examples(dev))
     changed = {file for file, sha256 in sha256_by_file(Path(train.url)).items() if before.get(file) != sha256}
     assert changed == {"embeddings/words.parquet"}
     assert list(verify(dev.url)) == []
@@ -249,8 +249,8 @@ def test_a_union_of_databases_and_the_dataset_itself(tmp_path: Path) -> None:
             if (one["direction"], one["kind"]) == (row["direction"], row["kind"]) and one["pair"] != row["pair"]
         ]
         score, pair, place = min(offered, key=lambda entry: entry[:2])
-        assert (row["context_pair"], row["context_dataset"]) == (pair, place)
-        assert row["context_score"] == pytest.approx(-score, abs=2e-6)
+        assert (nearest(row)["pair"], nearest(row)["dataset"]) == (pair, place)
+        assert nearest(row)["score"] == pytest.approx(-score, abs=2e-6)
         chosen.add(place)
     assert chosen == {None, "magicbrush"}
     assign_contexts(edits, edits.plan(), Words(), databases=[edits])
@@ -342,10 +342,10 @@ def check_contexts(dataset: Dataset, database: Dataset, method: str, name: str |
     """Every example has another pair of the database with the same direction and kind."""
     there = {(row["pair"], row["direction"], row["kind"]) for row in examples(database)}
     for row in examples(dataset):
-        assert (row["context_pair"], row["direction"], row["kind"]) in there
-        assert row["context_pair"] != row["pair"]
-        assert (row["context_method"], row["context_dataset"]) == (method, name)
-        assert 0 <= row["context_score"] <= 1
+        assert (nearest(row)["pair"], row["direction"], row["kind"]) in there
+        assert nearest(row)["pair"] != row["pair"]
+        assert (row["context_method"], nearest(row)["dataset"]) == (method, name)
+        assert 0 <= nearest(row)["score"] <= 1
 
 
 def rows_of(dataset: Dataset, direction: str, kind: str) -> list[Row]:

@@ -26,7 +26,7 @@ from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.task import Task
-from tests.datasets import reader_of
+from tests.datasets import nearest, reader_of
 from tests.fixtures import FIXTURES
 from tests.tiny import tiny_models
 
@@ -92,7 +92,7 @@ def test_a_task_runs_on_its_bundled_input(name: str, tmp_path: Path, models: str
     assert totals.examples.total() + totals.missing.total() == FACTORS[name] * totals.pairs
     described = "reverse describe" in totals.examples
     assert described == any(isinstance(link, Describe) for link in OUR_TASKS[name].chain)
-    assert all(row["context_pair"] for row in rows)
+    assert all(nearest(row)["pair"] for row in rows)
 
 
 def test_depth_reads_back_in_metres_labels_as_classes_normals_in_degrees(tmp_path: Path, models: str) -> None:
@@ -123,13 +123,12 @@ def test_captioning_has_an_example_in_context_only_where_the_task_lists_it(tmp_p
     text2img = OUR_TASKS["text2img"]
     rows, totals = run(text2img, str(tmp_path / "source"), tmp_path / "paper", models)
     assert {row["kind"] for row in rows} == {"generate", "describe"} and totals.without_context == 0
-    assert {row["context_pair"] for row in rows} == {None}
+    assert {nearest(row)["pair"] for row in rows} == {None}
     listing = replace(text2img, in_context=(("forward", "describe"),))
     listed, totals = run(listing, str(tmp_path / "source"), tmp_path / "listed", models)
-    contexts = [row["kind"] for row in listed if row["context_pair"]]
+    contexts = [row["kind"] for row in listed if nearest(row)["pair"]]
     assert {*contexts} == {"describe"} and len(contexts) + totals.without_context == totals.pairs
-    context = ("context_pair", "context_method")
-    assert [{**row, **dict.fromkeys(context)} for row in listed] == rows
+    assert [{**row, "contexts": [], "context_method": None} for row in listed] == rows
 
 
 def test_swapped_tasks_store_the_photo_as_the_target(tmp_path: Path, models: str) -> None:

@@ -6,13 +6,13 @@ import io
 import json
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from manifests.dataset import write_table
-from manifests.write.contexts import Contexts, write_contexts
-from tests.datasets import examples
+from manifests.write.contexts import write_contexts
+from tests.datasets import contexts_of, examples, nearest
 from tests.train.make import make_tokens
 from train.data.corpus import Corpus
 
@@ -23,7 +23,7 @@ def test_contexts_of_the_manifest_are_found_by_key(tmp_path: Path) -> None:
     rows, found = examples(dataset), corpus.examples[0]
     keys = corpus.pairs[0].keys.to_pylist()
     assert [keys[pair] for pair in found.pair] == [row["pair"] for row in rows]
-    assert [keys[pair] for pair in found.context] == [row["context_pair"] for row in rows]
+    assert [keys[pair] for pair in found.context] == [nearest(row)["pair"] for row in rows]
     shard, row = corpus.pairs[0].place(5)
     assert (shard, row) == ("derain-000001", 1)
 
@@ -47,7 +47,9 @@ def test_what_is_evaluated_on_is_never_trained_on(tmp_path: Path) -> None:
 def test_without_contexts_it_is_other_data(tmp_path: Path) -> None:
     corpus = Corpus.open([make_tokens(str(tmp_path / "derain"), units=1).url])
     bare = corpus.without_contexts()
-    assert (corpus.examples[0].context >= 0).all() and (bare.examples[0].context == -1).all()
+    count = len(corpus.examples[0].pair)
+    assert np.diff(corpus.examples[0].contexts).tolist() == [1] * count
+    assert np.diff(bare.examples[0].contexts).tolist() == [0] * count
     assert bare.examples[0].pair.tolist() == corpus.examples[0].pair.tolist()
     assert bare.identity != corpus.identity
 
@@ -57,11 +59,7 @@ def test_contexts_from_another_dataset_beside_it(tmp_path: Path) -> None:
     dataset, database = (make_tokens(str(tmp_path / task), task=task, units=1) for task in ("derain", "edits"))
     there = [row["pair"] for row in examples(database)]
     count = len(examples(dataset))
-    scores = pa.array([1.0] * count)
-    contexts = Contexts(
-        pairs=pa.array((there * count)[:count]), scores=scores, method="raie", datasets=pa.array(["edits"] * count)
-    )
-    write_contexts(dataset, "derain-000000", contexts)
+    write_contexts(dataset, "derain-000000", contexts_of(*([(pair, "edits", 1.0)] for pair in (there * count)[:count])))
     corpus = Corpus.open([dataset.url])
     assert [pairs.task for pairs in corpus.pairs] == ["derain", "edits"] and len(corpus.examples) == 1
     assert set(corpus.examples[0].context_dataset.tolist()) == {1}
@@ -73,12 +71,12 @@ def test_contexts_from_another_dataset_of_the_same_task(tmp_path: Path) -> None:
     """The place tells them apart: a dev set's contexts are of the training set, and its own pairs stay its own."""
     dataset, database = (make_tokens(str(tmp_path / part / "derain"), units=1, pairs=3) for part in ("dev", "data"))
     rows, there = examples(dataset), [row["pair"] for row in examples(database)]
-    places = pa.array(["../data/derain", None] * (len(rows) // 2), pa.string())
-    keys = [there[number] if number % 2 == 0 else row["context_pair"] for number, row in enumerate(rows)]
+    places = ["../data/derain", None] * (len(rows) // 2)
+    keys = [there[number] if number % 2 == 0 else nearest(row)["pair"] for number, row in enumerate(rows)]
     write_contexts(
         dataset,
         "derain-000000",
-        Contexts(pairs=pa.array(keys), scores=pa.array([1.0] * len(rows)), method="raie", datasets=places),
+        contexts_of(*([(key, place, 1.0)] for key, place in zip(keys, places, strict=True))),
     )
     corpus = Corpus.open([dataset.url])
     assert [pairs.dataset.store.root for pairs in corpus.pairs] == [

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.datasets import examples
+from manifests.write.contexts import write_contexts
+from tests.datasets import contexts_of, examples, nearest
 from tests.persons import make_persons
 from tests.train.make import SIDE, VOCABULARY, make_tokens, options, sample, write_token_shard
 from train.data.corpus import Corpus
@@ -47,9 +48,9 @@ def test_nothing_is_lost_between_order_and_micro_batches(corpus: Corpus) -> None
     batches = list(itertools.islice(stream, 30))
     counted = Counter(label for packed in batches for label in packed.labels)
     cursor = batches[-1].cursor
-    counted += Counter(library.label(*entry) for entry in cursor["open"])
+    counted += Counter(library.label(*entry[:2]) for entry in cursor["open"])
     fresh = Stream(_library(corpus), 0)
-    assert counted == Counter(library.label(*fresh._next()) for _ in range(cursor["draws"]))
+    assert counted == Counter(library.label(*fresh._next()[:2]) for _ in range(cursor["draws"]))
 
 
 def test_a_cursor_resumes_exactly_and_is_small(corpus: Corpus) -> None:
@@ -87,7 +88,7 @@ def test_streams_that_cannot_be_shared(corpus: Corpus) -> None:
 def test_the_context_is_another_pairs_example_of_the_same_kind(corpus: Corpus) -> None:
     library, rows = _library(corpus), corpus.examples[0]
     for example in range(len(rows.pair)):
-        document = library.document(0, example)
+        document = library.document(0, example, 0)
         assert document is not None
         name = ("forward", "generate"), ("forward", "describe"), ("reverse", "generate"), ("reverse", "describe")
         turns = [
@@ -104,8 +105,46 @@ def test_the_context_is_another_pairs_example_of_the_same_kind(corpus: Corpus) -
             assert document.ids[at : at + len(block)].tolist() == block.tolist()
 
 
+def test_one_of_several_contexts_is_shown_by_seed_and_epoch(tmp_path: Path) -> None:
+    """Each of four about equally often; the same whoever asks and in whatever order, and another in another epoch."""
+    dataset = make_tokens(str(tmp_path / "derain"), units=1, pairs=6)
+    rows = examples(dataset)
+    keys = list(dict.fromkeys(row["pair"] for row in rows))
+    others = [[key for key in keys if key != row["pair"]][:4] for row in rows]
+    write_contexts(dataset, "derain-000000", contexts_of(*([(key, None, None) for key in four] for four in others)))
+    corpus = Corpus.open([dataset.url])
+    (count,) = {*np.diff(corpus.examples[0].contexts).tolist()}
+    assert count == 4
+    library, epochs = _library(corpus), range(300)
+    shown = {(example, epoch): library._context(0, example, epoch) for example in range(3) for epoch in epochs}
+    again = _library(corpus)
+    assert {key: again._context(0, *key) for key in reversed(shown)} == shown
+    for example in range(3):
+        counts = Counter(shown[example, epoch] or 0 for epoch in epochs)
+        names = [corpus.pairs[0].keys[int(corpus.examples[0].context[place])].as_py() for place in sorted(counts)]
+        assert names == others[example] and min(counts.values()) > 45  # of 75, five standard deviations below
+    later = next(epoch for epoch in epochs if shown[0, epoch] != shown[0, 0])
+    first, second = (library.document(0, 0, epoch) for epoch in (0, later))
+    assert first and second
+    assert first.ids.tolist() != second.ids.tolist()
+
+
+def test_a_stream_goes_on_with_the_contexts_that_its_open_documents_had(tmp_path: Path) -> None:
+    dataset = make_tokens(str(tmp_path / "derain"), units=1, pairs=6)
+    keys = list(dict.fromkeys(row["pair"] for row in examples(dataset)))
+    ranked = [[(key, None, None) for key in keys if key != row["pair"]] for row in examples(dataset)]
+    write_contexts(dataset, "derain-000000", contexts_of(*ranked))
+    corpus = Corpus.open([dataset.url])
+    batches = list(itertools.islice(Stream(_library(corpus), 0), 12))
+    cursor = json.loads(json.dumps(batches[5].cursor))
+    assert cursor["at"][0][0] > 0  # in a later epoch than the first
+    resumed = itertools.islice(Stream(_library(corpus), 0, cursor), 6)
+    for old, new in zip(batches[6:], resumed, strict=True):
+        assert [one.ids.tolist() for one in old.documents] == [one.ids.tolist() for one in new.documents]
+
+
 def test_a_context_that_does_not_fit_is_left_out(corpus: Corpus) -> None:
-    document = _library(corpus, window_tokens=64).document(0, 0)
+    document = _library(corpus, window_tokens=64).document(0, 0, 0)
     assert document is not None
     assert set(document.segment.tolist()) == {TD} and len(document) > SIDE * SIDE * 2
 
@@ -120,30 +159,29 @@ def test_a_person_is_asked_for_from_words_and_its_pose_is_shown_by_two_others(tm
     corpus = Corpus.open([dataset.url])
     library, v = _library(corpus), VOCABULARY
     for number, row in enumerate(rows):
-        asked, context = (dict(members[row[key]]) for key in ("pair", "context_pair"))
+        shown_pair = nearest(row)["pair"]
+        asked, context = (dict(members[key]) for key in (row["pair"], shown_pair))
         said = [
-            json.loads(held[f"{row[key]}.json"])["examples"][0]["instruction"]
-            for held, key in ((asked, "pair"), (context, "context_pair"))
+            json.loads(held[f"{key}.json"])["examples"][0]["instruction"]
+            for held, key in ((asked, row["pair"]), (context, shown_pair))
         ]
-        first, second = (
-            np.load(io.BytesIO(context[f"{row['context_pair']}.{role}.npy"])) for role in ("input", "target")
-        )
+        first, second = (np.load(io.BytesIO(context[f"{shown_pair}.{role}.npy"])) for role in ("input", "target"))
         wanted = np.load(io.BytesIO(asked[f"{row['pair']}.target.npy"]))
         shown = [v.begin_text, *said[1], *v.image_block(first), v.separator, *v.image_block(second)]
         todo = [*said[0], v.separator, *v.image_block(wanted), v.end_text]
-        document = library.document(0, number)
+        document = library.document(0, number, 0)
         assert document is not None
         assert document.ids.tolist() == [*shown, *range(4), *todo]
         assert (document.segment == IE).sum() == len(shown) and (document.segment == TD).sum() == len(todo)
     # Without the context nothing says which pose it is: it is left out itself, and that is said.
     small = _library(corpus, window_tokens=len(shown) + len(todo))
-    assert small.document(0, 0) is None
+    assert small.document(0, 0, 0) is None
     assert "with its in-context example it does not fit into a window" in small.reports()[0]
 
 
 def test_documents_longer_than_a_window_are_reported(corpus: Corpus) -> None:
     library = _library(corpus, window_tokens=32)
-    assert library.document(0, 0) is None
+    assert library.document(0, 0, 0) is None
     assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: it has 4")
 
 
@@ -165,7 +203,7 @@ def test_a_corrupt_shard_is_left_out_with_a_report(tmp_path: Path) -> None:
     drawn = [stream._next()[1] for _ in range(48)]
     left = {int(corpus.pairs[0].shard_of(corpus.examples[0].pair[[example]])[0]) for example in drawn}
     assert left == {0, 1, 2}  # its examples keep their places in the order
-    opened = [example for packed in batches for _, example in packed.cursor["open"]]
+    opened = [example for packed in batches for _, example, _ in packed.cursor["open"]]
     assert all(corpus.examples[0].pair[example] >= 4 for example in opened)
 
 
