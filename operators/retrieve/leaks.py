@@ -90,7 +90,7 @@ class Traits:
 
     @classmethod
     def of(
-        cls, keys: Sequence[str], groups: Sequence[str], contents: Sequence[bytes], hashes: Sequence[Sequence[int]]
+        cls, keys: Sequence[str], groups: Sequence[str], contents: Sequence[bytes], hashes: Sequence[list[int]]
     ) -> Self:
         """Number the names, and make the hashes one table."""
         widest = max([1, *map(len, hashes)])

@@ -166,7 +166,7 @@ def _shortlist(
     found = 0
     for some in _blocks(np.arange(len(sample)), 64):
         own = _lengthened(asked[sample[some]])
-        true, got = shelves.scores(own, best[some]), shelves.scores(own, rows[sample[some]])
+        true, got = (shelves.scores(own, found_of.astype(np.int64)) for found_of in (best[some], rows[sample[some]]))
         # Of equals any may be listed: what counts is how many are as near as the farthest that ought to be there.
         found += int((got >= true.min(1, keepdims=True)).sum(1).clip(max=true.shape[1]).sum())
     return _Shortlist(rows=rows, method="hnsw", recall=found / best.size)
