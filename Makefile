@@ -156,6 +156,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.raie
 	@$(BIN)/python -m infra.bench.packing
 	@$(BIN)/python -m infra.bench.reading
+	@$(BIN)/python -m infra.bench.export --pairs 2000
 	@$(BIN)/python -m infra.bench.batching
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate

@@ -3,7 +3,10 @@
     xprompt tasks, models                           what there is, and which checkpoints it needs
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
+    xprompt retry                                   make again what a dataset rejected for a reason
     xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
+    xprompt push                                    upload a dataset to a hub
     xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
     xprompt reconstruct                             score the image tokenizer alone
 
@@ -32,7 +35,9 @@ PROGRAMS = {
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
     "reconstruct": ("train.evaluate.reconstruct", "say what the VQ tokenizer alone loses, the paper's Tab. 5"),
+    "push": ("manifests.publish.push", "upload a finished dataset to the Hugging Face hub"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
+    "retry": ("pipelines.retry_command", "make again what a dataset rejected for a reason, as a new dataset"),
     "tiny-models": ("infra.tiny.command", "write small random checkpoints to try model operators with"),
     "train": ("train.fsdp_train", "train a model on token shards (one process; torchrun for more)"),
 }
@@ -41,7 +46,7 @@ arguments and `prog`, the command as the user typed it, which heads the program'
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
-_START_RAY = ("shards", "tokens", "recipe")
+_START_RAY = ("shards", "tokens", "recipe", "retry")
 
 _NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
 _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too

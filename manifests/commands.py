@@ -1,4 +1,4 @@
-"""The commands that look at datasets: ls, show, sql, verify, contact-sheet, similarity, dups, hashes, browse.
+"""The commands that look at datasets, from ls to browse, and export.
 
 `xprompt` (infra/command.py) has them beside those that make datasets.
 """
@@ -22,6 +22,7 @@ from manifests.browse.contact_sheet import write_contact_sheet
 from manifests.browse.server import serve
 from manifests.browse.similarity import Similarities, similarity_sheet
 from manifests.dataset import Dataset, DatasetError, find_datasets
+from manifests.export import command as exporting
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
 from manifests.printing import printable, printable_json, printable_lines, say
@@ -93,6 +94,8 @@ def add_commands(commands: Any) -> None:
     )
     hashes.add_argument("--name", required=True, help="what to call the set; another set of that name is replaced")
     hashes.add_argument("--out", default="guard.parquet", help="the guard file (default: %(default)s)")
+
+    exporting.add_arguments(command("export", exporting.run, exporting.TEXT))
 
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)

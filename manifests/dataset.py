@@ -155,7 +155,7 @@ class Dataset(Reader):
             there = self.plan()
             if there.fingerprint != fingerprint:
                 raise DatasetError(
-                    f"{_difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
+                    f"{difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
                     "configuration. Choose another OUT, or remove the directory if you no longer need it."
                 )
             return there
@@ -208,6 +208,13 @@ class Dataset(Reader):
         if not self.store.exists("dataset.json"):
             raise DatasetError(f"{self.url} is unfinished: run the same command again to go on")
         return read_json(self.store, self.url, "dataset.json", DESCRIPTION)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The config entries that differ, in one line; hashes, which tell people nothing, only if nothing else differs."""
+    changes = sorted(_changes(dict(old), dict(new), ""))
+    told = [change for change in changes if not change.endswith(_OTHER_CONTENT)] or changes
+    return "; ".join(told)
 
 
 def find_datasets(url: str) -> list[Dataset]:
@@ -268,13 +275,6 @@ def _unit_boundaries(table: pa.Table) -> Iterator[int]:
 def _plan_file(url: str, fingerprint: str) -> ParquetFile:
     """The open plan; the fingerprint is part of the cache's key, since a directory can be emptied and planned anew."""
     return ParquetFile(Dataset(url).store.open("plan.parquet"))
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The config entries that differ, in one line; hashes, which tell people nothing, only if nothing else differs."""
-    changes = sorted(_changes(dict(old), dict(new), ""))
-    told = [change for change in changes if not change.endswith(_OTHER_CONTENT)] or changes
-    return "; ".join(told)
 
 
 def _changes(old: Any, new: Any, name: str) -> Iterator[str]:

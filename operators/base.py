@@ -191,6 +191,15 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class OfFile(Protocol):
+    """A reader of which DATA may be a file, in the place of the folder that it lies in."""
+
+    def of_file(self, name: str) -> Self:
+        """The reader that reads this file of its root alone, or the files that a shell pattern names."""
+        ...
+
+
+@runtime_checkable
 class InBlocks(Protocol):
     """A contiguous reader of whose items so many in a row belong together: a shard has all of them or none."""
 

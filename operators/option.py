@@ -29,6 +29,11 @@ class Option:
     default: Any = None
     many: bool = False
     """Whether the option takes several values."""
+    of: Callable[[Any], Any] | None = None
+    """What makes the field's value of what is given: of the several values of a command line, or of what Python or a
+    recipe have in their place. Raises ValueError, one line. None for what is given as it is."""
+    says_what: bool = False
+    """Whether the option says how DATA is to be read: where it is given, only sources that have it are looked for."""
 
     @property
     def flag(self) -> str:
@@ -46,9 +51,18 @@ class Option:
         self.check(value)
         return value
 
+    def value(self, given: Any) -> Any:
+        """What a field is set to. Raises ValueError, one line that names the option, for what is no value."""
+        if self.of is None:
+            return given
+        try:
+            return self.of(given)
+        except ValueError as error:
+            raise ValueError(f"{self.flag}: {error}") from None
+
     def check(self, value: Any) -> None:
         """Raises ValueError, one line, for a value that is none of the choices."""
-        for one in value if self.many and not isinstance(value, str) else (value,):
+        for one in value if self.many and isinstance(value, list | tuple) else (value,):
             if self.choices and one not in self.choices:
                 raise ValueError(f"{self.flag}: {one} is none of {', '.join(map(str, self.choices))}")
 
@@ -60,6 +74,9 @@ def option(
     name: str = "",
     type: Callable[[str], Any] | None = None,
     choices: tuple[Any, ...] = (),
+    many: bool = False,
+    of: Callable[[Any], Any] | None = None,
+    says_what: bool = False,
     in_fingerprint: bool = True,
 ) -> Any:
     """A dataclass field that a user may set. Its type is that of the default unless another is given.
@@ -68,7 +85,9 @@ def option(
     what is made: it says where something lies, or how fast it is done.
     """
     kind = type or (str if default is None else default.__class__)
-    declared = Option(name=name, help=help, type=kind, choices=choices, default=default)
+    declared = Option(
+        name=name, help=help, type=kind, choices=choices, default=default, many=many, of=of, says_what=says_what
+    )
     return field(default=default, metadata={_KEY: declared, "location": not in_fingerprint})
 
 
@@ -85,7 +104,7 @@ def with_options(record: Record, values: Mapping[str, Any]) -> Record:
     for name, declared in options_of(record):
         if declared.name in values:
             declared.check(values[declared.name])
-            given[name] = values[declared.name]
+            given[name] = declared.value(values[declared.name])
     return replace(record, **given) if given else record  # type: ignore[type-var]  # a dataclass, since it has options
 
 

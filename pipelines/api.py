@@ -22,7 +22,7 @@ from pipelines.report.progress import SILENT
 from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
 from pipelines.run.nothing import refuse_empty
-from pipelines.run.plan import folder_name, make_job
+from pipelines.run.plan import Job, folder_name, make_job
 from pipelines.run.session import ray_session
 from pipelines.tasks.catalogue import modules_of
 from pipelines.tasks.task import Task
@@ -50,26 +50,34 @@ def make(task: Task | str, *, console: Console = SILENT, **options: Any) -> Data
     values, task = prepared.values, prepared.task
     if values["models"] == "tiny" and task.judges:
         console.print("MODELS=tiny: the scores of random weights mean nothing, so gates store them and keep all.")
-    out = anchored(str(values["out"]))
-    folder = f"{out}/{folder_name(task, prepared.reader)}"
+    folder = f"{anchored(str(values['out']))}/{folder_name(task, prepared.reader)}"
     with only_run(folder, say, wait=values["wait"]):
         with said_if_slow(say, "listing DATA and planning"):
             job = make_job(task, prepared.reader, folder, values["seed"], values["scale"])
-        work = Work(
-            job=job,
-            models=values["models"],
-            taken_as=prepared.taken_as,
-            prices=prepared.prices,
-            gpu_gib=values["gpu_gib"],
-            gpus=values["gpus"],
-        )
-        folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
+        return made(job, prepared, console)
 
-        def session() -> AbstractContextManager[None]:
-            return ray_session(values["cpus"], py_modules=modules_of(task), not_sent=folders, say=say)
 
-        (totals,) = make_datasets([work], session, console)
-        refuse_empty(job, totals)
+def made(job: Job, prepared: Prepared, console: Console = SILENT) -> Dataset:
+    """Make all of a planned dataset that is not made yet; raises as `make` does."""
+    values = prepared.values
+    work = Work(
+        job=job,
+        models=values["models"],
+        taken_as=prepared.taken_as,
+        prices=prepared.prices,
+        gpu_gib=values["gpu_gib"],
+        gpus=values["gpus"],
+    )
+    folders = [str(values[name]) for name in ("out", "data", "models") if values[name]]
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    def session() -> AbstractContextManager[None]:
+        return ray_session(values["cpus"], py_modules=modules_of(prepared.task), not_sent=folders, say=say)
+
+    (totals,) = make_datasets([work], session, console)
+    refuse_empty(job, totals)
     return job.dataset
 
 

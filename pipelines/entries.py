@@ -20,7 +20,7 @@ from operators.shared.palettes import UNSEEN_PALETTE
 from pipelines.options import AS, RUN, WHERE
 from pipelines.prepare import Prepared, prepare, refuse_unknown
 from pipelines.recipe import Entry
-from pipelines.sources.locate import PHOTOS, locate, named, seen
+from pipelines.sources.locate import PHOTOS, locate, named, of_file, seen
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -65,17 +65,18 @@ class DataRoot:
 
         Raises ValueError, one line, for a source that is there in part.
         """
+        task = task.reading(entry.options)
         taken_as = taken_as or (PHOTOS if entry.source == PHOTOS else "")
         asked_for = sources_of(task, entry.source)
         if taken_as:
             asked_for = [source for source in named(task.sources, taken_as) if source in asked_for]
         for folder in entry.data or dict.fromkeys(source.folder for source in asked_for if source.folder):
-            if not (listing := self._listed(folder)):
-                continue
             here = [source for source in asked_for if source.folder == folder]
             others = [source for source in asked_for if entry.data and source.folder != folder]
-            root = self._root(folder)
-            if source := locate([*here, *others], root, listing, taken_as=taken_as):
+            sources, root = of_file([*here, *others], self._root(folder))
+            if not (listing := self._listed(root)):
+                continue
+            if source := locate(sources, root, listing, taken_as=taken_as):
                 name = source.reader.source
                 source = replace(source, seen=seen(source, root, listing))
                 return source, name if name == folder else f"{name} ({folder}/)"
@@ -94,11 +95,10 @@ class DataRoot:
         store = Store(self.url)
         return store.path(folder) if store.is_local else f"{self.url.rstrip('/')}/{folder}"
 
-    def _listed(self, folder: str) -> Listing:
-        if folder not in self.listings:
-            root = self._root(folder)
-            self.listings[folder] = list_files(root) if Store(root).exists("") else Listing()
-        return self.listings[folder]
+    def _listed(self, root: str) -> Listing:
+        if root not in self.listings:
+            self.listings[root] = list_files(root) if Store(root).exists("") else Listing()
+        return self.listings[root]
 
 
 def prompts_of(task: Task) -> Source | None:
@@ -158,6 +158,8 @@ def refuse_test_data(options: Mapping[str, Any]) -> None:
 
 def _parsed(option: Option, value: Any) -> Any:
     if option.many:
+        if isinstance(value, dict):
+            return option.value(value)
         return [option.parsed(str(one)) for one in (value if isinstance(value, list) else [value])]
     return option.parsed(str(value))
 

@@ -50,7 +50,7 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     vlm, prices = _vlm(values), _prices(values)
     data = str(values["data"]) if values["data"] is not None else None
     source = source or find_source(
-        task, data, counted="count" in own, split=str(values["split"]), taken_as=values[AS] or ""
+        task.reading(own), data, counted="count" in own, split=str(values["split"]), taken_as=values[AS] or ""
     )
     reader = _counted(source.reader, own, task)
     task = _with_added(task.with_options(own), reader, values)

@@ -99,6 +99,10 @@ class StoredPair:
         names = [name for name in PAIR_COLUMNS if name in self._rows.table.column_names]
         return {name: self._rows.of_pairs(name)[self._number] for name in names}
 
+    def value(self, column: str) -> Any:
+        """What the manifest says of the pair in one of the columns of `record`, without reading the others."""
+        return self._rows.of_pairs(column)[self._number]
+
     def example(self, direction: Direction, kind: Kind) -> StoredExample:
         """The example of a direction and a kind. Raises KeyError if the pair has none."""
         for example in self.examples:

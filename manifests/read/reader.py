@@ -88,7 +88,15 @@ class Reader:
         Raises DatasetError if there is no dataset or a manifest cannot be read.
         """
         for name in self.unit_names():
-            yield from self._rows_of(self._read_table(name)).pairs()
+            yield from self.pairs_of(name)
+
+    def pairs_of(self, unit: str) -> list[StoredPair]:
+        """The pairs of one committed unit, in stored order. Raises as `pairs` does."""
+        return self._rows_of(self._read_table(unit)).pairs()
+
+    def table_of(self, unit: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the manifest of one committed unit. Raises as `pairs` does."""
+        return self._read_table(unit, columns)
 
     __iter__ = pairs
 

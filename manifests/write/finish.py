@@ -17,6 +17,7 @@ from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
 from manifests.records import version_of
 from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
+from manifests.write.card import Contents, header, split_name
 
 _ABOUT = """\
 A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`), and `<pair>.json` with
@@ -76,13 +77,21 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     DatasetError if a dataset.json is there already and a unit is not what it says: what was edited or damaged since
     must not get a new hash that hides it.
     """
-    totals, shards = Totals(), []
+    totals, shards, contents = Totals(), [], Contents()
+    described = dataset.description()["shards"] if dataset.store.exists("dataset.json") else []
+    known = {entry["name"]: entry for entry in described}
     for name, commit in dataset.commits():
         totals.add(commit)
-        shards.append(shard_entry(name, commit, dataset.store.read(f"manifest/{name}.parquet")))
+        manifest = dataset.store.read(f"manifest/{name}.parquet")
+        shards.append(shard_entry(name, commit, manifest))
+        if known.get(name) not in (None, shards[-1]):
+            raise DatasetError(
+                f"{dataset.url}/manifest/{name}.parquet is not what dataset.json says: edited since, or made with "
+                "other library versions. Remove it and run the same command again to write it anew; if you mean to "
+                "keep it, remove dataset.json."
+            )
+        contents.add(manifest)
     assert totals.units == plan.units, f"{totals.units} of {plan.units} units are committed"
-    if dataset.store.exists("dataset.json"):
-        _refuse_changed(dataset, shards)
     description = {
         **plan_entries(plan, dataset.store.read("plan.parquet")),
         "versions": dict(versions),
@@ -90,9 +99,8 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
         "totals": totals.as_json(),
         "shards": shards,
     }
-    readme = _card(plan, totals, licences).encode()
-    description["readme_sha256"] = readme_sha256(readme)
-    description["sha256"] = description_sha256(description)
+    readme = card(plan, totals, contents, licences).encode()
+    description = with_readme(description, readme)
     dataset.store.write_bytes("README.md", readme)
     dataset.store.write_bytes("dataset.json", as_written(description))
     with suppress(FileNotFoundError):
@@ -103,15 +111,10 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     return totals
 
 
-def _refuse_changed(dataset: Dataset, shards: list[dict[str, Any]]) -> None:
-    known = {entry["name"]: entry for entry in dataset.description()["shards"]}
-    for entry in shards:
-        if known.get(entry["name"]) not in (None, entry):
-            raise DatasetError(
-                f"{dataset.url}/manifest/{entry['name']}.parquet is not what dataset.json says: edited since, or made "
-                "with other library versions. Remove it and run the same command again to write it anew; if you mean "
-                "to keep it, remove dataset.json."
-            )
+def with_readme(description: Mapping[str, Any], readme: bytes) -> dict[str, Any]:
+    """What dataset.json says beside a README.md: with the hash of that, and then its own."""
+    said = {**description, "readme_sha256": readme_sha256(readme)}
+    return {**said, "sha256": description_sha256(said)}
 
 
 def description_sha256(description: Mapping[str, Any]) -> str:
@@ -154,37 +157,62 @@ def shard_entry(name: str, commit: Commit, manifest: bytes) -> dict[str, Any]:
     }
 
 
-def _card(plan: Plan, totals: Totals, licences: Mapping[str, str]) -> str:
-    """The dataset card, with the YAML header that dataset hubs read."""
+def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, str], published: str = "") -> str:
+    """The dataset card, with the YAML header that dataset hubs read.
+
+    `published` is what the card of a repository says besides; it has a licence file too (manifests/write/card.py).
+    """
     split = plan.test_split
     what = f"pairs of the split {split}, for evaluation alone" if split else "in-context training pairs"
     lines = [
-        "---",
-        f"pretty_name: X-Prompt {plan.task}",
-        "task_categories: [image-to-image]",
-        "configs:",
-        "- config_name: default",
-        "  data_files: shards/*.tar",
-        "- config_name: manifest",
-        "  data_files: manifest/*.parquet",
-        "---",
+        *header(
+            plan.task,
+            split,
+            contents,
+            pairs=totals.pairs,
+            shard_bytes=totals.bytes,
+            licences=licences,
+            has_licence_file=bool(published),
+        ),
         "",
         f"# {plan.task}: {what}",
         "",
         f"{totals.pairs:,} pairs, {totals.examples.total():,} examples, {totals.bytes / 2**20:,.1f} MiB in "
         f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",
         "",
+        *_made_again(plan),
+        *([published, ""] if published else []),
+        "| split | pairs | shards |",
+        "|---|---|---|",
+        f"| {split_name(split)} | {totals.pairs:,} | {totals.units:,} |",
+        "",
         "| examples | count |",
         "|---|---|",
         *(f"| {kind} | {count:,} |" for kind, count in sorted(totals.examples.items())),
         *(f"| not made: {reason} | {count:,} |" for reason, count in sorted(totals.missing.items())),
         "",
-        "| source | licence |",
-        "|---|---|",
-        *(f"| {source} | {licence} |" for source, licence in sorted(licences.items())),
+        *licence_table(licences),
     ]
     if totals.rejects:
         lines += ["", "| rejected because | items |", "|---|---|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]
     lines += ["", _ABOUT, f"Fingerprint `{plan.fingerprint}`.", ""]
     return "\n".join(lines)
+
+
+def _made_again(plan: Plan) -> list[str]:
+    """Of which dataset's rejects the dataset was made, if it was."""
+    parent = plan.config.get("retry_of")
+    if not isinstance(parent, dict):
+        return []
+    reasons = ", ".join(map(str, parent.get("reasons", ())))
+    return [f"Made again of what `{parent.get('dataset')}` ({parent.get('fingerprint')}) rejected: {reasons}.", ""]
+
+
+def licence_table(licences: Mapping[str, str]) -> list[str]:
+    """The lines of a table in Markdown: each source with its licence."""
+    return [
+        "| source | licence |",
+        "|---|---|",
+        *(f"| {source} | {text} |" for source, text in sorted(licences.items())),
+    ]

@@ -218,7 +218,7 @@ def _refuse(error: OSError) -> None:
 
 def files_now(root: str, paths: Iterable[str]) -> Iterator[SourceFile | None]:
     """Files of a listing as they are now, in order; None for one that is not there, or is no file, any more."""
-    store = _store(root)
+    store = store_of(root)
     if store.is_local:
         yield from (_now(store, path) for path in paths)
     else:
@@ -243,7 +243,7 @@ def _now(store: Store, path: str) -> SourceFile | None:
 
 def is_empty(root: str, folder: str) -> bool:
     """Whether a folder below a root holds nothing any more, or is gone itself."""
-    store = _store(root)
+    store = store_of(root)
     full = store.path(on_disk(store, folder)).rstrip("/")
     if store.is_local:
         try:
@@ -260,7 +260,7 @@ def read_file(root: str, path: str, most_bytes: int = MAX_BYTES) -> bytes:
     Raises Reject for what a retry would not change (missing, unreadable, not_a_file, too_large), and OSError if the
     file is being written.
     """
-    store = _store(root)
+    store = store_of(root)
     try:
         data = _read_local(store, path, most_bytes) if store.is_local else _read_object(store, path, most_bytes)
     except OSError as error:
@@ -312,7 +312,7 @@ def read_list(root: str, path: str) -> bytes:
 
 def open_file(root: str, path: str) -> BinaryIO:
     """A file, to be read in parts. Raises Reject, not_a_file, for a pipe, whose opening would wait for ever."""
-    store = _store(root)
+    store = store_of(root)
     name = on_disk(store, path)
     if store.is_local:
         _refuse_no_file(path, os.stat(store.path(name)).st_mode)
@@ -337,7 +337,8 @@ def on_disk(store: Store, path: str) -> str:
     return re.sub(r"\\x([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), path)
 
 
-_store = lru_cache(maxsize=8)(Store)  # to parse a URL costs half as much as to read a small file
+store_of = lru_cache(maxsize=8)(Store)
+"""The store of a root; to parse a URL costs half as much as to read a small file."""
 
 
 def ending(path: str) -> str:

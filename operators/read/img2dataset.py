@@ -77,7 +77,7 @@ class Img2Dataset:
         for folder in self.nested:
             prefix = f"{folder}/" if folder else ""
             inside = [replace(f, path=f.path[len(prefix) :]) for f in listing if f.path.startswith(prefix)]
-            if _shards(inside):
+            if finished_shards(inside):
                 return replace(self, root=f"{root.rstrip('/')}/{folder}".rstrip("/"))
         tars = [file.path for file in listing if file.path.endswith(".tar") and _stem(file.path).isdigit()]
         if tars and not any(ending(file.path) in IMAGE_ENDINGS or file.path.endswith(".parquet") for file in listing):
@@ -99,7 +99,7 @@ class Img2Dataset:
                 yield Item(ref=ref, files=(image, f"{stem}.parquet"), index=index, bytes=size)
 
     def told(self, listing: Sequence[SourceFile]) -> str:
-        file = open_parquet(self.root, f"{min(_shards(listing))}.parquet")
+        file = open_parquet(self.root, f"{min(finished_shards(listing))}.parquet")
         score = next((name for name in self.score_columns if name in file.schema_arrow.names), "")
         taken = {"key": "name of the image", "caption": "caption", score: "score"}
         return told_of_columns(file, taken, ("status", "url"))
@@ -118,12 +118,12 @@ class Img2Dataset:
                 rows.num_rows - failed - scoreless - again - rows.filter(pc.field("kept")).num_rows
             )
         tars = {file.path.removesuffix(".tar") for file in listing if file.path.endswith(".tar")}
-        counts["unfinished tars"] = len(tars - _shards(listing).keys())
+        counts["unfinished tars"] = len(tars - finished_shards(listing).keys())
         return +counts
 
-    def _rows(self, listing: Sequence[SourceFile]) -> Iterator[tuple[str, _Shard, pa.Table]]:
+    def _rows(self, listing: Sequence[SourceFile]) -> Iterator[tuple[str, Shard, pa.Table]]:
         """Stem and shard, and its rows: index, key, success, scored, again, kept. Raises ValueError as `_table`."""
-        shards = _shards(listing)
+        shards = finished_shards(listing)
         tables = in_footers(partial(_table, reader=self), self.root, [f"{stem}.parquet" for stem in shards])
         for (stem, shard), rows in zip(shards.items(), tables, strict=True):
             yield stem, shard, rows
@@ -143,7 +143,7 @@ class Img2Dataset:
                 "missing_member", f"{posixpath.dirname(item.ref)}/ has no image {key}, though {parquet} says so"
             )
         in_tar = path.endswith(".tar")
-        data = _member(self.root, path, key) if in_tar else read_file(self.root, path)
+        data = image_in_tar(self.root, path, key) if in_tar else read_file(self.root, path)
         image, steps = alone("target", data)
         if "caption" not in row:
             row["caption"] = _caption(self.root, path, key) if in_tar else _caption_file(self.root, path)
@@ -162,7 +162,7 @@ class Img2Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shard:
+class Shard:
     """Where a finished shard has its images."""
 
     tar: bool
@@ -173,8 +173,8 @@ class _Shard:
     """Key -> file in the folder."""
 
 
-def _shards(listing: Sequence[SourceFile]) -> dict[str, _Shard]:
-    """Stem -> each finished shard: its Parquet file is written at the end."""
+def finished_shards(listing: Sequence[SourceFile]) -> dict[str, Shard]:
+    """Stem -> each finished shard of a listing: its Parquet file is written at the end."""
     tars = {file.path.removesuffix(".tar"): file.bytes for file in listing if file.path.endswith(".tar")}
     stems = [file.path.removesuffix(".parquet") for file in listing if file.path.endswith(".parquet")]
     folders: dict[str, dict[str, SourceFile]] = {stem: {} for stem in stems if stem not in tars}
@@ -186,9 +186,9 @@ def _shards(listing: Sequence[SourceFile]) -> dict[str, _Shard]:
     for stem in stems:
         numbered = posixpath.basename(stem).isdigit()
         if stem in tars or (posixpath.dirname(stem) in beside and numbered and not folders[stem]):
-            shards[stem] = _Shard(tar=True, bytes=tars.get(stem, 0), images={})
+            shards[stem] = Shard(tar=True, bytes=tars.get(stem, 0), images={})
         elif numbered and folders[stem]:
-            shards[stem] = _Shard(tar=False, images=_with_numbers(folders[stem]))
+            shards[stem] = Shard(tar=False, images=_with_numbers(folders[stem]))
     return shards
 
 
@@ -227,7 +227,7 @@ def _table(file: ParquetFile, reader: Img2Dataset) -> pa.Table:
     return pa.table(arrays, names=["index", "key", "success", "scored", "again", "kept"])
 
 
-def _member(root: str, tar: str, key: str) -> bytes:
+def image_in_tar(root: str, tar: str, key: str) -> bytes:
     """An image's bytes, read in place. Raises Reject: missing, missing_member, damaged, too_large."""
     index = _index(root, tar)
     found = _found(index.images, key)

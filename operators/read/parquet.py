@@ -49,8 +49,8 @@ def open_parquet(root: str, path: str) -> ParquetFile:
         ) from error
     except Reject as reject:
         raise ValueError(f"DATA: {root}/{reject.message}; remove it to go on without it") from reject
-    except (pa.ArrowException, OSError) as error:
-        if not _is_damage(error):
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if not is_damage(error):
             raise
         raise ValueError(
             f"DATA: {root}/{path} is not a complete Parquet file ({in_a_line(error)}); download it again, or remove it "
@@ -78,7 +78,7 @@ def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str
         try:
             return read(file)
         except (pa.ArrowException, OSError) as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             raise ValueError(
                 f"DATA: {root}/{path} cannot be read ({in_a_line(error)}); download it again, or remove it"
@@ -109,7 +109,10 @@ def read_row(root: str, path: str, index: int, columns: tuple[str, ...], at_once
             if isinstance(found, str):
                 raise Reject("damaged", f"{path}: row group {group} cannot be read: {found}")
             batch, place = found
-            return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+            try:
+                return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+            except UnicodeDecodeError as error:
+                raise Reject("damaged", f"{path}: a text of the row is not UTF-8 at its byte {error.start}") from None
         index -= rows
     raise Reject("damaged", f"{path} has fewer rows than when it was listed")
 
@@ -177,7 +180,7 @@ class _RowGroup:
             try:
                 batch = next(self._batches)
             except (pa.ArrowException, OSError, StopIteration) as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
                 ended = isinstance(error, StopIteration)
                 self._fault = (self._next, "it ends before its last row" if ended else in_a_line(error))
@@ -200,6 +203,6 @@ def _row_group(root: str, path: str, group: int, columns: tuple[str, ...], at_on
     return _RowGroup(file, group, columns, at_once)
 
 
-def _is_damage(error: Exception) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether it is the file's fault: what disks and networks raise says more than a bare OSError."""
     return error.errno is None and type(error) is OSError if isinstance(error, OSError) else True

@@ -40,6 +40,57 @@ class EditInstruction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenWords:
+    """The examples that a pair's own words make, of as many inputs as it has. Rejects: no_instruction.
+
+    The text "instruction" makes the forward generate example, from all inputs in order; "reverse" the reverse one, from
+    the target to the first input; "caption" a describe example of the target. The latter two are not missed.
+    """
+
+    name: ClassVar[str] = "given_words"
+    version: ClassVar[int] = 1
+
+    def __call__(self, pair: Pair, seed: int) -> Pair:
+        inputs = tuple(image.role for image in pair.images if image.role not in _NO_INPUTS)
+        examples = [
+            Example(
+                direction="forward",
+                kind="generate",
+                inputs=inputs,
+                output="target",
+                instruction=_said(pair, "instruction"),
+            )
+        ]
+        if pair.texts.get("reverse"):
+            examples.append(
+                Example(
+                    direction="reverse",
+                    kind="generate",
+                    inputs=("target",),
+                    output=inputs[0],
+                    instruction=_said(pair, "reverse"),
+                )
+            )
+        if pair.texts.get("caption"):
+            examples.append(
+                Example(
+                    direction="forward",
+                    kind="describe",
+                    inputs=("target",),
+                    output=None,
+                    instruction=pick(_CAPTION_QUESTIONS, seed, "question"),
+                    text=_said(pair, "caption"),
+                )
+            )
+        step = Step(operator=self.name, version=self.version, seed=seed)
+        return replace(pair, examples=(*pair.examples, *examples), steps=(*pair.steps, step))
+
+
+_NO_INPUTS = ("target", "mask")
+"""Roles of images that are no inputs of an example: what is made, and where it differs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FromWords:
     """The forward generate example of an image that is made of the text "instruction" alone. Rejects: no_instruction.
 

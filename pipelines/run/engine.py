@@ -63,7 +63,8 @@ _ALONE = -1
 """The stage in whose queue pairs are tried alone: those of units that have killed workers."""
 
 _TICK_S = 1.0
-_LAST_WORDS_S = 30.0  # for painters of a dataset that is given up
+_LAST_WORDS_S = 30.0  # for what is to come to its end
+_TAKEN_IN_S = 0.2  # by when Ray has taken in an answer that has arrived
 _MOST_PAUSE_S = 60.0  # before painters are started again
 _QUEUED_TASKS = 2  # beyond those that run, so that no CPU waits for the driver
 
@@ -302,13 +303,20 @@ class _Run:
         """End all that was started. A Ray that is the user's stays."""
         for worker in self._workers.values():
             ray.kill(worker.actor)
-        for call in self._calls.values():
-            if call.kind == "unit":
-                self._cancel(call)
+        self._cancel([call.ref for call in self._calls.values() if call.kind == "unit"])
 
-    def _cancel(self, call: _Call) -> None:
-        with suppress(RayError, ValueError):
-            ray.cancel(call.ref, force=True)
+    def _cancel(self, refs: Sequence[Any]) -> None:
+        """End tasks, and wait for their end.
+
+        One whose answer Ray is taking in at that moment must not be cancelled: Ray would abort this process (seen in
+        2.60: "Tried to complete task that was not pending"). So answers that have arrived are waited for before. On a
+        machine that is far overloaded one may still come between; what is finished is kept then too.
+        """
+        _, at_work = _waited(refs, _TAKEN_IN_S)
+        for ref in at_work:
+            with suppress(RayError, ValueError):
+                ray.cancel(ref, force=True)
+        _waited(at_work, _LAST_WORDS_S)
 
     def _workers_at_most(self) -> int:
         """How many painters and units can be at work at the same time, as the cluster is now."""
@@ -643,14 +651,17 @@ class _Run:
         self._suspects.pop(number, None)
         for lane in self._lanes.values():
             lane.units = deque(one for one in lane.units if one[0] != number)
+        cancelled = []
         for call in [call for call in self._calls.values() if call.kind == "unit" and call.job == number]:
             assert call.lane
             call.lane.running -= 1
-            self._cancel(self._calls.pop(call.ref))
+            self._calls.pop(call.ref)
+            cancelled.append(call.ref)
+        self._cancel(cancelled)
         # What painters have in hand comes to its end first: what they store of it later could not be forgotten.
-        in_hand = [call.ref for call in self._calls.values() if call.group and call.group.key.job == number]
-        if in_hand:
-            ray.wait(in_hand, num_returns=len(in_hand), timeout=_LAST_WORDS_S)
+        _waited(
+            [call.ref for call in self._calls.values() if call.group and call.group.key.job == number], _LAST_WORDS_S
+        )
         self._schedule.drop_job(number)
         for painter in [painter for painter, worker in self._workers.items() if worker.key.job == number]:
             self._forget_painter(painter)
@@ -729,3 +740,11 @@ def _gpu_s(link: Link) -> float:
     if not on_gpu(link):
         return 0.0
     return link.gpu_s if isinstance(link, ModelOperator) else LOCAL_CALL_S * getattr(link, "calls", 1)
+
+
+def _waited(refs: Sequence[Any], most_s: float) -> tuple[list[Any], list[Any]]:
+    """Those that have come to their end, and those that have not after so many seconds."""
+    if not refs:
+        return [], []
+    ended, at_work = ray.wait([*refs], num_returns=len(refs), timeout=most_s, fetch_local=False)
+    return list(ended), list(at_work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,7 @@ from operators.option import parameters
 from operators.read.files import SourceFile, list_files
 from operators.read.split import TRAIN, split_of
 from pipelines.run.seen import Watched, remember
-from pipelines.sources.locate import locate, seen, told_columns, told_passed_over
+from pipelines.sources.locate import locate, of_file, seen, told_columns, told_passed_over
 from pipelines.sources.source import Source
 from pipelines.tasks.task import Task
 
@@ -86,14 +86,15 @@ def find_source(
             wanted = "\n".join(f"  {source.layout}: {source.obtain}" for source in _with_split(task, split))
             raise ValueError(f"{task.name} has no bundled input; point DATA at one of\n{wanted}")
         return task.bundled
-    root = absolute(data)
+    sources, root = of_file(task.sources, absolute(data))
+    task = replace(task, sources=sources)
     listing = list_files(root)
     if not listing:
         raise ValueError(f"DATA: {root} is empty{told_passed_over(listing)}")
     if source := locate(task.sources, root, listing, split, taken_as):
         return replace(source, seen=seen(source, root, listing))
-    sources = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
-    wanted = "; or ".join(source.layout for source in sources)
+    tried = [one for one in _with_split(task, split) if not taken_as or one.reader.source == taken_as]
+    wanted = "; or ".join(source.layout for source in tried)
     raise ValueError(
         f"DATA: {root} has nothing that {task.name} can read{told_columns(root, listing)}{told_passed_over(listing)}. "
         f"It reads {wanted}"
@@ -131,7 +132,6 @@ def make_job(
 
     Raises DatasetError if `out` holds data of another configuration, or if the source changed since its plan was made.
     """
-    task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
     listing = reader.listing()
     items = _items(reader, listing)
     units = list(units_of(task, reader, items, seed, scale=scale, count=count, skip=skip))
@@ -139,13 +139,35 @@ def make_job(
     for link in task.chain:
         if stored := getattr(link, "stores", None):  # every image that the reader brings has this ending then
             suffixes = dict.fromkeys(suffixes, stored)
-    config = {**_config(task, reader, seed, suffixes, units), **_grouping(task)}
+    return job_of(task, reader, out, seed, units, suffixes, listing)
+
+
+def job_of(
+    task: Task,
+    reader: Reader,
+    out: str,
+    seed: int,
+    units: Sequence[Sequence[Item]],
+    suffixes: Mapping[str, str],
+    listing: Sequence[SourceFile],
+    *,
+    name: str = "",
+    retried: Mapping[str, Any] | None = None,
+) -> Job:
+    """Write the plan of units that are laid out, or take up the plan of an earlier run; raises as `make_job` does.
+
+    `listing` are the source's files. `name` is what the dataset and its shards are called if not after the task;
+    `retried` says of which dataset it makes what again (pipelines/retry.py).
+    """
+    task = task.with_vlm(lambda vlm: replace(vlm, responses=f"{out}/responses"))
+    again = {"retry_of": dict(retried)} if retried else {}
+    config = {**shape_of(task, reader), **_items_config(task, seed, dict(suffixes), units), **again}
     fingerprint = hashlib.sha256(canonical_json(config).encode()).hexdigest()
     dataset = Dataset(out)
     planned = dataset.store.exists("plan.parquet")
-    plan = dataset.write_plan(task.name, config, fingerprint, plan_table(units))
+    plan = dataset.write_plan(name or task.name, config, fingerprint, plan_table(units))
     remember(dataset, plan, reader.root, listing, units, planned=planned)
-    return Job(out=out, task=task, reader=reader, seed=seed, suffixes=suffixes, plan=plan)
+    return Job(out=out, task=task, reader=reader, seed=seed, suffixes=dict(suffixes), plan=plan)
 
 
 def list_items(reader: Reader) -> list[Item]:
@@ -228,18 +250,9 @@ def versions(task: Task) -> dict[str, str]:
     return found
 
 
-def _config(
-    task: Task, reader: Reader, seed: int, suffixes: dict[str, str], units: Sequence[Sequence[Item]]
-) -> dict[str, Any]:
-    """Everything that the bytes of a dataset depend on but the code itself. Where it is read from is not in it."""
-    digest = hashlib.sha256()
-    for unit in units:
-        digest.update(canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode())
+def shape_of(task: Task, reader: Reader) -> dict[str, Any]:
+    """What of a dataset's configuration does not depend on the items: how each of them is read and gone through."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "task": task.name,
-        "seed": seed,
-        "pairs_per_shard": task.pairs_per_shard,
         "source": {
             **_parameters(reader),
             "source": reader.source,
@@ -251,6 +264,20 @@ def _config(
             {"name": operator.name, "version": operator.version, **_parameters(operator)}
             for operator in task.operators(reader)
         ],
+        **_grouping(task),
+    }
+
+
+def _items_config(task: Task, seed: int, suffixes: dict[str, str], units: Sequence[Sequence[Item]]) -> dict[str, Any]:
+    """The rest of what the bytes of a dataset depend on but the code itself. Where it is read from is not in it."""
+    digest = hashlib.sha256()
+    for unit in units:
+        digest.update(canonical_json([[item.ref, item.files, item.index, item.bytes] for item in unit]).encode())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": task.name,
+        "seed": seed,
+        "pairs_per_shard": task.pairs_per_shard,
         "suffixes": suffixes,
         "items": sum(len(unit) for unit in units),
         "items_sha256": digest.hexdigest(),

@@ -12,6 +12,7 @@ from dataclasses import replace
 from operators.read.bundled import BundledPhotos
 from operators.read.bundled_stereo import BundledStereo
 from operators.read.chosen_edits import ChosenEdits
+from operators.read.column_pairs import OwnPairs
 from operators.read.hub_parquet import HubParquet
 from operators.read.img2dataset import Img2Dataset
 from operators.read.magicbrush_folder import MagicBrushFolder
@@ -695,6 +696,13 @@ PHOTOS = Source(
     layout="a folder of clean photos",
     size="any",
     obtain="your own, or DIV2K, Flickr2K, BSD",
+)
+
+OWN_PAIRS = Source(
+    reader=OwnPairs(),
+    layout="pairs in JSON Lines, CSV, Parquet or WebDataset tars, or as img2dataset downloads their columns",
+    size="any",
+    obtain="your own: --columns says what the columns are",
 )
 
 BUNDLED = Source(

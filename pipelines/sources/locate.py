@@ -12,7 +12,8 @@ from dataclasses import replace
 from itertools import chain
 
 from manifests.storage import Store, spelled_out
-from operators.base import Reader, Telling
+from operators.base import OfFile, Reader, Telling
+from operators.read.edit_rows import EditRows
 from operators.read.files import IMAGE_ENDINGS, Listing, SourceFile, ending, list_files
 from operators.read.hub_parquet import HubParquet
 from operators.read.nyu_hdf5 import NyuFrames
@@ -87,6 +88,7 @@ def locate(
                 raise
             raise ValueError(f"{error}; {_INSISTING}") from error
         if found:
+            _refuse_mixed(known, root, listing)
             return found
     if found := _elsewhere(known, root, listing, split):
         return found
@@ -100,6 +102,20 @@ def locate(
     for test in (layout for layouts in by_source.values() for layout in layouts if split != TRAIN):
         _refuse_unnamed(test.reader, root, listing)
     return None
+
+
+def of_file(sources: Sequence[Source], root: str) -> tuple[tuple[Source, ...], str]:
+    """The sources and their data root, where that is a file of one that reads files, or a pattern of their names: then
+    only such sources are left, and the root is the folder that the file lies in."""
+    folder, _, name = root.rpartition("/")
+    reading = [(one, one.reader) for one in sources if isinstance(one.reader, OfFile)]
+    if not reading or not folder.strip("/") or folder.endswith("/"):
+        return tuple(sources), root
+    store = Store(folder)
+    is_file = store.exists(name) and not store.fs.isdir(store.path(name))
+    if not is_file and not ("*" in name and not store.exists(name) and store.exists("")):
+        return tuple(sources), root
+    return tuple(replace(source, reader=reader.of_file(name)) for source, reader in reading), folder
 
 
 def named(sources: Sequence[Source], name: str) -> list[Source]:
@@ -187,11 +203,14 @@ def _elsewhere(
     for folder, inside in _folders(listing, split):
         for layouts in known:
             for layout in layouts:
+                found = None
                 with suppress(ValueError):  # for a part of one, or one of a test split
                     if found := layout.reader.located(f"{root.rstrip('/')}/{folder}", inside):
                         if split == TRAIN:
                             _refuse_test_folder(layouts, found)
                         below.setdefault(found.root, replace(layout, reader=found))
+                if found:
+                    _refuse_mixed(known, f"{root.rstrip('/')}/{folder}", inside)
     if len(below) > 1:
         shown = [
             f"{one.reader.source} in {place.removeprefix(root.rstrip('/') + '/')}/" for place, one in below.items()
@@ -199,6 +218,17 @@ def _elsewhere(
         more = f" and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
         raise ValueError(f"DATA: {root} holds {', '.join(shown[:_SHOWN])}{more}: point DATA at one of them")
     return next(iter(below.values()), None)
+
+
+def _refuse_mixed(known: Sequence[Sequence[Source]], root: str, listing: Sequence[SourceFile]) -> None:
+    """Raises ValueError for a folder with the tables of several published edit datasets, of which one would be read."""
+    there = []
+    for layout in chain.from_iterable(known):
+        with suppress(ValueError):  # for a part of one
+            if isinstance(layout.reader, EditRows) and layout.reader.located(root, listing):
+                there.append(layout.reader.source)
+    if len(names := list(dict.fromkeys(there))) > 1:
+        raise ValueError(f"DATA: {root} holds {' and '.join(names)}: say which is to be read, as by --as {names[0]}")
 
 
 def _folders(listing: Sequence[SourceFile], split: str) -> Iterator[tuple[str, list[SourceFile]]]:

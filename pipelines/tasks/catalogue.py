@@ -19,11 +19,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from manifests.records import Plan
 from manifests.storage import expanded
 from pipelines.tasks.controllable import DEPTH2IMG, HED2IMG, MLSD2IMG, NORMAL2IMG, SEG2IMG
 from pipelines.tasks.dense_prediction import DEPTH, NORMAL, SEGMENTATION
 from pipelines.tasks.editing import EDITING, INSTRUCTPIX2PIX, MAGICBRUSH, ULTRAEDIT
 from pipelines.tasks.low_level import DEBLUR, DENOISE, DERAIN, LOWLIGHT, RETOUCH
+from pipelines.tasks.own_pairs import PAIRS
 from pipelines.tasks.personalisation import COMPOSITION, MIMICBRUSH, POSE, STYLE, TRY_ON
 from pipelines.tasks.task import Task
 from pipelines.tasks.text_to_image import TEXT2IMG
@@ -57,9 +59,10 @@ OUR_TASKS = {
         MIMICBRUSH,
         INSTRUCTPIX2PIX,
         EDITING,
+        PAIRS,
     )
 }
-"""The paper's tasks by name, in the order of its tables, one that only its evaluation has, and `editing`."""
+"""The paper's tasks by name, in the order of its tables, one that only its evaluation has, `editing`, and `pairs`."""
 
 _OURS = {"manifests", "operators", "pipelines", "xprompt_model", "train", "infra"}
 
@@ -84,6 +87,20 @@ def find_task(name: str) -> Task:
     near = difflib.get_close_matches(name.lower(), [*OUR_TASKS, *offered], n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise ValueError(f"there is no task {name!r}: {guess}`xprompt tasks` lists them all")
+
+
+def task_of(plan: Plan, task: Task | str | None) -> Task:
+    """The task that a dataset is of. Raises ValueError if it is not the one given, or cannot be found by its name."""
+    name = str(plan.config.get("task", plan.task))
+    if task is None:
+        try:
+            return find_task(name)
+        except ValueError as error:
+            raise ValueError(f"{error}; --task file.py:NAME says where it is") from None
+    found = find_task(task) if isinstance(task, str) else task
+    if found.name != name:
+        raise ValueError(f"the dataset is of the task {name}, not of {found.name}")
+    return found
 
 
 @cache

@@ -111,6 +111,20 @@ class Task:
         """The task with options of its operators set; those of readers are set in `pipelines.prepare`."""
         return self.changed(lambda link: with_options(link, values))
 
+    def reading(self, values: Mapping[str, Any]) -> Task:
+        """The task with those options of its sources set that say how DATA is to be read.
+
+        Only sources that have all of them are left; all, as they are, if none of these options is given.
+        """
+        said = {name for name, one in self.options.items() if one.says_what and values.get(name) is not None}
+        given = {name: values[name] for name in said}
+
+        def takes(source: Source) -> bool:
+            return said <= {declared.name for _, declared in options_of(source.reader)}
+
+        sources = (replace(one, reader=with_options(one.reader, given)) for one in self.sources if takes(one))
+        return replace(self, sources=tuple(sources)) if said else self
+
     @property
     def gpus(self) -> float | None:
         """Share of a GPU that a worker needs, where the cluster has some; None if the task runs no model."""

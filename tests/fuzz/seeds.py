@@ -175,6 +175,39 @@ def tars() -> list[bytes]:
     return [*found, *pax, *odd, *map(bytes, kinds), bytes(negative)]
 
 
+def pair_lines() -> list[bytes]:
+    """Pairs of images beside the file, in lines of JSON, and what is nearly so."""
+    rows = [
+        {"input": "a.jpg", "more": ["b.png", {"bytes": None, "path": "b.png"}], "target": "b.png", "say": "do it"},
+        {"input": {"path": "a.jpg"}, "target": "sub/../b.png", "say": ["x", "y"], "group": 7, "licence": "CC0-1.0"},
+        {"input": "/a.jpg", "target": "https://host/b.png", "say": "\ud800", "mask": "a.jpg", "meta": {"a": {"b": 1}}},
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return [lines, b"\xef\xbb\xbf" + lines.replace(b"\n", b"\r\n\r\n"), lines.replace(b'"do it"', b"[" * 20_000)]
+
+
+def pair_values() -> list[bytes]:
+    """The same as separated values, with quotes and line ends in them."""
+    rows = b'input,target,say,group\na.jpg,b.png,"do ""it"",\r\nand that",g\nb.png,a.jpg,"x\ny",\n"a.jpg",b.png,z,h\n'
+    return [rows, b"\xef\xbb\xbf" + rows.replace(b",", b";"), rows + b'"' + b"x" * 5_000]
+
+
+def pair_tars() -> list[bytes]:
+    """WebDataset's samples of a pair, in each of tar's forms."""
+    fields = json.dumps({"say": "do it", "group": "g", "meta": {"x": 1}}).encode()
+    members = [("0.input.jpg", encode(photo(0), "JPEG")), ("0.target.png", encode(photo(1))), ("0.json", fields)]
+    return [_tar(form, members) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+
+
+def pair_files() -> list[bytes]:
+    """Parquet files of pairs: structs, plain bytes, lists and paths."""
+    one, other = encode(photo(0), "JPEG"), encode(photo(1))
+    struct = {"input": {"bytes": one, "path": "a.jpg"}, "target": {"bytes": other, "path": None}, "say": "do it"}
+    plain = {"input": [one, other], "target": other, "say": ["x"], "group": 1.0}
+    paths = {"input": "a.jpg", "target": "b.png", "say": "x", "meta": {"x": 1}}
+    return [parquet(pa.Table.from_pylist([row] * 3)) for row in (struct, plain, paths)]
+
+
 def image_list() -> bytes:
     """The list of the images in `tars`, as img2dataset writes it."""
     rows = {

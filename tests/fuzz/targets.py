@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from manifests.verify.dataset import verify
 from manifests.write.tar import Damaged, Walk
 from operators.arrange.dense import dense
 from operators.base import Reader
+from operators.read.column_pairs import OwnPairs
+from operators.read.columns import Columns
 from operators.read.files import list_files
 from operators.read.photos import alone, together
 from operators.vlm.answers import read_choice, read_parts
@@ -33,7 +35,7 @@ from pipelines.run.spent import Spent
 from pipelines.sources.datasets import LAION_AESTHETICS, MAGICBRUSH
 from tests.fuzz import seeds
 from tests.fuzz.mutate import fit_png, fit_tar
-from tests.sources import jpeg, photo
+from tests.sources import encode, jpeg, photo
 from tests.train.make import make_tokens
 from train.data.tokens import BadShard, read_shard
 from xprompt_model.vocabulary import Vocabulary
@@ -119,6 +121,23 @@ def _of_sources(work: Path) -> Iterator[Target]:
     yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=12)
     yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=12)
     yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=12)
+    pairs = OwnPairs(columns=Columns.of("input=input target=target instruction=say group=group"))
+    images = {"a.jpg": jpeg(0), "b.png": encode(photo(1))}
+    for name, file, of_pairs in (
+        ("pairs-json", "x.jsonl", seeds.pair_lines()),
+        ("pairs-csv", "x.csv", seeds.pair_values()),
+    ):
+        yield Target(name=name, seeds=of_pairs, read=source(pairs, file, images), text=True, weight=8)
+        yield Target(name=f"{name}-bytes", seeds=of_pairs, read=source(pairs, file, images), weight=4)
+    yield Target(name="pairs-tar", seeds=seeds.pair_tars(), read=source(pairs, "0.tar"), fit=fit_tar, weight=8)
+    yield Target(name="pairs-parquet", seeds=seeds.pair_files(), read=source(pairs, "x.parquet", images), weight=8)
+    listed = {
+        f"{side}/00000.{kind}": beside[f"00000.{kind}"] for side in ("input", "target") for kind in ("tar", "parquet")
+    }
+    downloads = replace(pairs, columns=Columns.of("input=input target=target instruction=caption"))
+    yield Target(
+        name="pairs-downloads", seeds=seeds.lists(), read=source(downloads, "input/00000.parquet", listed), weight=1
+    )
     yield Target(name="evaluation", seeds=seeds.hub_files(), read=partial(_read_evaluation, work), weight=6)
 
 

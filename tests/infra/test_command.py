@@ -99,7 +99,7 @@ def test_the_help_of_a_program_has_the_commands_name_and_starts_neither_ray_nor_
     assert done.stdout.startswith(f"usage: xprompt {command} ")
 
 
-@pytest.mark.parametrize("command", sorted(PROGRAMS.keys() - {"recipe"}))
+@pytest.mark.parametrize("command", sorted(PROGRAMS.keys() - {"recipe", "retry"}))
 def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +108,7 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
         "evaluate": ["--dataset", "data", "--predictions", "p"],
         "generate": ["--model", "m", "--instruction", "i"],
         "icl": ["--out", "o"],
+        "push": ["data", "alice/derain"],
         "reconstruct": ["--vqgan", "v", "--images", "i"],
     }
     assert main([command, *required.get(command, []), "--nosuch"]) == 2

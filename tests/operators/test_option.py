@@ -30,6 +30,22 @@ def test_values_are_set_by_the_name_of_the_option() -> None:
         with_options(Haze(), {"generator": "sd3"})
 
 
+def test_several_values_may_make_one() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Summed:
+        total: int = option(0, "numbers to add", type=int, many=True, of=sum)
+
+    declared = dict(options_of(Summed()))["total"]
+    assert declared.many and [declared.parsed(text) for text in ("1", "2")] == [1, 2]
+    assert with_options(Summed(), {"total": [1, 2]}) == Summed(total=3)
+
+    def refused(given: object) -> int:
+        raise ValueError(f"{given} is no total")
+
+    with pytest.raises(ValueError, match="--total: x is no total"):
+        Option(name="total", help="", of=refused).value("x")
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"), [(int, "3", 3), (float, "0.5", 0.5), (bool, "yes", True), (bool, "0", False)]
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,7 @@ def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
         before = committed(tmp_path)
         with Running(command) as running:
             running.until(lambda before=before: committed(tmp_path) > before)  # type: ignore[misc]
+            time.sleep(1)  # in the next shard: Ray can abort where a task is cancelled while its answer arrives
             send(running.process.pid, number)
             done = running.wait()
         assert done.returncode == 130, done

@@ -10,6 +10,8 @@ import pytest
 from manifests.schema import Pair
 from operators.models.catvton import RELEASED
 from operators.option import option
+from operators.read.column_pairs import OwnPairs
+from operators.read.columns import Columns
 from operators.read.photo_pairs import PhotoPairs
 from operators.read.style_prompts import StylePrompts
 from operators.read.viton_hd import VitonHd
@@ -234,3 +236,22 @@ def test_who_judges_edits_is_passed_on_only_to_what_has_some(tmp_path: Path) -> 
         "vlm_model": "m",
     }
     assert _plan(tmp_path, Entry(task="derain", data=("photos",)), **shared).why_not == ""
+
+
+def test_own_pairs_of_a_file_and_a_map_that_an_entry_writes_in_words_or_as_a_table(tmp_path: Path) -> None:
+    row = '{"before": "a.jpg", "after": "b.jpg", "prompt": "p"}\n'
+    write_files(tmp_path / "own", {"x.jsonl": row.encode(), "y.jsonl": 2 * row.encode()})
+    table: dict[str, Any] = {"input": ["before"], "target": "after", "instruction": "prompt"}
+    for given in (
+        table,
+        [f"{role}={column if isinstance(column, str) else column[0]}" for role, column in table.items()],
+    ):
+        entry = Entry(task="pairs", data=("own/x.jsonl",), options={"columns": given, "licence": "CC0-1.0"})
+        planned = _plan(tmp_path, with_parsed_options(entry, OUR_TASKS["pairs"]))
+        assert planned.prepared, planned.why_not
+        reader = planned.prepared.reader
+        assert isinstance(reader, OwnPairs) and reader.columns == Columns.of(table) and reader.licence == "CC0-1.0"
+        assert [item.ref for item in reader.items(reader.listing())] == ["x.jsonl#0"]
+    assert "has the columns before, after, prompt" in _plan(tmp_path, Entry(task="pairs", data=("own",))).why_not
+    gone = Entry(task="pairs", data=("own/z.jsonl",), options=entry.options)
+    assert "own/z.jsonl is not below" in _plan(tmp_path, gone).why_not

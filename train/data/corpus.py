@@ -41,6 +41,9 @@ class Pairs:
     """The tokenised pairs of one dataset, numbered through its shards in order."""
 
     task: str
+    """The dataset's name: its task, behind which one that was made again of a dataset's rejects says so."""
+    sampled_as: str
+    """The task by which rates may name it: that of both."""
     dataset: Dataset
     shards: tuple[str, ...]
     starts: NDArray[np.int64]
@@ -103,7 +106,7 @@ class Corpus:
         pairs = [*trained, *_context_only(trained, columns)]
         _check_one_tokenizer(pairs)
         examples = tuple(_examples(table, index, pairs) for index, table in enumerate(columns))
-        rates = tuple(_rates(known.task, sampling) for known in trained)
+        rates = tuple(_rates((known.sampled_as, known.task), sampling) for known in trained)
         return cls(
             pairs=tuple(pairs),
             examples=examples,
@@ -167,6 +170,7 @@ def _pairs(dataset: Dataset) -> Pairs:
         raise ValueError(f"{dataset.url}/tokens is of two tokenizers: remove it and run make tokens TASK={plan.task}")
     return Pairs(
         task=plan.task,
+        sampled_as=str(plan.config.get("task", plan.task)),
         dataset=dataset,
         shards=names,
         starts=np.cumsum([0, *(commit.pairs for commit in commits)]),
@@ -251,8 +255,8 @@ def _find(keys: pa.Array | pa.ChunkedArray, pairs: Pairs) -> NDArray[np.int32]:
     return np.asarray(numbers.to_numpy(), np.int32)
 
 
-def _rates(task: str, sampling: Iterable[str]) -> NDArray[np.float64]:
-    """The rates of a task's four sorts of example; the last pattern that matches counts."""
+def _rates(names: Sequence[str], sampling: Iterable[str]) -> NDArray[np.float64]:
+    """The rates of the four sorts of example of a dataset with these names; the last pattern that matches counts."""
     rates = np.ones(len(EXAMPLE_KINDS))
     for entry in sampling:
         pattern, _, rate = entry.rpartition("=")
@@ -263,6 +267,6 @@ def _rates(task: str, sampling: Iterable[str]) -> NDArray[np.float64]:
         if pattern.count("/") != 2 or not 0 <= value <= 1_000:
             raise ValueError(f"--sampling {entry}: it is TASK/DIRECTION/KIND=RATE, as in derain/reverse/describe=0.5")
         for code, (direction, kind) in enumerate(EXAMPLE_KINDS):
-            if fnmatch.fnmatchcase(f"{task}/{direction}/{kind}", pattern):
+            if any(fnmatch.fnmatchcase(f"{name}/{direction}/{kind}", pattern) for name in names):
                 rates[code] = value
     return rates

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from manifests.schema import Example, Reject, Step
-from operators.word.instruct_source import Caption, EditInstruction, FromWords
-from tests.sources import pair_of
+from operators.word.instruct_source import Caption, EditInstruction, FromWords, GivenWords
+from tests.sources import lossless, pair_of, photo
 
 UNTIDY = "  Add a\n red\t\u00a0hat  "
 EMPTY: tuple[dict[str, str], ...] = (
@@ -32,6 +32,32 @@ def test_what_is_made_of_words_alone_has_no_input() -> None:
     assert pair.steps == (Step(operator="from_words", version=1),)
     with pytest.raises(Reject) as reject:
         FromWords()(pair_of(), 5)
+    assert reject.value.reason == "no_instruction"
+
+
+def test_given_words_make_an_example_each_of_all_inputs_in_order() -> None:
+    bare = pair_of(*(lossless(role, photo(0)) for role in ("input", "input_2", "input_3", "target", "mask")))
+    texts = {"instruction": UNTIDY, "reverse": "Remove\nit", "caption": "A cat."}
+    forward, reverse, describe = GivenWords()(replace(bare, texts=texts), 5).examples
+    assert forward == Example(
+        direction="forward",
+        kind="generate",
+        inputs=("input", "input_2", "input_3"),
+        output="target",
+        instruction="Add a red hat",
+    )
+    assert reverse == Example(
+        direction="reverse", kind="generate", inputs=("target",), output="input", instruction="Remove it"
+    )
+    assert replace(describe, instruction="") == Example(
+        direction="forward", kind="describe", inputs=("target",), output=None, instruction="", text="A cat."
+    )
+    assert describe.instruction == Caption()(replace(bare, texts=texts), 5).examples[1].instruction
+    alone = GivenWords()(replace(bare, texts={"instruction": UNTIDY}), 5)
+    assert alone.examples == (forward,)
+    assert alone.steps == (Step(operator="given_words", version=1, seed=5),)
+    with pytest.raises(Reject) as reject:
+        GivenWords()(replace(bare, texts={"caption": "A cat."}), 5)
     assert reject.value.reason == "no_instruction"
 
 

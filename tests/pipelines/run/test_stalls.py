@@ -66,6 +66,7 @@ def test_only_our_processes_that_stay_stopped_are_ended(monkeypatch: pytest.Monk
     with _named("ray::made_unit") as ours, _named("ray::made_unit") as at_work, _named("ray::other") as others:
         for pid in (ours, others):
             os.kill(pid, SIGSTOP)
+            assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])  # a signal takes a while to arrive
         (said,) = end_stopped()
         assert f"process {ours} " in said
         assert os.waitpid(ours, 0)[1] == SIGKILL

@@ -40,8 +40,9 @@ ELSEWHERE = {
     "mimicbrush": "tests.pipelines.test_mimicbrush",
     "instructpix2pix": "tests.pipelines.test_instructpix2pix",
     "editing": "tests.pipelines.test_editing",
+    "pairs": "tests.pipelines.test_own_pairs",
 }
-"""Tasks whose pictures come from models, and the file that runs each of them on tiny ones."""
+"""Tasks whose pictures come from models or a user, and the file that runs each of them."""
 LAYOUTS = [
     (task.name, layout)
     for task in OUR_TASKS.values()

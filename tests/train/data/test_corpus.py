@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.dataset import write_table
+from manifests.dataset import Dataset, Plan, write_table
 from manifests.write.contexts import write_contexts
 from tests.datasets import contexts_of, examples, nearest
 from tests.train.make import make_tokens
@@ -110,6 +111,23 @@ def test_sampling_sets_rates(tmp_path: Path) -> None:
             Corpus.open([url], sampling=[wrong])
     with pytest.raises(ValueError, match="leave it out"):
         Corpus.open([url], sampling=["*/*/*=0"])
+
+
+def test_rates_of_a_task_are_those_of_what_was_made_again_of_its_rejects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset by `xprompt retry` is called after its parent, and its configuration names the task of both."""
+    urls = [make_tokens(str(tmp_path / name), task=name, units=1).url for name in ("derain", "derain-retry-1")]
+    plan_of = Dataset.plan
+
+    def plan(dataset: Dataset) -> Plan:
+        found = plan_of(dataset)
+        return replace(found, config={**found.config, "task": "derain"})
+
+    monkeypatch.setattr(Dataset, "plan", plan)
+    corpus = Corpus.open(urls, sampling=["derain/*/describe=0", "derain-retry-1/reverse/*=0.5"])
+    assert [rates.tolist() for rates in corpus.rates] == [[1, 0, 1, 0], [1, 0, 0.5, 0.5]]
+    assert len(set(corpus.labels)) == 8
 
 
 def test_what_is_missing_is_said_with_the_way_out(tmp_path: Path) -> None:

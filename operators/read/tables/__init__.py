@@ -1,0 +1,1 @@
+"""Tables of pairs, by format: each lists its rows without reading images, and reads one row again."""
