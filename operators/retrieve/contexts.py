@@ -46,8 +46,8 @@ from operators.judge.hold_out import EDITS, concerned
 from operators.retrieve.databases import told_apart
 from operators.retrieve.distance import Distance, Floats, Ints
 from operators.retrieve.drawn import draw
-from operators.retrieve.embeddings import ImageEmbedder, embed, embed_images
-from operators.retrieve.images import ClipImage, Layout
+from operators.retrieve.embeddings import embed, embed_images
+from operators.retrieve.images import ClipImage, ImageEmbedder, Layout
 from operators.retrieve.leaks import NEAR_BITS, Guards, Leak, Traits, numbered
 from operators.retrieve.pairs import KINDS, Pairs
 from operators.retrieve.ranked import EXACT_UP_TO, Items, Ranked, collapse, rank
@@ -391,7 +391,8 @@ def _hold_out(sides: Sequence[_Side], plan: Plan, inputs: Ints, first: int) -> i
     Of edits, what rules say adds or removes an object: a model has judged the dataset's own alone.
     """
     held = {link["novel_task"]: link for link in plan.config.get("operators") or () if "novel_task" in link}
-    rules, verdicts = RuleClassifier(), {}
+    rules = RuleClassifier()
+    verdicts: dict[str, bool] = {}
     touched = 0
     start = 0
     for side in sides:
@@ -404,7 +405,7 @@ def _hold_out(sides: Sequence[_Side], plan: Plan, inputs: Ints, first: int) -> i
             if name == EDITS:
                 for text in side.pairs.texts:
                     verdicts.setdefault(text, rules(text) != "other")
-                changes = np.array([verdicts[text] for text in side.pairs.texts], bool)[side.pairs.text]
+                changes = np.array([verdicts[text] for text in side.pairs.texts], np.bool_)[side.pairs.text]
                 inputs[:, start:stop][:, changes] = -1
             elif concerned(side.plan.task, [name]):
                 for direction, kind in link["examples"]:

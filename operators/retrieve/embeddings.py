@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,36 +18,13 @@ import pyarrow as pa
 from manifests.dataset import Dataset, write_table
 from manifests.parquet import ParquetFile
 from manifests.records import METADATA, parse_json
+from operators.retrieve.images import ImageEmbedder
 from operators.shared.texts import Embedder, Vectors
 
 _SAVE_EVERY = 65_536  # texts: 100 MB, five to ten minutes
 _SAVE_IMAGES_EVERY = 16_384  # images: about a minute's
 _IMAGES_AT_ONCE = 64  # that are in memory
 _ROW_GROUP_ROWS = 65_536
-
-
-class ImageEmbedder(Protocol):
-    """What makes vectors of image files: operators/retrieve/images.py."""
-
-    name: ClassVar[str]
-    """The name in a manifest's context_method and in the file of a dataset's embeddings."""
-
-    version: ClassVar[int]
-    """A number that is raised whenever the same images and weights would give other vectors."""
-
-    @property
-    def dimension(self) -> int:
-        """How many numbers a vector has."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """The sha256 over name, version and weights. Vectors of two fingerprints are not to be compared."""
-        ...
-
-    def __call__(self, images: Sequence[bytes]) -> Vectors:
-        """The vectors of the image files, in their order, each of length 1, or of 0 where there is nothing to see."""
-        ...
 
 
 def embed(dataset: Dataset, embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def planted() -> tuple[list[Told], list[Told]]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset, Dataset, str]]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset, str]:
     """Both datasets, and a guard file of an evaluation set, whose image was cut at an edge and saved as a JPEG."""
     root = tmp_path_factory.mktemp("planted")
     here, there = planted()
@@ -304,7 +304,7 @@ def test_images_are_compared_and_both_is_the_mean(data: tuple[Dataset, Dataset, 
     scores = {}
     for by in (By.INSTRUCTION, By.IMAGE, By.BOTH):
         assign_ranked(here, here.plan(), Choosing(k=16, by=by, texts=Words(), diversity=0), databases=[there, here])
-        scores[by] = {pair: score for pair, _, score in chosen(here)["asked", "forward"]}
+        scores[by] = {pair: score or 0.0 for pair, _, score in chosen(here)["asked", "forward"]}
     known = names(here, there)
     assert set(scores[By.IMAGE]) == set(scores[By.BOTH])
     for pair, score in scores[By.BOTH].items():
