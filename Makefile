@@ -160,6 +160,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.batching
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate
+	@$(BIN)/python -m infra.bench.masks
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -25,11 +25,18 @@ from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.export import command as exporting
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
+from manifests.licences.policy import allowable
+from manifests.licences.records import LICENCES, TERMS
+from manifests.licences.told import lines, word
 from manifests.printing import printable, printable_json, printable_lines, say
+from manifests.read.diff import Difference, Summary, compared
 from manifests.read.duplicates import find_duplicates
 from manifests.read.query import MAX_ROWS, connect, overview, run_sql, select
+from manifests.schema import in_a_line
 from manifests.verify.dataset import verify
 
+_DIFFERENCE_CHARS = 600
+_VALUE_CHARS = 60
 _SHOWN_KEYS = 4  # of those that begin as the user has typed
 
 
@@ -62,6 +69,20 @@ def add_commands(commands: Any) -> None:
     form.add_argument("--csv", action="store_true", help="print CSV")
     form.add_argument("--json", action="store_true", help="print one JSON object a row")
     sql.add_argument("--rows", type=int, default=MAX_ROWS, help="print at most so many rows (default: %(default)s)")
+
+    diff = command("diff", _diff, "tell which pairs of two datasets of one task differ, and in what")
+    diff.description = (
+        "Pairs are compared by their keys; where these differ, because the source's bytes changed, by what they were "
+        "made of. The exit status is 0 if all pairs are the same, 1 if any differ, 2 if they cannot be compared."
+    )
+    diff.add_argument("before", help="a dataset directory, local or an fsspec URL")
+    diff.add_argument("after", help="another one of the same task, of any configuration")
+    diff.add_argument("--json", action="store_true", help="print one JSON object a difference, and one of the counts")
+    diff.add_argument("--rows", type=int, default=20, help="print at most so many differences (default: %(default)s)")
+
+    licences = command("licences", _licences, "list the licences of which there is a record, and what they allow")
+    licences.add_argument("name", nargs="?", help="all that is known of this one, with where it was read")
+    licences.add_argument("--json", action="store_true", help="print one JSON object a licence")
 
     add_path(command("verify", _verify, "check every file, count, hash and image place against the manifests"))
 
@@ -176,6 +197,72 @@ def _sql(options: argparse.Namespace) -> int:
         _console().print(table)
     if result.truncated:
         print(f"Only the first {options.rows:,} rows are printed; --rows prints more.", file=sys.stderr)
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    before, after = Dataset(options.before), Dataset(options.after)
+    summary = Summary()
+    with compared(before, after) as diff:
+        for difference in diff.differences():
+            summary.add(difference)
+            if options.json:
+                print(printable_json(json.dumps(vars(difference), ensure_ascii=False)))
+            elif summary.changes.total() <= options.rows:
+                say(_told(difference))
+        counts = diff.counts
+    changes, found = dict(sorted(summary.changes.items())), dict(summary.fields.most_common())
+    if options.json:
+        total = {"before": counts.before, "after": counts.after, "same": summary.same(counts)}
+        print(printable_json(json.dumps({**total, "changes": changes, "fields": found}, ensure_ascii=False)))
+        return int(bool(changes))
+    if (more := summary.changes.total() - options.rows) > 0:
+        say(f"and {more:,} more: --rows {summary.changes.total()} prints all, --json with all values")
+    for dataset, pairs in ((before, counts.before), (after, counts.after)):
+        state = "" if dataset.store.exists("dataset.json") else ", unfinished"
+        say(f"{dataset.url}: {_count(pairs, 'pair')}{state}")
+    said = [f"{count:,} {change}" for change, count in changes.items()]
+    say(f"{summary.same(counts):,} the same" + "".join(f", {one}" for one in said))
+    for name, count in found.items():
+        say(f"  {name}: {count:,}")
+    return int(bool(changes))
+
+
+def _told(difference: Difference) -> str:
+    """A difference in a line: what became of a pair, and in what."""
+    key = difference.before or difference.after
+    anew = f" -> {difference.after}" if difference.change == "made anew" else ""
+    fields = "; ".join(_told_field(name, *values) for name, values in difference.fields.items())
+    told = f"{difference.change} {key}{anew} {difference.source_ref}{f': {fields}' if fields else ''}"
+    return in_a_line(told, _DIFFERENCE_CHARS)
+
+
+def _told_field(name: str, old: Any, new: Any) -> str:
+    """A field with its values where a line has room for them."""
+    values = [_plain(one) if isinstance(one, str | int | float) else "none" for one in (old, new)]
+    is_short = name.startswith(("score", "instruction", "text", "licence", "group", "source"))
+    return f"{name}, {in_a_line(values[0], _VALUE_CHARS)} -> {in_a_line(values[1], _VALUE_CHARS)}" if is_short else name
+
+
+def _licences(options: argparse.Namespace) -> int:
+    asked = allowable(options.name) if options.name else None
+    if asked and asked not in LICENCES:
+        raise ValueError(f"{asked} is a use, not a licence: xprompt licences lists those that allow it")
+    shown = [LICENCES[asked]] if asked else [*LICENCES.values()]
+    if options.json:
+        for one in shown:
+            terms = {name: vars(one.term(name)) for name in TERMS}
+            print(json.dumps({"name": one.name, "title": one.title, "url": one.url, **terms}, ensure_ascii=False))
+    elif asked:
+        for line in lines(shown[0]):
+            say(line)
+    else:
+        table = Table("licence", *(name.replace("_", " ") for name in TERMS), box=None)
+        for one in shown:
+            marks = (f"{word(one.term(name).value)}{'' if one.term(name).checked else ' ?'}" for name in TERMS)
+            table.add_row(_cell(one.name), *map(_cell, marks))
+        _console().print(table)
+        print("?: not read in the licence itself. No legal advice. next: xprompt licences NAME")
     return 0
 
 

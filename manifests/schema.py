@@ -24,6 +24,19 @@ SCHEMA_VERSION = 2
 Direction = Literal["forward", "reverse"]
 Kind = Literal["generate", "describe"]
 
+MASK = "mask"
+"""The role of the image that says where its pair's target differs: white where it is edited, repainted or filled in,
+black where it is what it was. Of one channel or RGB with equal ones, 8 bits; what is above `MASKED_ABOVE` counts as
+white. It lies on the grid of the first of `MASKED` that the pair has, which `verify` checks. It need not be an input of
+an example. A pair's score `mask_area` is the white share of its area. What would be all black or all white marks no
+part, and is not stored: then the score alone, 0 or 1, says so."""
+
+MASKED = ("input", "person", "target")
+"""Roles of the image that a pair's mask is drawn on; the first that is there has the mask's upright size."""
+
+MASKED_ABOVE = 127
+"""The highest value of a mask, of 255, that still means black."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:

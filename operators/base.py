@@ -191,6 +191,14 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class LicensedByItem(Protocol):
+    """A reader whose items may have licences of their own: `Pair.licence` says more than `Reader.licence` does."""
+
+    @property
+    def licensed_by_item(self) -> bool: ...
+
+
+@runtime_checkable
 class OfFile(Protocol):
     """A reader of which DATA may be a file, in the place of the folder that it lies in."""
 

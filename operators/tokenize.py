@@ -18,7 +18,7 @@ from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.images.pixels import decode_rgb
 from manifests.parquet import ParquetFile
 from manifests.read.query import read_image
-from manifests.schema import Reject
+from manifests.schema import MASK, Reject
 from manifests.tokens import MAX_CODES, Codes, PairTokens, TokenCommit, TokenizerRecord, write_tokens
 from operators.models.device import prepared_device
 
@@ -94,7 +94,7 @@ def tokenize_unit(dataset: Dataset, plan: Plan, unit: int, tokenizer: Tokenizer)
 
 
 def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTokens]:
-    """The pairs of a unit in their manifest's order."""
+    """The pairs of a unit in their manifest's order; without masks that no example has as an input."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
         rows = ParquetFile(file).read(columns=_COLUMNS).to_pylist()
     pairs: dict[str, list[dict[str, Any]]] = {}
@@ -102,7 +102,14 @@ def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTo
         pairs.setdefault(row["pair"], []).append(row)
     for pair, of_pair in pairs.items():
         first = of_pair[0]
-        images = {image["role"]: _image(dataset, first["shard"], image, tokenizer) for image in first["images"]}
+        unseen = {MASK}.difference(
+            *(row["inputs"] for row in of_pair)
+        )  # nothing is learnt from it, and it costs as much
+        images = {
+            image["role"]: _image(dataset, first["shard"], image, tokenizer)
+            for image in first["images"]
+            if image["role"] not in unseen
+        }
         examples, rejects = _examples(of_pair, tokenizer)
         yield PairTokens(pair=pair, images=images, examples=examples, rejects=rejects)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from manifests.licences.policy import allowable
 from manifests.storage import expanded
 from operators.arrange.resize import Mode
 from operators.judge.hold_out import NOVEL_TASKS, EditJudge, novel_task
@@ -66,6 +67,13 @@ SHAPE = (
         choices=tuple(NOVEL_TASKS),
         default=(),
         help="novel tasks to leave out (paper 4.4)",
+    ),
+    Option(
+        name="allow_licence",
+        type=allowable,
+        many=True,
+        default=(),
+        help="leave out what is under other licences: commercial, research, or names that xprompt licences lists",
     ),
     Option(name="hold_out_by", choices=get_args(EditJudge), default="rules", help="who says which edits are left out"),
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from manifests.licences.policy import Policy
 from operators.arrange.resize import Resize
 from operators.base import Link, OnlyUnpaired, Reader
 from operators.judge.guard import Guard
 from operators.judge.hold_out import EDITS, NOVEL_TASKS, concerned, hold_outs
 from operators.option import options_of, with_options
 from operators.vlm.client import Promising, Vlm
+from pipelines.licences import allowing, refuse_models
 from pipelines.options import AS, RUN, defaults
 from pipelines.report.prices import Prices
 from pipelines.run.plan import find_source
@@ -56,7 +58,14 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     task = _with_added(task.with_options(own), reader, values)
     if values["keep"] == "all":
         task = task.keeping_all()
-    task = task.for_source(reader).bound(values["models"]).asking(vlm, values["prompts"])
+    task = task.for_source(reader)
+    policy = Policy.of(_many(values["allow_licence"]))
+    if policy.asked:
+        task = allowing(task, reader, policy)
+        refuse_models(task.asking(vlm, values["prompts"]), policy)  # before any of them is downloaded
+    task = task.bound(values["models"]).asking(vlm, values["prompts"])
+    if policy.asked:
+        refuse_models(task, policy)  # those too of which an operator says only now that it loads them
     task.operators(reader)  # says if an operator lacks something
     return Prepared(task=task, reader=reader, taken_as=source.seen or source.layout, values=values, prices=prices)
 
@@ -80,7 +89,8 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
     _prices(values := defaults(options))
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing
-    names = [values["hold_out"]] if isinstance(values["hold_out"], str) else values["hold_out"]
+    Policy.of(_many(values["allow_licence"]))
+    names = _many(values["hold_out"])
     for name in sorted({name for name in names if name in NOVEL_TASKS} - set(concerned(task.name, names))):
         of = " and ".join(sorted(NOVEL_TASKS[name].tasks))
         raise ValueError(f"--hold-out {name} leaves out pairs of {of}: {task.name} has none of them")
@@ -90,6 +100,11 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
         if not values["vlm"]:
             raise ValueError("--hold-out-by vlm needs a vision-language model: set VLM and VLM_MODEL")
     return task
+
+
+def _many(value: str | Sequence[str]) -> Sequence[str]:
+    """The values of an option that takes several, of which a caller may give one by itself."""
+    return [value] if isinstance(value, str) else value
 
 
 def refuse_unknown(task: Task, names: Iterable[str]) -> None:
@@ -120,8 +135,7 @@ def _with_added(task: Task, reader: Reader, values: Mapping[str, Any]) -> Task:
     if values["guard"]:  # behind what makes the input: that is looked at too
         first = next((place for place, link in enumerate(chain) if not isinstance(link, OnlyUnpaired)), len(chain))
         chain.insert(first, Guard.of(str(values["guard"])))
-    names = values["hold_out"]
-    if held_out := hold_outs(task.name, [names] if isinstance(names, str) else names, values["hold_out_by"]):
+    if held_out := hold_outs(task.name, _many(values["hold_out"]), values["hold_out_by"]):
         asks = next((place for place, link in enumerate(chain) if isinstance(link, Promising)), len(chain))
         chain[asks:asks] = held_out
     if values["size"] is not None:

@@ -228,6 +228,34 @@ def write_ultraedit(root: Path) -> Written:
     return Written(pairs=6, rejects={"no_target": 2})
 
 
+def write_ultraedit_region(root: Path) -> Written:
+    """A file of edits by regions: black and white masks as JPEG, and a row without a mask."""
+    mask = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    mask[8:24, 16:40] = 255
+    rows = [
+        {
+            "clip_sim_source": 0.25,
+            "source_caption": "A photo.",
+            "target_caption": "A pale photo.",
+            "edit_prompt": f"make photo {index} pale",
+            "edit_object": "the middle",
+            "source_image": _hub_image(jpeg(index), f"{index}.jpg"),
+            "edited_image": _hub_image(rainy_jpeg(index), f"{index}.jpg"),
+            "mask_image": _hub_image(None if index == 2 else encode(mask, "JPEG", quality=90), f"{index}.jpg"),
+        }
+        for index in range(3)
+    ]
+    _write_hub(root / "data/RegionBase-00000-of-00001.parquet", rows, 2)
+    return Written(pairs=3)
+
+
+def _with_hole(pixels: Pixels, scale: int) -> bytes:
+    """A photo enlarged by a factor, as RGBA, transparent in the middle."""
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[10:30, 12:36] = 0
+    return encode(np.dstack([pixels, alpha]).repeat(scale, axis=0).repeat(scale, axis=1))
+
+
 def write_magicbrush(root: Path) -> Written:
     """Sessions of 3, 1 and 2 turns; the last one goes on in the second file. Also the benchmark's dev split."""
     turns = [("100", 1), ("100", 2), ("100", 3), ("200", 1), ("300", 1), ("300", 2)]
@@ -236,7 +264,7 @@ def write_magicbrush(root: Path) -> Written:
             "img_id": session,
             "turn_index": turn,
             "source_img": _hub_image(encode(photo(int(session)) // turn), f"{session}-input.png"),
-            "mask_img": _hub_image(encode(photo(0)), "mask.png"),
+            "mask_img": _hub_image(_with_hole(photo(int(session)), 1 + turn // 2), f"{session}-mask{turn}.png"),
             "instruction": f"make it darker, step {turn}",
             "target_img": _hub_image(encode(photo(int(session)) // (turn + 1)), f"{session}-output{turn}.png"),
         }
@@ -395,6 +423,7 @@ FIXTURES: Mapping[str, tuple[Source, Callable[[Path], Written]]] = {
     "lol_v2_synthetic": (sources.LOL_V2_SYNTHETIC, write_lol_v2_synthetic),
     "laion": (sources.LAION_AESTHETICS, write_laion),
     "ultraedit": (sources.ULTRAEDIT, write_ultraedit),
+    "ultraedit_region": (sources.ULTRAEDIT_REGION, write_ultraedit_region),
     "magicbrush": (sources.MAGICBRUSH, write_magicbrush),
     "nyu_frames": (sources.NYU_FRAMES, write_nyu_frames),
     "nyu_sync": (sources.NYU_SYNC, write_nyu_sync),

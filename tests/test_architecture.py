@@ -49,8 +49,10 @@ ROOMS: dict[str, set[str]] = {
         "operators.models",
     },
     "manifests.images": {"manifests.schema", "manifests.storage", "manifests.dataset", "manifests.parquet"},
+    "manifests.licences": set(),
     "manifests.write": {
         "manifests.images",
+        "manifests.licences",
         "manifests.schema",
         "manifests.storage",
         "manifests.records",

@@ -17,6 +17,7 @@ from manifests.images.pixels import decode_rgb
 from manifests.read.query import connect, datasets_by_task, read_image, select
 from manifests.read.shards import verify_hint
 from manifests.records import parse_json
+from manifests.schema import MASK
 
 COLUMNS = 3
 _CELL_PX, _IMAGE_PX, _CAPTION_PX = 440, 216, 54  # two images and a gap are as wide as a cell
@@ -67,10 +68,12 @@ def _sample(url: str, tasks: list[str], pairs: int, seed: int) -> Iterator[dict[
 
 
 def _cell(dataset: Dataset, row: Mapping[str, Any]) -> PILImage.Image:
-    """Images of one pair side by side above two lines of caption."""
+    """Images of one pair, and its mask if it has one, side by side above two lines of caption."""
     cell = PILImage.new("RGB", (_CELL_PX, _IMAGE_PX + _CAPTION_PX), BACK)
     roles = [*row["inputs"], row["output"]]
     stored = {image["role"]: image for image in row["images"]}
+    if MASK in stored and MASK not in roles:
+        roles.insert(len(row["inputs"]), MASK)
     if missing := [role for role in roles if role not in stored]:
         raise DatasetError(f"{dataset.url}: pair {row['pair']} has no image {missing[0]}; {verify_hint(dataset.url)}")
     pictures = [decode_rgb(read_image(dataset, row["shard"], stored[role])) for role in roles]

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 
-from manifests.dataset import find_datasets
+from manifests.dataset import Dataset, find_datasets
+from manifests.export.format import Format
 from manifests.export.formats import FORMATS, format_named
+from manifests.export.preference_layouts import LAYOUTS, Layout
+from manifests.export.preference_run import export_preferences
+from manifests.export.preferences import Wanted
 from manifests.export.run import export
 from manifests.export.select import Choice
+from manifests.licences.policy import Policy
 from manifests.printing import say
 from manifests.read.places import folder_of
 
@@ -17,8 +24,9 @@ TEXT = "write finished datasets in the layout that another trainer reads"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add those of `xprompt export` to its parser."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max((len(one.name) for one in FORMATS), default=0)
-    command.epilog = "formats:\n" + "\n".join(f"  {one.name:<{width}}  {one.summary}" for one in FORMATS)
+    forms: list[Format | Layout] = [*FORMATS, *LAYOUTS]
+    width = max(len(one.name) for one in forms)
+    command.epilog = "formats:\n" + "\n".join(f"  {one.name:<{width}}  {one.summary}" for one in forms)
     command.add_argument(
         "datasets",
         nargs="+",
@@ -26,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="dataset directories or folders of them, local or fsspec URLs",
     )
     command.add_argument(
-        "--to", required=True, choices=[one.name for one in FORMATS], metavar="FORMAT", help="one of those below"
+        "--to", required=True, choices=[one.name for one in forms], metavar="FORMAT", help="one of those below"
     )
     command.add_argument("--out", required=True, help="the folder to write: a new one, or one of the same export")
     command.add_argument(
@@ -47,6 +55,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=None,
         help="only examples that meet a condition over the columns that `xprompt sql` has: \"scores['ssim'] > 0.8\"",
     )
+    command.add_argument(
+        "--allow-licence",
+        nargs="+",
+        metavar="LICENCE",
+        default=None,
+        help="leave out examples, and contexts, under other licences: commercial, research, or names that "
+        "xprompt licences lists",
+    )
     command.add_argument("--limit", type=_positive, metavar="N", default=None, help="the first N examples alone")
     command.add_argument(
         "--contexts",
@@ -55,17 +71,32 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=None,
         help="at most K in-context examples of each, where the format has a place for them (default: all)",
     )
+    preferences = command.add_argument_group("of preferences")
+    preferences.add_argument(
+        "--margin", type=_margin, metavar="SCORE", default=None, help="the least that a better picture ranks higher"
+    )
+    preferences.add_argument(
+        "--rank", metavar="SCORE", default=None, help="the score that tells the better one (default: the dataset's)"
+    )
+    preferences.add_argument(
+        "--rejects", action="store_true", help="those of rejected pairs too, whose input images are not stored"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say what was exported, left out, left off and converted."""
     found = {folder_of(dataset.url): dataset for place in options.datasets for dataset in find_datasets(place)}
+    if layout := next((one for one in LAYOUTS if one.name == options.to), None):
+        return _run_preferences([*found.values()], layout, options)
+    if options.margin is not None or options.rank is not None or options.rejects:
+        raise ValueError(f"--margin, --rank and --rejects are of {' and '.join(one.name for one in LAYOUTS)}")
     choice = Choice(
         direction=options.direction,
         kind=options.kind,
         where=options.where,
         limit=options.limit,
         contexts=options.contexts,
+        allowed=tuple(sorted(Policy.of(options.allow_licence).allowed)) if options.allow_licence else None,
     )
     done = export([*found.values()], format_named(options.to), options.out, choice, say)
     said = done.description
@@ -82,6 +113,35 @@ def run(options: argparse.Namespace) -> int:
             say(f"{title}: " + "; ".join(f"{count:,} {what}" for what, count in counts.items()))
     say(f"which file is what: {options.out.rstrip('/')}/SAMPLE.md; licences: LICENCES.md beside it")
     return 0
+
+
+def _run_preferences(datasets: Sequence[Dataset], layout: Layout, options: argparse.Namespace) -> int:
+    others = {"--kind": options.kind, "--where": options.where, "--contexts": options.contexts}
+    given = [name for name, value in others.items() if value is not None]
+    if options.direction != "forward":
+        given.append("--direction")
+    if given:
+        raise ValueError(f"{layout.name} has no place for {', '.join(given)}: leave it out")
+    wanted = Wanted(rank=options.rank, margin=options.margin or 0.0, rejects=options.rejects)
+    done = export_preferences(datasets, layout, options.out, wanted, limit=options.limit, tell=say)
+    said = done.description
+    there = "was there already: " if done.was_there else ""
+    size = f"{said['files']:,} files, {said['bytes'] / 2**20:,.1f} MiB"
+    say(f"{there}{options.out}: {said['examples']:,} preferences as {layout.name}, {size}")
+    if said["left_out"]:
+        say("left out: " + "; ".join(f"{count:,} {what}" for what, count in said["left_out"].items()))
+    say(f"which column is what: {options.out.rstrip('/')}/SAMPLE.md; licences: LICENCES.md beside it")
+    return 0
+
+
+def _margin(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a difference of scores, 0 or more")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -69,6 +69,9 @@ class Part(Protocol):
     def line(self, index: str, value: Any) -> None:
         """Append a JSON value to an index, which `Made.lines` gives back in the order of all samples."""
 
+    def leave_off(self, what: str) -> None:
+        """Count something that a sample has and the format has no place for, where `Carries` cannot say so."""
+
     def table(self, path: str, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows as a Parquet file of the export, row group by row group; how many groups it has.
 

@@ -32,6 +32,8 @@ class PartWriter:
         self._indices: dict[str, BinaryIO] = {}
         self.files: dict[str, int] = {}
         """Sizes in bytes of what was written, by path."""
+        self.left_off: Counter[str] = Counter()
+        """What the format had no place for, by what it is."""
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +67,10 @@ class PartWriter:
             writing = self._folder.writing(lines_name(self.number, index))
             self._indices[index] = self._open.enter_context(writing)
         self._indices[index].write(canonical_json(value).encode() + b"\n")
+
+    def leave_off(self, what: str) -> None:
+        """See `Part.leave_off`."""
+        self.left_off[what] += 1
 
     def table(self, path: str, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
         """See `Part.table`."""

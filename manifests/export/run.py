@@ -68,7 +68,7 @@ def export(
             return Done(description=there, was_there=True)
         selection = select(datasets, form.carries, choice)
         folder.begin(config)
-        return Done(description=_export(datasets, form, folder, config, selection, tell), was_there=False)
+        return Done(description=_export(datasets, form, folder, config, choice, selection, tell), was_there=False)
     finally:
         folder.close()
 
@@ -80,7 +80,8 @@ def _config(datasets: Sequence[Dataset], form: Format, choice: Choice) -> dict[s
         dataset.description()  # raises what is for users if it is unfinished or edited
         digest = hashlib.sha256(dataset.store.read("dataset.json")).hexdigest()
         sources.append({"task": dataset.plan().task, "dataset.json": digest})
-    return {"format": form.name, "version": VERSION, "datasets": sources, **vars(choice)}
+    allowed = choice.allowed if choice.allowed is None else [*choice.allowed]  # as JSON has it
+    return {"format": form.name, "version": VERSION, "datasets": sources, **vars(choice), "allowed": allowed}
 
 
 def _export(
@@ -88,16 +89,16 @@ def _export(
     form: Format,
     folder: Folder,
     config: dict[str, Any],
+    choice: Choice,
     selection: Selection,
     tell: Told,
 ) -> dict[str, Any]:
-    contexts = config["contexts"]
     parts = selection.parts()
     counts, shapes, files, size = Counts(), [], 0, 0
     for number in range(len(parts)):
         record = folder.record(number)
         if record is None:
-            record = _write_part(datasets, form, folder, contexts, number, parts)
+            record = _write_part(datasets, form, folder, choice, number, parts)
             folder.write_record(number, record)
             if len(parts) > 1:
                 tell(f"part {number + 1:,} of {len(parts):,} written")
@@ -108,7 +109,7 @@ def _export(
     made = _Made(folder, len(parts), counts.examples)
     form.finish(made)
     shown = [
-        _sample_at(datasets, form, contexts, shape["dataset"], shape["unit"], shape["row"])
+        _sample_at(datasets, form, choice, shape["dataset"], shape["unit"], shape["row"])
         for shape in _first_of_each(shapes)
     ]
     description = {
@@ -131,7 +132,7 @@ def _write_part(
     datasets: Sequence[Dataset],
     form: Format,
     folder: Folder,
-    contexts: int | None,
+    choice: Choice,
     number: int,
     parts: list[list[Chosen]],
 ) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _write_part(
     places = ((chosen, int(row)) for chosen in part for row in chosen.rows)
 
     def counted() -> Iterator[Sample]:
-        for sample in samples_of(datasets, part, form.carries, contexts, counts.converted):
+        for sample in samples_of(datasets, part, form.carries, choice, counts.converted):
             chosen, row = next(places)
             _count(sample, form, counts)
             shape = _shape(sample)
@@ -153,6 +154,7 @@ def _write_part(
         rest = counted()
         form.write(rest, writer)
         assert not [*islice(rest, 1)], f"{form.name} left samples of a part unwritten"
+    counts.without.update(writer.left_off)
     return {**counts.as_json(), "files": writer.files, "shapes": [*shapes.values()]}
 
 
@@ -182,14 +184,12 @@ def _first_of_each(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*first.values()][:SHOWN]
 
 
-def _sample_at(
-    datasets: Sequence[Dataset], form: Format, contexts: int | None, dataset: int, unit: str, row: int
-) -> Sample:
+def _sample_at(datasets: Sequence[Dataset], form: Format, choice: Choice, dataset: int, unit: str, row: int) -> Sample:
     examples = (example for pair in datasets[dataset].pairs_of(unit) for example in pair.examples)
     example = next(islice(examples, row, None), None)
     if example is None:
         raise DatasetError(f"{datasets[dataset].url} was changed while it was exported: remove the export")
-    return sample_of(example, form.carries, contexts, Counts().converted)
+    return sample_of(example, form.carries, choice, Counts().converted)
 
 
 class _Made:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from manifests.dataset import Dataset
 from manifests.export.format import Carries
 from manifests.export.sample import Picture, Sample
+from manifests.licences.effective import parents_of_row
 from manifests.read.pairs import StoredExample, StoredPair
 from manifests.read.query import TIMEOUT_S, connect
 from manifests.read.sql_pool import Pool, SqlError
@@ -26,6 +27,7 @@ PART_BYTES = 256 * 2**20
 
 _MAX_ANSWER_BYTES = 64 * 2**20
 _COLUMNS = ["pair", "direction", "kind", "inputs", "images"]
+_LICENCES = ["licence", "source", "steps"]  # the columns that licences are found in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class Choice:
     """The first so many examples. None: all."""
     contexts: int | None = None
     """At most so many in-context examples of each. None: all that there are."""
+    allowed: tuple[str, ...] | None = None
+    """The names of the licences that an example and its in-context examples may be under, sorted. None: any."""
 
     def kinds(self, carries: Carries) -> frozenset[Kind]:
         """The kinds that are taken. Raises ValueError if the format does not carry what is asked for."""
@@ -120,7 +124,7 @@ def select(datasets: Sequence[Dataset], carries: Carries, choice: Choice) -> Sel
 
 
 def samples_of(
-    datasets: Sequence[Dataset], part: Sequence[Chosen], carries: Carries, contexts: int | None, converted: Counter[str]
+    datasets: Sequence[Dataset], part: Sequence[Chosen], carries: Carries, choice: Choice, converted: Counter[str]
 ) -> Iterator[Sample]:
     """The samples of a part, one by one. Their pictures count in `converted` what they convert."""
     for chosen in part:
@@ -129,13 +133,18 @@ def samples_of(
         for pair in datasets[chosen.dataset].pairs_of(chosen.unit):
             for example in pair.examples:
                 if row in wanted:
-                    yield sample_of(example, carries, contexts, converted)
+                    yield sample_of(example, carries, choice, converted)
                 row += 1
 
 
-def sample_of(example: StoredExample, carries: Carries, contexts: int | None, converted: Counter[str]) -> Sample:
-    """An example as formats are given it, with at most so many contexts; None: all, if the format has them."""
-    shown = islice(example.contexts(), contexts) if carries.contexts else ()
+def sample_of(example: StoredExample, carries: Carries, choice: Choice, converted: Counter[str]) -> Sample:
+    """An example as formats are given it, with the first of its contexts that are wanted, if the format has them.
+
+    Contexts under a licence that is not allowed are passed over.
+    """
+    ranked = example.contexts() if carries.contexts else ()
+    allowed = (one for one in ranked if not _refused(one.pair, choice.allowed))
+    shown = islice(allowed, choice.contexts)
     return _sample(example, carries, converted, tuple(_sample(one, carries, converted, ()) for one in shown))
 
 
@@ -175,6 +184,20 @@ def _sample(example: StoredExample, carries: Carries, converted: Counter[str], c
     )
 
 
+def _refused(pair: StoredPair, allowed: tuple[str, ...] | None) -> bool:
+    if allowed is None:
+        return False
+    found = parents_of_row({name: pair.value(name) for name in _LICENCES})
+    return not {*found.names} <= {*allowed}
+
+
+def _refusals(table: pa.Table, allowed: tuple[str, ...]) -> npt.NDArray[np.object_]:
+    """The licences of each row that are not allowed, in words; "" where all are."""
+    rows = table.select(_LICENCES).to_pylist()
+    refused = ([name for name in parents_of_row(row).names if name not in allowed] for row in rows)
+    return np.array([", ".join(names) for names in refused], dtype=object)
+
+
 def context_count(example: StoredExample) -> int:
     """How many in-context examples an example has, without looking them up."""
     return len(example.ranked)
@@ -187,7 +210,7 @@ def _chosen_of(
     pool = connect(dataset.url) if choice.where is not None else None
     task = dataset.plan().task
     for unit in dataset.unit_names():
-        table = dataset.table_of(unit, _COLUMNS)
+        table = dataset.table_of(unit, [*_COLUMNS, *(_LICENCES if choice.allowed is not None else [])])
         kind, direction = (table[name].to_numpy() for name in ("kind", "direction"))
         inputs = pc.list_value_length(table["inputs"]).to_numpy()
         taken = np.ones(table.num_rows, bool)
@@ -206,6 +229,10 @@ def _chosen_of(
             meets = np.zeros(table.num_rows, bool)
             meets[_rows_where(pool, f"{task}/manifest/{unit}.parquet", choice.where, table.num_rows)] = True
             leave_out(~meets, "not as --where says")
+        if choice.allowed is not None:
+            refusals = _refusals(table, choice.allowed)
+            for names in sorted({*refusals[taken]} - {""}):
+                leave_out(refusals == names, f"under a licence that is not allowed: {names}")
         for few in np.unique(inputs[taken & (inputs < carries.least_inputs)]):
             leave_out(inputs == few, f"with {few} input images, and the format needs {carries.least_inputs}")
         if carries.most_inputs is not None:

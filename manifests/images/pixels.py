@@ -172,6 +172,25 @@ def decode_rgb(data: bytes) -> Pixels:
     return np.asarray(rgb)
 
 
+def decode_alpha(data: bytes) -> Pixels:
+    """How opaque the upright image is, H x W: 255 where nothing shines through, everywhere if nothing is transparent.
+
+    Raises Reject as `decode_rgb` does.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        turn = _turn(image)
+        if image.mode in _DEEP_GRAY and image.has_transparency_data:
+            raise Reject("unread_values", "a grey image of more than 8 bits in which one value is transparent")
+        _load(image, data)
+        if turn is not None:
+            image = image.transpose(turn)
+        if image.mode in _PREMULTIPLIED:
+            image = image.convert(_PREMULTIPLIED[image.mode])
+        if not image.has_transparency_data:
+            return np.full(image.size[::-1], 255, np.uint8)
+        return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
 def decode_values(data: bytes) -> npt.NDArray[Any]:
     """The numbers of an image that is no picture (depth, class ids), as they are stored: H x W, or H x W x channels.
 

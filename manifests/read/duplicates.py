@@ -20,6 +20,7 @@ from manifests.images.phash import Hashes
 from manifests.read.pairs import pair_starts
 from manifests.read.query import datasets_by_task
 from manifests.read.shards import verify_hint
+from manifests.schema import MASK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +92,12 @@ def _images(url: str, *, without_hash: bool = False) -> Iterator[tuple[str, pa.T
 
 
 def _flat(rows: pa.Table, without_hash: bool) -> pa.Table:
+    """A row for each image but the masks: shapes in black and white, of which many are alike."""
     images = pc.list_flatten(rows["images"])
     parents = pc.list_parent_indices(rows["images"])
     role, phash = pc.struct_field(images, "role"), pc.struct_field(images, "phash")
     pair, shard = rows["pair"].take(parents), rows["shard"].take(parents)
-    table = pa.table({"pair": pair, "role": role, "shard": shard, "phash": phash})
+    table = pa.table({"pair": pair, "role": role, "shard": shard, "phash": phash}).filter(pc.field("role") != MASK)
     return table if without_hash else table.filter(pc.field("phash").is_valid())
 
 

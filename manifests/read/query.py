@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, find_datasets
+from manifests.licences.sql import terms_view
 from manifests.read.sql_pool import Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
@@ -68,10 +69,11 @@ def overview(dataset: Dataset) -> dict[str, Any]:
 
 
 def connect(url: str) -> Pool:
-    """Locked-down processes with the views `examples`, `pairs` and `rejects` over the dataset(s) at a URL.
+    """Locked-down processes with the views `examples`, `pairs`, `terms` and `rejects` over the dataset(s) at a URL.
 
-    They show the units that are committed now, and threads may share them. Raises DatasetError as `datasets_by_task`
-    does, or if manifests cannot be read.
+    `terms` has the licences of each pair and what they allow (manifests/licences/sql.py). The views show the units that
+    are committed now, and threads may share them. Raises DatasetError as `datasets_by_task` does, or if manifests
+    cannot be read.
     """
     files: dict[str, ReadBytes] = {}
     views = []
@@ -87,7 +89,7 @@ def connect(url: str) -> Pool:
         files |= found
         views.append(f"CREATE VIEW {view} AS FROM read_parquet('manifests://*/{folder}/*')")
     try:
-        return Pool(files, [*views, _PAIRS])
+        return Pool(files, [*views, _PAIRS, terms_view()])
     except SqlError as error:
         raise DatasetError(f"the manifests at {url} cannot be read: {error}") from None
 

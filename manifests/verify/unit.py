@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.parquet import ParquetFile, refuse_large_pages
-from manifests.schema import MANIFEST, REJECTS
+from manifests.schema import MANIFEST, MASK, MASKED, REJECTS
 from manifests.versions import schema_of, with_contexts
 from manifests.write.tar import Damaged, Walk
 from manifests.write.writer import sample_json
@@ -258,10 +258,18 @@ def _row_problems(row: Row, first: Row, plan: Plan, name: str) -> Iterator[str]:
         yield "an input has no name"
     if missing := {*row["inputs"], row["output"]} - roles - {None}:
         yield f"the pair has no image {', '.join(sorted(missing))}"
+    yield from _mask_problems({image["role"]: image for image in row["images"]})
     for image in row["images"]:
         parts = image["member"].split(".")
         if parts[:-1] != [row["pair"], image["role"]] or "/" in image["member"]:
             yield f"member {image['member']!r} is not named <pair>.<role>.<ending>"
+
+
+def _mask_problems(images: Mapping[str, Row]) -> Iterator[str]:
+    """Whether a pair's mask has the size of what it is drawn on. `images` are a row's, by role."""
+    drawn, on = images.get(MASK), next((images[role] for role in MASKED if role in images), None)
+    if drawn and on and (size := (drawn["width_px"], drawn["height_px"])) != (on["width_px"], on["height_px"]):
+        yield f"its mask has {size[0]} x {size[1]} px, its {on['role']} {on['width_px']} x {on['height_px']} px"
 
 
 def _context_problems(row: Row, examples_of: ExamplesOf) -> Iterator[str]:

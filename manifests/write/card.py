@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.licences.effective import Parents, makers, parents
 from manifests.parquet import ParquetFile
+
+_LICENCES = ["licence", "source", "steps.list.element.operator", "steps.list.element.model"]
 
 LICENCE_FILE = "LICENSE.md"
 """The file of a repository to which a card points whose licence the hub has no name for."""
@@ -53,6 +56,8 @@ class Contents:
     makes_from_text: bool = False
     """Whether an image is made of an instruction alone."""
     describes: bool = False
+    licences: set[Parents] = field(default_factory=set)
+    """The licences of the pairs: of each source as its files state, with those of all models that made something."""
 
     def add(self, manifest: bytes) -> None:
         """Look into a unit's manifest file."""
@@ -68,6 +73,14 @@ class Contents:
             self.makes_from_text |= bool(pc.any(pc.and_(generates, from_text)).as_py())
             self.makes_from_images |= bool(pc.any(pc.and_(generates, pc.invert(from_text))).as_py())
             self.describes |= bool(pc.any(pc.invert(generates)).as_py())
+            self._add_licences(file.read_row_group(group, columns=_LICENCES))
+
+    def _add_licences(self, table: pa.Table) -> None:
+        stated = table.group_by(["licence", "source"]).aggregate([]).to_pylist()
+        steps = pa.Table.from_struct_array(pc.list_flatten(table["steps"]))
+        models = steps.group_by(["operator", "model"]).aggregate([]).to_pylist()
+        made = makers((step["operator"], step["model"]) for step in models)
+        self.licences |= {parents(one["licence"], one["source"], made) for one in stated}
 
     @property
     def categories(self) -> list[str]:

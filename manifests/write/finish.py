@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manifests.dataset import SEEN, Commit, Dataset, DatasetError, Plan
+from manifests.licences import told
 from manifests.records import version_of
 from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
@@ -193,6 +194,13 @@ def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, 
         "",
         *licence_table(licences),
     ]
+    if totals.pairs:
+        lines += [
+            "",
+            *told.table(told.merged(contents.licences)),
+            "",
+            f"{told.FOOTNOTE} The view `terms` of `xprompt sql` says it of each pair.",
+        ]
     if totals.rejects:
         lines += ["", "| rejected because | items |", "|---|---|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in sorted(totals.rejects.items())]

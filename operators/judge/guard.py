@@ -12,7 +12,7 @@ import numpy as np
 from manifests.images.evaluation import read_guard, read_guard_file
 from manifests.images.near import MAX_DISTANCE, NearIndex
 from manifests.images.phash import as_integer, phash
-from manifests.schema import Pair, Reject, Step
+from manifests.schema import MASK, Pair, Reject, Step
 from manifests.storage import absolute
 
 
@@ -22,11 +22,11 @@ class Guard:
 
     The guard file is written by `xprompt hashes`; make the operator with `Guard.of`. Its content is part
     of a dataset's configuration: one that changed after the plan was made is refused. It may stand anywhere in the
-    chain; behind an operator that makes images, those are looked at too.
+    chain; behind an operator that makes images, those are looked at too. Masks are not: they show nothing.
     """
 
     name: ClassVar[str] = "guard"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     path: str = field(metadata={"location": True})
     """The guard file, an absolute path or an fsspec URL."""
     sha256: str
@@ -47,6 +47,8 @@ class Guard:
     def __call__(self, pair: Pair, seed: int) -> Pair:
         index, rows = _load(self)
         for image in pair.images:
+            if image.role == MASK:  # shapes in black and white, of which many are alike
+                continue
             try:
                 digits = phash(image.data)
             except Reject as reject:

@@ -11,31 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from manifests.licences.records import LICENCES, MODELS
+
 _FLUX = "FLUX.1 [dev] non-commercial"
 _RAIL = "CreativeML OpenRAIL-M"
 _RAIL_PLUS = "CreativeML OpenRAIL++-M"
 _SEGFORMER = "NVIDIA Source Code License for SegFormer: non-commercial"
 _CASCADE = "Stability AI non-commercial research"
-_OUTPUTS = {
-    # LICENSE-FLUX1-dev, 1d and 2d and 2e, in https://github.com/black-forest-labs/flux
-    _FLUX: "yours for any purpose, but not to train a model that competes with FLUX.1 [dev] or Kontext; they are to be "
-    "filtered or reviewed, and marked as made by AI",
-    # Sections 1 (Derivatives of the Model) and 6, attachment A
-    _RAIL: "yours, within the uses that attachment A allows; a model that is trained on them to do the same is a "
-    "derivative, under the same restrictions",
-    # WEIGHTS_LICENSE, section 1, in https://github.com/Stability-AI/StableCascade
-    _CASCADE: "non-commercial research; they are no derivative works, but a model that is based on them is one",
-    _RAIL_PLUS: "as CreativeML OpenRAIL-M has it",
-    # Section 3.3 of LICENSE in https://github.com/NVlabs/SegFormer: the work itself is for research or evaluation
-    _SEGFORMER: "nothing said of them",
-    "Apache-2.0": "nothing said of them",
-    "MIT": "nothing said of them",
-    "BSD-2-Clause": "nothing said of them",
-    "OpenRAIL": "as CreativeML OpenRAIL-M has it",
-    "none stated; code MIT": "nothing said of them",
-    "other": "nothing stated; OpenPose's weights are for non-commercial research",
-}
-"""Licence -> what it says of what the model makes, and of training on that. In our words, which are no legal advice."""
+_ANNOTATORS = "lllyasviel/Annotators: other"
 _FLUX_FILES = (
     "model_index.json",
     "scheduler/*",
@@ -95,7 +78,8 @@ class Checkpoint:
     revision: str
     licence: str
     outputs: str
-    """What the licence says of what the model makes, and of training on that: in our words, no legal advice."""
+    """What the licence says of what the model makes, and of training on that: in words, no legal advice. Its terms are
+    those of manifests/licences/records.py."""
     gated: bool = False
     """Whether the hub gives it only to who has accepted its licence."""
     classes: tuple[str, ...]
@@ -112,6 +96,10 @@ class Checkpoint:
     def gpu_gib(self) -> float:
         """Memory of its weights in the precision it is run in, GiB: computed from parameter counts, not measured."""
         return sum(part.gib for part in self.parts)
+
+
+def _outputs(role: str) -> str:
+    return LICENCES[MODELS[role]].outputs
 
 
 def _hub(
@@ -132,7 +120,7 @@ def _hub(
         hub_id=hub_id,
         revision=revision,
         licence=licence,
-        outputs=_OUTPUTS[licence],
+        outputs=_outputs(role),
         gated=gated,
         classes=classes,
         parts=parts,
@@ -264,7 +252,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="main",
             licence="that of who trained it",
-            outputs="that of who trained it; of its base: " + _OUTPUTS[_RAIL],
+            outputs="that of who trained it; of its base: " + _outputs("sd15"),
             classes=("UNet2DConditionModel", "AutoencoderKL", "operators.models.catvton"),
             parts=_sd15_parts("SD 1.5 inpainting")[:1],  # it takes the place of that UNet
             obtain="an SD 1.5 inpainting UNet whose self-attention was trained as in arXiv 2407.15886, saved by "
@@ -339,7 +327,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="v0.1",
             licence="BSD-2-Clause",
-            outputs=_OUTPUTS["BSD-2-Clause"],
+            outputs=_outputs("lpips"),
             classes=("LPIPS",),
             parts=(Part(name="LPIPS", parameters_m=2.5, bytes_each=4),),
             obtain="the package lpips: its alex.pth beside torchvision's alexnet-owt-7be5be79.pth in MODELS/lpips",
@@ -350,7 +338,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="main",
             licence="Apache-2.0",
-            outputs=_OUTPUTS["Apache-2.0"],
+            outputs=_outputs("aesthetic"),
             classes=("LAION's aesthetic head",),
             parts=(Part(name="CLIP ViT-L/14", parameters_m=427.6, bytes_each=4),),
             obtain="sac+logos+ava1-l14-linearMSE.pth of github.com/christophschuhmann/improved-aesthetic-predictor "
@@ -362,7 +350,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
             hub_id="",
             revision="0.10.21",
             licence="Apache-2.0",
-            outputs=_OUTPUTS["Apache-2.0"],
+            outputs=_outputs("blazepose"),
             classes=("ai_edge_litert",),
             parts=(),
             obtain="make blazepose BLAZEPOSE=MODELS/blazepose (for MODELS=hub: make blazepose)",
@@ -371,7 +359,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         _hub(
             "openpose",
             "lllyasviel/Annotators",
-            "other",
+            _ANNOTATORS,
             ("OpenposeDetector",),
             (Part(name="OpenPose", parameters_m=127.6, bytes_each=4),),
             "pose",
@@ -399,7 +387,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         _hub(
             "hed",
             "lllyasviel/Annotators",
-            "other",
+            _ANNOTATORS,
             ("HEDdetector",),
             (Part(name="HED", parameters_m=14.7, bytes_each=4),),
             "hed2img",
@@ -409,7 +397,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         _hub(
             "mlsd",
             "lllyasviel/Annotators",
-            "other",
+            _ANNOTATORS,
             ("MLSDdetector",),
             (Part(name="MLSD", parameters_m=1.5, bytes_each=4),),
             "mlsd2img",

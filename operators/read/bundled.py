@@ -42,6 +42,7 @@ class BundledPhotos:
     paired: ClassVar[bool] = False
     contiguous: ClassVar[bool] = False
     source: ClassVar[str] = "scikit-image and scikit-learn photos"
+    licensed_by_item: ClassVar[bool] = True
     licence: ClassVar[str] = "by photo: public domain, CC0-1.0 or CC-BY-2.0 (china.jpg, flower.jpg)"
     photos: tuple[str, ...] = tuple(PHOTOS)
     crops_per_photo: int = 32

@@ -91,6 +91,10 @@ class ColumnPairs:
     split: str = TRAIN
     """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
+    @property
+    def licensed_by_item(self) -> bool:
+        return bool(self.columns and self.columns.licence)
+
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
 

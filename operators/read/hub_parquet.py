@@ -65,6 +65,11 @@ class HubParquet:
     split: str = TRAIN
     """What the dataset is read for: TRAIN, or the name of a test split (operators/read/split.py)."""
 
+    @property
+    def _images(self) -> Mapping[str, str]:
+        """The column of each role."""
+        return {"input": self.input, "target": self.target}
+
     def listing(self) -> Sequence[SourceFile]:
         return list_files(self.root)
 
@@ -80,7 +85,7 @@ class HubParquet:
 
     def told(self, listing: Sequence[SourceFile]) -> str:
         first = next(file.path for file in listing if self._is_mine(file.path))
-        taken = {self.input: "input", self.target: "target"} | {column: name for name, column in self.texts}
+        taken = {column: role for role, column in self._images.items()} | {column: name for name, column in self.texts}
         told = told_of_columns(open_parquet(self.root, first), taken, (*self.scores, self.session, self.turn))
         others = [file.path for file in listing if file.path.endswith(".parquet") and not self._is_mine(file.path)]
         return f"{told}; other Parquet files, not read: {len(others):,} (as {others[0]})" if others else told
@@ -156,13 +161,17 @@ class HubParquet:
             return commonest_ending(())
 
     def read(self, item: Item, task: str) -> Pair:
+        return self._pair(item, task)[0]
+
+    def _pair(self, item: Item, task: str) -> tuple[Pair, bytes, Mapping[str, object]]:
+        """The pair of an item, the bytes of its input as the row has them, and the row's other values."""
         path = item.files[0]
         before, after, row = self._row(path, item.index)
         images, steps = together({"input": before, "target": after})
         texts = {name: text for name, column in self.texts if (text := as_text(row.get(column)))}
         scores = {name: score for name in self.scores if (score := as_number(row.get(name))) is not None}
         session = as_name(row[self.session]) if self.session else ""
-        return Pair(
+        pair = Pair(
             key=pair_key(task, item.ref, before, after),
             source=self.source,
             source_ref=item.ref,
@@ -174,6 +183,7 @@ class HubParquet:
             steps=(*self._told(row, texts), *steps),
             parents=self._parents(path, row, task) if self.turn else (),
         )
+        return pair, before, row
 
     def _told(self, row: Mapping[str, object], texts: Mapping[str, str]) -> tuple[Step, ...]:
         """What an evaluation needs to know of a pair of a test split, as a step, which the manifest keeps."""
@@ -188,7 +198,7 @@ class HubParquet:
         Raises Reject: no_input, no_target, missing, damaged, too_large.
         """
         others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
-        row = read_row(self.root, path, index, (self.input, self.target, *filter(None, others)), _AT_ONCE)
+        row = read_row(self.root, path, index, (*self._images.values(), *filter(None, others)), _AT_ONCE)
         before, after = (_bytes(row.pop(side), role) for side, role in ((self.input, "input"), (self.target, "target")))
         return before, after, row
 

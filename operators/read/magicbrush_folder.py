@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
-from manifests.schema import Item, Pair, Reject, Step, pair_key
+from manifests.images.pixels import NEW_IMAGE_FORMAT
+from manifests.schema import MASK, Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import together
+from operators.read.region_mask import with_mask
 from operators.read.split import caption_params
 
 _TURNS = "edit_turns.json"
@@ -26,10 +28,11 @@ class MagicBrushFolder:
     images/<session>/ with names such as 139306-input.png and 139306-output1.png.
 
     A step "read" says which turn of which session a pair is, and, where global_descriptions.json lies beside, what the
-    images show before and after the edit, for evaluation. Masks and local descriptions are not read.
+    images show before and after the edit, for evaluation. Masks are the input, transparent where it is to be edited
+    (operators/read/region_mask.py). Local descriptions are not read.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = True
     source: str = "MagicBrush"
@@ -54,23 +57,24 @@ class MagicBrushFolder:
     def items(self, listing: Sequence[SourceFile]) -> Iterator[Item]:
         bytes_of = {file.path: file.bytes for file in listing}
         for index, turn in enumerate(_turns(self.root)):
-            names = (str(turn.get("input", "")), str(turn.get("output", "")))
+            names = [str(turn.get(what, "")) for what in ("input", "output", "mask")]
             paths = [f"images/{name.rpartition('-')[0]}/{name}" for name in names]
             # Names are looked up in the listing: they lead nowhere else.
-            files = tuple(path if path in bytes_of else "" for path in (*paths, _DESCRIPTIONS))
+            files = tuple(path if path in bytes_of else "" for path in (*paths[:2], _DESCRIPTIONS, paths[2]))
             yield Item(
                 ref=f"{_TURNS}#{index}", files=files, index=index, bytes=sum(bytes_of.get(path, 0) for path in files)
             )
 
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
-        return {
+        endings = {
             role: commonest_ending(item.files[place] for item in items)
             for place, role in enumerate(("input", "target"))
         }
+        return {**endings, MASK: NEW_IMAGE_FORMAT} if any(item.files[3] for item in items) else endings
 
     def read(self, item: Item, task: str) -> Pair:
         turn = _turns(self.root)[item.index]
-        before_path, after_path, descriptions = item.files
+        before_path, after_path, descriptions, mask_path = item.files
         for role, path in (("input", before_path), ("target", after_path)):
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref}: its {role} is not below images/")
@@ -86,7 +90,7 @@ class MagicBrushFolder:
             captions["target_caption"] = of_images.get(posixpath.basename(after_path))
             texts |= {name: caption for name, caption in captions.items() if caption}
         told = {"session": named["session"], "turn": int(named["turn"]), **caption_params(texts)}
-        return Pair(
+        pair = Pair(
             key=pair_key(task, item.ref, before, after),
             source=self.source,
             source_ref=item.ref,
@@ -96,6 +100,7 @@ class MagicBrushFolder:
             texts=texts,
             steps=(Step(operator="read", version=1, params=told), *steps),
         )
+        return with_mask(pair, before, read_file(self.root, mask_path) if mask_path else None, "transparent")
 
 
 @lru_cache(maxsize=2)

@@ -14,6 +14,7 @@ from operators.arrange.grid import turn_onto
 from operators.option import at_least_one, option
 from operators.read.files import SourceFile, commonest_ending, list_files, read_file, read_list
 from operators.read.photos import alone, together
+from operators.read.region_mask import with_mask
 from operators.read.split import TRAIN
 
 _ROLES = ("person", "cloth", "target")
@@ -29,13 +30,14 @@ class VitonHd:
     photo has the photo's name, as the official loaders have it (https://github.com/sangyun884/HR-VITON).
 
     With a `count` above that of the photos, further pairs are persons with other garments than their photo's, which
-    come without a target; their mask is that of agnostic-mask/.
+    come without a target; their mask is that of agnostic-mask/. Pairs with a target have it too, where it is there and
+    usable (operators/read/region_mask.py): white is where the garment goes.
 
     Person, target and mask are of one photo, and must lie on one grid. Rejects: size_mismatch, turned (only one of them
     follows the photo's EXIF orientation), and those of what is missing or cannot be read.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     paired: ClassVar[bool] = True
     contiguous: ClassVar[bool] = False
     source: str = "VITON-HD"
@@ -90,10 +92,12 @@ class VitonHd:
             # Each round gives every person the garment of one further along the list; the first, their own.
             further, place = divmod(number, len(names))
             cloth = (place + further) % len(names)
-            third = f"{self.split}/agnostic-mask/{stems[place]}_mask" if further else f"{wanted[2]}/{stems[place]}"
+            mask, photo = f"{self.split}/agnostic-mask/{stems[place]}_mask", f"{wanted[2]}/{stems[place]}"
             # Names are looked up in the listing, endings aside: they lead nowhere else.
-            paths = (f"{wanted[0]}/{stems[place]}", f"{wanted[1]}/{stems[cloth]}", third)
+            paths = (f"{wanted[0]}/{stems[place]}", f"{wanted[1]}/{stems[cloth]}", mask if further else photo)
             found = [by_stem.get(path) for path in paths]
+            if not further and mask in by_stem:
+                found.append(by_stem[mask])
             yield Item(
                 ref=f"{names[place]}+{names[cloth]}" if further else names[place],
                 files=tuple(file.path if file else "" for file in found),
@@ -104,15 +108,15 @@ class VitonHd:
     def suffixes(self, items: Sequence[Item]) -> Mapping[str, str]:
         own = [item for item in items if not item.index]
         endings = {role: commonest_ending(item.files[place] for item in own) for place, role in enumerate(_ROLES)}
-        masks = [item.files[2] for item in items if item.index]
+        masks = [item.files[2 if item.index else 3] for item in items if item.index or len(item.files) > 3]
         return {**endings, "mask": commonest_ending(masks)} if masks else endings
 
     def read(self, item: Item, task: str) -> Pair:
         roles = _UNPAIRED_ROLES if item.index else _ROLES
-        for role, path in zip(roles, item.files, strict=True):
+        for role, path in zip(roles, item.files[:3], strict=True):
             if not path:
                 raise Reject(f"no_{role}", f"{item.ref} has no {role}")
-        contents = [read_file(self.root, path) for path in item.files]
+        contents = [read_file(self.root, path) for path in item.files[:3]]
         files = dict(zip(roles, contents, strict=True))
         # The target is the photo, of which the person was made; without it, that is what the mask was made for.
         photo, drawn = (0, 2) if item.index else (2, 0)
@@ -124,7 +128,7 @@ class VitonHd:
             images, steps = found, sum(made, ())
         else:
             images, steps = together(files)
-        return Pair(
+        pair = Pair(
             key=pair_key(task, item.ref, *contents),
             source=self.source,
             source_ref=item.ref,
@@ -133,3 +137,5 @@ class VitonHd:
             group=item.ref.partition("+")[0],
             steps=steps,
         )
+        extra = [read_file(self.root, path) for path in item.files[3:]]
+        return with_mask(pair, contents[0], extra[0] if extra else None, "white")

@@ -16,6 +16,7 @@ from operators.read.column_pairs import OwnPairs
 from operators.read.hub_parquet import HubParquet
 from operators.read.img2dataset import Img2Dataset
 from operators.read.magicbrush_folder import MagicBrushFolder
+from operators.read.masked_parquet import MaskedParquet
 from operators.read.nyu_hdf5 import NyuFrames, NyuLabeled
 from operators.read.paired_folders import PairedFolders
 from operators.read.photos import PhotoFolder
@@ -432,6 +433,13 @@ LAION_AESTHETICS = Source(
     folder="LAION-Aesthetics",
 )
 
+_ULTRAEDIT_TEXTS = (
+    ("instruction", "edit_prompt"),
+    ("source_caption", "source_caption"),
+    ("target_caption", "target_caption"),
+)
+_ULTRAEDIT_SCORES = ("clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image", "dinov2_sim", "ssim")
+
 ULTRAEDIT = Source(
     # Columns: https://huggingface.co/datasets/BleachNick/UltraEdit; edit_object and mask_image have no values
     reader=HubParquet(
@@ -440,11 +448,8 @@ ULTRAEDIT = Source(
         files="FreeForm*.parquet",
         input="source_image",
         target="edited_image",
-        texts=(
-            ("instruction", "edit_prompt"),
-            *((name, name) for name in ("source_caption", "target_caption")),
-        ),
-        scores=("clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image", "dinov2_sim", "ssim"),
+        texts=_ULTRAEDIT_TEXTS,
+        scores=_ULTRAEDIT_SCORES,
     ),
     layout="data/FreeForm-00000-of-00390.parquet and so on",
     size="500,000 pairs, about 190 GB",
@@ -452,7 +457,32 @@ ULTRAEDIT = Source(
     folder="UltraEdit_500k",
 )
 
-_MAGICBRUSH = HubParquet(
+ULTRAEDIT_REGION = Source(
+    # The same columns, of which mask_image is filled: https://huggingface.co/datasets/BleachNick/UltraEdit_Region_Based_100k,
+    # 93 files. White is edited: the default of --mask_column in traning/train_sd3_pix2pix.py of
+    # https://github.com/HaozheZhao/UltraEdit, whose app.py draws its masks so.
+    reader=MaskedParquet(
+        source="UltraEdit regions",
+        licence="CC-BY-4.0",
+        files="RegionBase*.parquet",
+        input="source_image",
+        target="edited_image",
+        mask="mask_image",
+        marks="white",
+        texts=_ULTRAEDIT_TEXTS,
+        scores=_ULTRAEDIT_SCORES,
+    ),
+    layout="data/RegionBase-00000-of-00093.parquet and so on",
+    size="100,000 pairs",
+    obtain="hf download BleachNick/UltraEdit_Region_Based_100k --repo-type dataset",
+)
+"""Edits with the region that is edited. Not one of the paper's datasets, which counts the free-form edits alone."""
+
+_MAGICBRUSH = MaskedParquet(
+    # Masks: the input as RGBA, transparent where it is to be edited, often of another size,
+    # https://github.com/OSU-NLP-Group/MagicBrush/issues/10
+    mask="mask_img",
+    marks="transparent",
     source="MagicBrush",
     licence="CC-BY-4.0",
     files="train-*.parquet",

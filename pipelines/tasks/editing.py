@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operators.arrange.difference_mask import DifferenceMask
 from operators.arrange.swap import Swap
 from operators.judge.gate import Gate
 from operators.judge.scores import Bound, Scores
@@ -15,9 +16,10 @@ from pipelines.tasks.task import Task
 ULTRAEDIT = Task(
     name="ultraedit",
     prototype_task="editing",
-    sources=(datasets.ULTRAEDIT,),
+    sources=(datasets.ULTRAEDIT, datasets.ULTRAEDIT_REGION),
     chain=(
         Gate(),
+        DifferenceMask(),
         EditInstruction(),
         Difference(),
     ),
@@ -30,6 +32,7 @@ MAGICBRUSH = Task(
     sources=(datasets.MAGICBRUSH, datasets.MAGICBRUSH_FOLDER),
     chain=(
         Gate(),
+        DifferenceMask(),
         EditInstruction(),
         Difference(),
     ),
@@ -43,6 +46,7 @@ INSTRUCTPIX2PIX = Task(
     sources=(datasets.INSTRUCTPIX2PIX,),
     chain=(
         Gate(),
+        DifferenceMask(),
         EditInstruction(),
         Difference(),
     ),
@@ -70,6 +74,7 @@ EDITING = Task(
             ),
         ),
         Gate(),
+        DifferenceMask(),
         EditInstruction(),
         Difference(),
     ),

@@ -24,6 +24,7 @@ from manifests.schema import canonical_json
 from manifests.tokens import committed_tokens, token_commit
 from manifests.verify.dataset import verify
 from manifests.verify.tokens import token_problems
+from manifests.write.writer import UnitWriter
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
 from pipelines.report.progress import SILENT
 from pipelines.run.engine import UnitFailed
@@ -32,7 +33,7 @@ from pipelines.run.tokens import make_tokens
 from tests.commands import Running, run
 from tests.datasets import examples, sha256_by_file, stored_bytes
 from tests.datasets import make_dataset as photos_of
-from tests.manifests.make import make_dataset, make_plan, write_unit
+from tests.manifests.make import SUFFIXES, make_dataset, make_pair, make_plan, write_unit
 from tests.sources import write_files
 from train.data.tokens import read_shard
 from xprompt_model.checkpoint import read_config
@@ -355,6 +356,23 @@ def _tokenize(dataset: Dataset, tokenizer: Tokenizer) -> None:
     plan = dataset.plan()
     for unit in range(plan.units):
         tokenize_unit(dataset, plan, unit, tokenizer)
+
+
+def test_a_mask_has_codes_where_an_example_shows_it(tmp_path: Path, models: Path) -> None:
+    dataset = Dataset(str(tmp_path / "derain"))
+    plan = make_plan(dataset, units=1, pairs=2)
+    tokenizer = load_tokenizer(models / "chameleon")
+    with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes=SUFFIXES) as writer:
+        for number, item in enumerate(dataset.unit(plan, 0).items[:2]):
+            pair = make_pair(plan.task, item)
+            images = (*pair.images, replace(pair.images[0], role="mask"))
+            shown = replace(pair.examples[0], inputs=("input", "mask"))
+            writer.add(replace(pair, images=images, examples=(shown, *pair.examples[1:]) if number else pair.examples))
+    writer.commit({}, 0, {})
+    tokenize_unit(dataset, plan, 0, tokenizer)
+    with tarfile.open(tmp_path / "derain/tokens/derain-000000.tar") as tar:
+        roles = [name.split(".", 1)[1] for name in tar.getnames()]
+    assert roles == ["input.npy", "target.npy", "json", "input.npy", "target.npy", "mask.npy", "json"]
 
 
 def _samples(dataset: Dataset, name: str) -> list[dict[str, Any]]:

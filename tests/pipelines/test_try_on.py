@@ -27,7 +27,7 @@ def test_pairs_as_published_need_no_model(tmp_path: Path) -> None:
     for row in rows:
         assert (row["direction"], row["kind"], row["inputs"]) == ("forward", "generate", ["person", "cloth"])
         assert (row["output"], bool(nearest(row)["pair"])) == ("target", True)
-        assert {image["role"] for image in row["images"]} == {"person", "cloth", "target"}
+        assert {image["role"] for image in row["images"]} == {"person", "cloth", "target", "mask"}
         assert dict(row["scores"])["changed_area"] >= 0.01
 
 

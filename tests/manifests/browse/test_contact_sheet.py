@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image as PILImage
 
 from manifests.browse.contact_sheet import contact_sheet, write_contact_sheet
 from manifests.dataset import Dataset, DatasetError
-from tests.manifests.make import make_dataset, make_plan, photo
+from manifests.write.writer import UnitWriter
+from tests.manifests.make import SUFFIXES, make_dataset, make_pair, make_plan, photo
+from tests.sources import lossless
 
 
 def _open(png: bytes) -> PILImage.Image:
@@ -28,6 +31,21 @@ def test_one_pair_is_shown_input_beside_target(tmp_path: Path) -> None:
         shown = np.asarray(sheet.crop(box).resize((8, 6), PILImage.Resampling.BOX), np.float32)
         stored = np.asarray(PILImage.fromarray(pixels).resize((8, 6), PILImage.Resampling.BOX), np.float32)
         assert np.abs(shown - stored).mean() < 2
+
+
+def test_a_mask_stands_between_input_and_target(tmp_path: Path) -> None:
+    dataset = Dataset(f"{tmp_path}/derain")
+    plan = make_plan(dataset, units=1, pairs=1)
+    pair = make_pair("derain", dataset.unit(plan, 0).items[0])
+    mask = np.zeros_like(photo(0))
+    mask[:, 32:] = 255
+    with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes=SUFFIXES) as writer:
+        writer.add(replace(pair, images=(*pair.images, lossless("mask", mask))))
+    writer.commit({}, 0, {})
+    sheet = np.asarray(_open(contact_sheet(str(tmp_path), pairs=1)), np.int64)
+    middle = sheet[16 + 108, 16 : 16 + 440]
+    # Three shares of (440 - 2 * 8) // 3 = 141 px, each filled by its image: black, then white in the second.
+    assert (middle[149 + 5 : 149 + 65] < 16).all() and (middle[149 + 76 : 149 + 136] > 240).all()
 
 
 def test_grid_grows_with_pairs_and_seed_picks_others(tmp_path: Path) -> None:

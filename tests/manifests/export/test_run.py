@@ -187,6 +187,34 @@ def test_licences_are_listed_of_contexts_too(mixed: Dataset, tmp_path: Path) -> 
         assert lines[-len(rows) :] == rows
 
 
+def test_only_allowed_licences_are_exported_of_contexts_too(mixed: Dataset, tmp_path: Path, capsys: Capture) -> None:
+    """Pairs of odd numbers are CC-BY-4.0, and the contexts of pair 0 and 2, which are CC0."""
+    out = tmp_path / "out"
+    asked = [
+        "export",
+        mixed.url,
+        "--to",
+        "imagefolder",
+        "--kind",
+        "generate",
+        "--allow-licence",
+        "cc0",
+        "--out",
+        str(out),
+    ]
+    assert main(asked) == 0
+    assert pairs_in(out) == [key(0), key(2)]
+    assert "under a licence that is not allowed: CC-BY-4.0" in capsys.readouterr().out
+    assert (out / "LICENCES.md").read_text().splitlines()[-1] == "| CC0 | photos | 2 | 0 |"
+    left_out = json.loads((out / "export.json").read_text())["left_out"]
+    rows = [*mixed.rows(["licence", "kind", "direction"])]
+    ours = sum(row == {"licence": "CC-BY-4.0", "kind": "generate", "direction": "forward"} for row in rows)
+    assert left_out["under a licence that is not allowed: CC-BY-4.0"] == ours > 0
+    assert main(asked) == 0  # it is the same export
+    assert main([*asked[:-3], "mit", *asked[-2:-1], f"{out}2"]) == 2
+    assert "not allowed: CC0-1.0" in capsys.readouterr().err
+
+
 def test_a_text_cannot_leave_its_cell(mixed: Dataset, tmp_path: Path) -> None:
     export([mixed], format_named("parquet"), str(tmp_path / "out"), Choice(where="source_ref = '3'"))
     lines = (tmp_path / "out/SAMPLE.md").read_text().splitlines()

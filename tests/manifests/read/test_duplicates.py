@@ -33,6 +33,15 @@ def test_groups_name_task_pair_role_and_shard(out: Path) -> None:
     ]
 
 
+def test_masks_are_not_compared(tmp_path: Path) -> None:
+    mask = np.zeros_like(_photo(0))
+    mask[40:120, 60:160] = 255
+    _write(tmp_path / "derain", [[("a", mask, _jpeg(0)), ("b", mask, _jpeg(1))]])
+    assert [image.role for group in find_duplicates(str(tmp_path), 4).groups for image in group] == ["input"] * 2
+    _write(tmp_path / "retouch", [[("c", mask, _jpeg(2)), ("d", mask, _jpeg(3))]], role="mask")
+    assert {image.task for group in find_duplicates(str(tmp_path), 4).groups for image in group} == {"derain"}
+
+
 def test_flat_images_are_counted_and_the_images_of_one_pair_are_no_group(out: Path) -> None:
     found = find_duplicates(str(out), 8)
     assert (found.images, found.without_hash, len(found.groups)) == (10, 4, 2)
@@ -58,7 +67,7 @@ def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dups", str(out), "--distance", "9"]) == 2
 
 
-def _write(root: Path, units: list[list[tuple[str, Pixels, Image]]]) -> None:
+def _write(root: Path, units: list[list[tuple[str, Pixels, Image]]], role: str = "input") -> None:
     """A dataset with a unit for each list of (name, input, target)."""
     dataset = Dataset(str(root))
     items = [[Item(ref=name, files=(name,)) for name, _, _ in unit] for unit in units]
@@ -67,7 +76,7 @@ def _write(root: Path, units: list[list[tuple[str, Pixels, Image]]]) -> None:
         suffixes = {"input": "png", "target": "jpg"}
         with UnitWriter.open(dataset, plan, number, prototype_task="low-level", suffixes=suffixes) as writer:
             for name, before, target in unit:
-                writer.add(_pair(name, encode_lossless("input", before), target))
+                writer.add(_pair(name, encode_lossless(role, before), target))
         writer.commit({}, 0, {})
 
 

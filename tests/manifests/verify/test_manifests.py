@@ -92,6 +92,18 @@ def test_image_edited(unfinished: Path, values: dict[str, Any], message: str) ->
     found_in(unfinished, MANIFEST, f"member {members(unfinished)[0].name} {message}")
 
 
+def test_mask_of_another_size_than_its_input(unfinished: Path) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows[:4]:
+            row["images"].append({**row["images"][0], "role": "mask", "width_px": 63})
+
+    edit(unfinished / MANIFEST, change)
+    messages = [
+        message for _, message in findings(unfinished) if "its mask has 63 x 48 px, its input 64 x 48" in message
+    ]
+    assert len(messages) == 4
+
+
 def test_row_whose_member_is_not_in_the_shard(unfinished: Path) -> None:
     name = members(unfinished)[0].name
     absent = name.replace(".png", ".webp")

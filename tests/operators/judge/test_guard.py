@@ -37,6 +37,18 @@ def test_an_evaluation_image_is_rejected_in_whatever_encoding_and_named(guard_fi
         assert caught.value.scores["phash_distance"] <= 4
 
 
+def test_a_mask_guards_nothing_and_is_not_guarded_against(tmp_path: Path) -> None:
+    """A test set's folder of masks, as MagicBrush's zip file has them beside the images: shapes are alike by chance."""
+    mask = np.zeros_like(_photo(0))
+    mask[40:120, 60:160] = 255
+    folder, out = write_files(tmp_path / "test", {"mask1.png": encode(mask)}), str(tmp_path / "guard.parquet")
+    hash_folder(str(folder), "magicbrush", out)
+    guard, images = Guard.of(out), (lossless("input", _photo(1)), lossless("target", _photo(2)))
+    assert guard(pair_of(*images, lossless("mask", mask)), 0).steps
+    with pytest.raises(Reject):  # the hash is one that is found
+        guard(pair_of(*images, lossless("reference", mask)), 0)
+
+
 def test_the_dataset_of_a_test_split_guards_training(tmp_path: Path) -> None:
     """A test pair that lies among the training data too, in another encoding and size, is not trained on."""
     write_files(tmp_path / "data", _pair_files("test/Rain100H", "1.png", _photo(0)))

@@ -54,7 +54,7 @@ def test_a_turn_follows_the_one_before_it(tmp_path: Path) -> None:
     assert [(pair.group, pair.texts["instruction"][-1]) for pair in pairs] == [
         *(("100", "1"), ("100", "2"), ("100", "3"), ("200", "1"), ("300", "1"), ("300", "2")),
     ]
-    assert images(pairs[1]) == {"input": encode(photo(100) // 2), "target": encode(photo(100) // 3)}
+    assert images(pairs[1]).items() >= {"input": encode(photo(100) // 2), "target": encode(photo(100) // 3)}.items()
     parents = [pair.parents for pair in pairs]
     # The second and third turn lie in different row groups; the last session goes on in another file.
     assert parents == [(), (pairs[0].key,), (pairs[1].key,), (), (), ()]
@@ -185,9 +185,10 @@ def test_missing_files_are_told_by_the_names_of_the_others(tmp_path: Path) -> No
 
 
 def test_members_end_as_the_files_did_before_they_were_packed(tmp_path: Path) -> None:
-    for name, ending in (("ultraedit", "jpg"), ("magicbrush", "png")):
-        reader, _ = located(name, tmp_path / name)
-        assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": ending, "target": ending}
+    reader, _ = located("ultraedit", tmp_path / "jpg")
+    assert reader.suffixes(list(reader.items(reader.listing()))) == {"input": "jpg", "target": "jpg"}
+    reader, _ = located("magicbrush", tmp_path / "png")
+    assert reader.suffixes(list(reader.items(reader.listing()))) == dict.fromkeys(("input", "target", "mask"), "png")
 
 
 def test_members_end_alike_where_the_first_row_group_is_empty(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from manifests.images.pixels import decode_rgb
 from operators.read.files import list_files
 from operators.read.magicbrush_folder import MagicBrushFolder
 from tests.readers import images, read_all
-from tests.sources import encode, photo, write_files
+from tests.sources import HEIGHT_PX, WIDTH_PX, encode, photo, write_files
 
 _TURN = {"input": "7-input.png", "mask": "7-mask1.png", "output": "7-output1.png", "instruction": "add a cat"}
 _SECOND = {"input": "7-output1.png", "mask": "7-mask2.png", "output": "7-output2.png", "instruction": "make it red"}
@@ -27,6 +29,23 @@ def test_turns_are_pairs_that_say_which_they_are(tmp_path: Path) -> None:
         ("7", {"session": "7", "turn": 2}),
     ]
     assert [(item.ref, reject.reason) for item, reject in rejects] == [("edit_turns.json#2", "no_target")]
+
+
+def test_the_mask_of_each_turn_is_white_where_the_published_one_is_transparent(tmp_path: Path) -> None:
+    reader = _written(tmp_path, [_TURN, _SECOND, {**_TURN, "mask": "../../secret.png"}])
+    rgba = np.dstack([photo(0), np.full((HEIGHT_PX, WIDTH_PX), 255, np.uint8)])
+    rgba[5:15, 20:30, 3] = 0
+    write_files(tmp_path / "test/images/7", {"7-mask1.png": encode(rgba)})
+    write_files(tmp_path, {"secret.png": encode(rgba)})
+    found = MagicBrushFolder(split="test").located(str(tmp_path), list_files(str(tmp_path)))
+    assert found
+    first, second, third = read_all(found)[0]
+    mask = first.image("mask")
+    assert mask and np.array_equal(decode_rgb(mask.data)[..., 0] == 255, rgba[..., 3] == 0)
+    assert first.scores == {"mask_area": round(100 / rgba[..., 3].size, 6)}
+    assert found.suffixes(list(found.items(found.listing())))["mask"] == "png"
+    assert not second.image("mask") and not third.image("mask")
+    assert first.key == read_all(reader)[0][0].key  # as it is without masks
 
 
 def test_what_the_images_show_is_told_where_it_is_published(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_a_person_their_own_garment_and_the_photo(tmp_path: Path) -> None:
             "person": (tmp_path / "train/agnostic-v3.2" / pair.source_ref).read_bytes(),
             "cloth": (tmp_path / "train/cloth" / pair.source_ref).read_bytes(),
             "target": (tmp_path / "train/image" / pair.source_ref).read_bytes(),
+            "mask": (tmp_path / "train/agnostic-mask" / f"{pair.source_ref[:-4]}_mask.png").read_bytes(),
         }
+        assert pair.scores == {"mask_area": round(20 * 20 / (40 * 48), 6)}
         assert pair.group == pair.source_ref
     # Not the garment in the second column, which is for the unpaired setting
     assert images(pairs[0])["cloth"] == rainy_jpeg(0)
@@ -71,6 +73,15 @@ def test_a_person_is_on_the_grid_of_their_photo(tmp_path: Path, name: str, data:
     mine = {(item.ref, reject.reason) for item, reject in rejects if item.ref.startswith("00001")}
     ref = "00001_00.jpg+00002_00.jpg" if "mask" in name else "00001_00.jpg"
     assert (ref, reason) in mine
+
+
+def test_a_pair_is_kept_without_a_mask_that_is_not_there_or_of_no_use(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path)
+    (tmp_path / "train/agnostic-mask/00000_00_mask.png").unlink()
+    write_files(tmp_path / "train/agnostic-mask", {"00001_00_mask.png": encode(photo(1)[:-7])})
+    first, second, third, _ = read_all(_located(tmp_path))[0]
+    assert [bool(pair.image("mask")) for pair in (first, second, third)] == [False, False, True]
+    assert first.steps == () and second.steps[-1].params["left_out"] == "other_shape"
 
 
 def test_a_garment_may_have_another_size(tmp_path: Path) -> None:

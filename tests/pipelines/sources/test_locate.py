@@ -633,7 +633,7 @@ def test_what_was_found_is_told_in_full(tmp_path: Path) -> None:
     )
     write_magicbrush(tmp_path / "hub")
     assert find_source(OUR_TASKS["magicbrush"], str(tmp_path / "hub")).seen.endswith(
-        "read from data/; it takes source_img as input, target_img as target, instruction; not read: mask_img; other "
+        "read from data/; it takes source_img as input, target_img as target, mask_img as mask, instruction; other "
         "Parquet files, not read: 1 (as dev-00000-of-00001-0000000000000000.parquet)"
     )
     with pytest.raises(ValueError, match=r"\.parquet has the columns img_id, turn_index, source_img, mask_img"):
