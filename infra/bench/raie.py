@@ -2,12 +2,7 @@
 
 At each size, of that many distinct instructions embedded by MiniLM: CPU time (all threads, so that a busy machine does
 not matter much), its ratio to brute force, bytes held beyond the vectors, and recall@1 against brute force.
-
-    python -m infra.bench.raie --full
-
-runs the whole retrieval for as many instructions as UltraEdit and MagicBrush have. MiniLM's rate is then measured on a
-sample and multiplied, because the sum is close to an hour of CPU; the search uses stand-ins, which are quick: means of
-the model's word embeddings. `--embed` embeds all with MiniLM instead.
+infra/bench/contexts.py runs the whole retrieval.
 """
 
 from __future__ import annotations
@@ -21,14 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from infra.bench.instructions import ULTRAEDIT_INSTRUCTIONS, instructions
+from infra.bench.instructions import instructions
 from operators.retrieve.distance import Distance, Ints
-from operators.retrieve.nearest import EXACT_UP_TO, Members, choose, collapse, ranks, search
 from operators.retrieve.shortlist import Rows, exact, hnsw
 from operators.shared.extras import need
-from operators.shared.texts import MiniLM, Vectors, cpus
+from operators.shared.texts import MiniLM, Vectors
 
-_SAMPLE_TEXTS = 4_096  # for MiniLM's rate
 _BLOCK = 2_048
 
 
@@ -42,10 +35,8 @@ class Way:
 
 def main() -> int:
     arguments = _parser().parse_args()
-    if arguments.full:
-        return _full(embed_all=arguments.embed)
     texts = list(dict.fromkeys(instructions(2 * max(arguments.sizes))))[: max(arguments.sizes)]
-    with _Clock() as clock:
+    with Clock() as clock:
         vectors = MiniLM()(texts)
     print(f"MiniLM: {len(texts) / clock.cpu_s:.0f} texts a CPU second")
     for size in arguments.sizes:
@@ -59,7 +50,7 @@ def _compare(vectors: Vectors) -> None:
     best: Ints | None = None
     brute_s = 0.0
     for way in WAYS:
-        with _Clock() as clock:
+        with Clock() as clock:
             rows, held_bytes = way.find(vectors)
         if best is None:
             best, brute_s = rows[:, 0].astype(np.int64), clock.cpu_s
@@ -138,45 +129,7 @@ WAYS = (
 )
 
 
-def _full(*, embed_all: bool) -> int:
-    """The retrieval as `operators.retrieve.raie` does it, without reading and writing a dataset."""
-    with _Clock() as clock:
-        texts = instructions(ULTRAEDIT_INSTRUCTIONS)
-        distinct = list(dict.fromkeys(texts))
-    repeated = 1 - len(distinct) / len(texts)
-    print(f"{len(texts):,} instructions, {len(distinct):,} distinct: {repeated:.0%} are repeats", flush=True)
-    embedder = MiniLM()
-    embedder(distinct[:1])  # loads the weights
-    sample = distinct if embed_all else distinct[:: len(distinct) // _SAMPLE_TEXTS]
-    with _Clock() as clock:
-        vectors = embedder(sample)
-    all_s = clock.cpu_s * len(distinct) / len(sample)
-    print(
-        f"MiniLM: {len(sample):,} texts in {clock}; all distinct ones take {all_s / 60:.0f} CPU minutes, that is "
-        f"{all_s / 60 / cpus():.0f} on the {cpus()} CPUs here; with the repeats {1 / (1 - repeated):.2f} times as long",
-        flush=True,
-    )
-    if not embed_all:
-        with _Clock() as clock:
-            vectors = _stand_ins(embedder, distinct)
-        print(f"stand-in vectors: {clock}", flush=True)
-    with _Clock() as clock:
-        vectors, vector_of = collapse(vectors)
-        found = search(vectors)
-    print(f"search of {len(vectors):,} vectors: {found.method}, recall@1 {found.recall:.4f}, {clock}", flush=True)
-    number = dict(zip(distinct, vector_of.tolist(), strict=True))
-    with _Clock() as clock:
-        keys = ranks([f"{place * 2654435761 % 2**32:08x}" for place in range(len(texts))])
-        members = Members(vector=np.array([number[text] for text in texts]), key=keys, group=keys)
-        choice = choose(found, members, members)
-    print(f"choice for {len(texts):,} pairs: {choice.fallbacks:,} compared with all, {clock}", flush=True)
-    used = len(np.unique(choice.item)) / len(texts)
-    print(f"{used:.1%} of the pairs are some pair's context; mean similarity {choice.score.mean():.3f}")
-    print(f"(exact is used up to {EXACT_UP_TO:,} distinct instructions)")
-    return 0
-
-
-def _stand_ins(embedder: MiniLM, texts: list[str]) -> Vectors:
+def stand_ins(embedder: MiniLM, texts: list[str]) -> Vectors:
     """Means of the model's word embeddings, earlier words a little heavier, so that order matters."""
     model, tokenizer = embedder._loaded
     words: Vectors = model.embeddings.word_embeddings.weight.detach().numpy()
@@ -189,12 +142,12 @@ def _stand_ins(embedder: MiniLM, texts: list[str]) -> Vectors:
     return vectors
 
 
-class _Clock:
-    """`with _Clock() as clock: ...`, then its CPU time, all threads, and wall time."""
+class Clock:
+    """`with Clock() as clock: ...`, then its CPU time, all threads, and wall time."""
 
     cpu_s = wall_s = 0.0
 
-    def __enter__(self) -> _Clock:
+    def __enter__(self) -> Clock:
         self.cpu_s, self.wall_s = -time.process_time(), -time.perf_counter()
         return self
 
@@ -213,8 +166,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[2_000, 8_000], help="distinct instructions (default: 2000 8000)"
     )
-    parser.add_argument("--full", action="store_true", help=f"{ULTRAEDIT_INSTRUCTIONS:,} instructions, search included")
-    parser.add_argument("--embed", action="store_true", help="with --full: embed all of them, an hour of CPU")
     return parser
 
 

@@ -53,6 +53,26 @@ def groups(hashes: Hashes, distance: int) -> Positions:
     return merged.labels()[inverse]
 
 
+def near_any(hashes: Hashes, others: Hashes, distance: int) -> npt.NDArray[np.bool_]:
+    """For each hash whether one of some others is at most `distance` bits away."""
+    near = np.zeros(len(hashes), np.bool_)
+    others = np.unique(others)
+    for mask in _band_masks(distance + 1):
+        keys = others & mask
+        order = np.argsort(keys, kind="stable")
+        keys, values = keys[order], others[order]
+        waiting = np.flatnonzero(~near)
+        start = np.searchsorted(keys, hashes[waiting] & mask, "left")
+        stop = np.searchsorted(keys, hashes[waiting] & mask, "right")
+        while len(waiting):  # the next of each run of equal keys
+            inside = start < stop
+            waiting, start, stop = waiting[inside], start[inside], stop[inside]
+            found = np.bitwise_count(values[start] ^ hashes[waiting]) <= distance
+            near[waiting[found]] = True
+            waiting, start, stop = waiting[~found], start[~found] + 1, stop[~found]
+    return near
+
+
 @dataclass(frozen=True, kw_only=True)
 class NearIndex:
     """Looks up the hash nearest to a given one, among up to some millions."""

@@ -1,2 +1,2 @@
-"""Choosing in-context examples: seeded within a shard, or by the nearest instruction of the whole dataset (paper
-section 3.3)."""
+"""Choosing in-context examples: seeded within a shard, or ranked of whole datasets, by instruction (paper section 3.3),
+by image, or at random, with guards against leaks."""

@@ -1,15 +1,15 @@
-"""Keeps a dataset's text vectors in `embeddings/<embedder>.parquet`, so that no text is embedded twice.
+"""Keeps a dataset's vectors of texts and images in `embeddings/<embedder>.parquet`, so that none is embedded twice.
 
-One row a distinct text, by the sha256 of its UTF-8, in the order of these; the vector as a fixed-size list. The file's
-metadata names the embedder's fingerprint: with another one the file is written anew. MiniLM takes nearly an hour of
-CPU for 361,000 texts, so what is done is written down now and then.
+One row a distinct text, by the sha256 of its UTF-8, or a distinct image file, by its own, in the order of these; the
+vector as a fixed-size list. The file's metadata names the embedder's fingerprint: with another one the file is written
+anew. MiniLM takes nearly an hour of CPU for 361,000 texts, so what is done is written down now and then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,40 +18,80 @@ import pyarrow as pa
 from manifests.dataset import Dataset, write_table
 from manifests.parquet import ParquetFile
 from manifests.records import METADATA, parse_json
+from operators.retrieve.images import ImageEmbedder
 from operators.shared.texts import Embedder, Vectors
 
 _SAVE_EVERY = 65_536  # texts: 100 MB, five to ten minutes
+_SAVE_IMAGES_EVERY = 16_384  # images: about a minute's
+_IMAGES_AT_ONCE = 64  # that are in memory
 _ROW_GROUP_ROWS = 65_536
 
 
 def embed(dataset: Dataset, embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, int]:
     """The vectors of distinct texts, and how many had to be embedded now. The file then holds these and no others."""
-    file = f"embeddings/{embedder.name}.parquet"
     names = [hashlib.sha256(text.encode()).digest() for text in texts]
-    order = sorted(range(len(texts)), key=names.__getitem__)
+    return _embed(
+        dataset, embedder, "text_sha256", names, _SAVE_EVERY, lambda some: embedder([texts[row] for row in some])
+    )
+
+
+def embed_images(
+    dataset: Dataset, embedder: ImageEmbedder, images: Mapping[str, Callable[[], bytes]]
+) -> tuple[Vectors, int]:
+    """The vectors of distinct image files, each by the sha256 of its bytes with what reads it, and how many had to be
+    embedded now. The file then holds these and no others."""
+    readers = [*images.values()]
+    return _embed(
+        dataset,
+        embedder,
+        "image_sha256",
+        [bytes.fromhex(name) for name in images],
+        _SAVE_IMAGES_EVERY,
+        lambda some: np.concatenate(
+            [
+                embedder([readers[row]() for row in some[start : start + _IMAGES_AT_ONCE]])
+                for start in range(0, len(some), _IMAGES_AT_ONCE)
+            ]
+        ),
+    )
+
+
+def _embed(
+    dataset: Dataset,
+    embedder: Embedder | ImageEmbedder,
+    column: str,
+    names: Sequence[bytes],
+    save_every: int,
+    make: Callable[[list[int]], Vectors],
+) -> tuple[Vectors, int]:
+    """The vectors of what has these names; `make` embeds what is in some places among them."""
+    file = f"embeddings/{embedder.name}.parquet"
+    order = sorted(range(len(names)), key=names.__getitem__)
     place = {names[row]: position for position, row in enumerate(order)}
-    vectors = np.zeros((len(texts), embedder.dimension), np.float32)
-    done = np.zeros(len(texts), bool)
+    vectors = np.zeros((len(names), embedder.dimension), np.float32)
+    done = np.zeros(len(names), bool)
     kept = 0
-    for group, found in _stored(dataset, file, embedder):
+    for group, found in _stored(dataset, file, column, embedder):
         kept += len(group)
         at = np.array([place.get(name, -1) for name in group], np.int64)
         vectors[at[at >= 0]] = found[at >= 0]
         done[at[at >= 0]] = True
     new = np.flatnonzero(~done)
-    for start in range(0, len(new), _SAVE_EVERY):
-        some = new[start : start + _SAVE_EVERY]
-        vectors[some] = embedder([texts[order[position]] for position in some])
+    for start in range(0, len(new), save_every):
+        some = new[start : start + save_every]
+        vectors[some] = make([order[position] for position in some])
         done[some] = True
-        _store(dataset, file, embedder, [names[row] for row in order], vectors, done)
-    if not len(new) and kept != len(texts):
-        _store(dataset, file, embedder, [names[row] for row in order], vectors, done)
-    back = np.empty(len(texts), np.int64)
-    back[order] = np.arange(len(texts))
+        _store(dataset, file, column, embedder, [names[row] for row in order], vectors, done)
+    if not len(new) and kept != len(names):
+        _store(dataset, file, column, embedder, [names[row] for row in order], vectors, done)
+    back = np.empty(len(names), np.int64)
+    back[order] = np.arange(len(names))
     return vectors[back], len(new)
 
 
-def _stored(dataset: Dataset, file: str, embedder: Embedder) -> Iterator[tuple[list[bytes], Vectors]]:
+def _stored(
+    dataset: Dataset, file: str, column: str, embedder: Embedder | ImageEmbedder
+) -> Iterator[tuple[list[bytes], Vectors]]:
     """The names and vectors in a file of this embedder, a row group at a time; nothing if it is damaged."""
     if not dataset.store.exists(file):
         return
@@ -63,18 +103,24 @@ def _stored(dataset: Dataset, file: str, embedder: Embedder) -> Iterator[tuple[l
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group)
             values = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            yield table["text_sha256"].to_pylist(), values.reshape(-1, embedder.dimension)
+            yield table[column].to_pylist(), values.reshape(-1, embedder.dimension)
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return
 
 
 def _store(
-    dataset: Dataset, file: str, embedder: Embedder, names: list[bytes], vectors: Vectors, done: np.ndarray[Any, Any]
+    dataset: Dataset,
+    file: str,
+    column: str,
+    embedder: Embedder | ImageEmbedder,
+    names: list[bytes],
+    vectors: Vectors,
+    done: np.ndarray[Any, Any],
 ) -> None:
     rows = np.flatnonzero(done)
     values = pa.array(vectors[rows].reshape(-1), pa.float32())
     columns = {
-        "text_sha256": pa.array([names[row] for row in rows], pa.binary(32)),
+        column: pa.array([names[row] for row in rows], pa.binary(32)),
         "vector": pa.FixedSizeListArray.from_arrays(values, embedder.dimension),
     }
     metadata = {"embedder": embedder.name, "version": embedder.version, "fingerprint": embedder.fingerprint}

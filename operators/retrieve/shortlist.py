@@ -48,14 +48,47 @@ def exact(vectors: Vectors, distance: Distance, rows: Ints, nearest: int, *, dev
     return found
 
 
+def exact_among(queries: Vectors, database: Vectors, distance: Distance, nearest: int, *, device: str = "cpu") -> Rows:
+    """The `nearest` vectors of a database for each query, each compared with all of them: [queries, nearest]."""
+    torch = need("torch")
+    points, penalties = (torch.from_numpy(part).to(device) for part in distance.points(database))
+    asked = torch.from_numpy(distance.points(queries)[0])
+    found = np.full((len(queries), nearest), -1, np.int32)
+    count = min(nearest, len(database))
+    step = max(1, _SCORES_AT_ONCE // len(database))
+    for start in range(0, len(queries), step):
+        scores = asked[start : start + step].to(device) @ points.T - penalties
+        found[start : start + step, :count] = torch.topk(scores, count, dim=1).indices.cpu().numpy()
+    return found
+
+
 def hnsw(vectors: Vectors, distance: Distance, nearest: int) -> Rows:
-    """Probably the `nearest` other vectors of each: [n, nearest].
+    """Probably the `nearest` other vectors of each: [n, nearest]."""
+    points, _ = distance.points(vectors)
+    _, found = _graph(points, distance).search(points, nearest + 1)
+    # Of nearest + 1 found ones, drop the vector itself, or the last and farthest where it is not among them.
+    dropped = found == np.arange(len(vectors))[:, None]
+    dropped[~dropped.any(1), -1] = True
+    rows: Rows = found[~dropped].reshape(len(vectors), nearest).astype(np.int32)
+    return rows
+
+
+def hnsw_among(queries: Vectors, database: Vectors, distance: Distance, nearest: int) -> Rows:
+    """Probably the `nearest` vectors of a database for each query: [queries, nearest]."""
+    index = _graph(distance.points(database)[0], distance)
+    index.hnsw.efSearch = max(HNSW_SEARCH, nearest)
+    _, found = index.search(distance.points(queries)[0], nearest)
+    rows: Rows = found.astype(np.int32)
+    return rows
+
+
+def _graph(points: Vectors, distance: Distance) -> Any:
+    """faiss' index over points.
 
     One thread builds the graph, which depends on the order of insertion, so that it is always the same. The searches do
     not depend on each other and use all threads.
     """
     faiss: Any = need("faiss")
-    points, _ = distance.points(vectors)
     metric = faiss.METRIC_L2 if distance is Distance.L2 else faiss.METRIC_INNER_PRODUCT
     index = faiss.IndexHNSWFlat(points.shape[1], HNSW_LINKS, metric)
     index.hnsw.efConstruction, index.hnsw.efSearch = HNSW_BUILD, HNSW_SEARCH
@@ -65,9 +98,4 @@ def hnsw(vectors: Vectors, distance: Distance, nearest: int) -> Rows:
         index.add(points)
     finally:
         faiss.omp_set_num_threads(threads)
-    _, found = index.search(points, nearest + 1)
-    # Of nearest + 1 found ones, drop the vector itself, or the last and farthest where it is not among them.
-    dropped = found == np.arange(len(vectors))[:, None]
-    dropped[~dropped.any(1), -1] = True
-    rows: Rows = found[~dropped].reshape(len(vectors), nearest).astype(np.int32)
-    return rows
+    return index

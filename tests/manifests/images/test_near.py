@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from manifests.images.near import NearIndex, groups
+from manifests.images.near import NearIndex, groups, near_any
 from manifests.images.phash import Hashes
 
 
@@ -31,6 +31,16 @@ def test_the_index_finds_the_nearest_as_a_search_of_all_does(distance: int) -> N
         assert index.nearest(int(wanted)) == expected
         found += expected is not None
     assert found >= (3 if distance < 2 else 30)
+
+
+@pytest.mark.parametrize("distance", range(9))
+def test_what_is_near_any_other_is_found_as_a_search_of_all_does(distance: int) -> None:
+    hashes = _families(distance)
+    asked = np.concatenate([hashes[1::2], np.random.default_rng(99).integers(0, 2**64, 20, np.uint64)])
+    expected = (np.bitwise_count(asked[:, None] ^ hashes[None, ::2]) <= distance).any(1)
+    np.testing.assert_array_equal(near_any(asked, hashes[::2], distance), expected)
+    assert 0 < expected.sum() < len(expected)
+    assert not near_any(hashes, hashes[:0], distance).any() and not len(near_any(hashes[:0], hashes, distance))
 
 
 def test_none_and_one() -> None:

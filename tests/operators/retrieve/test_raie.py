@@ -16,10 +16,11 @@ import pytest
 
 from manifests.dataset import Dataset, DatasetError
 from manifests.verify.dataset import verify
-from operators.retrieve import raie
+from operators.retrieve import contexts
+from operators.retrieve.contexts import main
 from operators.retrieve.distance import Distance
 from operators.retrieve.embeddings import embed
-from operators.retrieve.raie import assign_contexts, main
+from operators.retrieve.raie import assign_contexts
 from operators.shared.texts import Vectors
 from tests.datasets import examples, nearest, sha256_by_file
 from tests.edits import make_edits
@@ -327,8 +328,8 @@ def test_what_is_embedded_so_far_is_kept(edits: Dataset, monkeypatch: pytest.Mon
 
 
 def test_the_command_line(edits: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(raie, "MiniLM", lambda device: Words())
-    assert main([edits.url, "--not-same-source"]) == 0
+    monkeypatch.setattr(contexts, "MiniLM", lambda device: Words())
+    assert main([edits.url]) == 0
     assert "30 examples have an in-context example, 0 have none" in capsys.readouterr().out
     check_contexts(edits, edits, "raie:words")
     assert main([f"{edits.url}/nothing"]) == 2

