@@ -18,7 +18,7 @@ from manifests.images.phash import as_integer
 from manifests.read.pairs import pair_starts
 from manifests.read.shards import verify_hint
 from manifests.records import parse_json
-from manifests.schema import MASK, shown_inputs
+from manifests.schema import shown_inputs
 from manifests.verify.unit import EXAMPLES
 from manifests.write.contexts import needing
 from operators.retrieve.distance import Ints
@@ -31,6 +31,7 @@ _SEARCHED_BY = [_PLACE["forward", "generate"], _PLACE["reverse", "generate"], *_
 """By which example a pair is searched: the first that it has."""
 
 _COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "source_group", "shard", "images"]
+_MASK = "mask"
 _GROUPED_BY = (("style_prompts", "style"), ("difference", "subtask"))
 """Operator and parameter by which a pair's provenance names its style or sub-task."""
 
@@ -163,7 +164,7 @@ class _Unit:
                 sources=sources,
                 contents=[_content(some) for some in compared],
                 hashes=[
-                    [as_integer(one["phash"]) for role, one in some.items() if one["phash"] and role != MASK]
+                    [as_integer(one["phash"]) for role, one in some.items() if one["phash"] and role != _MASK]
                     for some in compared
                 ],
                 pictures=[
@@ -196,7 +197,7 @@ def _images(first: pa.Table) -> Iterator[dict[str, dict[str, Any]]]:
 
 
 def _content(images: dict[str, dict[str, Any]]) -> bytes:
-    files = sorted(one["sha256"] for role, one in images.items() if role != MASK)
+    files = sorted(one["sha256"] for role, one in images.items() if role != _MASK)
     return hashlib.blake2b("\n".join(files).encode(), digest_size=16).digest()
 
 
