@@ -1,13 +1,14 @@
 """The command `xprompt`: all that a user does, under one name.
 
-    xprompt tasks, models                           what there is, and which checkpoints it needs
+    xprompt tasks, models, licences                 what there is, which checkpoints it needs, what licences allow
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
-    xprompt retry                                   make again what a dataset rejected for a reason
+    xprompt retry, contexts                         make rejects again; choose in-context examples anew
     xprompt browse, verify, sql, show, ls, ...      look at datasets
+    xprompt diff data/derain other/derain           tell which pairs of two datasets differ, and in what
     xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
-    xprompt push                                    upload a dataset to a hub
-    xprompt train, generate, evaluate, contexts     train a model, use it, score it; retrieve in-context examples
+    xprompt push data/derain NAMESPACE/NAME         upload a dataset to a hub
+    xprompt train, generate, evaluate               train a model, use it, score it
     xprompt reconstruct                             score the image tokenizer alone
 
 The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
@@ -205,7 +206,7 @@ def _typed(parser: Parser, arguments: Sequence[str]) -> list[str]:
             guess = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
             raise ValueError(f"there is no variable {name}: {guess}")
         if value and action.option_strings:
-            many = action.nargs == "*"
+            many = action.nargs == "+"
             options += [action.option_strings[0], *value.split()] if many else [f"{action.option_strings[0]}={value}"]
         elif value:
             places[action.dest] = value

@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
     show.add_argument("pair", help="the pair's key: 32 hex digits, or the first few of them")
     add_path(show)
 
-    sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs and rejects")
+    sql = command("sql", _sql, "run a read-only DuckDB query over the views examples, pairs, rejects and terms")
     sql.add_argument("query", help='for example "SELECT task, count(*) FROM pairs GROUP BY ALL"')
     add_path(sql)
     form = sql.add_mutually_exclusive_group()

@@ -63,7 +63,7 @@ def add_options(parser: Any, options: Iterable[Option]) -> None:
         text = one.help.replace("%", "%%")
         if one.choices and not one.many:
             text += f" ({', '.join(map(str, one.choices))})"
-        given: dict[str, Any] = {"nargs": "*", "choices": one.choices or None} if one.many else {}
+        given: dict[str, Any] = {"nargs": "+", "choices": one.choices or None} if one.many else {}
         if one.type is bool:
             given = {"nargs": "?", "const": True}
         parser.add_argument(one.flag, dest=one.name, type=parsed, help=text, metavar=one.name.upper(), **given)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from manifests.licences.effective import JUDGES, named, of_model
 from manifests.licences.policy import Policy
-from manifests.licences.records import SOURCES
+from manifests.licences.records import SOURCES, UNKNOWN
+from manifests.schema import in_a_line
 from operators.base import LicensedByItem, Link, LoadsCheckpoints, ModelOperator, Reader
 from operators.judge.allowed_licences import AllowedLicences
 from operators.vlm.client import asks
@@ -34,7 +35,10 @@ def allowing(task: Task, reader: Reader, policy: Policy) -> Task:
     if isinstance(reader, LicensedByItem) and reader.licensed_by_item:
         judge = AllowedLicences(allowed=tuple(sorted(policy.allowed)))
         return replace(task, chain=(judge, *task.chain))
-    stated = dict.fromkeys(named(reader.licence), reader.source)
+    stated = {
+        name: f"{reader.source}, under {in_a_line(reader.licence, 80)}" if name == UNKNOWN else reader.source
+        for name in named(reader.licence)
+    }
     made_with = dict.fromkeys(SOURCES.get(reader.source, ()), f"what made {reader.source}")
     _refuse(task, policy, {**made_with, **stated})
     return task

@@ -24,6 +24,7 @@ from manifests.storage import Store
 from manifests.verify.unit import read_file, row_batches
 from operators.arrange.resize import Resize
 from operators.base import InBlocks
+from operators.judge.allowed_licences import AllowedLicences
 from operators.judge.hold_out import DropExamples, HoldOutEdits
 from operators.option import options_of, parameters
 from operators.slow import said_if_slow
@@ -215,6 +216,8 @@ def _options(config: Mapping[str, Any], task: Task, *, has_data: bool) -> Iterat
         found["hold_out"] = sorted(one["novel_task"] for one in held_out)
         if judges := [one["by"] for one in held_out if "by" in one]:
             found["hold_out_by"] = judges[0]
+    if allowed := operators.get(AllowedLicences.name):
+        found["allow_licence"] = allowed["allowed"]
     yield found
     if task.judges:
         yield {**found, "keep": "all"}

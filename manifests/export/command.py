@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         where=options.where,
         limit=options.limit,
         contexts=options.contexts,
-        allowed=tuple(sorted(Policy.of(options.allow_licence).allowed)) if options.allow_licence else None,
+        allowed=_allowed(options),
     )
     done = export([*found.values()], format_named(options.to), options.out, choice, say)
     said = done.description
@@ -122,7 +122,7 @@ def _run_preferences(datasets: Sequence[Dataset], layout: Layout, options: argpa
         given.append("--direction")
     if given:
         raise ValueError(f"{layout.name} has no place for {', '.join(given)}: leave it out")
-    wanted = Wanted(rank=options.rank, margin=options.margin or 0.0, rejects=options.rejects)
+    wanted = Wanted(rank=options.rank, margin=options.margin or 0.0, rejects=options.rejects, allowed=_allowed(options))
     done = export_preferences(datasets, layout, options.out, wanted, limit=options.limit, tell=say)
     said = done.description
     there = "was there already: " if done.was_there else ""
@@ -132,6 +132,15 @@ def _run_preferences(datasets: Sequence[Dataset], layout: Layout, options: argpa
         say("left out: " + "; ".join(f"{count:,} {what}" for what, count in said["left_out"].items()))
     say(f"which column is what: {options.out.rstrip('/')}/SAMPLE.md; licences: LICENCES.md beside it")
     return 0
+
+
+def _allowed(options: argparse.Namespace) -> tuple[str, ...] | None:
+    if options.allow_licence is None:
+        return None
+    try:
+        return tuple(sorted(Policy.of(options.allow_licence).allowed))
+    except ValueError as error:
+        raise ValueError(f"--allow-licence: {error}") from None
 
 
 def _margin(text: str) -> float:

@@ -99,8 +99,8 @@ class Made(Protocol):
     def lines(self, index: str) -> Iterator[Any]:
         """The values of an index, in the order of all samples, one by one."""
 
-    def write_lines(self, path: str, index: str, *, as_list: bool = False) -> None:
-        """Write an index as a JSONL file of the export, or as one JSON list."""
+    def write_lines(self, path: str, index: str) -> None:
+        """Write an index as a JSONL file of the export."""
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         """Write a file of the export, piece by piece."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from manifests.export.folder import Folder, lines_name
 from manifests.export.sample import Picture
+from manifests.licences.effective import Parents
 from manifests.schema import DatasetError, canonical_json
 
 ROW_GROUP_BYTES = 64 * 2**20
@@ -151,6 +152,8 @@ class Counts:
         """Pictures that are no longer in their stored bytes, by the reason."""
         self.licences: Counter[tuple[str, str, str]] = Counter()
         """Samples by licence, source and whether they are an example or the context of one."""
+        self.parents: set[Parents] = set()
+        """The licences that they are under, those of the models that made something of them too."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -158,6 +161,7 @@ class Counts:
             "without": dict(sorted(self.without.items())),
             "converted": dict(sorted(self.converted.items())),
             "licences": [[*key, count] for key, count in sorted(self.licences.items())],
+            "parents": sorted([[*one.material], [*one.makers]] for one in self.parents),
         }
 
     def add(self, record: dict[str, Any]) -> None:
@@ -167,3 +171,4 @@ class Counts:
         self.converted.update(record["converted"])
         for licence, source, what, count in record["licences"]:
             self.licences[licence, source, what] += count
+        self.parents |= {Parents(material=(*material,), makers=(*made,)) for material, made in record["parents"]}

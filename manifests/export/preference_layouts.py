@@ -140,7 +140,7 @@ TRL = Layout(
 datasets.load_dataset("FOLDER", split="train")
 ```
 
-The columns are called as TRL calls those of a preference data set with images. TRL's own trainer writes texts: `chosen`
+The columns are called as TRL calls those of a preference dataset with images. TRL's own trainer writes texts: `chosen`
 and `rejected` are pictures here, for trainers of models that make pictures.""",
 )
 

@@ -61,6 +61,7 @@ def export_preferences(
         rank = rank_of(dataset, wanted.rank) if candidate_units(dataset) else None
         sources.append({"task": dataset.plan().task, "dataset.json": digest, "rank": rank})
     config = {"format": layout.name, "version": VERSION, "datasets": sources, **vars(wanted), "limit": limit}
+    config["allowed"] = None if wanted.allowed is None else [*wanted.allowed]  # as JSON has it
     folder = Folder(out)
     try:
         if there := folder.finished(config):
@@ -132,7 +133,7 @@ def _export(
         with folder.writing(path) as file:
             file.write(data)
     with folder.writing("LICENCES.md") as file:
-        file.write(licences_text(counts.licences, with_contexts=False).encode())
+        file.write(licences_text(counts, with_contexts=False).encode())
     folder.finish(description)
     return description
 
@@ -161,6 +162,7 @@ def _write_part(
             new[identity] = None
             counts.examples += 1
             counts.licences[preference.licence, preference.source, "examples"] += 1
+            counts.parents.add(preference.parents)
             yield layout.row(preference)
 
     with PartWriter(folder, number, of) as writer:

@@ -16,6 +16,7 @@ from typing import Any
 
 from manifests.dataset import Dataset
 from manifests.export.sample import Picture
+from manifests.licences.effective import Parents, makers, parents
 from manifests.read.candidates import StoredCandidate, candidates_of
 from manifests.read.pairs import StoredExample, StoredPair
 from manifests.schema import canonical_json
@@ -34,6 +35,8 @@ class Wanted:
     """The least difference of that score; it is always more than nothing."""
     rejects: bool = False
     """Whether those of rejected pairs are taken, whose input image is not stored."""
+    allowed: tuple[str, ...] | None = None
+    """The names of the licences that a preference may be under, sorted. None: any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,15 @@ class Preference:
     rank: str
     licence: str
     source: str
+    steps: Sequence[tuple[str, str | None]]
+    """The operators and models of the pair's steps; none of a rejected pair."""
+
+    @property
+    def parents(self) -> Parents:
+        """The licences that it is under: the source's, and those of the models that made something of it."""
+        said = ((str(one.said.get("operator")), one.said.get("model")) for one in (self.win, self.lose))
+        made_by = ((operator, model) for operator, model in said if isinstance(model, str))
+        return parents(self.licence, self.source, makers((*self.steps, *made_by)))
 
     @property
     def margin(self) -> float:
@@ -86,11 +98,12 @@ def preferences_of(dataset: Dataset, unit: str, wanted: Wanted, left_out: Counte
         left_out.update({f"candidates without the score {rank}": len(unscored)} if unscored else {})
         ranked = [one for one in candidates if rank in one.scores]
         pair = kept.get(key)
-        about: dict[str, Any] = {"rank": rank, "licence": licence, "source": name, "inputs": (), "input_sha256s": ()}
+        about: dict[str, Any] = {"rank": rank, "licence": licence, "source": name, "steps": ()}
+        about |= {"inputs": (), "input_sha256s": ()}
         if pair is None:
             for prompt, win, others in _best_of_each_prompt(ranked, rank):
                 if wanted.rejects:
-                    yield from _above(wanted.margin, win, others, left_out, {**about, "prompt": prompt})
+                    yield from _above(wanted, win, others, left_out, {**about, "prompt": prompt})
                 else:
                     left_out["of rejected pairs, whose input is not stored (--rejects takes them)"] += len(others)
             continue
@@ -100,26 +113,30 @@ def preferences_of(dataset: Dataset, unit: str, wanted: Wanted, left_out: Counte
             left_out["of pairs without an example that generates, or a candidate that won"] += len(ranked)
             continue
         others = [one for one in ranked if one is not winner]
-        about |= {"licence": pair.value("licence"), "source": pair.value("source"), "prompt": example.instruction}
-        yield from _above(wanted.margin, winner, others, left_out, about | _inputs(pair, example))
+        steps = [(step["operator"], step["model"]) for step in pair.value("steps")]
+        about |= {"licence": pair.value("licence"), "source": pair.value("source"), "steps": steps}
+        about["prompt"] = example.instruction
+        yield from _above(wanted, winner, others, left_out, about | _inputs(pair, example))
 
 
 def _above(
-    margin: float,
+    wanted: Wanted,
     win: StoredCandidate,
     others: Sequence[StoredCandidate],
     left_out: Counter[str],
     about: Mapping[str, Any],
 ) -> Iterator[Preference]:
-    """The preferences of one picture to others, as far as their margins allow."""
+    """The preferences of one picture to others, as far as their margins and licences allow."""
     for lose in others:
         preference = Preference(win=win, lose=lose, **about)
         if win.picture_sha256 == lose.picture_sha256:
             left_out["of two equal pictures"] += 1
         elif preference.margin < 0:
             left_out["whose worse picture ranks higher: another bound refused it"] += 1
-        elif preference.margin == 0 or preference.margin < margin:
-            left_out[f"with a margin of {'0' if preference.margin == 0 else f'less than {margin:g}'}"] += 1
+        elif preference.margin == 0 or preference.margin < wanted.margin:
+            left_out[f"with a margin of {'0' if preference.margin == 0 else f'less than {wanted.margin:g}'}"] += 1
+        elif wanted.allowed is not None and (refused := preference.parents.refused(wanted.allowed)):
+            left_out[f"under a licence that is not allowed: {', '.join(refused)}"] += 1
         else:
             yield preference
 

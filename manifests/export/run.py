@@ -19,8 +19,8 @@ from manifests.export.select import (
     Choice,
     Chosen,
     Selection,
-    context_count,
     has_mask,
+    licences_of,
     sample_of,
     samples_of,
     select,
@@ -123,7 +123,7 @@ def _export(
     for path, data in explain(form, Explained(datasets=datasets, samples=shown, description=description)):
         with folder.writing(path) as file:
             file.write(data)
-    made.text("LICENCES.md", licences_text(counts.licences, form.carries.contexts))
+    made.text("LICENCES.md", licences_text(counts, form.carries.contexts))
     folder.finish(description)
     return description
 
@@ -163,11 +163,12 @@ def _count(sample: Sample, form: Format, counts: Counts) -> None:
     counts.examples += 1
     if not form.carries.masks and has_mask(example.pair, example):
         counts.without["masks"] += 1
-    if not form.carries.contexts and (contexts := context_count(example)):
+    if not form.carries.contexts and (contexts := len(example.ranked)):
         counts.without["in-context examples"] += contexts
     for one, what in ((sample, "examples"), *((context, "contexts") for context in sample.contexts)):
         pair = one.example.pair
         counts.licences[pair.value("licence"), pair.value("source"), what] += 1
+        counts.parents.add(licences_of(pair))
 
 
 def _shape(sample: Sample) -> str:
@@ -211,9 +212,8 @@ class _Made:
         for line in self._folder.lines(self.parts, index):
             yield parse_json(line)
 
-    def write_lines(self, path: str, index: str, *, as_list: bool = False) -> None:
-        lines = self._folder.lines(self.parts, index)
-        self.write(path, _as_list(lines) if as_list else (line + b"\n" for line in lines))
+    def write_lines(self, path: str, index: str) -> None:
+        self.write(path, (line + b"\n" for line in self._folder.lines(self.parts, index)))
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         with self._folder.writing(path) as file:
@@ -222,10 +222,3 @@ class _Made:
 
     def text(self, path: str, text: str) -> None:
         self.write(path, [text.encode()])
-
-
-def _as_list(lines: Iterator[bytes]) -> Iterator[bytes]:
-    yield b"["
-    for number, line in enumerate(lines):
-        yield (b",\n" if number else b"\n") + line
-    yield b"\n]\n"

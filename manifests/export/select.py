@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from manifests.dataset import Dataset
 from manifests.export.format import Carries
 from manifests.export.sample import Picture, Sample
-from manifests.licences.effective import parents_of_row
+from manifests.licences.effective import Parents, parents_of_row
 from manifests.read.pairs import StoredExample, StoredPair
 from manifests.read.query import TIMEOUT_S, connect
 from manifests.read.sql_pool import Pool, SqlError
-from manifests.schema import DatasetError, Kind
+from manifests.schema import MASK, DatasetError, Kind
 
 PART_BYTES = 256 * 2**20
 """Image bytes after which a part of an export ends, at the end of a unit: what is done again after a kill."""
@@ -150,7 +150,12 @@ def sample_of(example: StoredExample, carries: Carries, choice: Choice, converte
 
 def has_mask(pair: StoredPair, example: StoredExample) -> bool:
     """Whether an example has a mask beside its inputs and its output."""
-    return "mask" in pair.roles and "mask" not in (*example.inputs, example.output)
+    return MASK in pair.roles and MASK not in (*example.inputs, example.output)
+
+
+def licences_of(pair: StoredPair) -> Parents:
+    """The licences that a pair is under."""
+    return parents_of_row({name: pair.value(name) for name in _LICENCES})
 
 
 def _sample(example: StoredExample, carries: Carries, converted: Counter[str], contexts: tuple[Sample, ...]) -> Sample:
@@ -179,28 +184,19 @@ def _sample(example: StoredExample, carries: Carries, converted: Counter[str], c
         example=example,
         inputs=tuple(map(picture, example.inputs)),
         output=None if example.output is None else picture(example.output),
-        mask=picture("mask") if carries.masks and has_mask(pair, example) else None,
+        mask=picture(MASK) if carries.masks and has_mask(pair, example) else None,
         contexts=contexts,
     )
 
 
 def _refused(pair: StoredPair, allowed: tuple[str, ...] | None) -> bool:
-    if allowed is None:
-        return False
-    found = parents_of_row({name: pair.value(name) for name in _LICENCES})
-    return not {*found.names} <= {*allowed}
+    return allowed is not None and bool(licences_of(pair).refused(allowed))
 
 
 def _refusals(table: pa.Table, allowed: tuple[str, ...]) -> npt.NDArray[np.object_]:
     """The licences of each row that are not allowed, in words; "" where all are."""
     rows = table.select(_LICENCES).to_pylist()
-    refused = ([name for name in parents_of_row(row).names if name not in allowed] for row in rows)
-    return np.array([", ".join(names) for names in refused], dtype=object)
-
-
-def context_count(example: StoredExample) -> int:
-    """How many in-context examples an example has, without looking them up."""
-    return len(example.ranked)
+    return np.array([", ".join(parents_of_row(row).refused(allowed)) for row in rows], dtype=object)
 
 
 def _chosen_of(

@@ -9,7 +9,7 @@ in-context examples, which have rows of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,6 +64,10 @@ class Parents:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted({*self.material, *self.makers}))
+
+    def refused(self, allowed: Collection[str]) -> tuple[str, ...]:
+        """The names among them that are not allowed."""
+        return tuple(name for name in self.names if name not in allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

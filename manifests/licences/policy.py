@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from manifests.licences.effective import Parents
 from manifests.licences.records import LICENCES, SPELLINGS, UNKNOWN, spelled
 
 USES = {"commercial": ("commercial", "train", "train_competing"), "research": ("research", "train")}
@@ -49,10 +48,6 @@ class Policy:
             if all(licence.term(term).value for term in USES[use])
         }
         return frozenset({*by_use, *(name for name in self.asked if name in LICENCES)})
-
-    def refused(self, found: Parents) -> tuple[str, ...]:
-        """The licences among a pair's that are not allowed."""
-        return tuple(name for name in found.names if name not in self.allowed)
 
     def why(self, refused: Mapping[str, str]) -> str:
         """Why licences are not allowed, each with what is under it, and the way out, in one line."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from manifests.browse.contact_sheet import contact_sheet
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
+from manifests.licences import told
 from manifests.records import AGAIN
 from manifests.verify.dataset import verify
 from manifests.write.candidates import FOLDER as CANDIDATES
@@ -186,8 +187,19 @@ def _made(
     made = []
     with suppress(DatasetError):  # there is no pair to show
         made.append(_file(PREVIEW, contact_sheet(dataset.url, pairs=_PREVIEW_PAIRS)))
-    terms = ["# Licences of the sources", "", "Each image is under the licence of its source.", ""]
-    made.append(_file(LICENCE_FILE, "\n".join([*terms, *licence_table(licences), ""]).encode()))
+    terms = [
+        "# Licences",
+        "",
+        "Each image is under the licence of its source, and under those of the models that made something of it.",
+        "",
+        *licence_table(licences),
+        "",
+        *told.table(told.merged(contents.licences)),
+        "",
+        told.FOOTNOTE,
+        "",
+    ]
+    made.append(_file(LICENCE_FILE, "\n".join(terms).encode()))
     readme = card(plan, totals, contents, licences, _how_to_open(repository, has_preview=len(made) > 1)).encode()
     made.append(_file("README.md", readme))
     made.append(_file("dataset.json", as_written(with_readme(description, readme))))

@@ -1,1 +1,2 @@
-"""Reading datasets: SQL over manifests, near-duplicates. Nothing here changes a file."""
+"""Reading datasets: pairs, candidates, SQL over manifests, near-duplicates, what differs between two. Nothing here
+changes a file."""

@@ -40,6 +40,7 @@ https://huggingface.co/docs/hub/repositories-licenses."""
 _SIZES = ((10**3, "1K"), (10**4, "10K"), (10**5, "100K"), (10**6, "1M"), (10**7, "10M"), (10**8, "100M"), (10**9, "1B"))
 """Bounds of the hub's size categories: https://github.com/huggingface/hub-docs/blob/main/datasetcard.md."""
 
+_NO_TEXT_IN_YAML = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 _NAME_CHARS = 80  # of a licence that the hub has no name for
 _TEXTS = ("task", "source", "source_ref", "licence")
 _TEXTS_OF_AN_EXAMPLE = ("direction", "kind", "output", "instruction", "text")
@@ -111,7 +112,8 @@ def header(
     name = split_name(split)
     yield "---"
     yield f"pretty_name: X-Prompt {task}"
-    yield from licence_lines(licences, has_licence_file=has_licence_file)
+    by_models = any(one.makers for one in contents.licences)
+    yield from licence_lines(licences, by_models=by_models, has_licence_file=has_licence_file)
     yield from _listed("task_categories", contents.categories)
     yield from _listed("size_categories", [size_category(pairs)])
     yield from _listed("tags", [*dict.fromkeys(["x-prompt", "in-context-learning", "webdataset", task])])
@@ -147,15 +149,19 @@ def size_category(pairs: int) -> str:
     return f"n>{below}"
 
 
-def licence_lines(licences: Mapping[str, str], *, has_licence_file: bool) -> Iterator[str]:
-    """The YAML of the licences of sources: the hub's names for them, or `other` with a name and a file."""
+def licence_lines(licences: Mapping[str, str], *, by_models: bool, has_licence_file: bool) -> Iterator[str]:
+    """The YAML of the licences of sources: the hub's names for them, or `other` with a name and a file.
+
+    What models made in part (`by_models`) is under their licences too, so no name of a source's says what it is under.
+    """
     stated = [*dict.fromkeys(licences.values())]
     named = [licence.lower() for licence in stated]
-    if named and all(licence in _HUB_LICENCES for licence in named):
+    if named and not by_models and all(licence in _HUB_LICENCES for licence in named):
         yield from [f"license: {named[0]}"] if len(named) == 1 else _listed("license", named)
         return
     yield "license: other"
     name = re.sub(r"[^a-z0-9.]+", "-", named[0])[:_NAME_CHARS].strip("-.") if len(named) == 1 else ""
+    name = "as-its-sources-and-models-state" if by_models else name
     yield f"license_name: {name or 'as-its-sources-state'}"
     if has_licence_file:
         yield f"license_link: {LICENCE_FILE}"
@@ -174,15 +180,6 @@ def _listed(key: str, values: list[str]) -> Iterator[str]:
 
 def _feature(indent: int, name: str, kind: str) -> Iterator[str]:
     """A feature in YAML; a name that YAML could take for something else is quoted, as JSON quotes it."""
-    plain = re.fullmatch(r"[a-z_][a-z0-9_.]*", name) and name not in (
-        "y",
-        "n",
-        "yes",
-        "no",
-        "on",
-        "off",
-        "true",
-        "null",
-    )
+    plain = re.fullmatch(r"[a-z_][a-z0-9_.]*", name) and name not in _NO_TEXT_IN_YAML
     yield f"{' ' * indent}- name: {name if plain else json.dumps(name)}"
     yield f"{' ' * indent}  {kind}"

@@ -1,1 +1,2 @@
-"""Operators that rearrange the images a pair already has: swapped, coloured, with holes. No model runs here."""
+"""Operators that rearrange the images a pair already has: swapped, coloured, with holes; and that derive
+a mask from how these differ. No model runs here."""

@@ -25,7 +25,6 @@ class AllowedLicences:
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         made = makers((step.operator, step.model) for step in pair.steps)
-        found = parents(pair.licence, pair.source, made)
-        if refused := [name for name in found.names if name not in self.allowed]:
+        if refused := parents(pair.licence, pair.source, made).refused(self.allowed):
             raise Reject(REASON, f"{pair.licence or 'no licence'}: {', '.join(refused)} is not allowed")
         return replace(pair, steps=(*pair.steps, Step(operator=self.name, version=self.version)))

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any, ClassVar, Self
 
 from manifests.images.pixels import MAX_BYTES, decode_rgb, encode_lossless, orientation, read_header, stored
-from manifests.schema import Image, Item, Pair, Reject, Step, in_a_line, pair_key
+from manifests.schema import MASK, Image, Item, Pair, Reject, Step, in_a_line, pair_key
 from operators.arrange.grid import turn_onto, turned
 from operators.option import option
 from operators.read.columns import INPUT, MOST_INPUTS, Columns, is_among, listed, refuse_unknown, roles, value_of
@@ -54,8 +54,6 @@ FORMATS: Mapping[str, type[Jsonl] | type[Separated] | type[InParquet] | type[InT
 
 UNKNOWN = "unknown"
 """The licence of what says none: that nobody has said what it is, is said."""
-
-MASK = "mask"
 
 _NOT_TRAINED_ON = frozenset(["test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"])
 """First words of files, and folders, by which the hub and others tell what is to test with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from manifests.schema import Example, Pair, Reject, Step
+from manifests.schema import MASK, Example, Pair, Reject, Step
 from operators.word.instruct import pick
 
 _CAPTION_QUESTIONS = (
@@ -86,7 +86,7 @@ class GivenWords:
         return replace(pair, examples=(*pair.examples, *examples), steps=(*pair.steps, step))
 
 
-_NO_INPUTS = ("target", "mask")
+_NO_INPUTS = ("target", MASK)
 """Roles of images that are no inputs of an example: what is made, and where it differs."""
 
 

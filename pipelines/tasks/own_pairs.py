@@ -1,4 +1,4 @@
-"""Pairs of a user's own, and of published data sets that need no task of their own: a map of columns is enough."""
+"""Pairs of a user's own, and of published datasets that need no task of their own: a map of columns is enough."""
 
 from __future__ import annotations
 

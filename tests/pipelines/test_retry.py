@@ -18,10 +18,11 @@ from manifests.read.query import datasets_by_task
 from manifests.verify.dataset import verify
 from pipelines import retry as module
 from pipelines.prepare import Prepared, prepare
-from pipelines.retry import retry
+from pipelines.retry import _options, retry
 from pipelines.run.plan import Job, make_job
 from pipelines.run.spent import Spent
 from pipelines.run.unit import make_unit
+from pipelines.tasks.catalogue import find_task
 from tests.datasets import examples, finish_job, stored_bytes
 
 TRUNCATED = ("03.png", "07.png", "11.png")
@@ -161,6 +162,12 @@ def test_options_override_those_of_the_parent(root: Path, photos: Path) -> None:
     child = retry(str(root / "data" / "derain"), ["truncated"], data=str(root / "photos"), size=32, seed=5)
     resized = {op["name"]: op for op in child.plan().config["operators"]}["resize"]
     assert (resized["size_px"], child.plan().config["seed"]) == (32, 5)
+
+
+def test_the_licences_that_the_parent_allowed_are_found_again() -> None:
+    judge = {"name": "allowed_licences", "version": 1, "allowed": ["CC0-1.0", "MIT"]}
+    config = {"seed": 0, "source": {}, "operators": [judge]}
+    assert next(_options(config, find_task("derain"), has_data=False)) == {"seed": 0, "allow_licence": judge["allowed"]}
 
 
 def test_both_are_looked_at_together(root: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The columns of InstructPix2Pix's data set on the hub, which diffusers' training script reads by default."""
+"""The columns of InstructPix2Pix's dataset on the hub, which diffusers' training script reads by default."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_the_columns_of_trl(dataset: Dataset, tmp_path: Path, load: Load) -> None:
-    """What a preference data set with images has, by huggingface/trl@f2cd5771:trl/trainer/dpo_trainer.py.
+    """What a preference dataset with images has, by huggingface/trl@f2cd5771:trl/trainer/dpo_trainer.py.
 
     Line 715: it is one of images if a sample has the key "images"; lines 227-228 and 311-325 of
     DataCollatorForVisionPreference: "images" is a list, beside "prompt", "chosen" and "rejected".
@@ -95,6 +95,19 @@ def test_rejects_margins_and_what_is_left_out(dataset: Dataset, tmp_path: Path) 
     less = "with a margin of less than 0.15"
     assert done.description["left_out"] == {higher: 6, less: 6 + 2, "that are there already": 1}
     assert "not recorded" in (tmp_path / "with/LICENCES.md").read_text()
+
+
+def test_only_allowed_licences_are_exported(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pairs' source is CC0, and what their candidates say is that FLUX.1 [dev] made them."""
+    asked = ["export", dataset.url, "--to", "preference", "--rank", "ssim", "--out"]
+    assert main([*asked, str(tmp_path / "out"), "--allow-licence", "commercial"]) != 0
+    assert "6 under a licence that is not allowed: LicenseRef-FLUX.1-dev;" in capsys.readouterr().err
+    assert main([*asked, str(tmp_path / "out"), "--allow-licence", "research"]) == 0
+    assert main([*asked, str(tmp_path / "out"), "--allow-licence", "research"]) == 0
+    assert "was there already" in capsys.readouterr().out
+    assert "LICENSE-FLUX1-dev) | no | yes | yes | no |" in (tmp_path / "out/LICENCES.md").read_text()
 
 
 def test_the_limit_counts_preferences(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from manifests.licences.policy import Policy, allowable
     ],
 )
 def test_policy(asked: list[str], licence: str, models: list[str], refused: tuple[str, ...]) -> None:
-    assert Policy.of(asked).refused(parents(licence, "mine", frozenset(models))) == refused
+    assert parents(licence, "mine", frozenset(models)).refused(Policy.of(asked).allowed) == refused
 
 
 def test_what_a_user_may_ask_for() -> None:

@@ -129,7 +129,9 @@ def test_without_the_card_the_same_shards_do_not_open(offline: Path) -> None:
     ],
 )  # fmt: skip
 def test_licences(licences: dict[str, str], wanted: list[str]) -> None:
-    assert [*licence_lines(licences, has_licence_file=True)] == wanted
+    assert [*licence_lines(licences, by_models=False, has_licence_file=True)] == wanted
+    of_models = ["license: other", "license_name: as-its-sources-and-models-state", "license_link: LICENSE.md"]
+    assert [*licence_lines(licences, by_models=True, has_licence_file=True)] == of_models
 
 
 def test_sizes_and_splits() -> None:
