@@ -165,6 +165,8 @@ def refuse_unknown(wanted: Iterable[str], there: Collection[str], where: str) ->
     """Raises ValueError, one line with the nearest name, for a column that is not there."""
     for name in wanted:
         if not is_among(name, there):
+            if not there:
+                raise ValueError(f"{where} has no column {name}: it has no columns, being empty or of another format")
             near = difflib.get_close_matches(name, list(there), n=1, cutoff=0.5)
             guess = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"{where} has no column {name}: {guess}it has {listed(there)}")
