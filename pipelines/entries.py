@@ -79,7 +79,8 @@ class DataRoot:
             if source := locate(sources, root, listing, taken_as=taken_as):
                 name = source.reader.source
                 source = replace(source, seen=seen(source, root, listing))
-                return source, name if name == folder else f"{name} ({folder}/)"
+                is_file = root != self._root(folder)
+                return source, name if name == folder else f"{name} ({folder}{'' if is_file else '/'})"
         made = prompts_of(task)
         if made and (made in asked_for or not entry.source):
             return made, PROMPTS

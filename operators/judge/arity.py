@@ -7,15 +7,28 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from manifests.schema import Example, Pair, Reject, Step
+from operators.read.columns import MOST_INPUTS
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?)"
-_NUMBERED = re.compile(rf"\b{_PICTURE}\s*#?\s*(\d+)\b", re.IGNORECASE)
+_AMOUNT = (
+    r"(?:[%°x]|(?:percent|degrees?|times|fold|by|px|pixels?|points?|stops?|shades?|steps?|levels?|inch|inches|cm|mm"
+    r"|years?|months?|weeks?|days?|hours?|minutes?|seconds?)\b)"
+)
+"""What makes a number behind "the image" an amount of something: "rotate the image 90 degrees"."""
+_NUMBERED = re.compile(rf"\b{_PICTURE}\s*#?\s*(\d+)\b(?![.,:/]\d)(?!\s*-?{_AMOUNT})", re.IGNORECASE)
 _PLACEHOLDER = re.compile(rf"<\s*{_PICTURE}\s*#?\s*(\d+)\s*>", re.IGNORECASE)
+_THERE = (
+    r"(?!\s+(?:(?:on|in|at)\s+\w+\s+(?:walls?|shelf|shelves|screens?|monitors?|billboards?|fridge|frames?)"
+    r"|from\s+(?:the\s+)?(?:far\s+)?(?:left|right|top|bottom)|(?:above|below|beneath|behind|under|over|near|beside)"
+    r"|hanging|hung|framed|frames?|albums?)\b)"
+)
+"""Not followed by where in a scene pictures are: "the two photos on the wall" are things in it."""
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
-_ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+(?:one|{_PICTURE})\b", re.IGNORECASE)
+_ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+((?:input\s+)?{_PICTURE})\b{_THERE}", re.IGNORECASE)
 _COUNTS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5}
 _COUNTED = re.compile(
-    rf"\b(?:(?:the|these|those)\s+(two|three|four|five)|(both))\s+(?:input\s+)?{_PICTURE}\b", re.IGNORECASE
+    rf"\b(?:(?:the|these|those)\s+(two|three|four|five)|(both))\s+((?:input\s+)?{_PICTURE})\b{_THERE}",
+    re.IGNORECASE,
 )
 
 
@@ -25,11 +38,16 @@ class Arity:
 
     An example has every image that it names as an input. Its instruction may name no image beyond them ("image 3",
     "the third image"), counts as many as there are if it counts ("the two images"), and where it names images by
-    placeholders ("<image 1>"), it names each of them. Rejects: missing_input, other_arity.
+    placeholders ("<image 1>"), it names each of them.
+
+    Words alone may speak of what the scene shows, so what is not sure is kept. Pictures that are somewhere ("the two
+    photos on the wall", "the third image from the left") are no inputs, and numbers of degrees, per cent or years, or
+    above the most inputs that a pair may have, number none. Where there is one input, photos and pictures that are
+    ordered or counted are things in it, unless they are called images or inputs. Rejects: missing_input, other_arity.
     """
 
     name: ClassVar[str] = "arity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
         for example in pair.examples:
@@ -42,17 +60,25 @@ class Arity:
 
 def misfit(instruction: str, images: int) -> str | None:
     """What is wrong with an instruction that goes with so many input images, or None."""
-    numbered = {int(number) for number in _NUMBERED.findall(instruction)}
-    ordinals = {_ORDINALS.index(word.lower()) + 1 for word in _ORDINAL.findall(instruction)}
+    numbered = {number for number in map(int, _NUMBERED.findall(instruction)) if number <= MOST_INPUTS}
+    ordered = [word for word, noun in _ORDINAL.findall(instruction) if _is_of_inputs(noun, images)]
+    ordinals = {_ORDINALS.index(word.lower()) + 1 for word in ordered}
     if beyond := sorted(number for number in numbered | ordinals if not 1 <= number <= images):
         return f"image {beyond[0]} is named, and the inputs are {images}"
-    counts = ["".join(groups).lower() for groups in _COUNTED.findall(instruction)]
-    if other := [word for word in counts if _COUNTS[word] != images]:
+    counted = [
+        (one or both).lower() for one, both, noun in _COUNTED.findall(instruction) if _is_of_inputs(noun, images)
+    ]
+    if other := [word for word in counted if _COUNTS[word] != images]:
         return f"{other[0]} images are named, and the inputs are {images}"
     placeholders = {int(number) for number in _PLACEHOLDER.findall(instruction)}
     if unnamed := sorted(set(range(1, images + 1)) - placeholders) if placeholders else []:
         return f"image {unnamed[0]} of {images} has no placeholder"
     return None
+
+
+def _is_of_inputs(noun: str, images: int) -> bool:
+    """Whether what is ordered or counted by words are inputs, of which there are so many."""
+    return images > 1 or noun.lower().startswith(("image", "input"))
 
 
 def _said(example: Example, most: int = 200) -> str:

@@ -1,4 +1,4 @@
-"""Reads pairs from tables, whatever their columns are called: JSON Lines, CSV, Parquet, tars, downloads."""
+"""Reads pairs from tables, whatever their columns are called: JSON, CSV, Parquet, tars, downloads."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from operators.read.split import TRAIN
 from operators.read.tables.base import Row, Table
 from operators.read.tables.downloads import Downloads
 from operators.read.tables.in_parquet import InParquet, refuse_no_images
+from operators.read.tables.json_list import JsonList, is_json_list
 from operators.read.tables.jsonl import Jsonl
 from operators.read.tables.separated import Separated
 from operators.read.tables.tars import InTar
@@ -50,7 +51,7 @@ FORMATS: Mapping[str, type[Jsonl] | type[Separated] | type[InParquet] | type[InT
     "parquet": InParquet,
     "tar": InTar,
 }
-"""Formats by the endings of their files."""
+"""Formats by the endings of their files; a .json file may be one list too."""
 
 UNKNOWN = "unknown"
 """The licence of what says none: that nobody has said what it is, is said."""
@@ -129,10 +130,12 @@ class ColumnPairs:
         return files
 
     def _is_mine(self, path: str) -> bool:
+        return self._is_table(path) and (self.split != TRAIN or not is_tested_on(path))
+
+    def _is_table(self, path: str) -> bool:
         kind = ending(path)
-        known = kind in FORMATS and kind != "json"  # which may be anything, unless it is named
-        wanted = known and any(fnmatchcase(path, one) for one in self.files)
-        return wanted and (self.split != TRAIN or not is_tested_on(path))
+        fitting = [one for one in self.files if kind in FORMATS and fnmatchcase(path, one)]
+        return any(kind != "json" or one.endswith(".json") for one in fitting)  # which may be anything unless named
 
     def _downloads(self, listing: Sequence[SourceFile]) -> list[SourceFile]:
         """The lists in the folder of the first input, if each column of images is a folder that img2dataset has written
@@ -149,7 +152,15 @@ class ColumnPairs:
         """The rows of a file."""
         if self.columns and path.startswith(f"{self.columns.input[0]}/") and path.endswith(".parquet"):
             return Downloads(root=self.root, path=path, folders=self.columns.images)
+        if ending(path) == "json" and self._is_list(path):
+            return JsonList(root=self.root, path=path)
         return FORMATS[ending(path)](root=self.root, path=path)
+
+    def _is_list(self, path: str) -> bool:
+        try:
+            return is_json_list(self.root, path)
+        except FileNotFoundError:  # of which each row is told when it is read
+            return False
 
     def left_out(self, listing: Sequence[SourceFile]) -> Mapping[str, int]:
         """How many rows are no items, by reason: of what img2dataset has downloaded, those of which an image failed."""
@@ -359,6 +370,11 @@ class OwnPairs(ColumnPairs):
                 f"{_example(folders)}"
             )
         if not (files := here.tables(listing)):
+            if tests := [file.path for file in listing if here._is_table(file.path)]:
+                raise ValueError(
+                    f"DATA: {root} holds tables to test with alone, {listed(tests, 3)}, which are not trained on: name "
+                    f"the file to read it all the same, as by --data {root}/{tests[0]}"
+                )
             return None
         names = here.table(files[0].path).names()
         if self.columns is None:
@@ -389,7 +405,10 @@ def _example(names: Collection[str]) -> str:
     left = [*names]
     said = []
     for role, words in _SOUND_LIKE.items():
-        found = next((name for name in left if any(word in name.lower() for word in words)), "")
+        alike = [name for name in left if any(word in name.lower() for word in words)]
+        if role != "instruction":  # names like "input_image" rather than "input", which may be a caption
+            alike.sort(key=lambda name: not any(word in name.lower() for word in _OF_IMAGES))
+        found = next(iter(alike), "")
         if found:
             left.remove(found)
         said.append(f"{role}={found or words[0].upper()}")
@@ -401,6 +420,7 @@ _SOUND_LIKE = {
     "target": ("after", "target", "output", "edited", "result", "image"),
     "instruction": ("prompt", "instruction", "edit", "text", "caption"),
 }
+_OF_IMAGES = ("image", "img", "photo", "picture", "file", "path")
 """What names of columns may have in them, for an example to a user; nothing is taken for anything by it."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -56,12 +57,11 @@ class Columns:
         """
         if isinstance(given, Columns):
             return given
-        if isinstance(given, str):
-            given = given.split()
         if isinstance(given, Mapping):
             words: list[Any] = [(role, value) for role, value in given.items()]
         else:
-            words = [assigned(word) if isinstance(word, str) else word for word in given]
+            parts = [given] if isinstance(given, str) else [*given]
+            words = [one for part in parts for one in (_words(part) if isinstance(part, str) else [part])]
         found: dict[str, Any] = {}
         for role, value in words:
             names = (value,) if isinstance(value, str) else tuple(value)
@@ -104,6 +104,15 @@ def assigned(word: str) -> tuple[str, tuple[str, ...]]:
     found = role.strip(), tuple(name.strip() for name in names.split(","))
     _check(*found)
     return found
+
+
+def _words(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a text of one word or several says. A column's name may have spaces in it: "input=the photo target=c"."""
+    for word in _NEXT_WORD.split(text.strip()) if text.strip() else ():
+        yield assigned(word)
+
+
+_NEXT_WORD = re.compile(r",?\s+(?=[A-Za-z]+=)")
 
 
 def _check(role: str, names: Sequence[Any]) -> None:
@@ -165,6 +174,8 @@ def refuse_unknown(wanted: Iterable[str], there: Collection[str], where: str) ->
     """Raises ValueError, one line with the nearest name, for a column that is not there."""
     for name in wanted:
         if not is_among(name, there):
+            if not there:
+                raise ValueError(f"{where} has no column {name}: it has no columns, being empty or of another format")
             near = difflib.get_close_matches(name, list(there), n=1, cutoff=0.5)
             guess = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"{where} has no column {name}: {guess}it has {listed(there)}")

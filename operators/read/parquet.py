@@ -7,7 +7,7 @@ they say, in whatever type they are stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -67,7 +67,7 @@ def told_of_columns(file: ParquetFile, taken: Mapping[str, str], also_read: Iter
     return "; ".join(filter(None, parts))
 
 
-def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str]) -> Iterator[_T]:
+def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Sequence[str]) -> Iterator[_T]:
     """What `read` makes of each file, in order, several at a time.
 
     Raises as `open_parquet` does, and ValueError, naming the file, for one that `read` cannot read or refuses so.
@@ -86,6 +86,9 @@ def in_footers(read: Callable[[ParquetFile], _T], root: str, paths: Iterable[str
         except ValueError as error:
             raise ValueError(f"DATA: {root}/{path}: {error}") from None
 
+    if len(paths) == 1:  # as for each row of a table: threads would take longer than the file
+        yield read_one(paths[0])
+        return
     with ThreadPoolExecutor(_FOOTERS_AT_A_TIME) as pool:
         yield from pool.map(read_one, paths)
 

@@ -521,7 +521,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
     except (ValueError, OSError, ImportError) as error:
         say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
-    say(str(report))
+    for line in str(report).splitlines():
+        say(line)
     if not report.examples:
         why = "nothing is left for any of them" if report.without else "it has none that is to have one"
         say(f"{prog}: no example of {options.dataset} has an in-context example: {why}", error=True)

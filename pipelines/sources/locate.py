@@ -13,6 +13,7 @@ from itertools import chain
 
 from manifests.storage import Store, spelled_out
 from operators.base import OfFile, Reader, Telling
+from operators.read.column_pairs import FORMATS, OwnPairs
 from operators.read.edit_rows import EditRows
 from operators.read.files import IMAGE_ENDINGS, Listing, SourceFile, ending, list_files
 from operators.read.hub_parquet import HubParquet
@@ -78,12 +79,16 @@ def locate(
         raise ValueError(f"--split {split}: no source here has it. {_splits(sources)}")
     known = [layouts for layouts in by_source.values() if not any(_is_photos(layout) for layout in layouts)]
     photos = [layout for layouts in by_source.values() if layouts not in known for layout in layouts]
+    unsaid = None
     for layouts in known:
         try:
             found = _whole(layouts, sources, root, listing, split)
             if found and not taken_as and isinstance(found.reader, PhotoFolder):
                 _refuse_pairs_in(found.reader, root, listing)
         except ValueError as error:
+            if any(isinstance(layout.reader, OwnPairs) and layout.reader.columns is None for layout in layouts):
+                unsaid = error  # a table that nobody has said anything of, unless a known dataset lies below
+                continue
             if not photos:
                 raise
             raise ValueError(f"{error}; {_INSISTING}") from error
@@ -91,9 +96,13 @@ def locate(
             _refuse_mixed(known, root, listing)
             return found
     if found := _elsewhere(known, root, listing, split):
+        if unsaid:
+            _refuse_tables_beside(found.reader, root, listing)
         return found
     if split == TRAIN:
         _refuse_test_split(sources, root, listing)
+    if unsaid:
+        raise unsaid
     for layout in photos:
         if reader := layout.reader.located(root, listing):
             if not taken_as:
@@ -229,6 +238,16 @@ def _refuse_mixed(known: Sequence[Sequence[Source]], root: str, listing: Sequenc
                 there.append(layout.reader.source)
     if len(names := list(dict.fromkeys(there))) > 1:
         raise ValueError(f"DATA: {root} holds {' and '.join(names)}: say which is to be read, as by --as {names[0]}")
+
+
+def _refuse_tables_beside(reader: Reader, root: str, listing: Sequence[SourceFile]) -> None:
+    """Raises ValueError if beside the folder of a known dataset lie tables of which nobody has said what they are."""
+    place = reader.root.removeprefix(root.rstrip("/")).strip("/")
+    tables = [f.path for f in listing if ending(f.path) in FORMATS and ending(f.path) != "json"]
+    if other := next((path for path in tables if path.split("/")[0] != place.split("/")[0]), ""):
+        raise ValueError(
+            f"DATA: {root} holds {reader.source} in {place}/, and {other}, which is not of it: point DATA at one"
+        )
 
 
 def _folders(listing: Sequence[SourceFile], split: str) -> Iterator[tuple[str, list[SourceFile]]]:

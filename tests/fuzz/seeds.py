@@ -186,6 +186,11 @@ def pair_lines() -> list[bytes]:
     return [lines, b"\xef\xbb\xbf" + lines.replace(b"\n", b"\r\n\r\n"), lines.replace(b'"do it"', b"[" * 20_000)]
 
 
+def pair_list() -> list[bytes]:
+    """The same as one list."""
+    return [b"[" + b",".join(lines.strip().splitlines()) + b"]" for lines in pair_lines()[::2]]
+
+
 def pair_values() -> list[bytes]:
     """The same as separated values, with quotes and line ends in them."""
     rows = b'input,target,say,group\na.jpg,b.png,"do ""it"",\r\nand that",g\nb.png,a.jpg,"x\ny",\n"a.jpg",b.png,z,h\n'

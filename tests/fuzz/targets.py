@@ -33,6 +33,7 @@ from pipelines.recipe import read_recipe
 from pipelines.run.chain import make_pairs
 from pipelines.run.spent import Spent
 from pipelines.sources.datasets import LAION_AESTHETICS, MAGICBRUSH
+from tests.edit_datasets import EDIT_FIXTURES
 from tests.fuzz import seeds
 from tests.fuzz.mutate import fit_png, fit_tar
 from tests.sources import encode, jpeg, photo
@@ -121,10 +122,11 @@ def _of_sources(work: Path) -> Iterator[Target]:
     yield Target(name="laion-tar", seeds=tars, read=source(laion, "00000.tar", beside), fit=fit_tar, weight=12)
     yield Target(name="laion-list", seeds=seeds.lists(), read=source(laion, "00000.parquet", beside), weight=12)
     yield Target(name="hub", seeds=seeds.hub_files(), read=source(hub, "data/train-00000-of-00001.parquet"), weight=12)
-    pairs = OwnPairs(columns=Columns.of("input=input target=target instruction=say group=group"))
+    pairs = OwnPairs(columns=Columns.of("input=input target=target instruction=say group=group"), files=("*", "*.json"))
     images = {"a.jpg": jpeg(0), "b.png": encode(photo(1))}
     for name, file, of_pairs in (
         ("pairs-json", "x.jsonl", seeds.pair_lines()),
+        ("pairs-list", "x.json", seeds.pair_list()),
         ("pairs-csv", "x.csv", seeds.pair_values()),
     ):
         yield Target(name=name, seeds=of_pairs, read=source(pairs, file, images), text=True, weight=8)
@@ -136,9 +138,44 @@ def _of_sources(work: Path) -> Iterator[Target]:
     }
     downloads = replace(pairs, columns=Columns.of("input=input target=target instruction=caption"))
     yield Target(
-        name="pairs-downloads", seeds=seeds.lists(), read=source(downloads, "input/00000.parquet", listed), weight=1
+        name="pairs-downloads", seeds=seeds.lists(), read=source(downloads, "input/00000.parquet", listed), weight=4
     )
+    yield from _of_edit_datasets(work)
     yield Target(name="evaluation", seeds=seeds.hub_files(), read=partial(_read_evaluation, work), weight=6)
+
+
+def _of_edit_datasets(work: Path) -> Iterator[Target]:
+    """A record of each shape of rows: what it is told by is published, so that others may send such files."""
+    for name, file in _EDIT_TABLES.items():
+        source, write, _ = EDIT_FIXTURES[name]
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            write(Path(folder))
+            files = {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*.*")}
+        others = {path: data for path, data in files.items() if path != file}
+        text = not file.endswith(".parquet")
+        yield Target(
+            name=f"edits-{name}",
+            seeds=[files[file]],
+            read=partial(_read_edits, work, source.reader, file, others),
+            text=text,
+            weight=3,
+        )
+
+
+_EDIT_TABLES = {
+    "omniedit": "data/train-00000-of-00001.parquet",
+    "subjects200k": "data/train-00000-of-00032.parquet",
+    "imgedit_turns": "Parquet/version_backtracking_part0.parquet",
+    "seed_turns": "multi_turn_editing/annotations/split_0001.jsonl",
+    "pico_banana_preference": "preference_with_local_source_image_path.jsonl",
+    "pico_banana_turns": "multi-turn_with_local_source_image_path.jsonl",
+    "gpt_image_edit": "training_json/hqedit_gpt_edit.json",
+}
+"""Layouts of edit datasets, by the names of their fixtures: one for each shape, and the file that is changed."""
+
+
+def _read_edits(work: Path, reader: Reader, file: str, others: Mapping[str, bytes], data: bytes) -> None:
+    _read_source(work, reader, {**others, file: data})
 
 
 def _read_source(work: Path, reader: Reader, files: Mapping[str, bytes]) -> None:

@@ -252,6 +252,7 @@ def test_own_pairs_of_a_file_and_a_map_that_an_entry_writes_in_words_or_as_a_tab
         reader = planned.prepared.reader
         assert isinstance(reader, OwnPairs) and reader.columns == Columns.of(table) and reader.licence == "CC0-1.0"
         assert [item.ref for item in reader.items(reader.listing())] == ["x.jsonl#0"]
+        assert planned.place == "own pairs (own/x.jsonl)"
     assert "has the columns before, after, prompt" in _plan(tmp_path, Entry(task="pairs", data=("own",))).why_not
     gone = Entry(task="pairs", data=("own/z.jsonl",), options=entry.options)
     assert "own/z.jsonl is not below" in _plan(tmp_path, gone).why_not

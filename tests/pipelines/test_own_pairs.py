@@ -40,11 +40,11 @@ REFUSED = {
 """What the formats say that have no place for three inputs, or for an image that is to be made."""
 
 
-def write_own(root: Path) -> list[dict[str, Any]]:
+def write_own(root: Path, count: int = ROWS) -> list[dict[str, Any]]:
     """A table of pairs and their images: photos of which a region became that of another."""
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
-    for number in range(ROWS):
+    for number in range(count):
         region = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
         region[number % 20 :, : 10 + number % 30] = 255
         one, other, third = (photo(number + step) for step in (0, 100, 200))
@@ -92,7 +92,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Own:
 
 
 def test_without_columns_it_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_own(tmp_path / "own")
+    write_own(tmp_path / "own", 1)
     assert main(["shards", "pairs", "--data", str(tmp_path / "own/mine.jsonl"), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "mine.jsonl has the columns photo, refs, edited, region, prompt, scene, rights, ignored" in said
@@ -164,19 +164,19 @@ def test_it_gets_contexts_is_trained_on_and_exported_to_every_format(
 
 
 def test_the_first_line_says_what_is_read_and_that_nobody_said_the_licence(tmp_path: Path) -> None:
-    write_own(tmp_path)
+    write_own(tmp_path, 9)
     prepared, estimated = plan(PAIRS, data=tmp_path / "mine.jsonl", columns=WORDS[:3])
     assert prepared.taken_as.endswith(
         "mine.jsonl; it takes photo as input, refs as input_2, edited as target, prompt as instruction; not read: "
         "region, scene, rights, ignored; licence: unknown"
     )
-    assert estimated.pairs == ROWS and {role for role, _ in estimated.examples} == {"forward"}
+    assert estimated.pairs == 9 and {role for role, _ in estimated.examples} == {"forward"}
     prepared, _ = plan(PAIRS, data=tmp_path / "*.jsonl", columns=WORDS[:3], licence="MIT")
     assert prepared.reader.licence == "MIT"
 
 
 def test_rows_that_are_no_pairs_are_rejected_with_their_reasons(tmp_path: Path) -> None:
-    rows = write_own(tmp_path)
+    rows = write_own(tmp_path, 9)
     rows[1]["prompt"] = "like image 4"
     rows[2]["refs"] = rows[2]["refs"][:1]  # the instruction speaks of image 3
     rows[3]["edited"] = rows[3]["photo"]
@@ -196,11 +196,11 @@ def test_rows_that_are_no_pairs_are_rejected_with_their_reasons(tmp_path: Path) 
         "mine.jsonl#6": "damaged",
         "mine.jsonl#7": "truncated",
     }
-    assert totals(dataset)["pairs"] == ROWS - 7
+    assert totals(dataset)["pairs"] == 9 - 7
 
 
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
-    write_own(tmp_path)
+    write_own(tmp_path, 9)
     for options, said in (
         ({"columns": "input=foto target=edited instruction=prompt"}, "no column foto: did you mean photo"),
         ({"columns": "inpt=photo"}, "--columns: inpt is nothing that a column is taken for: did you mean input"),

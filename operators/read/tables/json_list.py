@@ -12,15 +12,24 @@ from typing import Any
 
 from manifests.schema import Reject, in_a_line
 from manifests.storage import Store
+from operators.read.columns import names_in
 from operators.read.files import on_disk
 from operators.read.tables.base import Listed, Row
 from operators.read.tables.lines import MOST_BYTES, refuse_other_encoding
 
 _AT_ONCE = 2**20  # bytes of a file that is read to its end
 _OF_A_ROW = 2**16  # bytes of a file of which one row is read
+_BEGINNING = 256  # bytes by which a list is told
 _LOOKED_AT = 100  # rows by which a file's columns are told
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _DECODER = json.JSONDecoder()
+
+
+def is_json_list(root: str, path: str) -> bool:
+    """Whether a file begins as a JSON list does. Raises FileNotFoundError."""
+    store = Store(root)
+    first = store.read(on_disk(store, path), 0, _BEGINNING)
+    return first.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +43,7 @@ class JsonList:
         found: dict[str, None] = {}
         for _, row in islice(self._values(), _LOOKED_AT):
             if isinstance(row, dict):
-                found.update(dict.fromkeys(row))
+                found.update(dict.fromkeys(names_in(row)))
         return list(found)
 
     def rows(self, wanted: Collection[str]) -> Iterator[Listed]:

@@ -66,9 +66,7 @@ class Jsonl:
         refuse_other_encoding(self.root, self.path)
         first = next((line for _, line in lines(self.root, self.path) if line.strip()), b"")
         if first.lstrip()[:1] == b"[":
-            name = self.path.rpartition("/")[2]
-            stem = name.rpartition(".")[0]
             raise ValueError(
-                f"DATA: {self.root}/{self.path} is one JSON list, which would have to be read whole: make it JSON "
-                f"Lines, as by jq -c '.[]' {name} > {stem}.lines.jsonl"
+                f"DATA: {self.root}/{self.path} is one JSON list, not JSON Lines: give it a name that ends "
+                "in .json, by which it is read as that"
             )

@@ -20,7 +20,8 @@ class Separated:
     """The rows of a file whose first names the columns; a value in quotes may have line ends in it.
 
     Values are separated by tabs in a .tsv file, else by the one of comma, semicolon and tab that the first row has most
-    of. A row's index is its offset. One that is broken, by a quote that is not closed, say, ends with its line.
+    of; spaces behind it are no part of a value. A row's index is its offset. One that is broken, by a quote that is not
+    closed, say, ends with its line.
     """
 
     root: str
@@ -63,6 +64,7 @@ class Separated:
         _, header = next(_records(lines(self.root, self.path, one_row=True), separator, self.path), (0, []))
         if isinstance(header, Reject):
             raise ValueError(f"DATA: {self.root}/{header.message}")
+        header = [name.strip() for name in header]
         if twice := [name for name, count in Counter(filter(None, header)).items() if count > 1]:
             raise ValueError(f"DATA: {self.root}/{self.path} has two columns {twice[0]}: give each a name of its own")
         return header, separator
@@ -81,7 +83,10 @@ def _records(
         taken: list[tuple[int, bytes]] = []
         found: Sequence[str] | Reject | None
         try:
-            found = next(csv.reader(_fed(again, source, taken, where), delimiter=separator, strict=True), None)
+            found = next(
+                csv.reader(_fed(again, source, taken, where), delimiter=separator, skipinitialspace=True, strict=True),
+                None,
+            )
         except Reject as reject:
             found = reject
         except csv.Error as error:

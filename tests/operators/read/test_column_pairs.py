@@ -125,14 +125,22 @@ def write_tars(root: Path) -> None:
                     tar.addfile(info, io.BytesIO(data))
 
 
+def write_json_list(root: Path) -> None:
+    write_files(root, {"x.json": b"\xef\xbb\xbf\n" + json.dumps(with_files(root), indent=2).encode()})
+
+
 IN_CSV = COLUMNS.replace("meta.prompt", "prompt")
 FORMATS: dict[str, tuple[Callable[[Path], None], str]] = {
     "jsonl": (write_jsonl, COLUMNS),
+    "json list": (write_json_list, COLUMNS),
     "csv": (write_csv, IN_CSV),
     "parquet": (write_parquet, COLUMNS),
     "parquet of paths": (write_parquet_of_paths, COLUMNS),
     "tars": (write_tars, COLUMNS.replace("refs", "ref0")),
 }
+
+NAMED = {"json list": "*.json"}
+"""Of files that may be anything, which to read."""
 
 
 def own(root: Path, columns: str = COLUMNS, file: str = "", **options: Any) -> Reader:
@@ -148,7 +156,7 @@ def own(root: Path, columns: str = COLUMNS, file: str = "", **options: Any) -> R
 def test_pairs_are_read_back_byte_for_byte(name: str, tmp_path: Path) -> None:
     write, columns = FORMATS[name]
     write(tmp_path)
-    reader = own(tmp_path, columns)
+    reader = own(tmp_path, columns, NAMED.get(name, ""))
     pairs, rejects = read_all(reader)
     assert [(item.ref, reject.reason) for item, reject in rejects] == []
     only_first = name in ("csv", "tars")  # which have no lists
@@ -167,9 +175,10 @@ def test_pairs_are_read_back_byte_for_byte(name: str, tmp_path: Path) -> None:
 def test_the_references_say_where_a_row_is(tmp_path: Path) -> None:
     for name, (write, columns) in FORMATS.items():
         write(tmp_path / name)
-        items = [*own(tmp_path / name, columns).items(list_files(str(tmp_path / name)))]
+        items = [*own(tmp_path / name, columns, NAMED.get(name, "")).items(list_files(str(tmp_path / name)))]
         found = {
             "jsonl": ["sub/a.jsonl#0", "sub/a.jsonl#1", "sub/b.jsonl#0", "sub/b.jsonl#1", "sub/b.jsonl#2"],
+            "json list": [f"x.json#{number}" for number in range(ROWS)],
             "csv": [f"x.csv#{number}" for number in range(ROWS)],
             "parquet": [f"data/train-0000{n}-of-00002.parquet#{row}" for n in range(2) for row in range(3 - n)],
             "parquet of paths": [f"x.parquet#{number}" for number in range(ROWS)],
@@ -297,7 +306,7 @@ def test_an_unknown_column_is_refused_with_the_nearest(name: str, tmp_path: Path
     write, columns = FORMATS[name]
     write(tmp_path)
     for wrong in (columns.replace("after", "aftr"), columns.replace("prompt", "promt")):
-        reader = own(tmp_path, wrong)
+        reader = own(tmp_path, wrong, NAMED.get(name, ""))
         with pytest.raises(ValueError, match=r"has no column \S+: did you mean \S*(after|prompt)\?"):
             list(reader.items(reader.listing()))
 
@@ -309,6 +318,22 @@ def test_without_a_map_the_columns_are_listed_with_an_example(tmp_path: Path) ->
     assert "x.jsonl has the columns before, after, prompt," in str(refused.value)
     assert str(refused.value).endswith("as in --columns input=before target=after instruction=prompt")
     assert OwnPairs().located(str(tmp_path), []) is None
+    write_files(tmp_path, {"x.jsonl": as_jsonl([{"input": "a cat", "input_image": "a.jpg", "output_image": "b.png"}])})
+    with pytest.raises(ValueError, match="input=input_image target=output_image instruction=PROMPT"):
+        OwnPairs().located(str(tmp_path), list_files(str(tmp_path)))
+
+
+def test_tables_to_test_with_alone_are_named_with_the_way_to_read_them(tmp_path: Path) -> None:
+    write_files(tmp_path, {"test/x.jsonl": as_jsonl([minimal(tmp_path / "test")]), "test/about.json": b"{}"})
+    with pytest.raises(ValueError, match=rf"to test with alone, test/x\.jsonl, .* --data {tmp_path}/test/x\.jsonl"):
+        own(tmp_path, MINIMAL)
+    assert len(read_all(own(tmp_path, MINIMAL, "test/x.jsonl"))[0]) == 1
+
+
+def test_a_file_without_rows_says_so(tmp_path: Path) -> None:
+    write_files(tmp_path, {"x.jsonl": b"\n"})
+    with pytest.raises(ValueError, match="has no column before: it has no columns, being empty or of another format"):
+        list((reader := own(tmp_path, MINIMAL)).items(reader.listing()))
 
 
 def test_tables_of_several_formats_are_refused_and_one_may_be_named(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ def test_columns_are_written_in_words_or_as_a_mapping() -> None:
     )
     spaced = Columns.of(["input=a=b", "target=x y", "instruction=d"])
     assert spaced == Columns(input=("a=b",), target="x y", instruction="d")
+    quoted = Columns.of(["input=a=b, target=x y instruction=d"])  # as one word of a shell, or a text of a recipe
+    assert quoted == spaced == Columns.of("input=a=b target=x y instruction=d")
     assert MAP.images == ("a", "b", "c", "g")
     assert MAP.taken["b"] == "input_2" and MAP.taken["i"] == "licence"
 
@@ -26,6 +28,7 @@ def test_columns_are_written_in_words_or_as_a_mapping() -> None:
     [
         ("inptu=a target=b instruction=c", "did you mean input?"),
         ("input=a target=b", "no column is named for the instruction"),
+        (["input=a targt=b instruction=c"], "did you mean target?"),
         ("target=b", "the input and the instruction"),
         ("", "the input and the target and the instruction"),
         ("input=a target=a instruction=c", "a is named for two images"),

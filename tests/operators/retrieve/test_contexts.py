@@ -343,6 +343,7 @@ def test_the_command_reports_and_refuses(
     said = capsys.readouterr().out
     assert "16 examples have an in-context example, 0 have none" in said
     assert "1 with an image of an evaluation set" in said
+    assert len(said.splitlines()) > 3 and "\\x0a" not in said
     for wrong, line in (
         (["--k", "0"], "an example may have 1 to 16 in-context examples, not 0"),
         (["--k", "17"], "not 17"),

@@ -160,6 +160,24 @@ def test_columns_that_a_user_names_are_no_published_dataset(tmp_path: Path) -> N
     assert known and known.reader.source == "HQ-Edit"
 
 
+def test_a_folder_above_a_known_one_is_read_unless_other_tables_lie_beside_it(tmp_path: Path) -> None:
+    """Though no column of a table of the user's own was named, which is an error where nothing is known."""
+    write_hq_edit(tmp_path / "downloads/HQ-Edit")
+    listing = list_files(str(tmp_path))
+    found = locate(PAIRS.sources, str(tmp_path), listing)
+    assert found and found.reader.root == str(tmp_path / "downloads/HQ-Edit/data")
+    write_omniedit(tmp_path / "OmniEdit")
+    with pytest.raises(
+        ValueError, match=r"holds OmniEdit in OmniEdit/data/, HQ-Edit in downloads/HQ-Edit/data/: point"
+    ):
+        locate(PAIRS.sources, str(tmp_path), list_files(str(tmp_path)))
+    above = tmp_path / "beside"
+    write_hq_edit(above / "HQ-Edit")
+    (above / "x.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"holds HQ-Edit in HQ-Edit/data/, and x\.jsonl, which is not of it: point"):
+        locate(PAIRS.sources, str(above), list_files(str(above)))
+
+
 def _pixels(data: bytes) -> bytes:
     with PILImage.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB")).tobytes()

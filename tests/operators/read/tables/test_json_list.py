@@ -8,7 +8,7 @@ import pytest
 
 from manifests.schema import Reject
 from operators.read.tables import json_list
-from operators.read.tables.json_list import JsonList
+from operators.read.tables.json_list import JsonList, is_json_list
 from tests.sources import write_files
 
 _ROWS: list[dict[str, Any]] = [
@@ -33,7 +33,8 @@ def test_rows_are_those_of_the_list_and_each_is_read_again_by_itself(
     whole = text.encode()
     for one, row in zip(rows, _ROWS, strict=True):  # the offset is that of the object's first byte
         assert json.JSONDecoder().raw_decode(whole[one.index :].decode())[0] == row
-    assert list(table.names()) == ["image", "talk", "n", "more"]
+    assert list(table.names()) == ["image", "talk", "n", "more.deep"]
+    assert is_json_list(table.root, table.path)
 
 
 def test_what_is_no_object_is_a_row_that_says_so_when_it_is_read(tmp_path: Path) -> None:

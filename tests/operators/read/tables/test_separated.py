@@ -69,3 +69,12 @@ def test_a_header_must_name_each_column_once(tmp_path: Path) -> None:
         table(tmp_path, "a,b\n".encode("utf-16")).names()
     empty = table(tmp_path, b"")
     assert empty.names() == [] and list(empty.rows([])) == []
+
+
+def test_spaces_behind_separators_and_around_names_are_nobodys(tmp_path: Path) -> None:
+    """As a person writes them: RFC 4180 has them in the values, of which no column and no path would be found."""
+    found = table(tmp_path, b'a, b ,c\n1, "x, y", 3\n')
+    assert found.names() == ["a", "b", "c"]
+    assert [one.row for one in found.rows([])] == [{"a": "1", "b": "x, y", "c": "3"}]
+    with pytest.raises(ValueError, match="two columns a"):
+        table(tmp_path, b"a, a\n1,2\n").names()
