@@ -22,6 +22,7 @@ from manifests.write.finish import finish
 from manifests.write.writer import UnitWriter
 from operators.retrieve import contexts
 from operators.retrieve.contexts import By, Choosing, assign_ranked, main
+from operators.shared.palettes import UNSEEN_PALETTE
 from tests.datasets import examples, sha256_by_file
 from tests.operators.words import Words
 
@@ -223,6 +224,12 @@ def test_a_test_split_is_offered_to_nothing_but_itself(tmp_path: Path) -> None:
                 assign_ranked(asking, asking.plan(), Choosing(k=4, by=by, texts=Words()), databases=[database])
     assign_ranked(dev, dev.plan(), Choosing(k=2, texts=Words()), databases=[train])
     assert {place for of in chosen(dev).values() for _, place, _ in of} == {"train"}
+    drawn = [{"name": "colour_dense", "palette": UNSEEN_PALETTE}]
+    unseen = make(tmp_path / "unseen", [told("unseen", 20, "photo 20")], config={"operators": drawn})
+    with pytest.raises(DatasetError, match="to evaluate on: no training data has examples of it"):
+        assign_ranked(train, train.plan(), Choosing(texts=Words()), databases=[train, unseen])
+    assign_ranked(unseen, unseen.plan(), Choosing(texts=Words()), databases=[train])
+    assert {place for of in chosen(unseen).values() for _, place, _ in of} == {"train"}
 
 
 @pytest.mark.parametrize("by", By)
