@@ -31,7 +31,7 @@ from manifests.printing import printable, say
 from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
-    "contexts": ("operators.retrieve.contexts", "choose the in-context examples of a dataset, ranked"),
+    "contexts": ("operators.retrieve.contexts", "choose the in-context examples of datasets, ranked"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),

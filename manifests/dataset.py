@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from manifests.parquet import ParquetFile
 from manifests.read.notebook import card
 from manifests.read.reader import Reader
-from manifests.records import AGAIN, METADATA, read_json, read_record
+from manifests.records import AGAIN, METADATA, read_json, read_record, version_of
 from manifests.records import Commit as Commit
 from manifests.records import Plan as Plan
 from manifests.schema import PLAN, SCHEMA_VERSION, Item, Unit, canonical_json
@@ -154,6 +154,13 @@ class Dataset(Reader):
         if self.store.exists("plan.parquet"):
             there = self.plan()
             if there.fingerprint != fingerprint:
+                if (was := version_of(self.store.read("plan.parquet"))) != SCHEMA_VERSION:
+                    finished = self.store.exists("dataset.json")
+                    state = "It stays readable as it is" if finished else "Only that version can finish it"
+                    raise DatasetError(
+                        f"{shlex.quote(self.url)} was begun by an earlier version of this package, of schema version "
+                        f"{was}; this one writes {SCHEMA_VERSION}. {state}: choose another OUT to make it anew."
+                    )
                 raise DatasetError(
                     f"{difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
                     "configuration. Choose another OUT, or remove the directory if you no longer need it."

@@ -2,12 +2,14 @@
 
     xprompt contexts data/ultraedit                                       the nearest instruction (paper section 3.3)
     xprompt contexts data/derain --k 4 --by image                         four, each with an input that looks alike
+    xprompt contexts data/ultraedit data/magicbrush --k 4                 both, each with examples of either
     xprompt contexts data/ultraedit --database data/ultraedit data/magicbrush --k 4
     xprompt contexts data/magicbrush-dev --database data/magicbrush --embedder clip --checkpoint ViT-B-32/
     xprompt contexts data/edits --k 4 --guard evaluation.parquet          and none with an image of an evaluation set
 
-They come from all shards of the dataset, or of the databases that are named. So the command runs when all units are
-committed. An in-context example has the direction and the kind of the example that it is for, and as many input images.
+They come from all shards of all the datasets that are given them, or of the databases that are named. So the command
+runs when all units are committed. An in-context example has the direction and the kind of the example that it is for,
+and as many input images.
 
 What would give an answer away is never chosen, whatever is asked for: see `operators.retrieve.leaks`. No data to train
 on has in-context examples of a test split, of a novel task that it holds out (operators/judge/hold_out.py), or with an
@@ -36,7 +38,7 @@ from numpy.typing import NDArray
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.images.evaluation import read_guard, read_guard_file
 from manifests.images.near import near_any
-from manifests.images.phash import as_integer
+from manifests.images.phash import MIRRORED, as_integer
 from manifests.printing import say
 from manifests.schema import CONTEXT, seed_for
 from manifests.write.contexts import Contexts, finish_rewriting, write_contexts
@@ -425,7 +427,8 @@ def _guard(sides: Sequence[_Side], guard: str | None, traits: Traits, inputs: In
     hashes = np.array([as_integer(row["phash"]) for row in read_guard(read_guard_file(guard), guard)], np.uint64)
     to_train = np.concatenate([np.full(len(side.pairs.keys), not side.plan.test_split) for side in sides])
     seen = np.flatnonzero(to_train & ~traits.blank & (np.arange(len(traits)) >= first))
-    near = near_any(traits.hashes[seen].ravel(), hashes, NEAR_BITS).reshape(len(seen), -1).any(1)
+    either_way = np.concatenate([hashes, hashes ^ MIRRORED])
+    near = near_any(traits.hashes[seen].ravel(), either_way, NEAR_BITS).reshape(len(seen), -1).any(1)
     inputs[:, seen[near]] = -1
     return int(near.sum())
 
@@ -495,15 +498,16 @@ def _mean(values: Sequence[Floats]) -> float | None:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts") -> int:
-    """Assign the in-context examples of one dataset and print the report; `prog` heads usage and errors.
+    """Assign the in-context examples of datasets and print a report of each; `prog` heads usage and errors.
 
     Returns the exit status: 0, 2 with one line if it cannot do what was asked, or NOTHING_KEPT with one if no example
-    has got any.
+    of a dataset has got any. Nothing is written if one of the datasets may not have examples of another.
     """
     options = _parser(prog).parse_args(arguments)
     if (options.embedder == "clip") != bool(options.checkpoint):
         _parser(prog).error("--embedder clip and --checkpoint go together")
-    dataset = Dataset(options.dataset)
+    datasets = [Dataset(url) for url in options.datasets]
+    status = 0
     try:
         clip = options.checkpoint
         choosing = Choosing(
@@ -515,26 +519,35 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
             images=ClipImage(checkpoint=clip, device=options.device) if clip else Layout(),
             guard=options.guard,
         )
-        with said_if_slow(lambda text: say(f"{prog}: {text}", error=True), "retrieving contexts"):
-            databases = [Dataset(url) for url in options.database]
-            report = assign_ranked(dataset, dataset.plan(), choosing, databases=databases)
+        databases = [Dataset(url) for url in options.database] or datasets
+        plans = [dataset.plan() for dataset in datasets]
+        for dataset, plan in zip(datasets, plans, strict=True):
+            told_apart(dataset, plan, databases)
+        for dataset, plan in zip(datasets, plans, strict=True):
+            with said_if_slow(lambda text: say(f"{prog}: {text}", error=True), "retrieving contexts"):
+                report = assign_ranked(dataset, plan, choosing, databases=databases)
+            for line in [f"{dataset.url}:"] * (len(datasets) > 1) + str(report).splitlines():
+                say(line)
+            if not report.examples:
+                why = "nothing is left for any of them" if report.without else "it has none that is to have one"
+                say(f"{prog}: no example of {dataset.url} has an in-context example: {why}", error=True)
+                status = NOTHING_KEPT
     except (ValueError, OSError, ImportError) as error:
         say(f"{prog}: {' '.join(str(error).split())}", error=True)
         return 2
-    for line in str(report).splitlines():
-        say(line)
-    if not report.examples:
-        why = "nothing is left for any of them" if report.without else "it has none that is to have one"
-        say(f"{prog}: no example of {options.dataset} has an in-context example: {why}", error=True)
-        return NOTHING_KEPT
-    return 0
+    return status
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=prog, description="Give every example of a dataset ranked in-context examples, none of which leaks."
+        prog=prog, description="Give every example of datasets ranked in-context examples, none of which leaks."
     )
-    parser.add_argument("dataset", help="a dataset directory with all its units, local or an fsspec URL")
+    parser.add_argument(
+        "datasets",
+        nargs="+",
+        metavar="DATASET",
+        help="dataset directories with all their units, local or fsspec URLs: each gets examples of all of them",
+    )
     parser.add_argument("--k", type=int, default=1, help=f"how many, 1 to {MOST} (default: 1, as in the paper)")
     parser.add_argument(
         "--by",
@@ -557,7 +570,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="dataset directories from which the examples are to come (default: the dataset itself)",
+        help="dataset directories from which the examples are to come, and from no others (default: each DATASET)",
     )
     parser.add_argument(
         "--guard", metavar="FILE", help="take no pair with an image of this guard file (xprompt hashes)"

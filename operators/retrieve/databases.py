@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.read.places import folder_of, place_from
+from operators.shared.palettes import UNSEEN_PALETTE
 
 
 def told_apart(dataset: Dataset, plan: Plan, databases: Sequence[Dataset]) -> tuple[bool, list[tuple[str, Dataset]]]:
@@ -28,6 +29,11 @@ def told_apart(dataset: Dataset, plan: Plan, databases: Sequence[Dataset]) -> tu
                 f"{one.url} is of the split {other.test_split}, and {dataset.url} of {plan.test_split}: neither has "
                 "examples of the other"
             )
+        if _unseen(other) and not (_unseen(plan) or plan.test_split):
+            raise DatasetError(
+                f"{one.url} is drawn in the palette {UNSEEN_PALETTE}, to evaluate on: no training data has examples of "
+                "it"
+            )
         if folder in folders:
             raise DatasetError(f"{one.url} is named twice: name each database once")
         if fingerprint in fingerprints:
@@ -38,3 +44,7 @@ def told_apart(dataset: Dataset, plan: Plan, databases: Sequence[Dataset]) -> tu
     if len(databases) - len(others) > 1:
         raise DatasetError(f"{dataset.url} is named twice: name each database once")
     return len(others) < len(databases), [(place_from(dataset.url, one.url), one) for one in others]
+
+
+def _unseen(plan: Plan) -> bool:
+    return any(link.get("palette") == UNSEEN_PALETTE for link in plan.config.get("operators") or ())

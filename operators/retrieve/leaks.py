@@ -1,9 +1,12 @@
 """Tells of two pairs whether the one must never be an in-context example of the other.
 
 An example that shows the answer teaches copying. So no pair is shown itself, a pair of its own original picture, a copy
-of itself that another dataset has under another key, or a pair of whose images any looks like one of its own. Masks
-show no picture and are not compared. A flat image has no perceptual hash (manifests/images/phash.py): a pair of flat
-images alone is known by its files' sha256.
+of itself that another dataset has under another key, or a pair of whose images any looks like one of its own, be it as
+its mirror image. Masks show no picture and are not compared. A flat image has no perceptual hash
+(manifests/images/phash.py): as an answer it is known by its file's sha256, and as an input it tells nothing.
+
+What a perceptual hash cannot tell gets through where neither key nor original picture says it: a crop, an image that is
+turned or upside down, one mirror image in sixteen, and a flat answer that is stored as another file.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifests.images.near import MAX_DISTANCE
-from manifests.images.phash import Hashes
+from manifests.images.phash import MIRRORED, Hashes
 from operators.retrieve.distance import Ints
 
 NEAR_BITS = MAX_DISTANCE
@@ -36,7 +39,7 @@ class Leak(IntEnum):
     COPY = 3
     """Its images are the very same files, maybe with input and target swapped."""
     NEAR = 4
-    """One of its images is within NEAR_BITS of one of the pair's."""
+    """One of its images is within NEAR_BITS of one of the pair's, or of its mirror image."""
 
 
 class Guards(Enum):
@@ -59,9 +62,9 @@ class Traits:
     content: Ints
     """The number of the set of the pair's files, by sha256."""
     hashes: Hashes
-    """[n, r]: the perceptual hashes of its images; a row with fewer repeats one of them."""
+    """[n, r]: what its images look like, 64 bits each; a row with fewer repeats one of them."""
     blank: NDArray[np.bool_]
-    """Whether none of its images has a hash."""
+    """Whether there are none of any of its images."""
 
     def __len__(self) -> int:
         return len(self.key)
@@ -124,6 +127,7 @@ def leaks(queries: Traits, database: Traits) -> NDArray[np.uint8]:
     near = np.zeros(len(seen), bool)
     for one in left.T:
         for other in right.T:
-            near |= np.bitwise_count(one ^ other) <= NEAR_BITS
+            apart = one ^ other
+            near |= np.minimum(np.bitwise_count(apart), np.bitwise_count(apart ^ MIRRORED)) <= NEAR_BITS
     found[seen[near]] = Leak.NEAR
     return found

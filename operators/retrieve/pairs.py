@@ -30,7 +30,7 @@ _PLACE = {kind: place for place, kind in enumerate(KINDS)}
 _SEARCHED_BY = [_PLACE["forward", "generate"], _PLACE["reverse", "generate"], *_PLACE.values()]
 """By which example a pair is searched: the first that it has."""
 
-_COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "source_group", "shard", "images"]
+_COLUMNS = ["pair", "direction", "kind", "instruction", "inputs", "output", "source_group", "shard", "images"]
 _MASK = "mask"
 _GROUPED_BY = (("style_prompts", "style"), ("difference", "subtask"))
 """Operator and parameter by which a pair's provenance names its style or sub-task."""
@@ -70,7 +70,8 @@ class Pairs:
     contents: list[bytes]
     """A digest of the pair's files."""
     hashes: list[list[int]]
-    """The perceptual hashes of the pair's images, those that have one; a mask shows no picture."""
+    """The perceptual hashes of the pair's images. Of a flat image, which has none, the first bits of its file's sha256
+    if it is an output, and nothing else; a mask shows no picture."""
     pictures: list[tuple[Picture, ...]]
     """The images that the pair is searched by: those that the example shows before its output."""
     groups: list[str]
@@ -134,7 +135,7 @@ class _Unit:
 
     @classmethod
     def of(cls, dataset: Dataset, plan: Plan, name: str, grouped: bool) -> Self:
-        table = dataset.table_of_unit(name, [*_COLUMNS, *(["steps", "output"] if grouped else [])])
+        table = dataset.table_of_unit(name, [*_COLUMNS, *(["steps"] if grouped else [])])
         starts = pair_starts(table["pair"])
         pair = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(table))))
         needed = np.asarray(needing(table, plan).to_numpy(zero_copy_only=False), bool)
@@ -151,6 +152,7 @@ class _Unit:
             there = row_of >= 0
             keys, sources = first["pair"].to_pylist(), first["source_group"].to_pylist()
             groups, compared = [""] * len(keys), [{**some} for some in images]
+            answers = _answers(table["output"], pair, len(starts))
             if grouped:
                 outputs = table["output"].take(pa.array(asked)).to_pylist()
                 for number, steps in enumerate(first["steps"].to_pylist()):
@@ -163,10 +165,7 @@ class _Unit:
                 keys=keys,
                 sources=sources,
                 contents=[_content(some) for some in compared],
-                hashes=[
-                    [as_integer(one["phash"]) for role, one in some.items() if one["phash"] and role != _MASK]
-                    for some in compared
-                ],
+                hashes=[_looks(some, outputs) for some, outputs in zip(compared, answers, strict=True)],
                 pictures=[
                     tuple(_picture(some[role], shard) for role in shown_inputs(shown, some))
                     for some, shown, shard in zip(images, roles, first["shard"].to_pylist(), strict=True)
@@ -194,6 +193,26 @@ def _images(first: pa.Table) -> Iterator[dict[str, dict[str, Any]]]:
     for count in pc.list_value_length(images).to_pylist():
         some = [dict(zip(names, next(records), strict=True)) for _ in range(count)]
         yield {one["role"]: one for one in some}
+
+
+def _answers(output: pa.ChunkedArray, pair: Ints, pairs: int) -> list[set[str]]:
+    """The roles that are an output of some example, for each of so many pairs; `pair` is that of each row."""
+    roles: list[set[str]] = [set() for _ in range(pairs)]
+    for number, role in zip(pair.tolist(), output.to_pylist(), strict=True):
+        if role is not None:
+            roles[number].add(role)
+    return roles
+
+
+def _looks(images: dict[str, dict[str, Any]], outputs: set[str]) -> list[int]:
+    """What `Pairs.hashes` has, of one pair. Unrelated sha256 are within 8 of 64 bits once in 3.6e9 pairs."""
+    found = []
+    for role, one in images.items():
+        if role != _MASK and one["phash"]:
+            found.append(as_integer(one["phash"]))
+        elif role in outputs and role != _MASK:
+            found.append(as_integer(one["sha256"][:16]))
+    return found
 
 
 def _content(images: dict[str, dict[str, Any]]) -> bytes:

@@ -81,6 +81,18 @@ def test_contexts_chosen_anew_make_it_one_of_today(old: Dataset) -> None:
     assert len(Similarities.of(old).nearest) == 4
 
 
+@pytest.mark.parametrize(("finished", "state"), [(True, "It stays readable as it is"), (False, "Only that version")])
+def test_one_that_was_begun_is_not_gone_on_with(old: Dataset, finished: bool, state: str) -> None:
+    table, config = pq.read_table(f"{old.url}/plan.parquet"), {**old.plan().config, "schema_version": 2}
+    if not finished:
+        old.store.remove("dataset.json")
+    with pytest.raises(DatasetError) as caught:
+        old.write_plan("derain", config, "e" * 64, table)
+    said = str(caught.value)
+    assert said.startswith(f"{old.url} was begun by an earlier version of this package, of schema version 1; this one")
+    assert state in said and "choose another OUT to make it anew" in said and "\n" not in said
+
+
 def test_a_later_version_is_refused(old: Dataset) -> None:
     for file in Path(old.url).rglob("*.parquet"):
         data = file.read_bytes()

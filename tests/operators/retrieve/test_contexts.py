@@ -22,6 +22,7 @@ from manifests.write.finish import finish
 from manifests.write.writer import UnitWriter
 from operators.retrieve import contexts
 from operators.retrieve.contexts import By, Choosing, assign_ranked, main
+from operators.shared.palettes import UNSEEN_PALETTE
 from tests.datasets import examples, sha256_by_file
 from tests.operators.words import Words
 
@@ -129,7 +130,9 @@ def planted() -> tuple[list[Told], list[Told]]:
     asked = told("asked", 1, "photo 1")
     brighter = png(np.clip(picture(1).astype(int) + 9, 0, 255).astype(np.uint8))
     smaller = png(np.asarray(PILImage.fromarray(picture(1)).resize((48, 48), PILImage.Resampling.LANCZOS)))
+    mirrored = png(picture(101)[:, ::-1])
     assert {distance(phash(asked.image) or "", phash(near) or "") for near in (brighter, smaller)} <= {0, 1, 2, 3, 4}
+    assert distance(phash(asked.target) or "", phash(mirrored) or "") > 16
     here = [
         asked,
         told("same group", 2, "photo 1"),
@@ -147,6 +150,10 @@ def planted() -> tuple[list[Told], list[Told]]:
         told("honest 3", 10, "photo 10"),
         replace(told("flat copy", 11, "photo 11"), image=flat(9), target=flat(3)),
         replace(told("two inputs", 12, "photo 12"), inputs=2),
+        replace(told("mirrored target", 13, "photo 13"), target=mirrored),
+        told("evaluation mirrored", 14, "photo 14"),
+        replace(told("flat answer", 15, "photo 15"), target=flat(9)),
+        replace(told("flat input", 16, "photo 16"), image=flat(3)),
     ]
     return here, there
 
@@ -158,6 +165,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset, st
     here, there = planted()
     (root / "evaluation").mkdir()
     PILImage.fromarray(picture(5)).resize((80, 80)).save(root / "evaluation/1.jpg", quality=95)
+    PILImage.fromarray(picture(14)[:, ::-1]).save(root / "evaluation/2.png")
     hash_folder(str(root / "evaluation"), "bench", str(root / "guard.parquet"))
     return make(root / "here", here), make(root / "there", there), str(root / "guard.parquet")
 
@@ -171,18 +179,18 @@ def test_what_leaks_is_never_chosen(data: tuple[Dataset, Dataset, str], by: By, 
     known, found = names(here, there), chosen(here)
     for direction in ("forward", "reverse"):
         ranked = [known[pair] for pair, _, _ in found["asked", direction]]
-        more = {"flat", "two inputs"} if direction == "reverse" else {"flat"}
-        allowed = {*HONEST, *more}
+        more = {"two inputs"} if direction == "reverse" else set()
+        allowed = {*HONEST, "flat", "flat answer", "flat input", *more}
         # The flat pair and its copy are one: of two that are the same, one is offered, that of the lower key.
         ranked = ["flat" if name == "flat copy" else name for name in ranked]
         assert set(ranked) <= allowed and len(ranked) == len(set(ranked)) == min(k, len(allowed))
         flats = {known[pair] for pair, _, _ in found["flat", direction]}
-        assert not flats & {"flat", "flat copy", "evaluation"}
-    for name, direction in found:
-        assert "evaluation" not in {known[pair] for pair, _, _ in found[name, direction]}
+        assert not flats & {"flat", "flat copy", "flat answer", "flat input"}
+    for of in found.values():
+        assert not {known[pair] for pair, _, _ in of} & {"evaluation", "evaluation mirrored"}
     places = {place for of in found.values() for _, place, _ in of}
     assert places <= {None, "there"}
-    assert report.left_out["with an image of an evaluation set"] == 1
+    assert report.left_out["with an image of an evaluation set"] == 2
     if k == 16 and by not in (By.SEEDED, By.GROUP):
         assert all(report.passed.values()), "each guard had something to do"
     assert list(verify(here.url)) == []
@@ -216,6 +224,12 @@ def test_a_test_split_is_offered_to_nothing_but_itself(tmp_path: Path) -> None:
                 assign_ranked(asking, asking.plan(), Choosing(k=4, by=by, texts=Words()), databases=[database])
     assign_ranked(dev, dev.plan(), Choosing(k=2, texts=Words()), databases=[train])
     assert {place for of in chosen(dev).values() for _, place, _ in of} == {"train"}
+    drawn = [{"name": "colour_dense", "palette": UNSEEN_PALETTE}]
+    unseen = make(tmp_path / "unseen", [told("unseen", 20, "photo 20")], config={"operators": drawn})
+    with pytest.raises(DatasetError, match="to evaluate on: no training data has examples of it"):
+        assign_ranked(train, train.plan(), Choosing(texts=Words()), databases=[train, unseen])
+    assign_ranked(unseen, unseen.plan(), Choosing(texts=Words()), databases=[train])
+    assert {place for of in chosen(unseen).values() for _, place, _ in of} == {"train"}
 
 
 @pytest.mark.parametrize("by", By)
@@ -342,8 +356,8 @@ def test_the_command_reports_and_refuses(
     assert main(asked) == 0
     said = capsys.readouterr().out
     assert "16 examples have an in-context example, 0 have none" in said
-    assert "1 with an image of an evaluation set" in said
-    assert len(said.splitlines()) > 3 and "\\x0a" not in said
+    assert "2 with an image of an evaluation set" in said and "\\x0a" not in said
+    assert said.count("\n") == 5
     for wrong, line in (
         (["--k", "0"], "an example may have 1 to 16 in-context examples, not 0"),
         (["--k", "17"], "not 17"),
@@ -354,3 +368,35 @@ def test_the_command_reports_and_refuses(
         assert main([here.url, *wrong]) == 2
         error = capsys.readouterr().err
         assert error.startswith("xprompt contexts: ") and line in error and error.count("\n") == 1
+
+
+def test_several_datasets_each_get_examples_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contexts, "MiniLM", lambda device: Words())
+    pairs = [told(f"pair {n}", n, f"photo {n}") for n in range(6)]
+    one, other, third = (make(tmp_path / name, pairs[2 * n :][:2]) for n, name in enumerate(("one", "other", "third")))
+    test = make(tmp_path / "test", pairs[:1], split="test")
+    before = [sha256_by_file(Path(dataset.url)) for dataset in (one, other)]
+    for wrong, line in (
+        (test.url, "is of the split test"),
+        (one.url, "is named twice"),
+        (f"{one.url}/no", "is not a dataset"),
+    ):
+        assert main([one.url, other.url, wrong, "--k", "4"]) == 2
+        assert line in capsys.readouterr().err
+    assert [sha256_by_file(Path(dataset.url)) for dataset in (one, other)] == before
+    asked = [one.url, other.url, third.url, "--k", "16"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.endswith(":")] == [f"{dataset.url}:" for dataset in (one, other, third)]
+    known = names(one, other, third)
+    for dataset in (one, other, third):
+        for (name, _), of in chosen(dataset).items():
+            assert {known[pair] for pair, _, _ in of} == {pair.name for pair in pairs} - {name}
+        assert list(verify(dataset.url)) == []
+    files = [sha256_by_file(Path(dataset.url)) for dataset in (one, other, third)]
+    assert main([*asked[2::-1], "--k", "16"]) == 0
+    assert [sha256_by_file(Path(dataset.url)) for dataset in (one, other, third)] == files
+    assert main([one.url, other.url, "--database", third.url]) == 0
+    assert {place for dataset in (one, other) for of in chosen(dataset).values() for _, place, _ in of} == {"third"}
