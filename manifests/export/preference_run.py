@@ -165,7 +165,8 @@ def _write_part(
 
     with PartWriter(folder, number, of) as writer:
         writer.table(f"data/train-{number:05d}-of-{of:05d}.parquet", layout.schema, rows())
-    return {**counts.as_json(), "files": writer.files, "left_out": dict(sorted(left_out.items())), "seen": [*new]}
+    written = {"files": writer.files, "lines": writer.lines}
+    return {**counts.as_json(), **written, "left_out": dict(sorted(left_out.items())), "seen": [*new]}
 
 
 def _of(part: Sequence[_Slice], wanted: Wanted, left_out: Counter[str]) -> Iterator[Preference]:

@@ -129,12 +129,10 @@ def samples_of(
     """The samples of a part, one by one. Their pictures count in `converted` what they convert."""
     for chosen in part:
         wanted = set(chosen.rows.tolist())
-        row = 0
         for pair in datasets[chosen.dataset].pairs_of(chosen.unit):
-            for example in pair.examples:
+            for row in pair.example_rows:
                 if row in wanted:
-                    yield sample_of(example, carries, choice, converted)
-                row += 1
+                    yield sample_of(pair.example_in(row), carries, choice, converted)
 
 
 def sample_of(example: StoredExample, carries: Carries, choice: Choice, converted: Counter[str]) -> Sample:
@@ -155,20 +153,20 @@ def has_mask(pair: StoredPair, example: StoredExample) -> bool:
 
 def _sample(example: StoredExample, carries: Carries, converted: Counter[str], contexts: tuple[Sample, ...]) -> Sample:
     pair = example.pair
-    headers = {image["role"]: image for image in pair.value("images")}
-
+    headers = pair.headers
     if example.kind == "generate" and example.output is None:
         raise DatasetError(f"a generate example of pair {pair.key} names no output: the manifest was edited")
 
     def picture(role: str) -> Picture:
         if role not in headers:
             raise DatasetError(f"pair {pair.key} has no image {role!r}, only {', '.join(headers)}")
+        encoding, width_px, height_px = headers[role]
         return Picture(
             pair=pair,
             role=role,
-            format=headers[role]["format"],
-            width_px=headers[role]["width_px"],
-            height_px=headers[role]["height_px"],
+            format=encoding,
+            width_px=width_px,
+            height_px=height_px,
             accepted=carries.encodings,
             as_stored=carries.as_stored,
             converted=converted,
