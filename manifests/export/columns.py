@@ -26,7 +26,9 @@ def _array(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
     if pa.types.is_list(kind):
         nulls = _nulls(values)
         offsets = pa.array(_offsets(values), mask=np.append(nulls, False))
-        return pa.ListArray.from_arrays(offsets, _array(kind.value_type, [one for value in values for one in value or ()]))
+        return pa.ListArray.from_arrays(
+            offsets, _array(kind.value_type, [one for value in values for one in value or ()])
+        )
     if pa.types.is_binary(kind):
         nulls = _nulls(values)
         valid = pa.array(~nulls).buffers()[1] if nulls.any() else None

@@ -20,6 +20,7 @@ from manifests.export.part import Counts, PartWriter
 from manifests.export.preference_layouts import Layout
 from manifests.export.preferences import Preference, Wanted, preferences_of, rank_of
 from manifests.export.run import Done, Told
+from manifests.export.select import NothingLeft
 from manifests.images.pixels import decode_rgb
 from manifests.read.candidates import candidate_units
 from manifests.schema import Reject, in_short
@@ -118,7 +119,7 @@ def _export(
         folder.store.remove_folder("data")
         folder.remove_work()
         why = "; ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items())) or "there are none"
-        raise ValueError(f"no preference is left to export: {why}")
+        raise NothingLeft(f"no preference is left to export: {why}")
     description = {
         "config": config,
         "reader": layout.reader,

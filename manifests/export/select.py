@@ -30,6 +30,10 @@ _COLUMNS = ["pair", "direction", "kind", "inputs", "images"]
 _LICENCES = ["licence", "source", "steps"]  # the columns that licences are found in
 
 
+class NothingLeft(ValueError):
+    """Raised where an export would have nothing in it. It says what was left out, by the reason."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What of the datasets a user wants."""
@@ -93,7 +97,7 @@ class Selection:
 def select(datasets: Sequence[Dataset], carries: Carries, choice: Choice) -> Selection:
     """The examples that are wanted and that a format can carry, in stored order.
 
-    Raises ValueError if there is none, DatasetError for an example that two datasets both have, SqlError for a
+    Raises NothingLeft if there is none, DatasetError for an example that two datasets both have, SqlError for a
     condition that is none.
     """
     kinds = choice.kinds(carries)
@@ -119,7 +123,7 @@ def select(datasets: Sequence[Dataset], carries: Carries, choice: Choice) -> Sel
             break
     if not chosen:
         why = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "there are none"
-        raise ValueError(f"no example is left to export: {why}")
+        raise NothingLeft(f"no example is left to export: {why}")
     return Selection(chosen=tuple(chosen), left_out=left_out)
 
 
