@@ -18,17 +18,16 @@ from tests.vlm import transformers_serve
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook of this name reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, a file is run by one, and all files that start a Ray by the same: two would starve."""
+    """With several workers, a file is run by one, and all files that use a Ray of this process by the same one."""
     for item in items:
-        group = "ray" if _starts_ray(item.path) else str(item.path)
+        group = "ray" if _uses_ray(item.path) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 
 @lru_cache
-def _starts_ray(path: Path) -> bool:
+def _uses_ray(path: Path) -> bool:
     text = path.read_text()
-    words = ("local_ray", "gpu_ray", "ray_session(", "shards_command", "Running(", "_two_nodes(")
-    return any(word in text for word in words)
+    return any(word in text for word in ("local_ray", "gpu_ray", "ray_session("))
 
 
 @pytest.fixture(scope="session")
