@@ -216,6 +216,10 @@ def shown_inputs(inputs: Sequence[str], roles: Collection[str]) -> tuple[str, ..
     return tuple(inputs) or tuple(role for role in ("input",) if role in roles)
 
 
+NOTHING_KEPT = 3
+"""Exit status of a command that keeps nothing, so that `xprompt shards ... && xprompt train` does not go on with it."""
+
+
 def canonical_json(value: Any) -> str:
     """The one spelling of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken over it."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
+from manifests.schema import NOTHING_KEPT as NOTHING_KEPT
 from manifests.schema import Direction, Item, Kind, Pair, Reject
 from operators.read.files import SourceFile
 
@@ -159,10 +160,6 @@ class Judge(Protocol):
     def lenient(self) -> Self:
         """The operator that stores the scores and keeps the pair."""
         ...
-
-
-NOTHING_KEPT = 3
-"""Exit status of a command that keeps nothing, so that `xprompt shards ... && xprompt train` does not go on with it."""
 
 
 class StopRun(Exception):

@@ -13,10 +13,11 @@ from manifests.export.preference_layouts import LAYOUTS, Layout
 from manifests.export.preference_run import export_preferences
 from manifests.export.preferences import Wanted
 from manifests.export.run import export
-from manifests.export.select import Choice
+from manifests.export.select import Choice, NothingLeft
 from manifests.licences.policy import Policy
 from manifests.printing import say
 from manifests.read.places import folder_of
+from manifests.schema import NOTHING_KEPT
 
 TEXT = "write finished datasets in the layout that another trainer reads"
 
@@ -84,7 +85,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and say what was exported, left out, left off and converted."""
+    """Export, and say what was exported, left out, left off and converted. NOTHING_KEPT if nothing was."""
+    try:
+        return _run(options)
+    except NothingLeft as nothing:
+        say(f"xprompt export: {nothing}", error=True)
+        return NOTHING_KEPT
+
+
+def _run(options: argparse.Namespace) -> int:
     found = {folder_of(dataset.url): dataset for place in options.datasets for dataset in find_datasets(place)}
     if layout := next((one for one in LAYOUTS if one.name == options.to), None):
         return _run_preferences([*found.values()], layout, options)

@@ -7,8 +7,8 @@
     OUT/export.json                  the export is finished: the config and all counts
 
 A part is finished when its record appears. A process that is killed leaves whole files under final names and no record:
-the part is then written again, with the same bytes. What a file of a finished part holds is not synced to the disk one
-by one, so records have the sizes: after a loss of power the parts whose files are not whole are written again.
+the part is then written again, with the same bytes. What is written of a part is not synced to the disk, as cp does not
+either, so records have the sizes: after a loss of power the parts whose files are not whole are written again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import posixpath
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from manifests.export.background import Background
 from manifests.read.places import folder_of
 from manifests.records import parse_json
 from manifests.schema import DatasetError, canonical_json
@@ -34,6 +36,8 @@ _NEW = f"{_WORK}/new"
 FINISHED = "export.json"
 """The file that appears last."""
 
+_UPLOADS = 16  # at the same time: an object store answers each only after a while
+
 
 class Folder:
     """Where an export is written. One process at a time may have it open, if it is on a disk of this machine."""
@@ -42,7 +46,8 @@ class Folder:
         self.url = url
         self.store = Store(url)
         self._lock: int | None = None
-        self._temporary = 0
+        self._temporary = count()
+        self._uploads = None if self.store.is_local else Background(self.store.write_bytes, threads=_UPLOADS)
 
     def finished(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """What export.json says if the export of this configuration is finished; None if it is not, or not begun.
@@ -78,14 +83,19 @@ class Folder:
         self.store.remove_folder(_WORK)
 
     def close(self) -> None:
-        """Let another process open the folder."""
+        """Let another process open the folder. What `write_soon` was given and `wait` not waited for may be lost."""
+        if self._uploads is not None:
+            self._uploads.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     @contextmanager
-    def writing(self, path: str) -> Iterator[BinaryIO]:
-        """A file that appears under its name when the block ends, synced to the disk, and not at all if it raises."""
+    def writing(self, path: str, *, synced: bool = True) -> Iterator[BinaryIO]:
+        """A file that appears under its name when the block ends, and not at all if it raises.
+
+        Its bytes are then on the disk, unless the system may hold them back for a while (`synced` False).
+        """
         if not self.store.is_local:
             with self.store.write(path) as file:
                 yield file
@@ -95,27 +105,39 @@ class Folder:
             os.makedirs(os.path.dirname(temporary), exist_ok=True)
             with naming(self.store.path(path)), open(temporary, "wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             self._rename(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
 
     def write_soon(self, path: str, data: bytes) -> None:
-        """Write a file whose bytes the system may still hold back from the disk."""
-        if not self.store.is_local:
-            self.store.write_bytes(path, data)
+        """Write a file whose bytes the system may hold back from the disk. To an object store it is written in the
+        background: `wait` returns when it is there. Raises what an earlier one raised."""
+        if self._uploads is not None:
+            self._uploads.put(path, data)
             return
-        temporary = self._temporary_path()
-        with naming(self.store.path(path)):
+        temporary, final = self._temporary_path(), self.store.path(path)
+        with naming(final):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                written = os.write(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, memoryview(data)[written:])
             finally:
                 os.close(descriptor)
         self._rename(temporary, path)
+
+    def wait(self) -> None:
+        """Return when all of `write_soon` is there. Raises what one of them raised."""
+        if self._uploads is not None:
+            self._uploads.wait()
+
+    def drop(self) -> None:
+        """Forget what `write_soon` was given and has not begun with."""
+        if self._uploads is not None:
+            self._uploads.drop()
 
     def is_there(self, path: str, size: int) -> bool:
         """Whether a file of so many bytes has this name. Not asked of object stores, where each answer takes a request:
@@ -132,8 +154,13 @@ class Folder:
         name = _record_name(number)
         if not self.store.exists(name):
             return None
-        record = self._json(name)
-        if self.store.is_local and not all(self.is_there(path, size) for path, size in record["files"].items()):
+        try:
+            record = self._json(name)
+        except ValueError:  # as a loss of power leaves it
+            return None
+        if self.store.is_local and not all(
+            self.is_there(path, size) for path, size in {**record["files"], **record["lines"]}.items()
+        ):
             return None
         return record
 
@@ -153,7 +180,7 @@ class Folder:
 
     def write_record(self, number: int, record: Mapping[str, Any]) -> None:
         """Say that a part is finished."""
-        with self.writing(_record_name(number)) as file:
+        with self.writing(_record_name(number), synced=False) as file:
             file.write(canonical_json(record).encode())
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -175,8 +202,7 @@ class Folder:
             raise ValueError(f"{self.url} holds another export ({shown}): choose another folder, or remove it")
 
     def _temporary_path(self) -> str:
-        self._temporary += 1
-        return self.store.path(f"{_NEW}/{self._temporary}")
+        return self.store.path(f"{_NEW}/{next(self._temporary)}")
 
     def _rename(self, temporary: str, path: str) -> None:
         final = self.store.path(path)

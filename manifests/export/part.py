@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -11,6 +13,7 @@ from typing import Any, BinaryIO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manifests.export.columns import table_of
 from manifests.export.folder import Folder, lines_name
 from manifests.export.sample import Picture
 from manifests.licences.effective import Parents
@@ -35,23 +38,31 @@ class PartWriter:
         """Sizes in bytes of what was written, by path."""
         self.left_off: Counter[str] = Counter()
         """What the format had no place for, by what it is."""
+        self.lines: dict[str, int] = {}
+        """Sizes in bytes of the lines of its indices, by path; known when the block has ended."""
+        self._pictures: dict[str, str] = {}
+        """Paths of pictures by stem."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is not None:
+            self._folder.drop()
+        self.lines = {lines_name(self.number, index): file.tell() for index, file in self._indices.items()}
         self._open.__exit__(kind, error, tb)
+        self._folder.wait()
 
     def picture(self, stem: str, picture: Picture) -> str:
         """See `Part.picture`."""
-        file = picture.file()
-        path = f"{stem}.{file.ending}"
-        if path not in self.files:
+        if stem not in self._pictures:
+            file = picture.file()
+            path = self._pictures[stem] = f"{stem}.{file.ending}"
             self._check(path)
             if not self._folder.is_there(path, len(file.data)):
                 self._folder.write_soon(path, file.data)
             self.files[path] = len(file.data)
-        return path
+        return self._pictures[stem]
 
     def text(self, path: str, text: str) -> None:
         """See `Part.text`."""
@@ -65,7 +76,7 @@ class PartWriter:
     def line(self, index: str, value: Any) -> None:
         """See `Part.line`."""
         if index not in self._indices:
-            writing = self._folder.writing(lines_name(self.number, index))
+            writing = self._folder.writing(lines_name(self.number, index), synced=False)
             self._indices[index] = self._open.enter_context(writing)
         self._indices[index].write(canonical_json(value).encode() + b"\n")
 
@@ -78,19 +89,28 @@ class PartWriter:
         self._check(path)
         groups = 0
         big, small = _leaves(schema)
-        with self._folder.writing(path) as file:
-            with pq.ParquetWriter(
-                file,
-                schema,
-                compression={**dict.fromkeys(big, "none"), **dict.fromkeys(small, "zstd")},
-                use_dictionary=small,
-                write_statistics=small,
-                write_page_checksum=True,
-            ) as writer:
+        with self._folder.writing(path, synced=False) as file:
+            with (
+                pa.OSFile(file.name, "wb") as sink,  # a file of Python would be given a copy of each page
+                pq.ParquetWriter(
+                    sink,
+                    schema,
+                    compression={**dict.fromkeys(big, "none"), **dict.fromkeys(small, "zstd")},
+                    use_dictionary=small,
+                    write_statistics=small,
+                ) as writer,
+                ThreadPoolExecutor(1) as background,
+            ):
+                writing: Future[None] | None = None
                 for group in _groups(rows):
-                    writer.write_table(pa.Table.from_pylist(group, schema), row_group_size=len(group))
+                    table = table_of(group, schema)
+                    if writing is not None:
+                        writing.result()
+                    writing = background.submit(writer.write_table, table, row_group_size=len(group))
                     groups += 1
-            self.files[path] = file.tell()
+                if writing is not None:
+                    writing.result()
+            self.files[path] = os.stat(file.name).st_size
         return groups
 
     def _check(self, path: str) -> None:

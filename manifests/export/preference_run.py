@@ -20,6 +20,7 @@ from manifests.export.part import Counts, PartWriter
 from manifests.export.preference_layouts import Layout
 from manifests.export.preferences import Preference, Wanted, preferences_of, rank_of
 from manifests.export.run import Done, Told
+from manifests.export.select import NothingLeft
 from manifests.images.pixels import decode_rgb
 from manifests.read.candidates import candidate_units
 from manifests.schema import Reject, in_short
@@ -119,7 +120,7 @@ def _export(
         folder.store.remove_folder("data")
         folder.remove_work()
         why = "; ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items())) or "there are none"
-        raise ValueError(f"no preference is left to export: {why}")
+        raise NothingLeft(f"no preference is left to export: {why}")
     description = {
         "config": config,
         "reader": layout.reader,
@@ -167,7 +168,8 @@ def _write_part(
 
     with PartWriter(folder, number, of) as writer:
         writer.table(f"data/train-{number:05d}-of-{of:05d}.parquet", layout.schema, rows())
-    return {**counts.as_json(), "files": writer.files, "left_out": dict(sorted(left_out.items())), "seen": [*new]}
+    written = {"files": writer.files, "lines": writer.lines}
+    return {**counts.as_json(), **written, "left_out": dict(sorted(left_out.items())), "seen": [*new]}
 
 
 def _of(part: Sequence[_Slice], wanted: Wanted, left_out: Counter[str]) -> Iterator[Preference]:

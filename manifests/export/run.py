@@ -29,7 +29,7 @@ from manifests.records import parse_json
 from manifests.schema import DatasetError
 from manifests.storage import Store
 
-VERSION = 1
+VERSION = 2
 """Raised when an export of the same would be other bytes."""
 
 Told = Callable[[str], None]
@@ -155,7 +155,7 @@ def _write_part(
         form.write(rest, writer)
         assert not [*islice(rest, 1)], f"{form.name} left samples of a part unwritten"
     counts.without.update(writer.left_off)
-    return {**counts.as_json(), "files": writer.files, "shapes": [*shapes.values()]}
+    return {**counts.as_json(), "files": writer.files, "lines": writer.lines, "shapes": [*shapes.values()]}
 
 
 def _count(sample: Sample, form: Format, counts: Counts) -> None:

@@ -30,6 +30,10 @@ _COLUMNS = ["pair", "direction", "kind", "inputs", "images"]
 _LICENCES = ["licence", "source", "steps"]  # the columns that licences are found in
 
 
+class NothingLeft(ValueError):
+    """Raised where an export would have nothing in it. It says what was left out, by the reason."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What of the datasets a user wants."""
@@ -93,7 +97,7 @@ class Selection:
 def select(datasets: Sequence[Dataset], carries: Carries, choice: Choice) -> Selection:
     """The examples that are wanted and that a format can carry, in stored order.
 
-    Raises ValueError if there is none, DatasetError for an example that two datasets both have, SqlError for a
+    Raises NothingLeft if there is none, DatasetError for an example that two datasets both have, SqlError for a
     condition that is none.
     """
     kinds = choice.kinds(carries)
@@ -119,7 +123,7 @@ def select(datasets: Sequence[Dataset], carries: Carries, choice: Choice) -> Sel
             break
     if not chosen:
         why = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "there are none"
-        raise ValueError(f"no example is left to export: {why}")
+        raise NothingLeft(f"no example is left to export: {why}")
     return Selection(chosen=tuple(chosen), left_out=left_out)
 
 
@@ -129,12 +133,10 @@ def samples_of(
     """The samples of a part, one by one. Their pictures count in `converted` what they convert."""
     for chosen in part:
         wanted = set(chosen.rows.tolist())
-        row = 0
         for pair in datasets[chosen.dataset].pairs_of(chosen.unit):
-            for example in pair.examples:
+            for row in pair.example_rows:
                 if row in wanted:
-                    yield sample_of(example, carries, choice, converted)
-                row += 1
+                    yield sample_of(pair.example_in(row), carries, choice, converted)
 
 
 def sample_of(example: StoredExample, carries: Carries, choice: Choice, converted: Counter[str]) -> Sample:
@@ -160,20 +162,20 @@ def licences_of(pair: StoredPair) -> Parents:
 
 def _sample(example: StoredExample, carries: Carries, converted: Counter[str], contexts: tuple[Sample, ...]) -> Sample:
     pair = example.pair
-    headers = {image["role"]: image for image in pair.value("images")}
-
+    headers = pair.headers
     if example.kind == "generate" and example.output is None:
         raise DatasetError(f"a generate example of pair {pair.key} names no output: the manifest was edited")
 
     def picture(role: str) -> Picture:
         if role not in headers:
             raise DatasetError(f"pair {pair.key} has no image {role!r}, only {', '.join(headers)}")
+        encoding, width_px, height_px = headers[role]
         return Picture(
             pair=pair,
             role=role,
-            format=headers[role]["format"],
-            width_px=headers[role]["width_px"],
-            height_px=headers[role]["height_px"],
+            format=encoding,
+            width_px=width_px,
+            height_px=height_px,
             accepted=carries.encodings,
             as_stored=carries.as_stored,
             converted=converted,

@@ -89,9 +89,21 @@ class StoredPair:
     @property
     def examples(self) -> tuple[StoredExample, ...]:
         """The examples, in stored order."""
-        rows = self._rows
-        start, stop = rows.starts[self._number : self._number + 2]
-        return tuple(rows.example(self, row) for row in range(start, stop))
+        return tuple(map(self.example_in, self.example_rows))
+
+    @property
+    def example_rows(self) -> range:
+        """The rows of its examples, among those that were read together with it: a unit's, say."""
+        return range(*self._rows.starts[self._number : self._number + 2])
+
+    def example_in(self, row: int) -> StoredExample:
+        """The example in one of `example_rows`."""
+        return self._rows.example(self, row)
+
+    @property
+    def headers(self) -> Mapping[str, tuple[str, int, int]]:
+        """What the manifest says of its images, by role: encoding, width and height, px."""
+        return self._rows.headers[self._number]
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -166,11 +178,21 @@ class Rows:
     @cached_property
     def places(self) -> Sequence[Mapping[str, tuple[int, int]]]:
         """For each pair the places of its images in the shard, by role: offset and length, bytes."""
+        return self._by_role("offset", "bytes")
+
+    @cached_property
+    def headers(self) -> Sequence[Mapping[str, tuple[str, int, int]]]:
+        """For each pair encoding, width and height of its images, px, by role."""
+        return self._by_role("format", "width_px", "height_px")
+
+    def _by_role(self, *names: str) -> list[dict[str, Any]]:
+        """For each pair these fields of its images, by role."""
         images = self._first_of_each("images")
         flat = images.flatten()
-        found = zip(*(flat.field(name).to_pylist() for name in ("role", "offset", "bytes")), strict=True)
+        roles = flat.field("role").to_pylist()
+        found = zip(roles, zip(*(flat.field(name).to_pylist() for name in names), strict=True), strict=True)
         return [
-            {role: (offset, length) for role, offset, length in itertools.islice(found, stop - start)}
+            dict(itertools.islice(found, stop - start))
             for start, stop in itertools.pairwise(images.offsets.to_pylist())
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from manifests.export.part import PartWriter
 from manifests.export.run import export
 from manifests.export.sample import Sample
 from manifests.export.select import Choice
+from manifests.storage import Store
 from tests.commands import ROOT
 from tests.datasets import sha256_by_file
 from tests.manifests.export.make import key, make_mixed
@@ -91,10 +93,11 @@ def test_finished_parts_are_not_written_again(mixed: Dataset, tmp_path: Path, mo
         export([mixed], form, str(out))
     assert sorted(path.name for path in (out / ".export").glob("*.json")) == ["00000.json", "00001.json", "config.json"]
     monkeypatch.undo()
+    (out / ".export/00000.json").write_bytes(b"")  # as a loss of power leaves it
     monkeypatch.setattr("manifests.export.select.PART_BYTES", 1)
     pictures = {path: path.stat().st_ino for path in (out / "train/images").iterdir()}
     lost = out / f"train/images/{key(2)}-input.png"
-    lost.write_bytes(lost.read_bytes()[:-1])  # as a loss of power leaves it
+    lost.write_bytes(lost.read_bytes()[:-1])
     written: list[int] = []
     inner = type(form).write
 
@@ -104,7 +107,7 @@ def test_finished_parts_are_not_written_again(mixed: Dataset, tmp_path: Path, mo
 
     monkeypatch.setattr(type(form), "write", write)
     export([mixed], form, str(out))
-    assert written == [1]
+    assert written == [0, 1]
     now = {path: path.stat().st_ino for path in (out / "train/images").iterdir()}
     assert {path for path in pictures if pictures[path] != now[path]} == {lost}
     assert not (out / ".export").exists()
@@ -145,6 +148,9 @@ def test_what_is_refused(mixed: Dataset, tmp_path: Path, capsys: Capture) -> Non
         assert main(["export", *arguments, "--to", "musubi-tuner"]) == 2, arguments
         printed = capsys.readouterr().err
         assert said in printed and printed.count("\n") == 1, printed
+    assert main(["export", mixed.url, "--out", out, "--where", "false", "--to", "musubi-tuner"]) == 3
+    printed = capsys.readouterr().err
+    assert "no example is left to export: 8 describe examples" in printed and printed.count("\n") == 1
     assert sorted(path.name for path in full.iterdir()) == ["photo.jpg"]
     assert not (Path(mixed.url) / "export").exists()
     assert main(["export", mixed.url, "--to", "musubi", "--out", out]) == 2
@@ -211,7 +217,7 @@ def test_only_allowed_licences_are_exported_of_contexts_too(mixed: Dataset, tmp_
     ours = sum(row == {"licence": "CC-BY-4.0", "kind": "generate", "direction": "forward"} for row in rows)
     assert left_out["under a licence that is not allowed: CC-BY-4.0"] == ours > 0
     assert main(asked) == 0  # it is the same export
-    assert main([*asked[:-3], "mit", *asked[-2:-1], f"{out}2"]) == 2
+    assert main([*asked[:-3], "mit", *asked[-2:-1], f"{out}2"]) == 3
     assert "not allowed: CC0-1.0" in capsys.readouterr().err
 
 
@@ -219,6 +225,52 @@ def test_a_text_cannot_leave_its_cell(mixed: Dataset, tmp_path: Path) -> None:
     export([mixed], format_named("parquet"), str(tmp_path / "out"), Choice(where="source_ref = '3'"))
     lines = (tmp_path / "out/SAMPLE.md").read_text().splitlines()
     assert "| instruction | column `instruction` | instruction | \\| Étés \\`a\\` &lt;b\\> \\# 2 |" in lines
+
+
+def test_a_part_whose_lines_were_lost_is_written_again(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    with PartWriter(folder, 0, 1) as part:
+        part.line("x", "first")
+        part.text("a.txt", "a")
+    folder.write_record(0, {"files": part.files, "lines": part.lines})
+    assert folder.record(0) == {"files": {"a.txt": 1}, "lines": {".export/00000.x.jsonl": len(b'"first"\n')}}
+    (tmp_path / "out/.export/00000.x.jsonl").write_bytes(b"")
+    assert folder.record(0) is None
+
+
+def test_a_full_disk_is_said_in_a_line(
+    mixed: Dataset, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = ["export", mixed.url, "--to", "musubi-tuner", "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr("manifests.export.folder.os.write", full)
+        assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "No space left on device" in said and "/control/" in said
+    assert not (tmp_path / "out/control").exists()
+    assert main(command) == 0
+
+
+def test_an_upload_that_fails_ends_the_export(mixed: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part is not recorded, and is written when the same export goes on."""
+    out, form = "memory://lost/out", format_named("musubi-tuner")
+    inner = Store.write_bytes
+
+    def write_bytes(store: Store, name: str, data: bytes) -> None:
+        if name.endswith(".txt"):
+            raise OSError("the bucket is gone")
+        inner(store, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_bytes", write_bytes)
+        with pytest.raises(OSError, match="the bucket is gone"):
+            export([mixed], form, out)
+    assert "00000.json" not in Store(out).names(".export")
+    export([mixed], form, out)
+    assert len([name for name in Store(out).names("target") if name.endswith(".txt")]) == 4
 
 
 def test_to_a_url_and_from_one(mixed: Dataset, tmp_path: Path) -> None:
