@@ -61,7 +61,9 @@ def test_missing_weights_are_one_line_that_says_what_to_do(
         Edges(detector=detector).bound(str(tmp_path) if given else None)
     message = str(error.value)
     assert "\n" not in message
-    assert message.startswith(f"{detector} (lllyasviel/Annotators, licence: lllyasviel/Annotators: other) is not in MODELS=")
+    assert message.startswith(
+        f"{detector} (lllyasviel/Annotators, licence: lllyasviel/Annotators: other) is not in MODELS="
+    )
     assert f"MODELS={tmp_path if given else ''}: " in message
     assert message.endswith(f"it is needed by {detector}2img")
 
