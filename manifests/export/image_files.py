@@ -33,9 +33,9 @@ class ImagePaths:
 def write_images(sample: Sample, part: Part) -> ImagePaths:
     """Write a sample's images, but not those of its contexts, and say where. Raises DatasetError for a damaged one."""
     return ImagePaths(
-        inputs=tuple(part.picture(_stem(picture), picture) for picture in sample.inputs),
-        output=part.picture(_stem(sample.output), sample.output) if sample.output else None,
-        mask=part.picture(_stem(sample.mask), sample.mask) if sample.mask else None,
+        inputs=tuple(part.picture(stem_of(picture), picture) for picture in sample.inputs),
+        output=part.picture(stem_of(sample.output), sample.output) if sample.output else None,
+        mask=part.picture(stem_of(sample.mask), sample.mask) if sample.mask else None,
     )
 
 
@@ -43,7 +43,7 @@ def paths_of(sample: Sample) -> ImagePaths:
     """Where `write_images` puts a sample's images. They are read for it: only then are their encodings known."""
 
     def path(picture: Picture) -> str:
-        return f"{_stem(picture)}.{picture.file().ending}"
+        return f"{stem_of(picture)}.{picture.file().ending}"
 
     return ImagePaths(
         inputs=tuple(map(path, sample.inputs)),
@@ -57,7 +57,7 @@ def located(path: str, made: Made) -> str:
     return f"{made.place}/{path}"
 
 
-def _stem(picture: Picture) -> str:
-    """A path without ending: pair, role, and digits of the hash, since another dataset may have a pair of this key."""
+def stem_of(picture: Picture) -> str:
+    """A picture's path without ending: pair, role, and digits of the hash, since two datasets may have a pair's key."""
     (digest,) = (image["sha256"] for image in picture.pair.value("images") if image["role"] == picture.role)
     return f"{_FOLDER}/{picture.pair.key}-{re.sub(r'[^A-Za-z0-9_]', '_', picture.role)[:32]}-{digest[:8]}"

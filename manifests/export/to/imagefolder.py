@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
+from manifests.export.image_files import stem_of
 from manifests.export.sample import Picture, Sample
 
 _SPLIT = "train"
@@ -19,7 +20,7 @@ _FIRST = ("input", "instruction", "output", "text", "mask")
 
 
 class ImageFolder:
-    """`train/metadata.jsonl` with a line an example, and `train/images/<pair>-<role>.png`.
+    """`train/metadata.jsonl` with a line an example, and `train/images/<pair>-<role>-<hash>.png`.
 
     A column `x_file_name` is read as an image `x`. A picture that several examples have is one file.
     """
@@ -105,7 +106,7 @@ def _line(sample: Sample, write: Callable[[str, Picture], str]) -> dict[str, Any
     """The columns of a sample; `write` takes a file's path without ending, and the picture, and gives its path."""
     line: dict[str, Any] = {}
     for column, picture in _pictures(sample):
-        path = write(f"images/{picture.pair.key}-{picture.role}", picture)
+        path = write(stem_of(picture), picture)
         line[f"{column}{_FILE_NAME}"] = path.removeprefix(f"{_SPLIT}/")
     line["instruction"] = sample.instruction
     if sample.text is not None:
