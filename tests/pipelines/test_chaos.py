@@ -66,10 +66,6 @@ def test_killed_workers_and_a_killed_driver_leave_the_same_bytes(undisturbed: Un
     _assert_same(tmp_path, undisturbed)
 
 
-def test_a_lost_node_leaves_the_same_bytes(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    _lose_a_node(undisturbed, tmp_path)
-
-
 @pytest.mark.chaos
 def test_any_parallelism_gives_the_same_bytes(undisturbed: Undisturbed, tmp_path: Path) -> None:
     for cpus in ("1", "2", "4"):
@@ -108,6 +104,7 @@ def test_lost_nodes_leave_the_same_bytes(undisturbed: Undisturbed, tmp_path: Pat
         _lose_a_node(undisturbed, tmp_path / str(number))
 
 
+@pytest.mark.chaos
 def test_deaths_among_painters_leave_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two painters, of a node and its painter, of the driver; the next run finishes. The model is not a real one."""
     data, log = write_photos(tmp_path / "photos", 48), str(tmp_path / "log")

@@ -82,7 +82,10 @@ def test_killed_painters_lose_what_they_had_in_hand_and_no_more(
     assert sha256_by_file(tmp_path / "ray") == _undisturbed(tmp_path, 2, 12)
 
 
-@pytest.mark.parametrize("gpu_s", [60.0, 0.1], ids=["pair by pair", "whole units"])
+@pytest.mark.parametrize(
+    "gpu_s",
+    [pytest.param(60.0, id="pair by pair"), pytest.param(0.1, id="whole units", marks=pytest.mark.chaos)],
+)
 def test_a_pair_that_kills_its_painters_is_rejected_and_its_neighbours_are_kept(
     job: Callable[..., Job], log: str, gpu_s: float
 ) -> None:
