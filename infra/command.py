@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly,
-    NOTHING_KEPT (operators/base.py) if it keeps nothing, 130 if it was stopped."""
+    NOTHING_KEPT (manifests/schema.py) if it keeps nothing, 130 if it was stopped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files that are not UTF-8 can be printed
             stream.reconfigure(errors="backslashreplace")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from manifests.schema import NOTHING_KEPT as NOTHING_KEPT
 from manifests.schema import Direction, Item, Kind, Pair, Reject
 from operators.read.files import SourceFile
 

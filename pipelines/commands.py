@@ -11,7 +11,8 @@ from typing import Any
 
 from manifests.dataset import Dataset
 from manifests.printing import say
-from operators.base import NOTHING_KEPT, StopRun
+from manifests.schema import NOTHING_KEPT
+from operators.base import StopRun
 from operators.option import Option
 from pipelines.models import add_command
 from pipelines.options import RUN, WHERE

@@ -136,7 +136,7 @@ class OneEdit:
                 inputs=(*inputs, *further),
                 target=target,
                 texts=texts,
-                params=_params(row, self.params),
+                params=dict(_told_of(row, self.params)),
                 scores=_scores(row, self.scores),
                 losers=_listed(value_of(row, self.losers)) if self.losers else (),
             )
@@ -336,7 +336,7 @@ class SideBySide:
                 inputs=(before,),
                 target=after,
                 texts={name: text for name, column in said.items() if (text := _text(value_of(row, column)))},
-                params=_params(row, self.params),
+                params=dict(_told_of(row, self.params)),
                 scores={
                     name: score
                     for name, column in self.scores
@@ -373,10 +373,6 @@ def _is_there(value: Any) -> bool:
 def _text(value: Any) -> str:
     """A text, or the first of a list of them."""
     return next((text for one in _listed(value) if (text := as_text(one))), "")
-
-
-def _params(row: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    return dict(_told_of(row, names))
 
 
 def _told_of(row: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Any]]:

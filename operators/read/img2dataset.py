@@ -29,14 +29,12 @@ from operators.read.files import (
 )
 from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row, told_of_columns
 from operators.read.photos import alone
+from operators.read.tables.tars import NOT_A_HEADER
 
 _T = TypeVar("_T")
 
 _TARS = 2
 """Indexes of tars kept per process: 10,000 images each, by img2dataset's default."""
-
-_NOT_A_HEADER = (tarfile.TarError, EOFError, ValueError, OverflowError, LookupError)
-"""What tarfile raises where a header has other numbers, names or maps of holes than tars have."""
 
 _MAX_CAPTION_BYTES = 2**16
 """Most that is read of a caption beside its image: some 10,000 words."""
@@ -295,7 +293,7 @@ def _index(root: str, tar: str) -> _Index:
             after = file.read(tarfile.BLOCKSIZE)
     except FileNotFoundError as error:
         raise Reject("missing", f"{tar}: gone since it was listed, or never there") from error
-    except _NOT_A_HEADER:
+    except NOT_A_HEADER:
         pass
     # A block of zeros follows the last member. What tarfile does not take for a header behind the first, it takes for
     # the end without a word.

@@ -40,16 +40,15 @@ from manifests.images.evaluation import read_guard, read_guard_file
 from manifests.images.near import near_any
 from manifests.images.phash import MIRRORED, as_integer
 from manifests.printing import say
-from manifests.schema import CONTEXT, seed_for
+from manifests.schema import CONTEXT, NOTHING_KEPT, seed_for
 from manifests.write.contexts import Contexts, finish_rewriting, write_contexts
-from operators.base import NOTHING_KEPT
 from operators.judge.edit_rules import RuleClassifier
 from operators.judge.hold_out import EDITS, concerned
 from operators.retrieve.databases import told_apart
 from operators.retrieve.distance import Distance, Floats, Ints
 from operators.retrieve.drawn import draw
 from operators.retrieve.embeddings import embed, embed_images
-from operators.retrieve.images import ClipImage, ImageEmbedder, Layout
+from operators.retrieve.images import ClipImage, ImageFileEmbedder, Layout
 from operators.retrieve.leaks import NEAR_BITS, Guards, Leak, Traits, numbered
 from operators.retrieve.pairs import KINDS, Pairs
 from operators.retrieve.ranked import EXACT_UP_TO, Items, Ranked, collapse, rank
@@ -157,7 +156,7 @@ class Choosing:
     diversity: float = DIVERSITY
     distance: Distance = Distance.COSINE
     texts: Embedder = field(default_factory=MiniLM)
-    images: ImageEmbedder = field(default_factory=Layout)
+    images: ImageFileEmbedder = field(default_factory=Layout)
     guards: Guards = Guards.ALL
     guard: str | None = None
     """A guard file, as `xprompt hashes` writes one."""
@@ -370,7 +369,7 @@ def _vectors(sides: Sequence[_Side], choosing: Choosing) -> tuple[Vectors, Ints,
     return *collapse(np.ascontiguousarray(joined, np.float32)), embedded
 
 
-def _of_images(side: _Side, embedder: ImageEmbedder) -> tuple[Vectors, int]:
+def _of_images(side: _Side, embedder: ImageFileEmbedder) -> tuple[Vectors, int]:
     """For each pair the mean of its input images' vectors, of length 1, and how many images were embedded."""
     shards, pictures = side.url.shards, side.pairs.pictures
     distinct = {picture.sha256: picture for some in pictures for picture in some}

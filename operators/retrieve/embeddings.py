@@ -18,8 +18,8 @@ import pyarrow as pa
 from manifests.dataset import Dataset, write_table
 from manifests.parquet import ParquetFile
 from manifests.records import METADATA, parse_json
-from operators.retrieve.images import ImageEmbedder
-from operators.shared.texts import Embedder, Vectors
+from operators.retrieve.images import ImageFileEmbedder
+from operators.shared.texts import Embedder, StoredEmbedder, Vectors
 
 _SAVE_EVERY = 65_536  # texts: 100 MB, five to ten minutes
 _SAVE_IMAGES_EVERY = 16_384  # images: about a minute's
@@ -36,7 +36,7 @@ def embed(dataset: Dataset, embedder: Embedder, texts: Sequence[str]) -> tuple[V
 
 
 def embed_images(
-    dataset: Dataset, embedder: ImageEmbedder, images: Mapping[str, Callable[[], bytes]]
+    dataset: Dataset, embedder: ImageFileEmbedder, images: Mapping[str, Callable[[], bytes]]
 ) -> tuple[Vectors, int]:
     """The vectors of distinct image files, each by the sha256 of its bytes with what reads it, and how many had to be
     embedded now. The file then holds these and no others."""
@@ -58,7 +58,7 @@ def embed_images(
 
 def _embed(
     dataset: Dataset,
-    embedder: Embedder | ImageEmbedder,
+    embedder: StoredEmbedder,
     column: str,
     names: Sequence[bytes],
     save_every: int,
@@ -90,7 +90,7 @@ def _embed(
 
 
 def _stored(
-    dataset: Dataset, file: str, column: str, embedder: Embedder | ImageEmbedder
+    dataset: Dataset, file: str, column: str, embedder: StoredEmbedder
 ) -> Iterator[tuple[list[bytes], Vectors]]:
     """The names and vectors in a file of this embedder, a row group at a time; nothing if it is damaged."""
     if not dataset.store.exists(file):
@@ -112,7 +112,7 @@ def _store(
     dataset: Dataset,
     file: str,
     column: str,
-    embedder: Embedder | ImageEmbedder,
+    embedder: StoredEmbedder,
     names: list[bytes],
     vectors: Vectors,
     done: np.ndarray[Any, Any],

@@ -20,31 +20,15 @@ import numpy as np
 from manifests.images.pixels import decode_rgb, reduced
 from manifests.schema import Reject, canonical_json
 from operators.shared.clip_folder import CONFIG_FILE, clip_weights
-from operators.shared.texts import Vectors
+from operators.shared.texts import StoredEmbedder, Vectors
 from operators.shared.vision import Clip
 
 _SIDE = 8
 _BATCH = 16
 
 
-class ImageEmbedder(Protocol):
+class ImageFileEmbedder(StoredEmbedder, Protocol):
     """What makes vectors of image files. Those here are frozen dataclasses that load their weights when used."""
-
-    name: ClassVar[str]
-    """The name in a manifest's context_method and in the file of a dataset's embeddings."""
-
-    version: ClassVar[int]
-    """A number that is raised whenever the same images and weights would give other vectors."""
-
-    @property
-    def dimension(self) -> int:
-        """How many numbers a vector has."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """The sha256 over name, version and weights. Vectors of two fingerprints are not to be compared."""
-        ...
 
     def __call__(self, images: Sequence[bytes]) -> Vectors:
         """The vectors of the image files, in their order, each of length 1, or of 0 where there is nothing to see."""

@@ -41,8 +41,8 @@ _ROWS = 16
 """Batches are filled up to a multiple of so many: matrix products of 1 to 3 rows take other ways to other last bits."""
 
 
-class Embedder(Protocol):
-    """A network that makes vectors of texts. Those here are frozen dataclasses that load their weights when called."""
+class StoredEmbedder(Protocol):
+    """What makes vectors that are stored beside a dataset, told by what made them."""
 
     name: ClassVar[str]
     """The name in a manifest's context_method and in the file of a dataset's embeddings."""
@@ -59,6 +59,10 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """The sha256 over name, version and weights. Vectors of two fingerprints are not to be compared."""
         ...
+
+
+class Embedder(StoredEmbedder, Protocol):
+    """A network that makes vectors of texts. Those here are frozen dataclasses that load their weights when called."""
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, in their order, each of length 1."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from manifests.schema import NOTHING_KEPT
 from manifests.verify.dataset import verify
-from operators.base import NOTHING_KEPT
 from operators.models import checkpoints
 from operators.vlm.request import Usage
 from pipelines.full_8m import main

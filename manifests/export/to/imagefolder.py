@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manifests.export.format import Carries, Made, Part, Place
-from manifests.export.image_files import stem_of
+from manifests.export.image_files import PILLOW_ENCODINGS, stem_of
 from manifests.export.sample import Picture, Sample
 
 _SPLIT = "train"
@@ -34,7 +34,7 @@ class ImageFolder:
         most_inputs=None,
         masks=True,
         contexts=True,
-        encodings=frozenset(["jpeg", "png", "webp", "tiff", "gif", "bmp", "ppm"]),
+        encodings=PILLOW_ENCODINGS,
     )
 
     def write(self, samples: Iterator[Sample], part: Part) -> None:

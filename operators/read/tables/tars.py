@@ -23,7 +23,7 @@ JSON = "json"
 _TARS = 4  # indexes that are kept per process, of some 10,000 members each
 _LOOKED_AT = 20  # rows by whose JSON a tar's columns are told
 _MOST_TEXT_BYTES = 16 * 2**20
-_NOT_A_HEADER = (tarfile.TarError, EOFError, ValueError, OverflowError, LookupError)
+NOT_A_HEADER = (tarfile.TarError, EOFError, ValueError, OverflowError, LookupError)
 """What tarfile raises where a header has other numbers, names or maps of holes than tars have."""
 
 
@@ -150,7 +150,7 @@ def _index(root: str, path: str) -> _Index:
                             samples.append(_Sample(key=key, members=members))
                         key, members = this, {}
                     members[rest.lower()] = (member.offset_data, member.size)
-        except _NOT_A_HEADER as error:
+        except NOT_A_HEADER as error:
             if not samples and not members:
                 raise ValueError(f"DATA: {root}/{path} is no tar ({in_a_line(error, 200)}): unpack it first") from None
     if members:
