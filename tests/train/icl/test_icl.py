@@ -1,141 +1,172 @@
-"""The experiment in short: what it draws, what each arm may see, that an example helps, what the report says."""
+"""What each arm may see, that it runs the shipped model, that an example can be learned from, that a run can go on."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from torch.nn import functional
 
+from train.icl.averages import bins
 from train.icl.command import main
-from train.icl.experiment import train
-from train.icl.model import ARMS, XP_TOKENS, Arm, IclModel
-from train.icl.report import write_report
-from train.icl.runs import Run, Settings
-from train.icl.tasks import CELLS, COLOURS, FAMILIES, Batch, Family, draw, split_tasks
+from train.icl.experiment import copied, planned, score, train
+from train.icl.model import IclModel, example_tokens
+from train.icl.runs import ARMS, COMPRESSED, Arm, Run, Settings
+from train.icl.tasks import Examples, draw
+from xprompt_model.batch import collate
+from xprompt_model.cache import KeyValues
+from xprompt_model.generator import Generator
+from xprompt_model.layout import IE, TD, Turn
+from xprompt_model.mask import dense_mask
+from xprompt_model.sampling import Sampling
 
-
-@pytest.mark.parametrize(("family", "tasks"), [("stencil", 7**4), ("recolour", math.factorial(6))])
-def test_tasks_are_split_once_and_for_all(family: Family, tasks: int) -> None:
-    trained, held_out = split_tasks(family)
-    assert len(held_out) == round(0.3 * tasks)
-    assert len({tuple(task) for task in np.concatenate([trained, held_out])}) == tasks
-    assert np.array_equal(split_tasks(family)[1], held_out)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_example_tells_all_that_the_answer_needs(family: Family) -> None:
-    _, tasks = split_tasks(family)
-    batch = draw(family, tasks, 200, np.random.default_rng(0))
-    for row in range(200):
-        before, after, query = batch.context_input[row], batch.context_output[row], batch.query[row]
-        if family == "stencil":
-            found = [new if new != old else cell for old, new, cell in zip(before, after, query, strict=True)]
-        else:
-            rule = dict(zip(before, after, strict=True))
-            assert len(rule) == CELLS
-            found = [rule[cell] for cell in query]
-        assert found == batch.answer[row].tolist()
-        assert batch.answer[row].min() >= 0 and batch.answer[row].max() < COLOURS
+SMALL = Settings(side=2, width=32, layers=2, steps=2, batch=4, packed=2, examined=10)
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_what_an_answer_depends_on(arm: Arm) -> None:
     """The example's images if there is a context, the query always, and the true answer never."""
-    model, batch = IclModel(arm, 0), _batch()
-    expected = model.answer(batch)
-    other = (COLOURS - 1) - batch.answer
-    assert np.array_equal(model.answer(_changed(batch, answer=other)), expected)
-    changed = model.answer(_changed(batch, context_input=other, context_output=batch.query))
+    model, examples = _learner(arm), _examples()
+    expected = model.answer(examples)
+    other = 63 - examples.answer
+    assert np.array_equal(model.answer(replace(examples, answer=other)), expected)
+    changed = model.answer(replace(examples, context_input=other, context_output=examples.query))
     assert np.array_equal(changed, expected) == (arm == "none")
-    assert not np.array_equal(model.answer(_changed(batch, query=other)), expected)
+    assert not np.array_equal(model.answer(replace(examples, query=other)), expected)
 
 
-def test_x_prompt_tokens_are_all_that_lets_the_example_through() -> None:
-    """With what they see of it cut off, the answer does not depend on it any more."""
-    model, batch = IclModel("xprompt", 0), _batch()
-    segment = torch.from_numpy(model._layout.template.segment)
-    model._layout.mask[0, 0, (segment == 1)[:, None] & (segment == 0)[None]] = False
-    other = (COLOURS - 1) - batch.answer
-    changed = _changed(batch, context_input=other, context_output=batch.query)
-    assert np.array_equal(model.answer(changed), model.answer(batch))
+@pytest.mark.parametrize("arm", ["none", "causal", "xprompt"])
+def test_answers_are_those_of_the_shipped_generator(arm: Arm) -> None:
+    learner, examples = _learner(arm), _examples()
+    generator = Generator(learner.model)
+    instruction = np.array([learner.model.config.vocab_size - 2])
+    found = learner.answer(examples)
+    for row in range(4):
+        context = Turn(
+            instruction=instruction, inputs=(examples.context_input[row],), output=examples.context_output[row]
+        )
+        compressed = generator.compress(None if arm == "none" else context, keep_example=arm == "causal")
+        image = generator.image(instruction, (examples.query[row],), compressed, Sampling(temperature=0))
+        assert np.array_equal(image, found[row])
 
 
-def test_averages_take_the_place_of_x_prompt_tokens() -> None:
-    lengths = {arm: IclModel(arm, 0).ids(_batch()).shape[1] for arm in ARMS}
-    assert lengths["xprompt"] == lengths["causal"] == lengths["pooled"] + XP_TOKENS
-    assert lengths["none"] < lengths["pooled"]
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_loss_of_packed_documents_is_that_of_each(arm: Arm) -> None:
+    learner = _learner(arm)
+    documents = learner.documents(_examples())
+    packed = sum(learner.loss(batch) for batch in learner.micro_batches(documents))
+    single = sum(learner.loss(collate([document], len(document) + 3)) for document in documents)
+    torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
 
 
-def test_an_example_helps() -> None:
-    """On held-out tasks, after a short training. Whether X-Prompt tokens beat a plain context is not for a test."""
-    settings = Settings(family="stencil", steps=200)
-    none, xprompt = (train(arm, 0, settings) for arm in ("none", "xprompt"))
-    assert xprompt.accuracy["held_out"] > none.accuracy["held_out"] + 0.1
-    assert none.accuracy["held_out"] < 0.35  # copying the query gives 2/7
-    assert xprompt.psnr_db["held_out"] > none.psnr_db["held_out"]
-    assert xprompt.curve[-1][1] < xprompt.curve[0][1]
+def test_averages_stand_where_x_prompt_tokens_do() -> None:
+    """Against another way: the example run by itself, its keys and values pooled by PyTorch, the rest run behind."""
+    learner = _learner("averages")
+    (document,) = learner.documents(_examples())[:1]
+    batch = collate([document], len(document))
+    mask = dense_mask(batch)
+    found = learner.model.advance(batch.ids, batch.segment, batch.position, mask)[batch.segment == TD]
+    shipped = super(type(learner.model), learner.model).advance
+    example, rest = batch.segment == IE, batch.segment == TD
+    cache, pooled = KeyValues(), KeyValues()
+    shipped(
+        batch.ids[example], batch.segment[example], batch.position[example], mask[..., example, :][..., example], cache
+    )
+    for layer, (keys, values) in enumerate(cache.layers):
+        size = (3, keys.shape[-1])
+        pooled.update(functional.adaptive_avg_pool2d(keys, size), functional.adaptive_avg_pool2d(values, size), layer)
+    count = int(rest.sum())
+    seen = torch.ones(count, 3 + count, dtype=torch.bool).tril(3)[None, None]
+    expected = shipped(batch.ids[rest], batch.segment[rest], batch.position[rest], seen, pooled)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_is_the_same_when_repeated() -> None:
-    settings = Settings(family="recolour", steps=3, batch=4)
-    first, again = (train("pooled", 1, settings) for _ in range(2))
-    assert (first.curve, first.accuracy, first.pictures) == (again.curve, again.accuracy, again.pictures)
+@pytest.mark.parametrize(("averages", "tokens"), [(4, 39), (16, 39), (64, 39), (5, 5)])
+def test_bins_are_those_of_adaptive_pooling(averages: int, tokens: int) -> None:
+    values = torch.randn(7, tokens)
+    expected = functional.adaptive_avg_pool1d(values, averages)
+    torch.testing.assert_close(values @ bins(averages, tokens).T, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_arms_differ_in_what_they_compare() -> None:
+    """The same first weights; an example as long as is said; S tokens more where there is an S."""
+    lengths = {arm: len(_learner(arm).documents(_examples())[0]) for arm in ARMS}
+    assert lengths["xprompt"] == lengths["averages"] == lengths["causal"] + 3
+    assert lengths["causal"] - lengths["none"] == example_tokens(SMALL) - 1  # which begins the document in its place
+    states = [_learner(arm).model.state_dict() for arm in ARMS]
+    assert all(torch.equal(state[name], states[0][name]) for state in states for name in state.keys() - {"xp"})
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_example_can_be_learned_from(arm: Arm) -> None:
+    """Four answers to one query, told apart by their examples alone: whoever sees none cannot have all of them."""
+    learner = IclModel(arm, 3 if arm in COMPRESSED else 0, 0, replace(SMALL, packed=4))
+    random = np.random.default_rng(0)
+    images = {name: random.integers(64, size=(4, 2, 2)) for name in ("context_input", "context_output", "answer")}
+    query = np.tile(random.integers(64, size=(1, 2, 2)), (4, 1, 1))
+    examples = Examples(**images, query=query, family=("any",) * 4)
+    optimizer = torch.optim.AdamW(learner.model.parameters(), lr=3e-3)
+    (batch,) = learner.micro_batches(learner.documents(examples))
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.autograd.backward(learner.loss(batch) / 4)
+        optimizer.step()
+    right = score(learner.answer(examples), examples.answer).right
+    assert right <= 0.5 if arm == "none" else right == 1
+
+
+def test_a_run_is_the_same_when_repeated_and_read_back(tmp_path: Path) -> None:
+    first, again = (train("averages", 1, 3, SMALL) for _ in range(2))
+    assert first.curve == again.curve and len(first.curve) == 2
+    assert (first.scores, first.families, first.pictures) == (again.scores, again.families, again.pictures)
+    first.write(tmp_path)
+    assert Run.finished(tmp_path, "averages", 1, 3, SMALL) == first
+    assert Run.finished(tmp_path, "averages", 1, 3, replace(SMALL, steps=3)) is None
+    assert Run.finished(tmp_path, "averages", 1, 4, SMALL) is None
+
+
+def test_a_score_is_that_of_pixels() -> None:
+    """One channel of one of four pixels is wrong by one level of three: 85 of 255."""
+    wanted = np.array([[[0, 21], [42, 63]]])
+    found = score(np.array([[[1, 21], [42, 63]]]), wanted)
+    assert found.right == 0.75
+    assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / (85**2 / 12)))
+    assert score(wanted, wanted).psnr_db == np.inf
+    assert 5 < copied("trained", SMALL).psnr_db < 20
+
+
+def test_what_is_planned() -> None:
+    plan = planned(5, (4, 16, 64))
+    assert len(plan) == len(set(plan)) == 40
+    assert [each for each in plan if each[1] == 0] == plan[:8]
+    assert all((xp_tokens == 0) == (arm not in COMPRESSED) for arm, _, xp_tokens in plan)
 
 
 def test_the_command_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All runs but one are there; of another setting none would be taken."""
-    settings = Settings(family="stencil", steps=2)
+    """All runs but one are there; of other settings none would be taken."""
     folder = tmp_path / "runs"
     folder.mkdir()
+    run = train("none", 0, 0, SMALL)
     for arm in ARMS[1:]:
-        _run(arm, 0, settings, 0.5).write(folder)
-    _run("none", 0, Settings(family="stencil", steps=7), 0.9).write(folder)
-    options = ["--out", str(tmp_path), "--families", "stencil", "--seeds", "1", "--steps", "2", "--workers", "1"]
+        replace(run, arm=arm, xp_tokens=3 if arm in COMPRESSED else 0).write(folder)
+    replace(run, settings=replace(SMALL, steps=7)).write(folder)
+    options = ["--side", "2", "--width", "32", "--layers", "2", "--steps", "2", "--batch", "4", "--packed", "2"]
+    options += ["--examined", "10", "--seeds", "1", "--budgets", "3", "--workers", "1", "--out", str(tmp_path)]
     assert main(options) == 0
-    *kept, made, report = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in kept] == [f"stencil-{arm}-0" for arm in ARMS[1:]]
-    assert made.startswith("stencil-none-0: 0.")
+    *lines, report = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["causal-0", "xprompt3-0", "averages3-0", "none-0"]
+    assert lines[-1].split(",")[0] == f"none-0: trained {run.scores['trained'].psnr_db:.2f}"
     assert report == str(tmp_path / "report.md")
+    assert main([*options, "--heads", "3"]) == 2
+    assert capsys.readouterr().err == "xprompt icl: a model of width 32 cannot have 3 heads of an even width\n"
 
 
-def test_the_report_says_what_came_out(tmp_path: Path) -> None:
-    settings = Settings(family="stencil", steps=20)
-    values: dict[Arm, tuple[float, float]] = {"none": (0.1, 0.2), "causal": (0.5, 0.7), "xprompt": (0.6, 0.9)}
-    write_report(tmp_path, [_run(arm, seed, settings, values[arm][seed]) for arm in values for seed in (0, 1)])
-    text = (tmp_path / "report.md").read_text()
-    assert "| no context | 0.150 ± 0.050 | 8.0 ± 0.0 | 1.000 ± 0.000 | 0.100, 0.200 | 5 |" in text
-    assert "- context, plain causal mask (0.600) > no context (0.150), in every seed." in text
-    assert (
-        "- context through X-Prompt tokens (0.750) > context, plain causal mask (0.600), "
-        "but the seeds overlap: no difference is shown." in text
-    )
-    assert "Recolour" not in text and "averages (" not in text
-    curves = (tmp_path / "curves-stencil.svg").read_text()
-    assert curves.startswith("<svg") and curves.count("<polyline") == 3
-    with Image.open(tmp_path / "grid-stencil.png") as grid:
-        assert grid.width > grid.height > 100
+def _learner(arm: Arm) -> IclModel:
+    return IclModel(arm, 3 if arm in COMPRESSED else 0, 0, SMALL)
 
 
-def _batch() -> Batch:
-    return draw("stencil", split_tasks("stencil")[0], 16, np.random.default_rng(3))
-
-
-def _changed(batch: Batch, **images: np.ndarray) -> Batch:
-    return Batch(**{**vars(batch), **images})
-
-
-def _run(arm: Arm, seed: int, settings: Settings, accuracy: float) -> Run:
-    return Run(
-        arm=arm,
-        seed=seed,
-        settings=settings,
-        curve=[(1, 2.0, 0.1), (settings.steps, 1.0, accuracy)],
-        accuracy={"held_out": accuracy, "trained": 1.0},
-        psnr_db={"held_out": 8.0, "trained": 9.0},
-        seconds=5.0,
-        pictures=[[[0, 1, 2, 3]] * 3] * 5,
-    )
+def _examples() -> Examples:
+    return draw("parameters", 8, 2, np.random.default_rng(3))
