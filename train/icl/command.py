@@ -25,9 +25,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
     """
     options = _parser(prog).parse_args(arguments)
     # PyTorch takes seconds to import: --help need not wait for it.
+    import torch
+
     from train.icl.experiment import run_all
     from train.icl.report import write_report
 
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print(f"{prog}: PyTorch sees no CUDA device on this machine", file=sys.stderr)
+        return 2
     given = {field.name: value for field in fields(Settings) if (value := getattr(options, field.name)) is not None}
     runs: list[Run] = []
     try:
@@ -45,18 +50,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="The paper's Tab. 4 in miniature: four arms, unseen tasks.")
+    parser = argparse.ArgumentParser(prog=prog, description="The paper's Tab. 4 in miniature.")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the finished runs")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm (default: %(default)s)")
+    parser.add_argument("--seeds", type=_positive, default=SEEDS, help="runs of each arm (default: %(default)s)")
     budgets = " ".join(map(str, BUDGETS))
     parser.add_argument(
-        "--budgets", type=int, nargs="+", default=BUDGETS, metavar="S", help=f"X-Prompt tokens (default: {budgets})"
+        "--budgets",
+        type=_positive,
+        nargs="+",
+        default=BUDGETS,
+        metavar="S",
+        help=f"X-Prompt tokens (default: {budgets})",
     )
-    parser.add_argument("--workers", type=int, default=cpus, help="runs at once (default: all CPUs)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--workers", type=_positive, default=cpus, help="runs at once (default: all CPUs)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     for field in fields(Settings):
         kind = float if isinstance(field.default, float) else int
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, type=kind, metavar="N", help=f"{field.metadata['help']} (default: {field.default})")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)

@@ -132,9 +132,17 @@ def run_all(
             yield run
         else:
             todo.append((arm, seed, xp_tokens, settings, device))
+    for run in _trained(todo, workers):
+        run.write(folder)
+        yield run
+
+
+def _trained(todo: Sequence[tuple[Arm, int, int, Settings, str]], workers: int) -> Iterator[Run]:
+    """The runs as they end. One worker is this process, so that nothing has been begun when it is asked for no more."""
+    if workers == 1:
+        yield from (train(*each) for each in todo)
+        return
     context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         for finished in as_completed([pool.submit(train, *each) for each in todo]):
-            run = finished.result()
-            run.write(folder)
-            yield run
+            yield finished.result()

@@ -1,12 +1,13 @@
 """The four arms of the experiment: one small Chameleon, one layout, four ways to let the answer see the example.
 
     none      no in-context example
-    causal    the whole sequence under the plain causal mask: "without X-Prompt" in the paper's Tab. 4
+    causal    the whole sequence under the plain causal mask: "without X-Prompt" in the paper's Tab. 4; as in training
+              proper, X-Prompt tokens stay in it, here one, since a model has at least one
     xprompt   TD sees S learnable X-Prompt tokens, and they see the example: the paper's method
     averages  TD sees S averages over the keys and values of the example's tokens, of each layer (averages.py)
 
-All of them are trained as a model of `xprompt train` is: documents of `build_document`, packed by `collate`, the mask
-of `dense_mask`, the loss of `XPromptChameleon.loss`. An answer is written as `Generator` writes one, the example dropped
+All of them are trained as a model of `xprompt train` is: documents of `build_document`, packed by `collate`, masked by
+`dense_mask`, the loss of `XPromptChameleon.loss`. An answer is written as `Generator` writes one, the example dropped
 behind the X-Prompt tokens; only, many answers at a time, each behind an example of its own.
 """
 
@@ -32,6 +33,9 @@ from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
 
 _INSTRUCTION = "instruction"  # one token for all tasks: it must not tell them apart
+
+_TILE_TOKENS = 128
+"""Of flex_attention: a micro-batch of whole tiles."""
 
 
 def config(settings: Settings) -> ChameleonConfig:
@@ -68,10 +72,11 @@ class IclModel:
     """A model and its arm. Weights are drawn by `seed`, and those that the arms share are the same for all."""
 
     def __init__(self, arm: Arm, xp_tokens: int, seed: int, settings: Settings, device: str = "cpu") -> None:
-        self.arm, self._xp_tokens, self._settings, self._device = arm, xp_tokens, settings, device
+        self.arm, self._settings, self._device = arm, settings, device
+        self._tile = 1 if device == "cpu" else _TILE_TOKENS
         torch.manual_seed(seed)
         kind = AveragingChameleon if arm == "averages" else XPromptChameleon
-        self.model = kind(config(settings), xp_tokens=max(1, xp_tokens)).to(device)  # it must have one
+        self.model = kind(config(settings), xp_tokens=max(1, xp_tokens)).to(device)
         self._codes = torch.from_numpy(self.model.vocabulary.image_ids).to(device)
         self._instruction = np.array([(config(settings).vocabulary_map or {})[_INSTRUCTION]])
 
@@ -84,7 +89,7 @@ class IclModel:
                 self.model.vocabulary,
                 # The example's output is predicted too: supervision that costs nothing and helps every arm with one.
                 context_image_weight=1.0,
-                xp_tokens=self._xp_tokens,
+                xp_tokens=self.model.xp_tokens,
             )
             for before, after, query, answer in zip(
                 examples.context_input, examples.context_output, examples.query, examples.answer, strict=True
@@ -95,7 +100,7 @@ class IclModel:
         """The documents packed, as many as `Settings.packed` in each."""
         for start in range(0, len(documents), self._settings.packed):
             packed = documents[start : start + self._settings.packed]
-            yield collate(packed, sum(map(len, packed))).to(self._device)
+            yield collate(packed, _round_up(sum(map(len, packed)), self._tile)).to(self._device)
 
     def loss(self, batch: MicroBatch) -> Tensor:
         """Sum of the negative log-likelihood of the output images and ends, nats."""
@@ -134,3 +139,7 @@ class IclModel:
     def _mask(self, batch: MicroBatch) -> Mask:
         make = block_mask if batch.ids.is_cuda else dense_mask
         return make(batch, causal=self.arm not in COMPRESSED)
+
+
+def _round_up(tokens: int, tile: int) -> int:
+    return -(-tokens // tile) * tile

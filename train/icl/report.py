@@ -115,7 +115,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         "",
     ]
     (folder / "curves.svg").write_text(curves([(group.name, group.arm, [*group.runs.values()]) for group in groups]))
-    grid([(group.arm, [*group.runs.values()][0]) for group in groups]).save(folder / "grid.png", optimize=True)
+    grid([(group.arm, next(iter(group.runs.values()))) for group in groups]).save(folder / "grid.png", optimize=True)
     (folder / "report.md").write_text("\n".join(lines), "utf-8")
 
 
@@ -224,9 +224,9 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
         if gain < -_HELPS_DB:
             says = "more X-Prompt tokens hurt"
         yield (
-            f"- Budget: from S = {budgets[0]} to {budgets[-1]}, {budgets[0] / length:.0%} to {budgets[-1] / length:.0%} "
-            f"of the example's {length} tokens, X-Prompt's PSNR on held-out tasks changes by {gain:+.2f} dB: {says}"
-            + (", and room is not what it lacks." if gain <= _HELPS_DB else ".")
+            f"- Budget: from S = {budgets[0]} to {budgets[-1]}, {budgets[0] / length:.0%} to "
+            f"{budgets[-1] / length:.0%} of the example's {length} tokens, X-Prompt's PSNR on held-out tasks changes "
+            f"by {gain:+.2f} dB: {says}" + (", and room is not what it lacks." if gain <= _HELPS_DB else ".")
         )
     for budget in budgets:
         if (averages := by_key.get(("averages", budget))) and (causal := by_key.get(("causal", 0))):
@@ -241,10 +241,11 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
     yield (
         f"- Steps: over the last third of the {settings.steps:,} steps "
         + (
-            f"these still gained more than {_STILL_RISING_DB} dB: {'; '.join(unfinished)}. Their order may change with "
-            "more steps."
+            f"these still gained more than {_STILL_RISING_DB} dB: {'; '.join(unfinished)}. Their order may "
+            "change with more steps."
             if unfinished
-            else f"no arm gained more than {_STILL_RISING_DB} dB: longer training at this size changes little."
+            else f"no arm gained more than {_STILL_RISING_DB} dB: the falling learning rate may be why, or one of the "
+            "plateaus that in-context learning has before it jumps."
         )
     )
     for group in groups:
@@ -256,20 +257,26 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
                 f"query as it is has {ignorant:.2f} less."
             )
     if none := by_key.get(("none", 0)):
-        for group in groups:
-            if group.arm != "none":
-                gains = {
-                    name: np.mean([run.families[examined][name].psnr_db for run in group.runs.values()])
-                    - np.mean([run.families[examined][name].psnr_db for run in none.runs.values()])
-                    for examined, names in (("parameters", TRAINED), ("families", NEW))
-                    for name in names
-                }
-                read = [f"{name} {gain:+.1f}" for name, gain in gains.items() if gain > _HELPS_DB]
-                unread = [f"{name} {gain:+.1f}" for name, gain in gains.items() if gain <= _HELPS_DB]
-                yield (
-                    f"- What is read off the example, {group.name}, dB above no context: {', '.join(read) or 'nothing'}; "
-                    f"not: {', '.join(unread) or 'nothing'}."
-                )
+        yield from (_read_off(group, none) for group in groups if group.arm != "none")
+
+
+def _read_off(group: _Group, none: _Group) -> str:
+    """Which families' tasks the example has told: those that are better than without one by enough, in every seed."""
+    told, untold = [], []
+    for examined, names in (("parameters", TRAINED), ("families", NEW)):
+        for name in names:
+            gains = [
+                run.families[examined][name].psnr_db - none.runs[seed].families[examined][name].psnr_db
+                for seed, run in group.runs.items()
+                if seed in none.runs
+            ]
+            if gains:
+                is_told = np.mean(gains) > _HELPS_DB and min(gains) > 0
+                (told if is_told else untold).append(f"{name} {np.mean(gains):+.1f}")
+    return (
+        f"- What is read off the example, {group.name}, dB above no context, more than {_HELPS_DB} and in every seed: "
+        f"{', '.join(told) or 'nothing'}; not: {', '.join(untold) or 'nothing'}."
+    )
 
 
 def _gap(first: _Group, second: _Group) -> float:

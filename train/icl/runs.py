@@ -26,11 +26,18 @@ class Settings:
     width: int = _of(64, "width of the model's hidden states")
     layers: int = _of(4, "layers of the model")
     heads: int = _of(2, "attention heads of each layer")
-    steps: int = _of(1_500, "steps of the optimizer")
+    steps: int = _of(800, "steps of the optimizer")
     batch: int = _of(8, "examples of a step")
     packed: int = _of(8, "examples of a micro-batch, of which attention on a CPU computes all pairs of tokens")
     learning_rate: float = _of(3e-3, "learning rate at its highest")
     examined: int = _of(400, "examples of each set of tasks that are scored at the end")
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a shape that no model has, or nothing to do."""
+        if min(asdict(self).values()) <= 0 or self.side < 2:
+            raise ValueError(f"all settings are above 0, the side at least 2: {self}")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"a model of width {self.width} cannot have {self.heads} heads of an even width")
 
 
 @dataclass(kw_only=True)
