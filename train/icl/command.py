@@ -37,11 +37,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
     runs: list[Run] = []
     try:
         settings = replace(Settings(), **given)
-        for run in run_all(options.out, settings, options.seeds, options.budgets, options.workers, options.device):
+        workers = 0 if options.report else options.workers
+        for run in run_all(options.out, settings, options.seeds, options.budgets, workers, options.device):
             runs.append(run)
+            if options.report:
+                continue
             psnr = ", ".join(f"{name} {score.psnr_db:.2f}" for name, score in run.scores.items())
             print(f"{run.name}: {psnr} dB, {run.seconds:.0f} CPU s", flush=True)
             write_report(options.out, runs)
+        if not runs:
+            raise ValueError(f"{options.out / 'runs'} has no finished run with these settings: leave --report away")
+        write_report(options.out, runs)
     except (OSError, ValueError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -64,6 +70,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help=f"X-Prompt tokens (default: {budgets})",
     )
     parser.add_argument("--workers", type=_positive, default=cpus, help="runs at once (default: all CPUs)")
+    parser.add_argument("--report", action="store_true", help="train nothing, write the report of what is finished")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     for field in fields(Settings):
         kind = float if isinstance(field.default, float) else int

@@ -123,7 +123,7 @@ def planned(seeds: int, budgets: Sequence[int]) -> list[tuple[Arm, int, int]]:
 def run_all(
     out: Path, settings: Settings, seeds: int, budgets: Sequence[int], workers: int, device: str = "cpu"
 ) -> Iterator[Run]:
-    """All runs, those that are finished first, each written to `out`/runs when it ends."""
+    """All runs, those that are finished first, each written to `out`/runs when it ends. Without workers these only."""
     folder = out / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     todo = []
@@ -132,7 +132,7 @@ def run_all(
             yield run
         else:
             todo.append((arm, seed, xp_tokens, settings, device))
-    for run in _trained(todo, workers):
+    for run in _trained(todo, workers) if workers else ():
         run.write(folder)
         yield run
 

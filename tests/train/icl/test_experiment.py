@@ -56,6 +56,11 @@ def test_the_command_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Cap
     assert [line.split(":")[0] for line in lines] == ["causal-0", "xprompt3-0", "averages3-0", "none-0"]
     assert lines[-1].split(",")[0] == f"none-0: trained {run.scores['trained'].psnr_db:.2f}"
     assert report == str(tmp_path / "report.md")
+    assert main([*options, "--report"]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert "Runs finished: 4." in Path(report).read_text()
+    assert main([*options, "--report", "--steps", "9"]) == 2
+    assert capsys.readouterr().err.endswith("has no finished run with these settings: leave --report away\n")
     assert main([*options, "--heads", "3"]) == 2
     assert capsys.readouterr().err == "xprompt icl: a model of width 32 cannot have 3 heads of an even width\n"
 
