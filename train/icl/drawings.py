@@ -20,28 +20,26 @@ _PICTURE_PX, _GAP_PX = 64, 8
 
 
 def curves(groups: Sequence[tuple[str, Arm, Sequence[Run]]]) -> str:
-    """PSNR against steps, an SVG. A group is its name, its arm, and its runs by seed, all with the same steps."""
-    values = {name: np.array([[psnr for _, _, psnr in run.curve] for run in runs]) for name, _, runs in groups}
+    """Exact tokens against steps, an SVG. A group is its name, its arm, and its runs by seed, all of as many steps."""
+    values = {name: np.array([[score.right for _, _, score in run.curve] for run in runs]) for name, _, runs in groups}
     places = [step for step, _, _ in groups[0][2][0].curve]
-    low = float(np.floor(min(each.min() for each in values.values())))
-    high = float(np.ceil(max(each.max() for each in values.values()))) + (0.0 if len(places) else 1.0)
+    high = np.ceil(10 * max(each.max() for each in values.values()) + 1e-9) / 10
     inner_width, inner_height = _WIDTH_PX - _LEFT_PX - _RIGHT_PX, _HEIGHT_PX - _TOP_PX - _BOTTOM_PX
 
-    def at(step: float, psnr_db: float) -> str:
-        height = (psnr_db - low) / max(high - low, 1.0)
-        return f"{_LEFT_PX + inner_width * step / places[-1]:.1f},{_TOP_PX + inner_height * (1 - height):.1f}"
+    def at(step: float, right: float) -> str:
+        return f"{_LEFT_PX + inner_width * step / places[-1]:.1f},{_TOP_PX + inner_height * (1 - right / high):.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {_HEIGHT_PX}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{_WIDTH_PX}" height="{_HEIGHT_PX}" fill="white"/>',
     ]
-    for tick in np.arange(low, high + 1):
+    for tick in np.linspace(0, high, 6):
         (left, height), (right, _) = (at(step, tick).split(",") for step in (0, places[-1]))
         parts.append(f'<line x1="{left}" y1="{height}" x2="{right}" y2="{height}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT_PX - 8}" y="{float(height) + 4}" text-anchor="end">{tick:.0f} dB</text>')
+        parts.append(f'<text x="{_LEFT_PX - 8}" y="{float(height) + 4}" text-anchor="end">{tick:.2f}</text>')
     for tick in np.linspace(0, places[-1], 4):
-        left, height = at(tick, low).split(",")
+        left, height = at(tick, 0).split(",")
         parts.append(f'<text x="{left}" y="{float(height) + 18}" text-anchor="middle">{tick:,.0f}</text>')
     middle = _LEFT_PX + inner_width / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT_PX - 6}" text-anchor="middle">training steps</text>')

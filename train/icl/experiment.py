@@ -50,7 +50,7 @@ def train(arm: Arm, seed: int, xp_tokens: int, settings: Settings, device: str =
         losses.append(_step(learner, draw(None, settings.batch, settings.side, random), optimizer))
         if step % max(1, steps // _EVALUATIONS) == 0:
             test = draw("parameters", _CURVE_EXAMPLES, settings.side, np.random.default_rng(_TEST_SEED))
-            run.curve.append((step, float(np.mean(losses)), score(learner.answer(test), test.answer).psnr_db))
+            run.curve.append((step, float(np.mean(losses)), score(learner.answer(test), test.answer)))
             losses = []
     for examined in EXAMINED:
         final = _final(examined, settings)

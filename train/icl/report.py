@@ -32,10 +32,15 @@ SETS: dict[Examined, str] = {
 }
 
 _SIGNIFICANT = 0.05
-_STILL_RISING_DB = 0.2
-"""Gain over the last third of a training from which on it is called unfinished."""
-_HELPS_DB = 0.3
-"""Gain over no context from which on a family's tasks are called read off the example."""
+_UNFINISHED_NATS = 0.05
+"""Fall of the training loss over the last third of the steps from which on a training is called unfinished."""
+_MATTERS = 0.03
+"""Share of the tokens from which on a difference is spoken of as one."""
+_Measure = Callable[[Score], float]
+_MEASURES: dict[str, tuple[_Measure, str]] = {
+    "PSNR (dB)": (lambda score: score.psnr_db, "+.2f"),
+    "exact tokens": (lambda score: score.right, "+.3f"),
+}
 
 _CAVEAT = """\
 What this does not show: anything about 7 billion parameters that have been pretrained. It is a model of some hundred
@@ -55,8 +60,9 @@ class _Group:
     def name(self) -> str:
         return NAMES[self.arm] + (f", S = {self.xp_tokens}" if self.xp_tokens else "")
 
-    def psnr_db(self, examined: str) -> list[float]:
-        return [run.scores[examined].psnr_db for run in self.runs.values()]
+    def mean(self, examined: Examined, measure: _Measure) -> float:
+        """Over the seeds."""
+        return float(np.mean([measure(run.scores[examined]) for run in self.runs.values()]))
 
 
 def write_report(folder: Path, runs: Sequence[Run]) -> None:
@@ -86,13 +92,13 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         "",
         *_scores(groups),
         "",
-        "PSNR (dB) of each seed, on held-out tasks / held-out families:",
+        "PSNR (dB) and share of exact tokens of each seed, on held-out tasks:",
         "",
         *_seeds(groups),
         "",
         "![Learning curves](curves.svg)",
         "",
-        "PSNR on held-out tasks while training; the line is the mean over the seeds, the band their range.",
+        "Exact tokens of some held-out tasks while training; the line is the seeds' mean, the band their range.",
         "",
         "## Which differences are shown",
         "",
@@ -149,7 +155,7 @@ def _seeds(groups: Sequence[_Group]) -> Iterable[str]:
     yield from _table(["arm", *(f"seed {seed}" for seed in seeds)])
     for group in groups:
         cells = [
-            f"{run.scores['parameters'].psnr_db:.2f} / {run.scores['families'].psnr_db:.2f}" if run else "not yet"
+            f"{run.scores['parameters'].psnr_db:.2f}, {run.scores['parameters'].right:.3f}" if run else "not yet"
             for run in (group.runs.get(seed) for seed in seeds)
         ]
         yield _row([group.name, *cells])
@@ -170,30 +176,36 @@ def _comparisons(groups: Sequence[_Group]) -> Iterable[str]:
         "Paired t-tests over the seeds (scipy.stats.ttest_rel): arms of one seed have the same first weights, training "
         "examples and examination. It assumes that the differences of the seeds are independent and normal, which so "
         "few cannot tell, and it speaks of further trainings, not of other photos or tasks. p is adjusted for all "
-        f"lines of the table by Holm's method; a difference is shown if it is below {_SIGNIFICANT}."
+        f"lines of its table by Holm's method; a difference is shown if it is below {_SIGNIFICANT}."
     )
-    found = [
-        (f"{first.name} - {second.name}", examined, comparison)
-        for first, second in _pairs(groups)
-        for examined in EXAMINED[1:]
-        if (comparison := _compared(first, second, lambda run, of=examined: run.scores[of].psnr_db))
-    ]
+    for name, (measure, form) in _MEASURES.items():
+        yield ""
+        yield from _compared(groups, name, measure, form)
+
+
+def _compared(groups: Sequence[_Group], name: str, measure: _Measure, form: str) -> Iterable[str]:
+    """A table of the comparisons by one measure."""
+    found = []
+    for first, second in _pairs(groups):
+        seeds = [seed for seed in first.runs if seed in second.runs]
+        for examined in EXAMINED[1:]:
+            values = [[measure(group.runs[seed].scores[examined]) for seed in seeds] for group in (first, second)]
+            if comparison := compare(*values):
+                found.append((f"{first.name} - {second.name}", examined, comparison))
     if not found:
-        yield from ("", "No two arms have two seeds in common so far: nothing to compare.")
+        yield f"{name}: no two arms have two seeds in common so far, nothing to compare."
         return
+    yield from _table([name, "on", "mean", f"{CONFIDENCE:.0%} interval", "seeds above 0", "p", "p, Holm", "so"])
     adjusted = holm([comparison.p for _, _, comparison in found])
-    yield ""
-    interval = f"{CONFIDENCE:.0%} interval"
-    yield from _table(["difference in PSNR", "on", "mean (dB)", interval, "seeds above 0", "p", "p, Holm", "so"])
-    for (name, examined, comparison), p in zip(found, adjusted, strict=True):
+    for (pair, examined, comparison), p in zip(found, adjusted, strict=True):
         yield _row(
             [
-                name,
+                pair,
                 SETS[examined],
-                f"{comparison.mean:+.2f}",
-                f"{comparison.low:+.2f} to {comparison.high:+.2f}",
+                f"{comparison.mean:{form}}",
+                f"{comparison.low:{form}} to {comparison.high:{form}}",
                 f"{comparison.wins} of {comparison.seeds}",
-                f"{comparison.p:.3f}",
+                f"{comparison.p:.4f}",
                 f"{p:.3f}",
                 _verdict(comparison, p),
             ]
@@ -206,11 +218,6 @@ def _verdict(comparison: Comparison, p: float) -> str:
     return "**better**" if comparison.mean > 0 else "**worse**"
 
 
-def _compared(first: _Group, second: _Group, value: Callable[[Run], float]) -> Comparison | None:
-    seeds = [seed for seed in first.runs if seed in second.runs]
-    return compare(*([value(group.runs[seed]) for seed in seeds] for group in (first, second)))
-
-
 def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
     """What the figures say about length, budget, steps and generalisation."""
     by_key = {(group.arm, group.xp_tokens): group for group in groups}
@@ -219,45 +226,53 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
     length = example_tokens(settings)
     if len(budgets) > 1:
         small, large = by_key["xprompt", budgets[0]], by_key["xprompt", budgets[-1]]
-        gain = _gap(large, small)
-        says = "more X-Prompt tokens help" if gain > _HELPS_DB else "more X-Prompt tokens help little or not at all"
-        if gain < -_HELPS_DB:
-            says = "more X-Prompt tokens hurt"
+        gain = large.mean("parameters", _right) - small.mean("parameters", _right)
+        says = "room is not what it lacks"
+        if abs(gain) > _MATTERS:
+            says = "more X-Prompt tokens help" if gain > 0 else "more X-Prompt tokens hurt"
         yield (
             f"- Budget: from S = {budgets[0]} to {budgets[-1]}, {budgets[0] / length:.0%} to "
-            f"{budgets[-1] / length:.0%} of the example's {length} tokens, X-Prompt's PSNR on held-out tasks changes "
-            f"by {gain:+.2f} dB: {says}" + (", and room is not what it lacks." if gain <= _HELPS_DB else ".")
+            f"{budgets[-1] / length:.0%} of the example's {length} tokens, X-Prompt's exact tokens on held-out tasks "
+            f"change by {gain:+.3f}: {says}."
         )
     for budget in budgets:
         if (averages := by_key.get(("averages", budget))) and (causal := by_key.get(("causal", 0))):
-            learned, plain = _gap(by_key["xprompt", budget], causal), _gap(averages, causal)
-            who = "averages, for which nothing is learned, keep more" if plain > learned else "X-Prompt keeps more"
-            yield (
-                f"- Compression, S = {budget}: against the whole example in sight, X-Prompt has {learned:+.2f} dB on "
-                f"held-out tasks and averages {plain:+.2f}: {who}."
+            learned, plain = (
+                group.mean("parameters", _right) - causal.mean("parameters", _right)
+                for group in (by_key["xprompt", budget], averages)
             )
-    rising = {group.name: _last_third_db(group) for group in groups}
-    unfinished = [f"{name} {gain:+.2f}" for name, gain in rising.items() if gain > _STILL_RISING_DB]
+            who = "the two keep about the same"
+            if abs(learned - plain) > _MATTERS:
+                who = "averages, for which nothing is learned, keep more" if plain > learned else "X-Prompt keeps more"
+            yield (
+                f"- Compression, S = {budget}: against the whole example in sight, X-Prompt has {learned:+.3f} of the "
+                f"tokens exact on held-out tasks and averages {plain:+.3f}: {who}."
+            )
+    falls = {group.name: _last_third_nats(group) for group in groups}
+    unfinished = [f"{name} {fall:.2f}" for name, fall in falls.items() if fall > _UNFINISHED_NATS]
     yield (
         f"- Steps: over the last third of the {settings.steps:,} steps "
         + (
-            f"these still gained more than {_STILL_RISING_DB} dB: {'; '.join(unfinished)}. Their order may "
-            "change with more steps."
+            f"the training loss of these still fell by more than {_UNFINISHED_NATS} nats a token: "
+            f"{'; '.join(unfinished)}. Their order may change with more steps."
             if unfinished
-            else f"no arm gained more than {_STILL_RISING_DB} dB: the falling learning rate may be why, or one of the "
-            "plateaus that in-context learning has before it jumps."
+            else f"no arm's training loss fell by more than {_UNFINISHED_NATS} nats a token: the falling learning rate "
+            "may be why, or one of the plateaus that in-context learning has before it jumps."
         )
     )
     for group in groups:
         if group.arm != "none":
-            lost = np.mean(group.psnr_db("trained")) - np.mean(group.psnr_db("parameters"))
-            ignorant = copied("trained", settings).psnr_db - copied("parameters", settings).psnr_db
+            trained, held_out = (group.mean(name, _right) for name in EXAMINED[:2])
             yield (
-                f"- Generalisation, {group.name}: {lost:.2f} dB less on held-out tasks than on trained ones, where the "
-                f"query as it is has {ignorant:.2f} less."
+                f"- Generalisation, {group.name}: {trained:.3f} of the tokens exact on trained tasks, {held_out:.3f} "
+                "on held-out ones."
             )
     if none := by_key.get(("none", 0)):
         yield from (_read_off(group, none) for group in groups if group.arm != "none")
+
+
+def _right(score: Score) -> float:
+    return score.right
 
 
 def _read_off(group: _Group, none: _Group) -> str:
@@ -266,39 +281,36 @@ def _read_off(group: _Group, none: _Group) -> str:
     for examined, names in (("parameters", TRAINED), ("families", NEW)):
         for name in names:
             gains = [
-                run.families[examined][name].psnr_db - none.runs[seed].families[examined][name].psnr_db
+                run.families[examined][name].right - none.runs[seed].families[examined][name].right
                 for seed, run in group.runs.items()
                 if seed in none.runs
             ]
             if gains:
-                is_told = np.mean(gains) > _HELPS_DB and min(gains) > 0
-                (told if is_told else untold).append(f"{name} {np.mean(gains):+.1f}")
+                is_told = np.mean(gains) > _MATTERS and min(gains) > 0
+                (told if is_told else untold).append(f"{name} {np.mean(gains):+.2f}")
     return (
-        f"- What is read off the example, {group.name}, dB above no context, more than {_HELPS_DB} and in every seed: "
-        f"{', '.join(told) or 'nothing'}; not: {', '.join(untold) or 'nothing'}."
+        f"- What is read off the example, {group.name}, exact tokens above no context, more than {_MATTERS} and in "
+        f"every seed: {', '.join(told) or 'nothing'}; not: {', '.join(untold) or 'nothing'}."
     )
 
 
-def _gap(first: _Group, second: _Group) -> float:
-    """Mean difference in PSNR on held-out tasks."""
-    return float(np.mean(first.psnr_db("parameters")) - np.mean(second.psnr_db("parameters")))
-
-
-def _last_third_db(group: _Group) -> float:
-    curves = np.array([[psnr for _, _, psnr in run.curve] for run in group.runs.values()]).mean(0)
-    return float(curves[-1] - curves[len(curves) * 2 // 3 - 1]) if len(curves) > 2 else 0.0
+def _last_third_nats(group: _Group) -> float:
+    losses = np.array([[loss for _, loss, _ in run.curve] for run in group.runs.values()]).mean(0)
+    return float(losses[len(losses) * 2 // 3 - 1] - losses[-1]) if len(losses) > 2 else 0.0
 
 
 def _families(groups: Sequence[_Group]) -> Iterable[str]:
     names = [("parameters", name) for name in TRAINED] + [("families", name) for name in NEW]
-    yield "PSNR (dB), mean over the seeds; the first five are held-out tasks of trained families."
+    yield ("PSNR (dB) and share of exact tokens, means of the seeds; first held-out tasks of trained families.")
     yield ""
     yield from _table(["arm", *(name for _, name in names)])
     for group in groups:
-        means = [
-            np.mean([run.families[examined][name].psnr_db for run in group.runs.values()]) for examined, name in names
-        ]
-        yield _row([group.name, *(f"{mean:.1f}" for mean in means)])
+        cells = []
+        for examined, name in names:
+            scores = [run.families[examined][name] for run in group.runs.values()]
+            psnr_db, right = (np.mean([measure(score) for score in scores]) for measure, _ in _MEASURES.values())
+            cells.append(f"{psnr_db:.1f}, {right:.2f}")
+        yield _row([group.name, *cells])
 
 
 def _cells(scores: Sequence[Score]) -> tuple[str, str]:

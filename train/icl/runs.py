@@ -59,8 +59,8 @@ class Run:
     xp_tokens: int
     """S; 0 for arms to which it does not matter."""
     settings: Settings
-    curve: list[tuple[int, float, float]] = field(default_factory=list)
-    """Step, mean training loss since the point before (nats a token), PSNR on held-out parameters (dB)."""
+    curve: list[tuple[int, float, Score]] = field(default_factory=list)
+    """Step, mean training loss since the point before (nats a token), score of some held-out tasks."""
     scores: dict[str, Score] = field(default_factory=dict)
     """By set of tasks."""
     families: dict[str, dict[str, Score]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Run:
         values = json.loads(path.read_text("utf-8"))
         if values.pop("settings") != asdict(settings):
             return None
-        values["curve"] = [(step, loss, psnr) for step, loss, psnr in values["curve"]]
+        values["curve"] = [(step, loss, Score(**score)) for step, loss, score in values["curve"]]
         values["scores"] = {name: Score(**score) for name, score in values["scores"].items()}
         values["families"] = {
             examined: {name: Score(**score) for name, score in of.items()}

@@ -175,7 +175,7 @@ def draw(examined: Examined | None, count: int, side: int, random: np.random.Gen
     found: list[tuple[Levels, ...]] = []
     for name in names:
         tasks = _tasks(name, examined, side)
-        task = tasks[random.integers(len(tasks))]
+        task = tasks[int(random.integers(len(tasks)))]
         pair = (families[name].change(pictures[random.integers(len(pictures))], task, random) for _ in range(2))
         found.append(tuple(itertools.chain.from_iterable(pair)))
     before, after, query, answer = (to_codes(np.stack(images)) for images in zip(*found, strict=True))
