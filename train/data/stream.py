@@ -111,10 +111,7 @@ class Library:
                 if context.inputs and not turn.inputs:
                     raise ValueError(f"with its in-context example it does not fit into a window of {window:,} tokens")
                 context = None
-            document = self._build(turn, context)
-            if len(document) > window:
-                raise ValueError(f"it has {len(document):,} tokens, a window {window:,}")
-            return document
+            return self._build(turn, context)
         except BadShard:
             return None
         except ValueError as error:
@@ -147,8 +144,9 @@ class Library:
     def _build(self, turn: Turn, context: Turn | None) -> Document:
         return build_document(
             turn,
-            context,
+            [context] if context else [],
             self._vocabulary,
+            window_tokens=self.options.window_tokens,
             xp_tokens=self.options.xp_tokens,
             image_weight=self.options.image_weight,
             text_weight=self.options.text_weight,

@@ -182,7 +182,7 @@ def test_a_person_is_asked_for_from_words_and_its_pose_is_shown_by_two_others(tm
 def test_documents_longer_than_a_window_are_reported(corpus: Corpus) -> None:
     library = _library(corpus, window_tokens=32)
     assert library.document(0, 0, 0) is None
-    assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: it has 4")
+    assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: a document of 4")
 
 
 def test_datasets_are_mixed_by_weight(tmp_path: Path) -> None:
