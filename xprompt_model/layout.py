@@ -41,6 +41,34 @@ XP_TOKENS = 64
 """The number of X-Prompt tokens, S, which the paper does not give."""
 
 
+class TooLong(ValueError):
+    """A document does not fit into its window. One line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Loss weights of predicting the tokens of TD, and of each IE's output image."""
+
+    image: float = 1.0
+    """Of an output image, with the end token behind it."""
+    text: float = 1.0
+    """Of an output text, with its end token."""
+    context_image: float = 0.0
+    """Of the output image of an in-context example."""
+    prompt: float = 0.0
+    """Of TD's instruction, input images and separator: all of them times this, and times one of the next two.
+
+    The paper's formula counts every token of TD, as 1 does. By default none of them counts: an instruction is one of a
+    few sentences and an input image is given, so that a model that is to answer would spend half of its loss on
+    learning to ask.
+    """
+    prompt_text: float = 1.0
+    prompt_image: float = 1.0
+
+
+DEFAULT_WEIGHTS = Weights()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Turn:
     """An instruction with its images, and its answer."""
@@ -100,27 +128,36 @@ def build_document(
     *,
     window_tokens: int,
     xp_tokens: int = XP_TOKENS,
-    image_weight: float = 1.0,
-    text_weight: float = 1.0,
-    context_image_weight: float = 0.0,
+    weights: Weights = DEFAULT_WEIGHTS,
 ) -> Document:
     """The document of a turn that is to be learned, given in-context examples to learn it from, or none.
 
-    The weights are those of TD's output (an image or a text, each with the end token) and of each IE's output image.
-    Raises ValueError if a code or id is out of range, or the document is longer than `window_tokens`.
+    The examples' images may be of fewer codes than the vocabulary's, [s, s]. Behind several examples TD's first token
+    has no weight: the token before it, of the last XP block, sees only the last example. Raises ValueError if a code
+    or id is out of range, TooLong if the document is longer than `window_tokens`.
     """
-    weight = image_weight if turn.is_image else text_weight
+    weight = weights.image if turn.is_image else weights.text
+    asked = _asked(turn.instruction, turn.inputs, vocabulary, weights=weights)
     document = _join(
         [
-            *_before(contexts, vocabulary, xp_tokens, context_image_weight),
-            *_asked(turn.instruction, turn.inputs, vocabulary),
+            *_before(contexts, vocabulary, xp_tokens, weights.context_image),
+            *asked,
             _Part(ids=_answer(turn, vocabulary), segment=TD, weight=weight),
             _Part(ids=np.array([vocabulary.end_text]), segment=TD, weight=weight),
         ]
     )
     if len(document) > window_tokens:
-        raise ValueError(f"a document of {len(document):,} tokens: the context window has {window_tokens:,}")
+        raise TooLong(f"a document of {len(document):,} tokens: the context window has {window_tokens:,}")
+    if len(contexts) > 1:
+        document.weight[np.argmax(document.segment == TD)] = 0
     return document
+
+
+def turn_tokens(turn: Turn) -> int:
+    """Tokens of a turn in a document: text, images with their begin and end, the separator, begin-text or end-text."""
+    images = [*turn.inputs, *([turn.output] if turn.is_image else [])]
+    text = 0 if turn.is_image else turn.output.size
+    return sum(image.size + 2 for image in images) + len(turn.instruction) + text + 2
 
 
 def build_context(context: Turn | None, vocabulary: Vocabulary, *, xp_tokens: int = XP_TOKENS) -> Document:
@@ -145,9 +182,9 @@ def _before(contexts: Sequence[Turn], vocabulary: Vocabulary, xp_tokens: int, im
         for number, context in enumerate(contexts)
         for part in (
             _Part(ids=begin, segment=IE, example=number),
-            *_asked(context.instruction, context.inputs, vocabulary, IE, number),
+            *_asked(context.instruction, context.inputs, vocabulary, segment=IE, example=number),
             _Part(
-                ids=_answer(context, vocabulary),
+                ids=_answer(context, vocabulary, IE),
                 segment=IE,
                 example=number,
                 weight=image_weight if context.is_image else 0.0,
@@ -161,16 +198,28 @@ def _asked(
     instruction: Ids,
     inputs: Sequence[NDArray[np.integer]],
     vocabulary: Vocabulary,
+    *,
     segment: int = TD,
     example: int = NO_EXAMPLE,
+    weights: Weights = DEFAULT_WEIGHTS,
 ) -> list[_Part]:
-    images = [vocabulary.image_block(codes) for codes in inputs]
-    parts = [vocabulary.text(instruction), *images, np.array([vocabulary.separator])]
-    return [_Part(ids=ids, segment=segment, example=example) for ids in parts]
+    text, image = (
+        weights.prompt * factor if segment == TD else 0 for factor in (weights.prompt_text, weights.prompt_image)
+    )
+    parts = [
+        (vocabulary.text(instruction), text),
+        *((_image(codes, vocabulary, segment), image) for codes in inputs),
+        (np.array([vocabulary.separator]), text),
+    ]
+    return [_Part(ids=ids, segment=segment, example=example, weight=weight) for ids, weight in parts]
 
 
-def _answer(turn: Turn, vocabulary: Vocabulary) -> Ids:
-    return vocabulary.image_block(turn.output) if turn.is_image else vocabulary.text(turn.output)
+def _answer(turn: Turn, vocabulary: Vocabulary, segment: int = TD) -> Ids:
+    return _image(turn.output, vocabulary, segment) if turn.is_image else vocabulary.text(turn.output)
+
+
+def _image(codes: NDArray[np.integer], vocabulary: Vocabulary, segment: int) -> Ids:
+    return vocabulary.image_block(codes, codes.shape[0] if segment == IE else None)
 
 
 def _join(parts: Sequence[_Part]) -> Document:

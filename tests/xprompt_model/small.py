@@ -13,7 +13,7 @@ from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 from infra.tiny.chameleon import tiny_config
 from xprompt_model.batch import MicroBatch, collate
-from xprompt_model.layout import Document, Turn, build_document
+from xprompt_model.layout import Document, Turn, Weights, build_document
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import Ids, Vocabulary
 
@@ -70,7 +70,7 @@ def turn(seed: int, *, describe: bool = False, words: int = 6) -> Turn:
 def document(seed: int = 0, *, context: bool = True, describe: bool = False, **weights: float) -> Document:
     """A turn in the context of another."""
     others = [turn(seed + 1, describe=describe)] if context else []
-    return build(turn(seed, describe=describe), others, **weights)
+    return build(turn(seed, describe=describe), others, weights=Weights(**weights))
 
 
 def build(task: Turn, contexts: Sequence[Turn], **options: Any) -> Document:

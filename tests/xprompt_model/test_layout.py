@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.xprompt_model.small import XP_TOKENS, build, document, picture, text, turn, vocabulary
-from xprompt_model.layout import IE, TD, XP, Turn, build_context, build_prompt
+from xprompt_model.layout import IE, TD, XP, Turn, Weights, build_context, build_prompt
 
 WORDS = vocabulary()
 
@@ -47,19 +47,45 @@ def test_text_to_image_needs_no_example() -> None:
 
 def test_a_description_is_text_after_two_images() -> None:
     task = Turn(instruction=text(0), inputs=(picture(0), picture(1)), output=text(2, 9))
-    found = build(task, [], text_weight=0.5, image_weight=3)
+    found = build(task, [], weights=Weights(text=0.5, image=3))
     assert found.ids[-10:].tolist() == [*text(2, 9), WORDS.end_text]
     assert found.weight.tolist() == [0] * (len(found) - 10) + [0.5] * 10
 
 
 def test_weights_reach_their_tokens_only() -> None:
-    found = document(image_weight=2.0, context_image_weight=0.25)
+    found = document(image=2.0, context_image=0.25)
     before_xp = int(np.argmax(found.segment == XP))
     assert found.weight[before_xp - 18 : before_xp].tolist() == [0.25] * 18
     assert found.weight[-19:].tolist() == [2.0] * 19
     assert np.count_nonzero(found.weight) == 18 + 19
-    described = document(describe=True, context_image_weight=0.25)
+    described = document(describe=True, context_image=0.25)
     assert np.count_nonzero(described.weight) == 9 + 1, "the example's answer is a text, which this weight is not for"
+
+
+def test_the_prompts_weight_reaches_instruction_inputs_and_separator_by_what_they_are() -> None:
+    weights = Weights(image=2.0, text=3.0, prompt=0.5, prompt_text=0.4, prompt_image=0.1)
+    parts = {False: [2.0] * 19, True: [3.0] * 10}
+    for describe, output in parts.items():
+        asked = [0.2] * 6 + [0.05] * 18 + [0.2]
+        alone = build(turn(0, describe=describe), [], weights=weights)
+        assert alone.weight.tolist() == pytest.approx([0, *asked, *output])
+        shown = build(turn(0, describe=describe), [turn(1)], weights=weights)
+        assert shown.weight.tolist() == pytest.approx([0] * 49 + asked + output)
+        # Of two examples, the last XP token sees the second only: it is not asked what TD begins with.
+        several = build(turn(0, describe=describe), [turn(1), turn(2)], weights=weights)
+        assert several.weight.tolist() == pytest.approx([0] * 98 + [0] + asked[1:] + output)
+
+
+def test_images_of_examples_may_be_smaller_and_those_of_td_may_not() -> None:
+    small = Turn(instruction=text(1), inputs=(picture(1)[:2, :2],), output=picture(2)[:2, :2])
+    found = build(turn(0), [small])
+    blocks = [WORDS.image_block(codes, 2).tolist() for codes in (small.inputs[0], small.output)]
+    assert [len(block) for block in blocks] == [6, 6]
+    assert found.ids[:20].tolist() == [WORDS.begin_text, *text(1), *blocks[0], WORDS.separator, *blocks[1]]
+    with pytest.raises(ValueError, match="an image of 4 codes: it has 4 x 4"):
+        build(small, [])
+    with pytest.raises(ValueError, match="an image of 8 codes: it has 2 x 2"):
+        build(turn(0), [Turn(instruction=text(1), output=picture(2)[:2])])
 
 
 def test_a_prompt_is_the_document_up_to_its_answer() -> None:
