@@ -164,7 +164,7 @@ def write_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    training = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
+    training: dict[str, Any] = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
     if context_pixels:
         training["context_pixels"] = context_pixels
     recorded = {_TRAINING_KEY: json.dumps(training, sort_keys=True)}

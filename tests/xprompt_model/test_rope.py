@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ def test_a_scaled_model_is_transformers_model_and_is_so_again_when_it_is_read(ro
     again = XPromptChameleon.from_pretrained(tmp_path / "model")
     assert torch.equal(again(far, dense_mask(far)), hidden)
     assert again.window_tokens == WINDOW
-    assert read_config(tmp_path / "model").rope_parameters["rope_type"] == rope
+    written: Any = read_config(tmp_path / "model").rope_parameters
+    assert written["rope_type"] == rope
 
 
 @torch.no_grad()
