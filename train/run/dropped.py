@@ -88,9 +88,9 @@ def dropped(corpus: Corpus, tokenizer: TextTokenizer, window: Window) -> list[Dr
             place = rows.context[of], rows.code[owner[of]]
             shown[of], shows[of] = lengths[other].shown[place], lengths[other].shows_inputs[place]
         fits = (shown != _NO_TOKENS) & (own.turn[owner] + shown + window.xp_tokens <= window.tokens)
-        fitting = np.bincount(owner, fits, len(counts))
+        fitting = np.bincount(owner, fits.astype(np.float64), len(counts))
         none_fits = _none_drawn(counts, fitting, window.examples)
-        must = ~own.has_inputs & (np.bincount(owner, shows, len(counts)) > 0)
+        must = ~own.has_inputs & (np.bincount(owner[shows], minlength=len(counts)) > 0)
         is_lost = must | (own.turn + 1 > window.tokens)
         has_tokens = own.turn != _NO_TOKENS
         for code in range(len(EXAMPLE_KINDS)):
