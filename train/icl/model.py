@@ -27,7 +27,7 @@ from train.icl.runs import COMPRESSED, Arm, Settings
 from train.icl.tasks import Examples
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.cache import KeyValues
-from xprompt_model.layout import IE, Document, Turn, build_document
+from xprompt_model.layout import IE, WINDOW_TOKENS, Document, Turn, Weights, build_document
 from xprompt_model.mask import Mask, block_mask, dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
@@ -85,10 +85,11 @@ class IclModel:
         return [
             build_document(
                 self._turn(query, answer),
-                None if self.arm == "none" else self._turn(before, after),
+                [] if self.arm == "none" else [self._turn(before, after)],
                 self.model.vocabulary,
                 # The example's output is predicted too: supervision that costs nothing and helps every arm with one.
-                context_image_weight=1.0,
+                weights=Weights(context_image=1.0),
+                window_tokens=WINDOW_TOKENS,
                 xp_tokens=self.model.xp_tokens,
             )
             for before, after, query, answer in zip(
