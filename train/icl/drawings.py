@@ -54,11 +54,11 @@ def curves(groups: Sequence[tuple[str, Arm, Sequence[Run]]]) -> str:
         )
         larger = sum(other == arm for _, other, _ in groups[row + 1 :])
         stroke = f'stroke="{_STROKES[arm]}" stroke-width="2" stroke-dasharray="{_DASHES[larger % len(_DASHES)]}"'
-        left, y = _WIDTH_PX - _RIGHT_PX + 12, _TOP_PX + 14 + 18 * row
+        edge, y = _WIDTH_PX - _RIGHT_PX + 12, _TOP_PX + 14 + 18 * row
         parts.append(f'<polygon points="{outline}" fill="{_STROKES[arm]}" fill-opacity="0.08"/>')
         parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
-        parts.append(f'<line x1="{left}" y1="{y - 4}" x2="{left + 24}" y2="{y - 4}" {stroke}/>')
-        parts.append(f'<text x="{left + 30}" y="{y}">{name}</text>')
+        parts.append(f'<line x1="{edge}" y1="{y - 4}" x2="{edge + 24}" y2="{y - 4}" {stroke}/>')
+        parts.append(f'<text x="{edge + 30}" y="{y}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
