@@ -11,7 +11,8 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
 from infra.tiny.chameleon import tiny_config
 from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
-from xprompt_model.generator import Compressed, Generator, Request
+from xprompt_model.cache import Compressed
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import IE, TD, Document, Turn, build_context, build_prompt
 from xprompt_model.mask import dense_mask
 from xprompt_model.sampling import IMAGE, Sampling
