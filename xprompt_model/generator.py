@@ -66,12 +66,29 @@ class Generator:
         self._text_ids = torch.from_numpy(np.unique(text)).to(self._device)
         self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self._device)
 
-    def compress(self, context: Turn, *, keep_example: bool = False) -> Compressed:
+    @torch.inference_mode()
+    def compress(self, context: Turn | None, *, keep_example: bool = False) -> Compressed:
         """Run an in-context example and drop its keys and values, or keep them: "without X-Prompt" of Tab. 4.
 
-        Raises ValueError as `layout.build_document`.
+        Without an example, run what a document begins with. Raises ValueError as `layout.build_document`.
         """
-        return self._compress(context, keep_example=keep_example)
+        start = time.perf_counter()
+        document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
+        cache = KeyValues()
+        ids, segment = (torch.from_numpy(array).to(self._device) for array in (document.ids, document.segment))
+        self._model.advance(ids, segment, torch.arange(len(document), device=self._device), None, cache)
+        before = cache.nbytes
+        if not keep_example:
+            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the time is that of the work, not of asking for it
+        return Compressed(
+            cache=cache,
+            tokens=len(document),
+            bytes_before=before,
+            bytes_after=cache.nbytes,
+            seconds=time.perf_counter() - start,
+        )
 
     @torch.inference_mode()
     def images(self, requests: Sequence[Request], sampling: Sampling = IMAGE) -> NDArray[np.int64]:
@@ -119,7 +136,7 @@ class Generator:
 
     def _begin(self, requests: Sequence[Request], sampling: Sampling, begin: Ids, count: int) -> _Batch:
         """Run what requests begin with, in all their streams; the answers' first tokens are given by `begin`."""
-        nothing = (self._compress(None, keep_example=True),)
+        nothing = (self.compress(None),)
         before_text = [] if len(begin) else [np.array([self._vocabulary.separator])]
         beginnings, shares = [], []
         for request in requests:
@@ -140,27 +157,6 @@ class Generator:
             shares.append([share for share in counted if share])
         rows = Rows(self._model, [one for begun in beginnings for one in begun], room_tokens=count, steps=self._steps)
         return _Batch(rows, shares)
-
-    @torch.inference_mode()
-    def _compress(self, context: Turn | None, *, keep_example: bool) -> Compressed:
-        """As `compress`; without an example what a document begins with."""
-        start = time.perf_counter()
-        document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
-        cache = KeyValues()
-        ids, segment = (torch.from_numpy(array).to(self._device) for array in (document.ids, document.segment))
-        self._model.advance(ids, segment, torch.arange(len(document), device=self._device), None, cache)
-        before = cache.nbytes
-        if not keep_example:
-            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # the time is that of the work, not of asking for it
-        return Compressed(
-            cache=cache,
-            tokens=len(document),
-            bytes_before=before,
-            bytes_after=cache.nbytes,
-            seconds=time.perf_counter() - start,
-        )
 
 
 class _Batch:
