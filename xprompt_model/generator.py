@@ -58,13 +58,14 @@ class Generator:
         """
         self._model = model.eval()
         self._vocabulary = model.vocabulary
-        self._device = model.xp.device
-        if compiled and self._device.type != "cuda":
-            raise ValueError(f"compiled steps are for CUDA: this model is on {self._device.type}")
+        self.device = model.xp.device
+        """Where the model is."""
+        if compiled and self.device.type != "cuda":
+            raise ValueError(f"compiled steps are for CUDA: this model is on {self.device.type}")
         self._steps = CompiledSteps(model) if compiled else None
         text = np.append(self._vocabulary.text_ids, self._vocabulary.end_text)
-        self._text_ids = torch.from_numpy(np.unique(text)).to(self._device)
-        self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self._device)
+        self._text_ids = torch.from_numpy(np.unique(text)).to(self.device)
+        self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self.device)
 
     @torch.inference_mode()
     def compress(self, context: Turn | None, *, keep_example: bool = False) -> Compressed:
@@ -75,13 +76,13 @@ class Generator:
         start = time.perf_counter()
         document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
         cache = KeyValues()
-        ids, segment = (torch.from_numpy(array).to(self._device) for array in (document.ids, document.segment))
-        self._model.advance(ids, segment, torch.arange(len(document), device=self._device), None, cache)
+        ids, segment = (torch.from_numpy(array).to(self.device) for array in (document.ids, document.segment))
+        self._model.advance(ids, segment, torch.arange(len(document), device=self.device), None, cache)
         before = cache.nbytes
         if not keep_example:
-            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # the time is that of the work, not of asking for it
+            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self.device))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the time is that of the work, not of asking for it
         return Compressed(
             cache=cache,
             tokens=len(document),
@@ -101,7 +102,7 @@ class Generator:
         if not requests:
             return np.empty((0, side, side), np.int64)
         batch = self._begin(requests, sampling, begin, count)
-        uniforms = sampling.uniforms([request.seed for request in requests], count).to(self._device)
+        uniforms = sampling.uniforms([request.seed for request in requests], count).to(self.device)
         codes: list[Tensor] = []  # left on the device until all are there
         for place in range(count):
             if codes:
@@ -116,7 +117,7 @@ class Generator:
         if not requests:
             return []
         batch = self._begin(requests, sampling, np.array([], np.int64), max_tokens)
-        uniforms = sampling.uniforms([request.seed for request in requests], max_tokens).to(self._device)
+        uniforms = sampling.uniforms([request.seed for request in requests], max_tokens).to(self.device)
         beside, ended = [*range(len(requests))], set[int]()
         for place in range(max_tokens):
             tokens = self._text_ids[sampling.draw(batch.logits(self._text_ids), uniforms[place])]
