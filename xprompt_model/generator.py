@@ -188,7 +188,8 @@ class _Batch:
         """Which rows are whose. A request with fewer streams than another has its first once more, for nothing."""
         device, width = self._rows.logits.device, max(map(len, self._shares))
         self._is_guided = any(list(shares) != [1] for shares in self._shares)
-        streams, factor, owner = [], [], []
+        streams, factor = [], []
+        owner: list[int] = []
         for request, shares in enumerate(self._shares):
             spare = width - len(shares)
             streams.append([len(owner) + index for index in range(len(shares))] + [len(owner)] * spare)

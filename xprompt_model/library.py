@@ -122,4 +122,4 @@ def _content_hash(key: str, content: bytes | memoryview) -> bytes:
 
 def _tensor_hash(tensor: Tensor) -> str:
     flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return hashlib.sha256(memoryview(flat.numpy())).hexdigest()
+    return hashlib.sha256(flat.numpy().data).hexdigest()

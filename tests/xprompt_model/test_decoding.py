@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ STEPS = 5
 
 def plain(examples: Sequence[Turn], ids: Ids, *, causal: bool = False) -> Tensor:
     """Logits behind each of the tokens that come behind examples, [n, vocabulary], by one pass over all of them."""
-    parts = [build_context(example, WORDS, xp_tokens=XP_TOKENS) for example in examples or [None]]
+    parts = [build_context(example, WORDS, xp_tokens=XP_TOKENS) for example in [*examples] or [None]]
     lengths = [len(part) for part in parts]
     total = sum(lengths) + len(ids)
     owner = np.concatenate([*(np.full(length, index) for index, length in enumerate(lengths)), np.full(len(ids), -1)])
@@ -36,9 +37,9 @@ def plain(examples: Sequence[Turn], ids: Ids, *, causal: bool = False) -> Tensor
     if not causal:
         mask &= ~(is_td[:, None] & (segment == IE))
     joined = np.concatenate([*(part.ids for part in parts), ids])
-    arrays = map(torch.from_numpy, (joined, segment, position))
+    tokens, segments, positions, seen = map(torch.from_numpy, (joined, segment, position, mask))
     with torch.no_grad():
-        hidden = MODEL.advance(*arrays, torch.from_numpy(mask)[None, None])
+        hidden = MODEL.advance(tokens, segments, positions, seen[None, None])
         return MODEL.logits(hidden[-len(ids) :])
 
 
@@ -104,7 +105,12 @@ def test_rows_that_are_dropped_leave_the_others_alone() -> None:
 def test_what_begins_alike_is_run_once_and_what_is_about_as_long_together(monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[tuple[int, ...]] = []
     advance = MODEL.advance
-    monkeypatch.setattr(MODEL, "advance", lambda ids, *rest: run.append(tuple(ids.shape)) or advance(ids, *rest))
+
+    def watched(ids: Tensor, *rest: Any) -> Tensor:
+        run.append(tuple(ids.shape))
+        return advance(ids, *rest)
+
+    monkeypatch.setattr(MODEL, "advance", watched)
     Rows(MODEL, [begun for _, begun, _ in ASKED], room_tokens=1)
     lengths = {len(begun.ids): None for _, begun, _ in ASKED}
     assert sorted(lengths) == [4, 23, 24, 25, 62]

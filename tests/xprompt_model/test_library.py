@@ -10,6 +10,7 @@ import torch
 from tests.xprompt_model.small import picture, small_model, text, turn
 from xprompt_model.cache import Compressed
 from xprompt_model.generator import Generator, Request
+from xprompt_model.layout import Turn
 from xprompt_model.library import Library, model_identity
 
 GENERATOR = Generator(small_model())
@@ -30,7 +31,12 @@ def compressions(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows whenever an example is run."""
     found: list[None] = []
     plain = GENERATOR.compress
-    monkeypatch.setattr(GENERATOR, "compress", lambda *one, **two: found.append(None) or plain(*one, **two))
+
+    def counted(context: Turn | None, *, keep_example: bool = False) -> Compressed:
+        found.append(None)
+        return plain(context, keep_example=keep_example)
+
+    monkeypatch.setattr(GENERATOR, "compress", counted)
     return found
 
 
