@@ -161,6 +161,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate
 	@$(BIN)/python -m infra.bench.masks
+	@$(BIN)/python -m infra.bench.generate
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -17,7 +17,7 @@ from PIL import Image
 from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
-from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
+from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
 from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn
 from xprompt_model.library import Library, model_identity
@@ -73,13 +73,14 @@ def answer(options: argparse.Namespace) -> None:
     generator = Generator(model, compiled=options.compile)
     library = Library(options.library, model_identity(model)) if options.library and examples else None
     compress = partial(library.compressed, generator) if library else generator.compress
+    side_px = read_context_pixels(options.model) or None
     contexts = []
     for example in examples:
         output = example.output
         turn = Turn(
             instruction=ids(example.instruction) if example.instruction else np.array([], np.int64),
-            inputs=tuple(map(vqgan.tokenize, example.inputs)),
-            output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
+            inputs=tuple(vqgan.tokenize(image, side_px) for image in example.inputs),
+            output=ids(output) if isinstance(output, str) else vqgan.tokenize(output, side_px),
         )
         compressed = compress(turn, keep_example=arm == "causal")
         contexts.append(compressed)

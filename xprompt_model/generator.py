@@ -29,7 +29,7 @@ from torch import Tensor
 
 from xprompt_model.cache import Compressed, KeyValues
 from xprompt_model.decoding import Beginning, CompiledSteps, Rows
-from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, Turn, build_context, build_prompt
+from xprompt_model.layout import IE, Turn, build_context, build_prompt
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import IMAGE, TEXT, Sampling
 from xprompt_model.vocabulary import Ids
@@ -152,8 +152,8 @@ class Generator:
                 if share
             ]
             needed = max(beginning.start + len(beginning.ids) for beginning in begun) + count
-            if needed > MAX_DOCUMENT_TOKENS:
-                raise ValueError(f"{needed:,} tokens with the answer: the context window has {MAX_DOCUMENT_TOKENS:,}")
+            if needed > (window := self._model.window_tokens):
+                raise ValueError(f"{needed:,} tokens with the answer: the context window has {window:,}")
             beginnings.append(begun)
             shares.append([share for share in counted if share])
         rows = Rows(self._model, [one for begun in beginnings for one in begun], room_tokens=count, steps=self._steps)

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
+from transformers.utils import logging
 
 from infra.tiny.chameleon import tiny_config, write_chameleon
 from xprompt_model.generator import Generator, Request
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="measured, after one that is not (default: 5)")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as root:
         folders = {"tiny": write_chameleon(Path(root)), "8 layers of 512": _write_larger(Path(root) / "larger")}
         for name, folder in folders.items():
@@ -65,27 +67,11 @@ def main() -> int:
 
 def _compare(name: str, models: _Models, tokens: int, rounds: int) -> None:
     parameters = sum(parameter.numel() for parameter in models.model.parameters())
-    print(
-        f"{name}: {parameters / 1e6:.1f}M parameters, {tokens} tokens a request; tokens a CPU second, median (min - max)"
-    )
+    print(f"{name}: {parameters / 1e6:.1f}M parameters, {tokens} tokens a request")
+    print("  tokens a CPU second, median (min - max)")
     _check(models)
     for batch in BATCHES:
-        requests = _requests(models.model, batch)
-        ids, mask = _padded(models.model, requests)
-        arms: Mapping[str, Callable[[], int]] = {
-            "ours": lambda: sum(map(len, models.ours.texts(requests, _GREEDY, tokens))),
-            "transformers": lambda: _theirs(models, ids, mask, tokens).numel(),
-            "images, guided": lambda: models.ours.images(requests, IMAGE).size,
-        }
-        speeds: dict[str, list[float]] = {arm: [] for arm in arms}
-        for number in range(rounds + 1):
-            for arm, run in arms.items():
-                started_s = time.process_time()
-                made = run()
-                speed = made / (time.process_time() - started_s)
-                assert arm.startswith("images") or made == batch * tokens, "a text has ended early"
-                if number:
-                    speeds[arm].append(speed)
+        speeds = _speeds(models, batch, tokens, rounds)
         ratios = [ours / theirs for ours, theirs in zip(speeds["ours"], speeds["transformers"], strict=True)]
         shown = ", ".join(f"{arm} {_spread(found, 0)}" for arm, found in speeds.items())
         print(f"  batch {batch}: {shown}; ours / transformers {_spread(ratios, 2)}", flush=True)
@@ -96,6 +82,27 @@ def _compare(name: str, models: _Models, tokens: int, rounds: int) -> None:
         f"  an in-context example of {kept.tokens} tokens: keys and values {kept.bytes_before / 1e6:.2f} MB, "
         f"{kept.bytes_after / 1e6:.2f} MB kept"
     )
+
+
+def _speeds(models: _Models, batch: int, tokens: int, rounds: int) -> Mapping[str, list[float]]:
+    """Tokens a CPU second by arm, one for each round."""
+    requests = _requests(models.model, batch)
+    ids, mask = _padded(models.model, requests)
+    arms: Mapping[str, Callable[[], int]] = {
+        "ours": lambda: sum(map(len, models.ours.texts(requests, _GREEDY, tokens))),
+        "transformers": lambda: _theirs(models, ids, mask, tokens).numel(),
+        "images, guided": lambda: models.ours.images(requests, IMAGE).size,
+    }
+    speeds: dict[str, list[float]] = {arm: [] for arm in arms}
+    for number in range(rounds + 1):
+        for arm, run in arms.items():
+            started_s = time.process_time()
+            made = run()
+            speed = made / (time.process_time() - started_s)
+            assert arm.startswith("images") or made == batch * tokens, "a text has ended early"
+            if number:
+                speeds[arm].append(speed)
+    return speeds
 
 
 def _check(models: _Models) -> None:

@@ -20,7 +20,7 @@ from train.data.packing import best_fit
 from train.run.config import PAPER_7B
 from train.run.cost import dense_flops, pair_flops
 from train.run.estimate import IMAGE_BLOCK_TOKENS, meta_model
-from xprompt_model.layout import MAX_DOCUMENT_TOKENS, XP_TOKENS
+from xprompt_model.layout import WINDOW_TOKENS, XP_TOKENS
 
 TILE = 128
 """flex_attention's block size, tokens."""
@@ -54,14 +54,14 @@ def documents(seed: int) -> Iterator[Lengths]:
         images = _images(entry, describe)
         todo, context = (_turn(entry, describe, images, random) for _ in range(2))
         needs_context = images > (0 if describe else 1)
-        if needs_context and todo + context + XP_TOKENS <= MAX_DOCUMENT_TOKENS:
+        if needs_context and todo + context + XP_TOKENS <= WINDOW_TOKENS:
             yield Lengths(context=context, xp=XP_TOKENS, todo=todo)
         else:
             yield Lengths(context=0, xp=0, todo=todo)
 
 
 def one_a_window(mix: Iterator[Lengths], count: int) -> float:
-    return float(np.mean([next(mix).total for _ in range(count)])) / MAX_DOCUMENT_TOKENS
+    return float(np.mean([next(mix).total for _ in range(count)])) / WINDOW_TOKENS
 
 
 def first_fit(mix: Iterator[Lengths], count: int) -> float:
@@ -73,19 +73,19 @@ def first_fit(mix: Iterator[Lengths], count: int) -> float:
         total += length
         index = next((index for index, room in enumerate(rooms) if room >= length), None)
         if index is None:
-            rooms.append(MAX_DOCUMENT_TOKENS - length)
+            rooms.append(WINDOW_TOKENS - length)
         else:
             rooms[index] -= length
-    return total / (len(rooms) * MAX_DOCUMENT_TOKENS)
+    return total / (len(rooms) * WINDOW_TOKENS)
 
 
 def packed(mix: Iterator[Lengths], windows: int, buffer_windows: int) -> Iterator[list[Lengths]]:
     """The trainer's micro-batches, without end."""
     waiting: list[Lengths] = []
     while True:
-        while sum(document.total for document in waiting) < buffer_windows * MAX_DOCUMENT_TOKENS:
+        while sum(document.total for document in waiting) < buffer_windows * WINDOW_TOKENS:
             waiting.append(next(mix))
-        chosen = set(best_fit([document.total for document in waiting], windows * MAX_DOCUMENT_TOKENS))
+        chosen = set(best_fit([document.total for document in waiting], windows * WINDOW_TOKENS))
         yield [document for index, document in enumerate(waiting) if index in chosen]
         waiting = [document for index, document in enumerate(waiting) if index not in chosen]
 
@@ -93,7 +93,7 @@ def packed(mix: Iterator[Lengths], windows: int, buffer_windows: int) -> Iterato
 def fill(batches: Sequence[list[Lengths]], windows: int) -> float:
     """The share of tokens that are not padding."""
     tokens = sum(document.total for batch in batches for document in batch)
-    return tokens / (len(batches) * windows * MAX_DOCUMENT_TOKENS)
+    return tokens / (len(batches) * windows * WINDOW_TOKENS)
 
 
 def tiles(batch: Sequence[Lengths], length: int, *, compress: bool = True, by_document: bool = True) -> int:
@@ -138,15 +138,15 @@ def main() -> int:
     drawn = [next(mix) for mix in [documents(0)] for _ in range(count)]
     long = sum(document.total > 4_000 for document in drawn) / count
     print(f"{count:,} documents: {np.mean([d.total for d in drawn]):,.0f} tokens on average, {long:.0%} above 4,000")
-    print(f"one a window of {MAX_DOCUMENT_TOKENS:,}            fill {one_a_window(documents(0), count):.1%}")
+    print(f"one a window of {WINDOW_TOKENS:,}            fill {one_a_window(documents(0), count):.1%}")
     print(f"first fit into single windows     fill {first_fit(documents(0), count):.1%}")
     for size in sorted({2, 4, windows}):
         source = packed(documents(0), size, buffer)
         batches = [next(source) for _ in range(max(1, count // (2 * size)))]
         print(f"ours, {size} windows                   fill {fill(batches, size):.1%}")
     document = next(document for document in drawn if document.context and document.total > 4_000)
-    _print_tiles(f"one document of {document.total:,} in 5,120", [[document]], MAX_DOCUMENT_TOKENS)
-    _print_tiles(f"the recipe, {windows} x 5,120 (mean)", batches[:16], windows * MAX_DOCUMENT_TOKENS)
+    _print_tiles(f"one document of {document.total:,} in 5,120", [[document]], WINDOW_TOKENS)
+    _print_tiles(f"the recipe, {windows} x 5,120 (mean)", batches[:16], windows * WINDOW_TOKENS)
     return 0
 
 

@@ -26,7 +26,8 @@ STEPS = 5
 
 def plain(examples: Sequence[Turn], ids: Ids, *, causal: bool = False) -> Tensor:
     """Logits behind each of the tokens that come behind examples, [n, vocabulary], by one pass over all of them."""
-    parts = [build_context(example, WORDS, xp_tokens=XP_TOKENS) for example in [*examples] or [None]]
+    shown: Sequence[Turn | None] = examples or [None]
+    parts = [build_context(example, WORDS, xp_tokens=XP_TOKENS) for example in shown]
     lengths = [len(part) for part in parts]
     total = sum(lengths) + len(ids)
     owner = np.concatenate([*(np.full(length, index) for index, length in enumerate(lengths)), np.full(len(ids), -1)])
