@@ -52,7 +52,7 @@ class _Models:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.generate", description="Tokens a CPU second.")
-    parser.add_argument("--tokens", type=int, default=128, help="new ones of each request (default: 128)")
+    parser.add_argument("--tokens", type=int, default=64, help="new ones of each request (default: 64)")
     parser.add_argument("--rounds", type=int, default=5, help="measured, after one that is not (default: 5)")
     options = parser.parse_args()
     torch.set_num_threads(1)
