@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +37,14 @@ def token_folder(pixels: int = 0) -> str:
     """The folder of the token shards of images of `pixels` x `pixels`; 0: of the tokenizer's own resolution."""
     return f"{FOLDER}-{pixels}" if pixels else FOLDER
 
+
+def token_resolutions(dataset: Dataset) -> list[int]:
+    """The `pixels` of the token folders that a dataset may have: 0, and those of smaller images that are there."""
+    found = (_SMALLER.fullmatch(name) for name in dataset.store.names(""))
+    return [0, *sorted(int(match[1]) for match in found if match)]
+
+
+_SMALLER = re.compile(rf"{FOLDER}-([1-9]\d{{0,4}})")
 
 Codes = npt.NDArray[np.uint16]
 """The code grid of an image, h x w."""

@@ -91,6 +91,9 @@ class Config:
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
 
+        if self.examples > 127:
+            raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
+
     @property
     def arm(self) -> Arm:
         """What the model learns to see of an in-context example: it is exported with the model, for generation."""

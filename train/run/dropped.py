@@ -88,9 +88,9 @@ def dropped(corpus: Corpus, tokenizer: TextTokenizer, window: Window) -> list[Dr
             place = rows.context[of], rows.code[owner[of]]
             shown[of], shows[of] = lengths[other].shown[place], lengths[other].shows_inputs[place]
         fits = (shown != _NO_TOKENS) & (own.turn[owner] + shown + window.xp_tokens <= window.tokens)
-        fitting = np.bincount(owner, fits, len(counts))
+        fitting = np.bincount(owner[fits], minlength=len(counts))
         none_fits = _none_drawn(counts, fitting, window.examples)
-        must = ~own.has_inputs & (np.bincount(owner, shows, len(counts)) > 0)
+        must = ~own.has_inputs & (np.bincount(owner[shows], minlength=len(counts)) > 0)
         is_lost = must | (own.turn + 1 > window.tokens)
         has_tokens = own.turn != _NO_TOKENS
         for code in range(len(EXAMPLE_KINDS)):
@@ -131,7 +131,7 @@ def table(rows: Sequence[Dropped], window: Window) -> list[str]:
     return lines
 
 
-def _none_drawn(counts: NDArray[np.int64], fitting: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
+def _none_drawn(counts: NDArray[np.integer], fitting: NDArray[np.integer], draws: int) -> NDArray[np.float64]:
     """The probability that of `draws` contexts, or all if there are fewer, not one is among the fitting, [N]."""
     chance = np.ones(len(counts))
     for drawn in range(min(draws, int(counts.max(initial=0)))):

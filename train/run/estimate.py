@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import ChameleonConfig
+from transformers import ChameleonConfig, ChameleonVQVAEConfig
 
 from train.data.corpus import Corpus
 from train.run.config import PRESETS, Config
@@ -140,9 +140,10 @@ def _print_dropped(options: argparse.Namespace) -> None:
     set_over = ("model", "window_tokens", "xp_tokens", "examples", "context_pixels")
     given = {name: value for name in set_over if (value := getattr(options, name)) is not None}
     config = replace(PRESETS[options.preset], **given)
-    vq = read_config(config.model)
-    side = Vocabulary.from_config(vq).image_side_tokens
-    small = side * config.context_pixels // vq.vq_config.resolution if config.context_pixels else side
+    known = read_config(config.model)
+    side = Vocabulary.from_config(known).image_side_tokens
+    assert isinstance(known.vq_config, ChameleonVQVAEConfig)
+    small = side * config.context_pixels // known.vq_config.resolution if config.context_pixels else side
     window = Window(
         tokens=config.window_tokens,
         xp_tokens=config.xp_tokens,

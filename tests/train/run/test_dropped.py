@@ -17,7 +17,8 @@ from train.data.corpus import Corpus
 from train.data.stream import Library
 from train.run.dropped import Window, dropped, table
 from train.run.estimate import main
-from xprompt_model.text import TextTokenizer
+from xprompt_model.text import NoTokens, TextTokenizer
+from xprompt_model.vocabulary import Ids
 
 EPOCHS = 24
 
@@ -77,9 +78,18 @@ def test_the_command_says_what_a_recipe_would_lose(
     assert "not a model directory" in capsys.readouterr().err
 
 
-def test_texts_without_tokens_are_counted_apart() -> None:
+def test_texts_without_tokens_are_counted_apart(corpus: Corpus) -> None:
+    class Refusing(TextTokenizer):
+        def ids(self, text: str) -> Ids:
+            if text == examples(corpus.pairs[0].dataset)[0]["instruction"]:
+                raise NoTokens("empty", "of this test")
+            return super().ids(text)
+
     window = Window(tokens=512, xp_tokens=4, image_tokens=16, context_image_tokens=16, examples=1)
-    assert table([], window)[-1].endswith("0 have no tokens")
+    rows = dropped(corpus, Refusing(tokenizers()), window)
+    assert {row.label: (row.no_tokens, row.with_context) for row in rows}["derain/forward/generate"] == (3, 0)
+    assert sum(row.with_context for row in rows) > 0
+    assert table(rows, window)[-1].endswith(f"{sum(row.no_tokens for row in rows)} have no tokens")
 
 
 def _shortest_window(corpus: Corpus, example: int) -> int:
