@@ -17,7 +17,7 @@ from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
 from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.retrieve import ContextDatabase, Example
@@ -77,8 +77,8 @@ def answer(options: argparse.Namespace) -> None:
             output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
         )
     generator = Generator(model)
-    compressed = generator.compress(context, keep_example=arm == "causal")
-    if context:
+    contexts = [generator.compress(context, keep_example=arm == "causal")] if context else []
+    for compressed in contexts:
         _say(
             f"in-context example: {compressed.tokens:,} tokens in {compressed.seconds:.2f} s; keys and values "
             f"{compressed.bytes_before / 1e6:.2f} MB, {compressed.bytes_after / 1e6:.2f} MB kept"
@@ -87,17 +87,15 @@ def answer(options: argparse.Namespace) -> None:
     asked = ids(options.instruction)
     for start in range(0, len(options.seed), options.batch):
         seeds = options.seed[start : start + options.batch]
+        requests = [Request(instruction=asked, inputs=inputs, contexts=contexts, seed=seed) for seed in seeds]
         started_s = time.perf_counter()
         if options.describe:
-            texts = [
-                generator.text(asked, inputs, compressed, sampling, seed, max_tokens=options.max_tokens)
-                for seed in seeds
-            ]
+            texts = generator.texts(requests, sampling, options.max_tokens)
             made = sum(len(text) for text in texts)
             for text in texts:
                 print(tokenizer.text(text))
         else:
-            grids = generator.images(asked, inputs, compressed, sampling, seeds)
+            grids = generator.images(requests, sampling)
             made = grids.size
             for seed, grid in zip(seeds, grids, strict=True):
                 out = options.out if len(options.seed) == 1 else options.out.with_stem(f"{options.out.stem}-{seed}")

@@ -18,6 +18,15 @@ class KeyValues:
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []
 
+    @classmethod
+    def joined(cls, parts: Sequence[KeyValues]) -> KeyValues:
+        """The tokens of several, of as many layers each, beside one another."""
+        whole = cls()
+        for layers in zip(*(part.layers for part in parts), strict=True):
+            keys, values = zip(*layers, strict=True)
+            whole._layers.append((torch.cat(keys, 2), torch.cat(values, 2)))
+        return whole
+
     @property
     def layers(self) -> Sequence[tuple[Tensor, Tensor]]:
         """The keys and the values of each layer, from the first to the last."""

@@ -43,8 +43,21 @@ class Compressed:
     """What running the example took."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """A question of its own: requests of one batch share neither lengths, nor images, nor examples, nor seeds."""
+
+    instruction: Ids
+    """Text tokens, [n]."""
+    inputs: Sequence[NDArray[np.integer]] = ()
+    """Image code grids, [h, w] each."""
+    contexts: Sequence[Compressed] = ()
+    """Compressed examples, none of which has seen another: of each the keys and values that were kept."""
+    seed: int = 0
+
+
 class Generator:
-    """Answers with a model, one question at a time. Reuses a compressed example for as many as are asked."""
+    """Answers requests with a model, many at once. A compressed example serves as many requests as are asked."""
 
     def __init__(self, model: XPromptChameleon) -> None:
         self._model = model.eval()
@@ -78,53 +91,23 @@ class Generator:
             seconds=time.perf_counter() - start,
         )
 
-    def image(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling = IMAGE,
-        seed: int = 0,
-    ) -> NDArray[np.int64]:
-        """The code grid, [side, side], that answers an instruction's tokens and input images' code grids.
+    def images(self, requests: Sequence[Request], sampling: Sampling = IMAGE) -> NDArray[np.int64]:
+        """The code grids, [requests, side, side], that answer.
 
-        Raises ValueError if the document would be longer than the context window, or an id or code is out of range.
-        """
-        grid: NDArray[np.int64] = self.images(instruction, inputs, context, sampling, [seed])[0]
-        return grid
-
-    def images(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]],
-        context: Compressed | None,
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> NDArray[np.int64]:
-        """As many code grids, [seeds, side, side], as there are seeds, made together. Raises as `image`.
-
-        The last bits of logits depend on how many are made together, so that a code here and there may, too.
+        Raises ValueError if a document would be longer than the context window, or an id or code is out of range.
         """
         side, count = self._vocabulary.image_side_tokens, self._vocabulary.image_tokens
         begin = np.array([self._vocabulary.begin_image])
-        codes = [
-            *self._answer(instruction, inputs, context, sampling, seeds, begin, self._image_ids, count)
-        ]  # [count, seeds], left on the device until all are there
-        return torch.stack(codes, 1).view(len(seeds), side, side).cpu().numpy()
+        codes = [torch.stack([*self._answer(one, sampling, begin, self._image_ids, count)], 1) for one in requests]
+        return torch.cat(codes).view(len(requests), side, side).cpu().numpy()
 
-    def text(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling = TEXT,
-        seed: int = 0,
-        max_tokens: int = 256,
-    ) -> Ids:
-        """The tokens, at most so many, of the text that answers; without its end token. Raises as `image`."""
+    def texts(self, requests: Sequence[Request], sampling: Sampling = TEXT, max_tokens: int = 256) -> list[Ids]:
+        """The tokens, at most so many, of the texts that answer; without their end tokens. Raises as `images`."""
+        return [self._text(request, sampling, max_tokens) for request in requests]
+
+    def _text(self, request: Request, sampling: Sampling, max_tokens: int) -> Ids:
         found: list[int] = []
-        begin = np.array([], np.int64)
-        for index in self._answer(instruction, inputs, context, sampling, [seed], begin, self._text_ids, max_tokens):
+        for index in self._answer(request, sampling, np.array([], np.int64), self._text_ids, max_tokens):
             token = int(self._text_ids[index])
             if token == self._vocabulary.end_text:
                 break
@@ -132,19 +115,11 @@ class Generator:
         return np.array(found, np.int64)
 
     def _answer(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]],
-        context: Compressed | None,
-        sampling: Sampling,
-        seeds: Sequence[int],
-        begin: Ids,
-        candidates: Tensor,
-        count: int,
+        self, request: Request, sampling: Sampling, begin: Ids, candidates: Tensor, count: int
     ) -> Iterator[Tensor]:
-        """Indices into the candidates, [seeds], one after the other; the answer's first tokens are given by `begin`."""
-        context = context or self.compress(None)
-        prompt = build_prompt(instruction, inputs, self._vocabulary).ids
+        """Indices into the candidates, [1], one after the other; the answer's first tokens are given by `begin`."""
+        context, inputs, seeds = _joined(request.contexts) or self.compress(None), request.inputs, [request.seed]
+        prompt = build_prompt(request.instruction, inputs, self._vocabulary).ids
         needed = context.tokens + len(prompt) + len(begin) + count
         if needed > MAX_DOCUMENT_TOKENS:
             raise ValueError(f"{needed:,} tokens with the answer: the context window has {MAX_DOCUMENT_TOKENS:,}")
@@ -166,6 +141,19 @@ class Generator:
             if place < count - 1:
                 for stream in streams:
                     stream.feed(candidates[index])
+
+
+def _joined(contexts: Sequence[Compressed]) -> Compressed | None:
+    """Examples beside one another; what is asked begins behind the longest."""
+    if not contexts:
+        return None
+    return Compressed(
+        cache=KeyValues.joined([context.cache for context in contexts]),
+        tokens=max(context.tokens for context in contexts),
+        bytes_before=sum(context.bytes_before for context in contexts),
+        bytes_after=sum(context.bytes_after for context in contexts),
+        seconds=sum(context.seconds for context in contexts),
+    )
 
 
 class _Stream:
