@@ -11,7 +11,8 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
 from infra.tiny.chameleon import tiny_config
 from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
-from xprompt_model.generator import Compressed, Generator, Request
+from xprompt_model.cache import Compressed
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import IE, TD, Document, Turn, build_context, build_prompt
 from xprompt_model.mask import dense_mask
 from xprompt_model.sampling import IMAGE, Sampling
@@ -176,6 +177,43 @@ def test_a_text_ends_with_its_end_token() -> None:
     found = Generator(model).texts([request(None)], GREEDY, 12)[0].tolist()
     assert found == endless[: endless.index(last)]
     assert 0 < len(found) < 12
+
+
+def mixed(generator: Generator) -> list[Request]:
+    """Requests that have nothing in common."""
+    first, second = (generator.compress(turn(seed), keep_example=seed == 2) for seed in (1, 2))
+    return [
+        Request(instruction=text(1, 3), inputs=[picture(1)], contexts=[first], seed=5),
+        Request(instruction=text(2, 40), contexts=[second, first], seed=6),
+        Request(instruction=text(3), inputs=[picture(1), picture(2)], seed=7),
+        Request(instruction=text(1, 3), inputs=[picture(1)], contexts=[first], seed=8),
+    ]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, IMAGE], ids=["greedy", "guided"])
+def test_an_answer_does_not_depend_on_what_is_in_its_batch(sampling: Sampling) -> None:
+    """That the first of them is right, the tests above say."""
+    model = small_model()
+    generator = Generator(model)
+    requests = mixed(generator)
+    endless = generator.texts(requests, sampling, 12)
+    with torch.no_grad():
+        model.lm_head.weight[WORDS.end_text] = 1.02 * model.lm_head.weight[endless[0][4]]  # some texts end early
+    images, texts = generator.images(requests, sampling), generator.texts(requests, sampling, 12)
+    alone = [generator.images([one], sampling)[0].tolist() for one in requests]
+    assert images.tolist() == alone
+    assert [found.tolist() for found in texts] == [generator.texts([one], sampling, 12)[0].tolist() for one in requests]
+    assert len({len(found) for found in texts}) > 1
+    assert (alone[0] == alone[3]) is (sampling is GREEDY), "the seed decides"
+
+
+def test_no_requests_have_no_answers() -> None:
+    assert Generator(MODEL).images([]).shape == (0, 4, 4) and Generator(MODEL).texts([]) == []
+
+
+def test_compiled_steps_are_refused_where_they_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="compiled steps are for CUDA: this model is on cpu"):
+        Generator(MODEL, compiled=True)
 
 
 def test_a_document_that_passes_the_window_is_refused() -> None:
