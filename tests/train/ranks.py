@@ -18,8 +18,8 @@ from tests.ports import free_port
 from train.run.config import Config
 
 _DEADLINE_S = 500.0
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["train.run.trainer"])
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["train.run.trainer"])
 
 Record = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _start(config: Config, ranks: int) -> list[BaseProcess]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with mock.patch.dict(os.environ, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}):
         processes: list[BaseProcess] = [
-            CONTEXT.Process(target=_train, args=(config, rank, ranks, port)) for rank in range(ranks)
+            _CONTEXT.Process(target=_train, args=(config, rank, ranks, port)) for rank in range(ranks)
         ]
         for process in processes:
             process.start()

@@ -89,6 +89,6 @@ def write_mask2former(folder: Path, side_px: int = 64, pad_to: int | None = None
     )
     Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
     size = {"shortest_edge": side_px, "longest_edge": 2 * side_px}
-    padding = {"pad_size": {"height": pad_to, "width": pad_to}, "size_divisor": 0} if pad_to else {}
+    padding: dict[str, Any] = {"pad_size": {"height": pad_to, "width": pad_to}, "size_divisor": 0} if pad_to else {}
     Mask2FormerImageProcessorPil(size=size, **padding).save_pretrained(folder)
     return folder

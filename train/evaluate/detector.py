@@ -61,8 +61,8 @@ class TransformersDetector:
         def scaled(logits: Any, size: Any) -> Any:
             return torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
-        rows, columns = (int(seen.pixel_mask[0].any(axis).sum()) for axis in (1, 0))
-        logits = scaled(outputs.masks_queries_logits, seen.pixel_values.shape[-2:])[..., :rows, :columns]
+        height_px, width_px = (int(seen.pixel_mask[0].any(axis).sum()) for axis in (1, 0))
+        logits = scaled(outputs.masks_queries_logits, seen.pixel_values.shape[-2:])[..., :height_px, :width_px]
         logits = scaled(logits, pixels.shape[:2])[0]
         for score, place in zip(scores.tolist(), places.tolist(), strict=True):
             query, label = divmod(place, classes.shape[1])

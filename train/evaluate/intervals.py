@@ -44,7 +44,7 @@ class Sums:
         """The mean over the ratios that have anything below the line; NaN if none has."""
         return float(self._value_of(self.above.sum(0)[None], self.below.sum(0)[None])[0])
 
-    def interval(self, strata: Sequence[int] | None = None) -> Interval:
+    def interval(self, strata: Sequence[int] | NDArray[np.int64] | None = None) -> Interval:
         """The ends of the percentile interval of `SHARE`, the same for the same sums; NaN if there is no finite value.
 
         `strata` names a group for each image: from each as many are drawn as it has. None: all are one group.
@@ -65,7 +65,9 @@ class Sums:
         there = below > 0
         ratios = np.divide(above, below, out=np.zeros_like(above), where=there)
         count = there.sum(1)
-        return np.divide(ratios.sum(1), count, out=np.full(len(count), math.nan), where=count > 0)
+        means: NDArray[np.float64] = np.full(len(count), math.nan)
+        np.divide(ratios.sum(1), count, out=means, where=count > 0)
+        return means
 
 
 def _resampled(groups: NDArray[np.int64], seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, decode_rgb
-from manifests.parquet import ParquetFile
 from manifests.read.query import read_image
 from manifests.schema import Direction, Reject
 from manifests.storage import is_hidden
@@ -89,8 +87,7 @@ class Example:
 def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
     """The generate examples of the committed units of a dataset, in order; a unit's rows are in memory at once."""
     for name, _ in dataset.commits():
-        table = ParquetFile(io.BytesIO(dataset.store.read(f"manifest/{name}.parquet"))).read(columns=_COLUMNS)
-        for row in table.to_pylist():
+        for row in dataset.table_of(name, _COLUMNS).to_pylist():
             if row["kind"] == "generate" and row["direction"] == direction:
                 yield Example(
                     dataset=dataset,

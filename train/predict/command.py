@@ -5,9 +5,10 @@
     torchrun --nproc-per-node 8 -m train.predict --geneval evaluation_metadata.jsonl --model ... --out ...
 
 Under torchrun the processes share the examples, a GPU each. The same command goes on where it was stopped: a prediction
-that is there is not made again, and none is half written. One of another model or other options is refused. A
-prediction depends on its example, the model and the options alone, not on the batch, the number of processes or what
-was made before (on a GPU as far as its kernels repeat; on a CPU each process computes on one thread).
+that is there is not written again, and none is half written. One of another model or other options is refused. A
+prediction depends on its example, the model and the options alone, not on the number of processes or what was made
+before (on a GPU as far as its kernels repeat; on a CPU each process computes on one thread). With another --batch the
+last bits of logits may differ, and with them a code here and there.
 
 In-context examples (--contexts):
 
@@ -69,6 +70,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--contexts", choices=POLICIES, help="which in-context examples: see above")
     parser.add_argument("--contexts-from", nargs="+", default=[], metavar="DATASET", help="datasets that they are of")
     parser.add_argument("--context", metavar="PAIR", help="for fixed: the key of a pair of --contexts-from")
+    parser.add_argument("--library", type=Path, help="folder that keeps compressed examples, for this and later runs")
     parser.add_argument("--clip", type=Path, help="for raie: CLIP to compare instructions by, instead of MiniLM")
     parser.add_argument("--arm", choices=ARMS, help="what is seen of the example (default: as the model was trained)")
     parser.add_argument("--temperature", type=float, help="0: the likeliest (default 0.7, Meta's)")

@@ -9,8 +9,9 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,11 @@ from train.predict.contexts import (
 )
 from train.predict.record import claim, model_sha256, write_whole
 from xprompt_model.arm import Arm
+from xprompt_model.cache import Compressed
 from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
-from xprompt_model.generator import Compressed, Generator, Request
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import MAX_DOCUMENT_TOKENS, Turn, build_prompt
+from xprompt_model.library import Library, model_identity
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
 from xprompt_model.sampling import IMAGE, Sampling
@@ -73,7 +76,9 @@ def predict(options: argparse.Namespace) -> None:
     else:
         asked = asked_of(datasets, options.direction)
     mine = _share(asked, options.batch, rank, world)
-    batches = [[one for one in batch if not (options.out / one.file).is_file()] for batch in mine]
+    missing = {one.file for batch in mine for one in batch if not (options.out / one.file).is_file()}
+    # A batch of which any is missing is computed whole: rows beside others and rows alone have other last bits.
+    batches = [batch for batch in mine if any(one.file in missing for one in batch)]
     # What contexts there are is known before the folder is claimed and the model is loaded.
     chosen = {
         one.file: contexts.of(one.example) if one.example and one.in_context else None
@@ -87,17 +92,17 @@ def predict(options: argparse.Namespace) -> None:
     if rank == 0 and arm != trained:
         _say(f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}")
     without = ""
-    if chosen:
+    if missing:
         threads = torch.get_num_threads()
         try:
             run = _Run(options, arm, sampling, chosen)
-            run.make([batch for batch in batches if batch], of_rank)
+            run.make(batches, missing, of_rank)
         finally:
             torch.set_num_threads(threads)
         if run.too_long:
-            without = f", {run.too_long:,} of them without their in-context example, which does not fit"
-    there = sum(map(len, mine)) - len(chosen)
-    _say(f"{of_rank}{len(chosen):,} predictions made{without}, {there:,} were there: {options.out}")
+            without = f", {len(run.too_long):,} of them without their in-context example, which does not fit"
+    there = sum(map(len, mine)) - len(missing)
+    _say(f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}")
 
 
 def _policy(options: argparse.Namespace, arm: Arm) -> Policy:
@@ -188,8 +193,8 @@ class _Run:
         """Load the model. `chosen` are the in-context examples, by the prediction's file. Raises ValueError."""
         self._out, self._seed, self._arm = options.out, options.seed, arm
         self._sampling, self._chosen = sampling, chosen
-        self.too_long = 0
-        """How many predictions had to do without their in-context example."""
+        self.too_long: set[str] = set()
+        """The predictions that had to do without their in-context example."""
         device = options.device
         if not device:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -208,15 +213,18 @@ class _Run:
             named = f"{options.model}/{XP_FILE}"
             refuse_other_tokenizers(recorded, named, options.model, self._tokenizer, self._vqgan, way_out)
         self._generator = Generator(model)
+        self._compress = self._generator.compress
+        if options.library:
+            self._compress = partial(Library(options.library, model_identity(model)).compressed, self._generator)
         self._vocabulary = model.vocabulary
         self._kept: OrderedDict[tuple[str, str, str], Compressed | None] = OrderedDict()
 
-    def make(self, batches: Sequence[Sequence[Asked]], of_rank: str) -> None:
-        """Make and write all predictions of some batches, and say now and then how far it is."""
+    def make(self, batches: Sequence[Sequence[Asked]], missing: Collection[str], of_rank: str) -> None:
+        """Make some batches and write what is missing of them, and say now and then how far it is."""
         total, made = sum(map(len, batches)), 0
         started_s = said_s = time.monotonic()
         for batch in batches:
-            self._make(batch)
+            self._make(batch, missing)
             made += len(batch)
             now_s = time.monotonic()
             if now_s - said_s > _SAID_EVERY_S:
@@ -224,11 +232,12 @@ class _Run:
                 _say(f"{of_rank}{made:,} of {total:,} predictions, {left_s / 60:,.0f} min left")
                 said_s = now_s
 
-    def _make(self, batch: Sequence[Asked]) -> None:
+    def _make(self, batch: Sequence[Asked], missing: Collection[str]) -> None:
         requests = [self._request(one) for one in batch]
         grids = self._generator.images(requests, self._sampling)
         for one, request, grid in zip(batch, requests, grids, strict=True):
-            write_whole(self._out / one.file, self._png(one, request, grid))
+            if one.file in missing:
+                write_whole(self._out / one.file, self._png(one, request, grid))
 
     def _request(self, one: Asked) -> Request:
         inputs = [*map(self._vqgan.tokenize, one.images())]
@@ -239,7 +248,8 @@ class _Run:
             prompt = len(build_prompt(instruction, inputs, self._vocabulary).ids)
             if context and context.tokens + prompt + 1 + self._vocabulary.image_tokens > MAX_DOCUMENT_TOKENS:
                 context = None
-            self.too_long += context is None
+            if context is None:
+                self.too_long.add(one.file)
         seed = seed_for(self._seed, one.file)
         return Request(instruction=instruction, inputs=inputs, contexts=[context] if context else [], seed=seed)
 
@@ -258,7 +268,7 @@ class _Run:
             )
             images = (len(turn.inputs) + 1) * (self._vocabulary.image_tokens + 2)
             fits = images + len(turn.instruction) < MAX_DOCUMENT_TOKENS
-            self._kept[key] = self._generator.compress(turn, keep_example=self._arm == "causal") if fits else None
+            self._kept[key] = self._compress(turn, keep_example=self._arm == "causal") if fits else None
             while len(self._kept) > 1 and sum(one.bytes_after for one in self._kept.values() if one) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)

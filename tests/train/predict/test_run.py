@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -19,7 +20,6 @@ from PIL import Image
 from manifests.dataset import Dataset
 from tests.manifests.make import make_dataset
 from tests.train.make import make_model
-from tests.train.ranks import CONTEXT
 from train.evaluate.command import main as evaluate
 from train.evaluate.predictions import RECORD_FILE, examples
 from train.predict import command
@@ -31,14 +31,15 @@ from xprompt_model.text import TextTokenizer
 from xprompt_model.vqgan import VQGAN
 
 _DEADLINE_S = 300.0
+_FORK = multiprocessing.get_context("fork")  # torch is there already; importing it takes seconds
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training data, a test split of ten pairs, and a model."""
+    """Training data, a test split of six pairs, and a model."""
     folder = tmp_path_factory.mktemp("predict")
-    make_dataset(str(folder / "derain"), units=2, pairs=3)
-    make_dataset(str(folder / "derain-test"), units=2, pairs=5, first=40, split="test")
+    make_dataset(str(folder / "derain"), units=1, pairs=3)
+    make_dataset(str(folder / "derain-test"), units=2, pairs=3, first=40, split="test")
     make_model(folder / "model")
     return folder
 
@@ -58,9 +59,7 @@ def _rank(arguments: Sequence[str], rank: int, world: int) -> None:
 
 
 def _start(arguments: Sequence[str], world: int) -> list[BaseProcess]:
-    processes: list[BaseProcess] = [
-        CONTEXT.Process(target=_rank, args=(arguments, rank, world)) for rank in range(world)
-    ]
+    processes: list[BaseProcess] = [_FORK.Process(target=_rank, args=(arguments, rank, world)) for rank in range(world)]
     for process in processes:
         process.start()
     return processes
@@ -76,7 +75,7 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
     arguments = _arguments(place, tmp_path / "killed", *_seeded(place), "--batch", "1")
     processes = _start(arguments, 2)
     deadline_s = time.monotonic() + _DEADLINE_S
-    while len([*(tmp_path / "killed").glob("*.png")]) < 3:
+    while len([*(tmp_path / "killed").glob("*.png")]) < 2:
         assert time.monotonic() < deadline_s and all(process.is_alive() for process in processes)
         time.sleep(0.002)
     for process in processes:
@@ -84,17 +83,17 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.png")}
-    assert 3 <= len(finished) < 10
-    # Another number of ranks and another batch.
+    assert 2 <= len(finished) < 6
+    # With another number of ranks, and another batch: of these few codes none is on the edge.
     assert command.main([*arguments[:-1], "4"]) == 0
-    assert f"{10 - len(finished)} predictions made, {len(finished)} were there" in capsys.readouterr().err
+    assert f"{6 - len(finished)} predictions made, {len(finished)} were there" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "not made again"
     assert command.main(_arguments(place, tmp_path / "whole", *_seeded(place))) == 0
     whole = _files(tmp_path / "whole")
     killed = _files(tmp_path / "killed")
     assert {name: data for name, data in killed.items() if not name.startswith(".")} == whole
-    assert len(whole) == 11 and len(set(whole.values())) == 11
-    for process in _start(_arguments(place, tmp_path / "two", *_seeded(place), "--batch", "2"), 2):
+    assert len(whole) == 7 and len(set(whole.values())) == 7
+    for process in _start(_arguments(place, tmp_path / "two", *_seeded(place), "--batch", "3"), 2):
         process.join(_DEADLINE_S)
         assert process.exitcode == 0
     assert _files(tmp_path / "two") == whole
@@ -103,7 +102,7 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
     assert evaluate(["--dataset", str(place / "derain-test"), "--predictions", str(tmp_path / "killed")]) == 0
     said = capsys.readouterr()
     (row,) = [line for line in said.out.splitlines() if line.startswith("| derain, xprompt, contexts seeded | ")]
-    assert row.endswith(" | 10 | 0 | 0 |") and " to " in row and said.err == ""
+    assert row.endswith(" | 6 | 0 | 0 |") and " to " in row and said.err == ""
 
 
 @pytest.mark.parametrize("arm", ["xprompt", "causal"])
