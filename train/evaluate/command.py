@@ -37,7 +37,7 @@ from operators.shared.vision import Clip, Dino
 from train.evaluate.detector import TransformersDetector
 from train.evaluate.geneval import ClipColours
 from train.evaluate.geneval_run import geneval
-from train.evaluate.intervals import RESAMPLES, SHARE, Interval
+from train.evaluate.intervals import RESAMPLES, SHARE, Interval, with_interval
 from train.evaluate.predictions import Malformed, Predictions, decode, examples, find_predictions
 from train.evaluate.scores import DECIMALS, HEADINGS, Score, Values, read_captions, score_for
 
@@ -158,12 +158,9 @@ def _cell(metric: str, report: Report) -> str:
     if metric not in report.values or math.isnan(report.values[metric]):
         return "–"
     decimals = DECIMALS.get(metric, 3)
-    parts = [f"{report.values[metric]:.{decimals}f}"]
-    if metric in report.intervals:
-        parts.append(f"({' to '.join(f'{end:.{decimals}f}' for end in report.intervals[metric])})")
-    if report.counts[metric] not in (0, len(report.scored)):
-        parts.append(f"(of {report.counts[metric]:,})")
-    return " ".join(parts)
+    shown = with_interval(report.values[metric], report.intervals.get(metric, (math.nan, math.nan)), decimals)
+    count = report.counts[metric]
+    return shown if count in (0, len(report.scored)) else f"{shown} (of {count:,})"
 
 
 def as_json(reports: Sequence[Report]) -> list[dict[str, Any]]:

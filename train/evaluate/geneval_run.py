@@ -13,7 +13,7 @@ import numpy as np
 from manifests.images.pixels import Pixels
 from manifests.text_files import read_text
 from train.evaluate.geneval import ColourOf, Detector, check
-from train.evaluate.intervals import RESAMPLES, SHARE, Interval, Sums
+from train.evaluate.intervals import RESAMPLES, SHARE, Interval, Sums, with_interval
 from train.evaluate.predictions import Malformed, decode
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -60,10 +60,7 @@ class GenevalReport:
         """Markdown, in the form of the paper's GenEval table (Tab. 1)."""
         scores, intervals = self.scores, self.intervals()
         columns = (*TAGS, "overall")
-        cells = [
-            f"{scores[tag]:.2f} ({intervals[tag][0]:.2f} to {intervals[tag][1]:.2f})" if tag in scores else "–"
-            for tag in columns
-        ]
+        cells = [with_interval(scores[tag], intervals[tag], 2) if tag in scores else "–" for tag in columns]
         headings = [*(tag.replace("_", " ") for tag in columns), "prompts", "images"]
         prompts = {(tag, _prompt_of(name)) for tag, names in self.wrong.items() for name in names}
         cells += [f"{len(prompts):,}", f"{sum(map(len, self.wrong.values())):,}"]

@@ -45,11 +45,12 @@ class Sums:
         return float(self._value_of(self.above.sum(0)[None], self.below.sum(0)[None])[0])
 
     def interval(self, strata: Sequence[int] | NDArray[np.int64] | None = None) -> Interval:
-        """The ends of the percentile interval of `SHARE`, the same for the same sums; NaN if there is no finite value.
+        """The ends of the percentile interval of `SHARE`, the same for the same sums; NaN if fewer than two images
+        count, or there is no finite value.
 
         `strata` names a group for each image: from each as many are drawn as it has. None: all are one group.
         """
-        if not math.isfinite(self.value()):
+        if (self.below.sum(1) > 0).sum() < 2 or not math.isfinite(self.value()):
             return math.nan, math.nan
         groups = np.zeros(len(self.above), np.int64) if strata is None else np.array(strata)
         drawn = [
@@ -68,6 +69,12 @@ class Sums:
         means: NDArray[np.float64] = np.full(len(count), math.nan)
         np.divide(ratios.sum(1), count, out=means, where=count > 0)
         return means
+
+
+def with_interval(value: float, interval: Interval, decimals: int) -> str:
+    """A value with its interval as tables have it, 26.31 (25.90 to 26.80); without one where it is NaN."""
+    ends = " to ".join(f"{end:.{decimals}f}" for end in interval)
+    return f"{value:.{decimals}f}" + ("" if math.isnan(interval[0]) else f" ({ends})")
 
 
 def _resampled(groups: NDArray[np.int64], seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from manifests.printing import say
 from manifests.storage import is_hidden, spelled_out
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
-from train.evaluate.intervals import RESAMPLES, SHARE, Sums
+from train.evaluate.intervals import RESAMPLES, SHARE, Sums, with_interval
 from train.evaluate.predictions import Malformed, decode
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ class Reconstructed:
 
 def _cell(values: Mapping[str, float], decimals: int) -> str:
     mean = Sums.mean([*values.values()])
-    low, high = mean.interval()
-    interval = "" if math.isnan(low) else f" ({low:.{decimals}f} to {high:.{decimals}f})"
-    return f"{mean.value():.{decimals}f}{interval}"
+    return with_interval(mean.value(), mean.interval(), decimals)
 
 
 def reconstruct(vqgan: VQGAN, pixels: Pixels, resolution_px: int) -> tuple[Pixels, Pixels]:

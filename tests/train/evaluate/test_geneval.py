@@ -117,13 +117,15 @@ def test_scores_are_means_over_tags_and_what_is_not_there_is_named(tmp_path: Pat
     (tmp_path / "images/00000/samples/grid.png").write_bytes(b"none")
     report = geneval(metadata, tmp_path / "images", lambda pixels: [thing("dog")], red)
     assert report.scores == {"single_object": 0.5, "two_object": 0.0, "overall": 0.25}
-    # Of two prompts, one right and one wrong; of one, which is wrong; of their mean.
-    assert report.intervals() == {"single_object": (0, 1), "two_object": (0, 0), "overall": (0, 0.5)}
+    # Of two prompts, one right and one wrong; of the mean of both tasks; of one prompt there is none.
+    intervals = report.intervals()
+    assert (intervals["single_object"], intervals["overall"]) == ((0, 1), (0, 0.5))
+    assert np.isnan(intervals["two_object"]).all()
     strange, malformed, missing = report.problems
     assert strange.endswith("images/00000/samples/grid.png: belongs to no sample")
     assert missing.endswith("images/00003/samples: no image of 'a prompt'")
     assert "images/00002/samples/0001.png: malformed: no known image format" in malformed
-    cells = "0.50 (0.00 to 1.00) | 0.00 (0.00 to 0.00) | – | – | – | – | 0.25 (0.00 to 0.50)"
+    cells = "0.50 (0.00 to 1.00) | 0.00 | – | – | – | – | 0.25 (0.00 to 0.50)"
     assert f"| {cells} | 3 | 3 |" in report.table()
 
 

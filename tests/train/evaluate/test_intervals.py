@@ -49,7 +49,7 @@ def test_an_interval_of_many_is_that_of_the_normal_distribution() -> None:
 
 def test_small_sets_by_hand() -> None:
     assert Sums.mean([0.0, 1.0]).interval() == (0.0, 1.0)  # each in a quarter of the resamples
-    assert Sums.mean([5.0]).interval() == (5.0, 5.0)
+    assert Sums.mean([5.0, 5.0]).interval() == (5.0, 5.0)
     # Two groups of two alike: drawn from all of them the mean varies, drawn from each group it does not.
     groups = [0, 0, 1, 1]
     assert Sums.mean([0.0, 0.0, 1.0, 1.0]).interval(groups) == (0.5, 0.5)
@@ -59,6 +59,7 @@ def test_small_sets_by_hand() -> None:
 def test_what_has_no_value_does_not_count() -> None:
     assert Sums.mean([1.0, math.nan, 3.0]).value() == 2.0
     assert math.isnan(Sums.mean([math.nan]).value()) and math.isnan(Sums.mean([]).value())
+    assert all(map(math.isnan, Sums.mean([5.0, math.nan]).interval())), "of one image"
     sums = Sums.mean([math.inf, 1.0])
     assert sums.value() == math.inf and all(map(math.isnan, sums.interval()))
     # The third ratio has nothing below the line.
