@@ -216,7 +216,7 @@ class _Run:
         self._compress = self._generator.compress
         if options.library:
             self._compress = partial(Library(options.library, model_identity(model)).compressed, self._generator)
-        self._vocabulary = model.vocabulary
+        self._vocabulary, self._window_tokens = model.vocabulary, MAX_DOCUMENT_TOKENS
         self._kept: OrderedDict[tuple[str, str, str], Compressed | None] = OrderedDict()
 
     def make(self, batches: Sequence[Sequence[Asked]], missing: Collection[str], of_rank: str) -> None:
@@ -246,7 +246,7 @@ class _Run:
         if chosen:
             context = self._compressed(chosen)
             prompt = len(build_prompt(instruction, inputs, self._vocabulary).ids)
-            if context and context.tokens + prompt + 1 + self._vocabulary.image_tokens > MAX_DOCUMENT_TOKENS:
+            if context and context.tokens + prompt + 1 + self._vocabulary.image_tokens > self._window_tokens:
                 context = None
             if context is None:
                 self.too_long.add(one.file)
@@ -267,7 +267,7 @@ class _Run:
                 output=self._vqgan.tokenize(pair.image(str(example.output))),
             )
             images = (len(turn.inputs) + 1) * (self._vocabulary.image_tokens + 2)
-            fits = images + len(turn.instruction) < MAX_DOCUMENT_TOKENS
+            fits = images + len(turn.instruction) < self._window_tokens
             self._kept[key] = self._compress(turn, keep_example=self._arm == "causal") if fits else None
             while len(self._kept) > 1 and sum(one.bytes_after for one in self._kept.values() if one) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
