@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from transformers import ChameleonConfig
 
+from infra.demo.tokenizer import load
 from infra.tiny.chameleon import special_tokens, text_tokenizer, write_processors
+from xprompt_model.checkpoint import read_arm, read_trained_tokenizer
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import CHECKPOINT_FILE, VQGAN
 
@@ -23,16 +25,16 @@ XP_TOKENS = 16
 
 _TEXT_TOKENS = 480
 """Of bytes and pieces of words."""
-_WIDTH, _LAYERS, _HEADS = 192, 6, 6
+_WIDTH, _LAYERS, _HEADS = 128, 4, 4
 _SEED = 0
 
 
 def config(vqgan: VQGAN, vocabulary: dict[str, int]) -> ChameleonConfig:
-    """A Chameleon of 3 million parameters."""
+    """A Chameleon of a million parameters."""
     return ChameleonConfig(
         vocab_size=len(vocabulary),
         hidden_size=_WIDTH,
-        intermediate_size=8 * _WIDTH // 3,
+        intermediate_size=3 * _WIDTH,
         num_hidden_layers=_LAYERS,
         num_attention_heads=_HEADS,
         num_key_value_heads=_HEADS,
@@ -45,9 +47,10 @@ def config(vqgan: VQGAN, vocabulary: dict[str, int]) -> ChameleonConfig:
     )
 
 
-def write_start(folder: Path, vqgan_file: Path, vqgan: VQGAN) -> Path:
+def write_start(folder: Path, vqgan_file: Path) -> Path:
     """Write a model directory with the tokenizer of `vqgan_file` and a model that knows nothing, and return it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    vqgan = load(vqgan_file)
     tokenizer = text_tokenizer(vqgan.codes, _TEXT_TOKENS + len(special_tokens(vqgan.codes)))
     vocabulary = dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
     with torch.random.fork_rng(devices=[]):
@@ -70,3 +73,13 @@ def _begin_at_the_codebook(model: XPromptChameleon, codebook: Tensor) -> None:
     for weight in (model.embed_tokens.weight, model.lm_head.weight):
         weight[ids] = std * (projected + 0.2 * torch.randn(projected.shape))
     model.reset_xp()
+
+
+def write_halved(trained: Path, folder: Path) -> None:
+    """Write a trained model directory again as `folder`, with weights of two bytes: what the package ships.
+
+    Raises ValueError if `folder` is there, or `trained` is no model directory.
+    """
+    halved = XPromptChameleon.from_pretrained(trained, dtype=torch.float16)
+    tokenizer = read_trained_tokenizer(trained)
+    halved.save_pretrained(folder, source=trained, arm=read_arm(trained), tokenizer=tokenizer)

@@ -23,16 +23,17 @@ from xprompt_model.vqgan import VQGAN
 
 SIDE_PX = 64
 CODES = 1_024
-STEPS = 1_000
-DECODER_STEPS = 1_500
+STEPS = 700
+"""Of all networks; then come those of the decoder alone, which change no code."""
+DECODER_STEPS = 600
 SEED = 0
 
 _BATCH = 4
 _DRAWN_SHARE = 0.25
 """Of the pictures that are generated and not crops of photos."""
-_CONTINUOUS_SHARE = 0.4
-"""Of the steps that are done before there is a codebook."""
-_PEAK_LR, _LAST_LR, _WARM_UP_STEPS = 2e-3, 2e-4, 30
+_CONTINUOUS_STEPS = 400
+"""That are done before there is a codebook; at most half of all."""
+_PEAK_LR, _DECODER_LR, _WARM_UP_STEPS, _COOL_DOWN_STEPS = 2e-3, 1e-3, 30, 200
 _DECAY = 0.98
 _COMMITMENT = 0.25
 _UNUSED = 0.02
@@ -77,8 +78,19 @@ def held_out_psnr_db(vqgan: VQGAN) -> dict[str, float]:
     }
 
 
-def train(file: Path, *, steps: int = STEPS, seed: int = SEED, say: Callable[[str], None] = print) -> VQGAN:
-    """Train from nothing and write `file`, or go on from `file`.part; on one thread, so that the bytes repeat."""
+def train(
+    file: Path,
+    *,
+    steps: int = STEPS,
+    decoder_steps: int = DECODER_STEPS,
+    seed: int = SEED,
+    say: Callable[[str], None] = print,
+) -> VQGAN:
+    """Train from nothing and write `file`, or go on from `file`.part.
+
+    The file is there after `steps` steps, and again after `decoder_steps` of the decoder alone. On one thread the bytes
+    repeat.
+    """
     part = file.with_name(file.name + ".part")
     torch.manual_seed(seed)
     vqgan = VQGAN(config())
@@ -93,12 +105,13 @@ def train(file: Path, *, steps: int = STEPS, seed: int = SEED, say: Callable[[st
         vqgan.load_state_dict(found["state_dict"])
         optimizer.load_state_dict(found["optimizer"])
         codebook.count, codebook.total, done = found["count"], found["total"], found["step"]
-    continuous = round(steps * _CONTINUOUS_SHARE)
-    for step in range(done, steps):
+    continuous = min(_CONTINUOUS_STEPS, steps // 2)
+    for step in range(done, steps + decoder_steps):
         random = np.random.default_rng([seed, step])
         images = torch.stack([vqgan.prepare(_picture(random)) for _ in range(_BATCH)])
         images = images.contiguous(memory_format=torch.channels_last)
-        latents = vqgan.quant_conv(vqgan.encoder(images))
+        with torch.set_grad_enabled(step < steps):
+            latents = vqgan.quant_conv(vqgan.encoder(images))
         quantized, commitment = latents, latents.new_zeros(())
         if step >= continuous:
             flat = latents.permute(0, 2, 3, 1).flatten(0, 2)
@@ -107,7 +120,8 @@ def train(file: Path, *, steps: int = STEPS, seed: int = SEED, say: Callable[[st
             near = codebook.nearest(flat.detach()).view(*latents.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
             commitment = functional.mse_loss(latents, near)
             quantized = latents + (near - latents).detach()
-            codebook.follow(flat.detach(), np.random.default_rng([seed, step, 1]))
+            if step < steps:
+                codebook.follow(flat.detach(), np.random.default_rng([seed, step, 1]))
         made = vqgan.decoder(vqgan.post_quant_conv(quantized))  # type: ignore[misc]
         squared = functional.mse_loss(made, images)
         loss = functional.l1_loss(made, images) + 2 * squared + _COMMITMENT * commitment
@@ -115,16 +129,24 @@ def train(file: Path, *, steps: int = STEPS, seed: int = SEED, say: Callable[[st
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(step, steps)
+            group["lr"] = _learning_rate(step, steps, decoder_steps)
         optimizer.step()
-        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % _SAVE_EVERY == 0 or step + 1 in (steps, steps + decoder_steps):
             used = int((codebook.count > _UNUSED).sum())
             say(f"step {step + 1}: {10 * math.log10(4 / squared.item()):.2f} dB, {used} codes in use")
             kept = {"state_dict": vqgan.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             torch.save({**kept, "count": codebook.count, "total": codebook.total}, part)
-    vqgan.requires_grad_(False)
-    halved = {name: value.half().contiguous() for name, value in vqgan.state_dict().items()}
-    torch.save({"state_dict": halved}, file)
+        if step + 1 in (steps, steps + decoder_steps):
+            halved = {name: value.half().contiguous() for name, value in vqgan.state_dict().items()}
+            torch.save({"state_dict": halved}, file)
+    return load(file)
+
+
+def load(file: Path) -> VQGAN:
+    """The tokenizer of a file that `train` wrote, beside which there is no config.json yet."""
+    vqgan = VQGAN(config())
+    state = torch.load(file, weights_only=True)["state_dict"]
+    vqgan.load_state_dict({name: value.float() for name, value in state.items()})
     return vqgan
 
 
@@ -134,9 +156,12 @@ def _picture(random: np.random.Generator) -> Pixels:
     return varied(crop(str(random.choice(list(TRAINED))), SIDE_PX, random), random)
 
 
-def _learning_rate(step: int, steps: int) -> float:
-    cosine = (1 + math.cos(math.pi * step / steps)) / 2
-    return min(1.0, (step + 1) / _WARM_UP_STEPS) * (_LAST_LR + (_PEAK_LR - _LAST_LR) * cosine)
+def _learning_rate(step: int, steps: int, decoder_steps: int) -> float:
+    """A warm-up, a slow cosine, and to 0 in a line at the end; then again for the decoder alone."""
+    if step >= steps:
+        return _DECODER_LR * (steps + decoder_steps - step) / decoder_steps
+    cosine = 0.55 + 0.45 * math.cos(math.pi * step / 1_000)
+    return _PEAK_LR * cosine * min(1.0, (step + 1) / _WARM_UP_STEPS, (steps - step) / _COOL_DOWN_STEPS)
 
 
 @torch.no_grad()
