@@ -21,8 +21,8 @@ PACKAGED = Path(__file__).parent / "checkpoint"
 
 TASKS = ("derain", "denoise", "lowlight", "infra.demo.tasks:RECOLOUR")
 
-_STEPS, _SCRATCH_STEPS = 100, 600
-_PHOTOS = 240
+_STEPS, _SCRATCH_STEPS = 20, 160
+_PHOTOS, _SCRATCH_PHOTOS = 120, 400
 _HELD_OUT = 12
 _ROWS = 2
 
@@ -75,7 +75,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
         "--from-scratch", action="store_true", help="train the tokenizer and the model from nothing (an hour or more)"
     )
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all four)")
-    parser.add_argument("--photos", type=int, default=_PHOTOS, help="pictures to train on (default: %(default)s)")
+    parser.add_argument("--photos", type=int, help=f"pictures to train on ({_PHOTOS}; from scratch {_SCRATCH_PHOTOS})")
     parser.add_argument(
         "--held-out", type=int, default=_HELD_OUT, help="crops of unseen photos to score, of each task (%(default)s)"
     )
@@ -86,14 +86,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     given = parser.parse_args(arguments)
     if given.tokenizer_steps is not None and not given.from_scratch:
         parser.error("--tokenizer-steps goes with --from-scratch: otherwise the packaged tokenizer is used")
-    for name in ("photos", "held_out", "rows", "cpus"):
-        if getattr(given, name) < 1:
+    for name in ("photos", "held_out", "rows", "steps", "tokenizer_steps", "cpus"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is at least 1")
     return Options(
         out=given.out,
         from_scratch=given.from_scratch,
         tasks=tuple(given.tasks),
-        photos=given.photos,
+        photos=given.photos or (_SCRATCH_PHOTOS if given.from_scratch else _PHOTOS),
         held_out=given.held_out,
         rows=given.rows,
         steps=given.steps or (_SCRATCH_STEPS if given.from_scratch else _STEPS),

@@ -1,8 +1,9 @@
 """The model that the demo starts from when it starts from nothing: a small Chameleon around the trained tokenizer.
 
-Its weights are random, with one exception. The embeddings of image tokens, and the rows by which they are predicted,
-begin where the codebook has its entries: codes that look alike are alike to the model from the first step, which it
-would otherwise have to find out from many more pictures than a demo has.
+Its weights are random, with two exceptions, without which a demo's few pictures would teach it nothing. The embeddings of
+image tokens, and the rows by which they are predicted, begin where the codebook has its entries: codes that look alike
+are alike to the model from the first step. And one head begins by handing on the code at the same place of the input
+image, so that the first answers are the inputs, and what is learned is how to change them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _TEXT_TOKENS = 480
 """Of bytes and pieces of words."""
 _WIDTH, _LAYERS, _HEADS = 128, 4, 4
 _SEED = 0
+_NEEDLE, _CONTENT = 8.0, 0.1
+"""How sharply that head sees one distance alone, and how little it sees of what stands there, at first. Ours: at these
+it gives the code looked for half of its attention or more."""
 
 
 def config(vqgan: VQGAN, vocabulary: dict[str, int]) -> ChameleonConfig:
@@ -56,7 +60,7 @@ def write_start(folder: Path, vqgan_file: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         model = XPromptChameleon(config(vqgan, vocabulary), xp_tokens=XP_TOKENS)
-        _begin_at_the_codebook(model, vqgan.quantize["embedding"].weight)  # type: ignore[arg-type]
+        _begin_at_the_codebook(model, vqgan)
     model.save_pretrained(folder)
     shutil.copyfile(vqgan_file, folder / CHECKPOINT_FILE)
     write_processors(folder, tokenizer, vqgan)
@@ -64,15 +68,41 @@ def write_start(folder: Path, vqgan_file: Path) -> Path:
 
 
 @torch.no_grad()
-def _begin_at_the_codebook(model: XPromptChameleon, codebook: Tensor) -> None:
-    """Embeddings and rows of the head, of image tokens: the entries, by one random projection, and a little noise."""
-    entries = (codebook - codebook.mean(0)) / codebook.std()
+def _begin_at_the_codebook(model: XPromptChameleon, vqgan: VQGAN) -> None:
+    """Image tokens begin where the codebook has their entries, and one head of the first block hands on the code that
+    stands at the same place of the input image: 66 tokens before, the image's own, its begin, its end and a separator.
+    """
+    codebook = vqgan.quantize["embedding"].weight
+    assert isinstance(codebook, Tensor)
+    width, std = model.config.hidden_size, model.config.initializer_range
+    entries = _lifted(codebook - codebook.mean(0))
+    rank = entries.shape[1]
+    projection = torch.linalg.qr(torch.randn(width, rank)).Q.T  # [rank, width], orthonormal
     ids = torch.from_numpy(model.vocabulary.image_ids)
-    projected = entries @ torch.randn(entries.shape[1], model.config.hidden_size) / entries.shape[1] ** 0.5
-    std = model.config.initializer_range
-    for weight in (model.embed_tokens.weight, model.lm_head.weight):
-        weight[ids] = std * (projected + 0.2 * torch.randn(projected.shape))
+    for weight, scale in ((model.embed_tokens.weight, std), (model.lm_head.weight, 2 * std)):
+        weight[ids] = scale * (width**0.5 * entries @ projection + 0.1 * torch.randn(len(ids), width))
+    attention = model.blocks[0].self_attn
+    half = width // _HEADS // 2
+    angles = (model.vocabulary.image_tokens + 2) * model.config.rope_parameters["rope_theta"] ** -(
+        torch.arange(half) / half
+    )
+    for norm, (along, across) in (
+        (attention.k_norm, (torch.ones(half), torch.zeros(half))),
+        (attention.q_norm, (angles.cos(), -angles.sin())),  # turned back, so that what lies that far before fits best
+    ):
+        norm.weight[0] *= _CONTENT
+        norm.bias[0] = _NEEDLE * torch.cat([along, across])
+    attention.v_proj.weight[: 2 * half] = 0
+    attention.v_proj.weight[:rank] = projection
+    attention.o_proj.weight[:, : 2 * half] = 0
+    attention.o_proj.weight[:, :rank] = projection.T
     model.reset_xp()
+
+
+def _lifted(entries: Tensor) -> Tensor:
+    """Entries, [n, d], as unit vectors, [n, d + 1], each most like itself: a large entry is not like all others."""
+    entries = entries / entries.norm(dim=1).max()
+    return torch.cat([entries, (1 - entries.pow(2).sum(1, keepdim=True)).clamp_min(0).sqrt()], 1)
 
 
 def write_halved(trained: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +48,21 @@ def run_all(options: Options, run: Run) -> int:
     _write_photos(options)
     models = out / "models"
     _write_model(models / "chameleon", options)
+    made = [
+        (task, str(out / photos), out / data)
+        for task, name in names.items()
+        for photos, data in (("photos", "data"), ("photos-held-out", "data-held-out"))
+        if not (out / data / name / "dataset.json").is_file()
+    ]
     try:
-        with ray_session(options.cpus):
-            for task, name in names.items():
-                for photos, data in (("photos", "data"), ("photos-held-out", "data-held-out")):
-                    if not (out / data / name / "dataset.json").is_file():
-                        must("shards", task, "--data", str(out / photos), "--out", str(out / data))
+        with ray_session(options.cpus) if made else nullcontext():  # one for all, which each would start for itself
+            for task, photos, data in made:
+                must("shards", task, "--data", photos, "--out", str(data))
+            for task in names:
                 must("tokens", task, "--models", str(models), "--out", str(out / "data"))
         must("train", *_training(options, [str(out / "data" / name) for name in names.values()]))
         trained = out / "run" / "model"
-        answers = [
-            answer for task, name in names.items() for answer in _answer(out, trained, name, options.held_out, must)
-        ]
+        answers = [answer for name in names.values() for answer in _answer(out, trained, name, options.held_out, must)]
     except _Failed as failed:
         return int(failed.args[0])
     vqgan = VQGAN.load(trained)
@@ -113,7 +117,7 @@ def _training(options: Options, data: Sequence[str]) -> list[str]:
     return [
         *("--data", *data, "--model", str(options.out / "models/chameleon"), "--out", str(options.out / "run")),
         *("--steps", str(options.steps), "--warmup-steps", str(max(1, options.steps // 20))),
-        *("--lr", "2e-3" if options.from_scratch else "1e-3", "--xp-tokens", str(XP_TOKENS)),
+        *("--lr", "2e-3" if options.from_scratch else "3e-4", "--xp-tokens", str(XP_TOKENS)),
         *("--window-tokens", "384", "--windows", "2", "--global-windows", "4"),
         *("--context-image-weight", "1", "--sampling", "*/*/describe=0", "*/reverse/*=0"),
         *("--checkpoint-every", "50"),
