@@ -1,15 +1,16 @@
 """The model that the demo starts from when it starts from nothing: a small Chameleon around the trained tokenizer.
 
-Its weights are random, with two exceptions, without which a demo's few pictures would teach it nothing. The embeddings of
-image tokens, and the rows by which they are predicted, begin where the codebook has its entries: codes that look alike
-are alike to the model from the first step. And one head begins by handing on the code at the same place of the input
-image, so that the first answers are the inputs, and what is learned is how to change them.
+Its weights are random, with two exceptions, without which a demo's few pictures would teach it nothing. The embeddings
+of image tokens, and the rows by which they are predicted, begin where the codebook has its entries: codes that look
+alike are alike to the model from the first step. And one head begins by handing on the code at the same place of the
+input image, so that the first answers resemble the inputs, and what is learned is how to change them.
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,11 +82,10 @@ def _begin_at_the_codebook(model: XPromptChameleon, vqgan: VQGAN) -> None:
     ids = torch.from_numpy(model.vocabulary.image_ids)
     for weight, scale in ((model.embed_tokens.weight, std), (model.lm_head.weight, 2 * std)):
         weight[ids] = scale * (width**0.5 * entries @ projection + 0.1 * torch.randn(len(ids), width))
-    attention = model.blocks[0].self_attn
+    attention: Any = model.blocks[0].self_attn
+    rope: Any = model.config.rope_parameters
     half = width // _HEADS // 2
-    angles = (model.vocabulary.image_tokens + 2) * model.config.rope_parameters["rope_theta"] ** -(
-        torch.arange(half) / half
-    )
+    angles = (model.vocabulary.image_tokens + 2) * rope["rope_theta"] ** -(torch.arange(half) / half)
     for norm, (along, across) in (
         (attention.k_norm, (torch.ones(half), torch.zeros(half))),
         (attention.q_norm, (angles.cos(), -angles.sin())),  # turned back, so that what lies that far before fits best

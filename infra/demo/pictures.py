@@ -59,7 +59,8 @@ def crop(name: str, side_px: int, random: np.random.Generator) -> Pixels:
     shorter = min(pixels.shape[:2])
     length = int(np.exp(random.uniform(np.log(min(1.5 * side_px, shorter)), np.log(shorter))))
     y, x = (int(random.integers(0, size - length + 1)) for size in pixels.shape[:2])
-    return cv2.resize(pixels[y : y + length, x : x + length], (side_px, side_px), interpolation=cv2.INTER_AREA)
+    cut = pixels[y : y + length, x : x + length]
+    return np.asarray(cv2.resize(cut, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def drawn(side_px: int, random: np.random.Generator) -> Pixels:
@@ -78,7 +79,7 @@ def drawn(side_px: int, random: np.random.Generator) -> Pixels:
             cv2.fillPoly(mask, [corners.astype(np.int32)], 255)
         picture = np.where(mask[..., None] > 0, _field(large, random), picture)
     small = cv2.resize(picture.astype(np.float32), (side_px, side_px), interpolation=cv2.INTER_AREA)
-    return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(small), 0, 255), np.uint8)
 
 
 def _field(side_px: int, random: np.random.Generator) -> np.ndarray:
@@ -89,7 +90,7 @@ def _field(side_px: int, random: np.random.Generator) -> np.ndarray:
         return np.broadcast_to(first, (side_px, side_px, 3))
     if kind == 1:
         corners = random.uniform(0, 255, (2, 2, 3)).astype(np.float32)
-        return cv2.resize(corners, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.resize(corners, (side_px, side_px), interpolation=cv2.INTER_LINEAR))
     if kind == 2:
         angle, waves = random.uniform(0, np.pi), random.uniform(1, 10)
         y, x = np.mgrid[:side_px, :side_px] / side_px
@@ -98,7 +99,7 @@ def _field(side_px: int, random: np.random.Generator) -> np.ndarray:
         cells = int(random.integers(3, 24))
         grid = random.uniform(0, 1, (cells, cells)).astype(np.float32)
         share = cv2.resize(grid, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
-    return first + (second - first) * share[..., None]
+    return np.asarray(first + (second - first) * share[..., None])
 
 
 def varied(pixels: Pixels, random: np.random.Generator) -> Pixels:
@@ -121,7 +122,7 @@ def varied(pixels: Pixels, random: np.random.Generator) -> Pixels:
         picture = picture + random.uniform(0.3, 0.8) * _streaks(picture.shape[0], random)[..., None]
     elif damage < 0.34:
         picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
-    return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture * 255), 0, 255), np.uint8)
 
 
 def _streaks(side_px: int, random: np.random.Generator) -> np.ndarray:
@@ -131,4 +132,4 @@ def _streaks(side_px: int, random: np.random.Generator) -> np.ndarray:
     for x, y in random.integers(0, 2 * side_px, (int(random.integers(20, 80)), 2)):
         length = random.uniform(0.05, 0.3) * side_px * 2
         cv2.line(lines, (int(x), int(y)), (int(x + slant * length), int(y + length)), int(random.integers(100, 255)), 1)
-    return cv2.resize(lines, (side_px, side_px), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.asarray(cv2.resize(lines, (side_px, side_px), interpolation=cv2.INTER_AREA), np.float32) / 255

@@ -2,12 +2,13 @@
 
 First the networks alone, then with the codebook: its entries are moving averages of the latents that fall to them
 (van den Oord et al. 2017, appendix A.1), and entries that none falls to are put where latents are. A checkpoint is
-written as it goes, and a run that was stopped goes on to the same weights.
+written as it goes, and a run that was stopped goes on to the same weights: `python -m infra.demo.tokenizer FILE`.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,3 +215,9 @@ class _Codebook:
             self.count[unused] = 0.2
             self.total[unused] = 0.2 * drawn_ones
         self.entries.copy_(self.total / self.count[:, None])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    (given,) = sys.argv[1:]
+    print(held_out_psnr_db(train(Path(given))))
