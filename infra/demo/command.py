@@ -22,8 +22,8 @@ PACKAGED = Path(__file__).parent / "checkpoint"
 TASKS = ("derain", "denoise", "lowlight", "infra.demo.tasks:RECOLOUR")
 
 _STEPS, _SCRATCH_STEPS = 20, 160
-_PHOTOS, _SCRATCH_PHOTOS = 120, 400
-_HELD_OUT = 12
+_PHOTOS, _SCRATCH_PHOTOS = 60, 400
+_HELD_OUT = 6
 _ROWS = 2
 
 

@@ -23,6 +23,7 @@ def test_the_packaged_tokenizer_has_the_psnr_that_the_documents_state() -> None:
         assert found[name] == pytest.approx(float(value), abs=0.1)
 
 
+@pytest.mark.chaos
 def test_a_run_that_was_stopped_goes_on_to_the_same_file_and_the_decoder_alone_changes_no_code(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
