@@ -34,11 +34,17 @@ def _check(out: Path, printed: str) -> None:
     assert said[-1] == "generate" and "train" in said and "tokens" in said and "shards" in said
 
 
-def test_from_the_packaged_model_to_the_sheet_and_again_without_doing_it_again(
+def test_from_the_packaged_model_to_the_sheet(
     local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(tmp_path / "demo") == 0
     _check(tmp_path / "demo", capfd.readouterr().out)
+
+
+@pytest.mark.chaos
+def test_what_is_done_is_not_done_again(local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run(tmp_path / "demo") == 0
+    capfd.readouterr()
     sheet = (tmp_path / "demo/sheet.png").read_bytes()
     assert _run(tmp_path / "demo") == 0
     said = re.findall(r"^\$ xprompt (\w+)", capfd.readouterr().out, re.MULTILINE)
