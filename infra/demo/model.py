@@ -30,8 +30,8 @@ _TEXT_TOKENS = 480
 _WIDTH, _LAYERS, _HEADS = 128, 4, 4
 _SEED = 0
 _NEEDLE, _CONTENT = 8.0, 0.1
-"""How sharply that head sees one distance alone, and how little it sees of what stands there, at first. Ours: at these
-it gives the code looked for half of its attention or more."""
+"""How sharply that head sees one distance alone, and how little it sees of what stands there, at first. Ours, by trying
+4, 8 and 12: the next distance is 7.7 nats below, by the cosines of 16 pairs of dimensions."""
 
 
 def config(vqgan: VQGAN, vocabulary: dict[str, int]) -> ChameleonConfig:
