@@ -11,6 +11,7 @@
     xprompt train, generate                         train a model, use it
     xprompt predict, evaluate                       predict over a test set, print the paper's tables
     xprompt reconstruct                             score the image tokenizer alone
+    xprompt demo --out demo                         all of this, small: from photos to a picture of a model's answers
 
 The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
 `xprompt shards derain --out data`, and a variable that a command does not have is refused.
@@ -33,6 +34,7 @@ from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.contexts", "choose the in-context examples of datasets, ranked"),
+    "demo": ("infra.demo.command", "from nothing to a picture of a model's answers, on two cores"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
