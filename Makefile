@@ -107,6 +107,10 @@ tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS
 icl: $(MODELS_INSTALLED) ## tasks over real pictures from one example, four ways, on a small model (an hour of CPU): [OUT=data]
 	@$(XPROMPT) icl --out "$(OUT)/icl"
 
+.PHONY: demo
+demo: $(MODELS_INSTALLED) ## from photos to a picture of a small model's answers, on two cores (15 minutes): [OUT=data]
+	@$(XPROMPT) demo --out "$(OUT)/demo"
+
 .PHONY: vlm-server
 vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small vision-language model of MODELS=tiny on 127.0.0.1: [PORT=8000]
 	@echo "make shards TASK=... VLM=http://127.0.0.1:$(or $(PORT),8000)/v1 VLM_MODEL=models/tiny/qwen2-vl"
@@ -161,6 +165,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate
 	@$(BIN)/python -m infra.bench.masks
+	@$(BIN)/python -m infra.bench.generate
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

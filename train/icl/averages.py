@@ -25,8 +25,8 @@ class AveragingChameleon(XPromptChameleon):
     def advance(
         self, ids: Tensor, segment: Tensor, position: Tensor, mask: Mask | None, cache: Cache | None = None
     ) -> Tensor:
-        """As the shipped one, which it calls with a cache that averages, if it is to begin documents."""
-        if cache is None or not len(cache):
+        """As the shipped one, which it calls with a cache that averages, if X-Prompt tokens are among the tokens."""
+        if (segment == XP).any():
             cache = _Averages(segment, position, cache)
         return super().advance(ids, segment, position, mask, cache)
 

@@ -17,7 +17,7 @@ from train.icl.runs import ARMS, COMPRESSED, Arm
 from train.icl.tasks import Examples, draw
 from xprompt_model.batch import collate
 from xprompt_model.cache import KeyValues
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import IE, TD, Turn
 from xprompt_model.mask import dense_mask
 from xprompt_model.sampling import Sampling
@@ -35,19 +35,17 @@ def test_what_an_answer_depends_on(arm: Arm) -> None:
     assert not np.array_equal(model.answer(replace(examples, query=other)), expected)
 
 
-@pytest.mark.parametrize("arm", ["none", "causal", "xprompt"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_answers_are_those_of_the_shipped_generator(arm: Arm) -> None:
     learner, examples = _learner(arm), _examples()
     generator = Generator(learner.model)
     instruction = np.array([learner.model.config.vocab_size - 2])
-    found = learner.answer(examples)
-    for row in range(4):
-        context = Turn(
-            instruction=instruction, inputs=(examples.context_input[row],), output=examples.context_output[row]
-        )
-        compressed = generator.compress(None if arm == "none" else context, keep_example=arm == "causal")
-        image = generator.image(instruction, (examples.query[row],), compressed, Sampling(temperature=0))
-        assert np.array_equal(image, found[row])
+    requests = []
+    for before, after, query in zip(examples.context_input, examples.context_output, examples.query, strict=True):
+        context = Turn(instruction=instruction, inputs=(before,), output=after)
+        contexts = [] if arm == "none" else [generator.compress(context, keep_example=arm == "causal")]
+        requests.append(Request(instruction=instruction, inputs=(query,), contexts=contexts))
+    assert np.array_equal(generator.images(requests, Sampling(temperature=0)), learner.answer(examples))
 
 
 @pytest.mark.parametrize("arm", ARMS)

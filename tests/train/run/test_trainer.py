@@ -15,7 +15,7 @@ from tests.train.ranks import kill, records, run, weights
 from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.stream import Library
 from train.run.config import Config
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import Sampling
 
@@ -87,8 +87,9 @@ def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path
     for example in np.flatnonzero(rows.code == EXAMPLE_KINDS.index(name)):
         asked, shown = (library._sample(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
         turn, context = asked.turns[name], shown.shown(name)
-        made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
-        assert made.tolist() == turn.output.tolist()
+        contexts = [generator.compress(context)]
+        asked_for = Request(instruction=turn.instruction, inputs=turn.inputs, contexts=contexts)
+        assert generator.images([asked_for], Sampling(temperature=0))[0].tolist() == turn.output.tolist()
 
 
 def _untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
