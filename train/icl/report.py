@@ -277,7 +277,8 @@ def _right(score: Score) -> float:
 
 def _read_off(group: _Group, none: _Group) -> str:
     """Which families' tasks the example has told: those that are better than without one by enough, in every seed."""
-    told, untold = [], []
+    told: list[str] = []
+    untold: list[str] = []
     for examined, names in (("parameters", TRAINED), ("families", NEW)):
         for name in names:
             gains = [

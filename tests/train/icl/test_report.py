@@ -80,7 +80,7 @@ def _score(psnr_db: float) -> Score:
 
 def _run(arm: Arm, xp_tokens: int, seed: int, psnr_db: float) -> Run:
     """A run that is a decibel better on trained tasks than on held-out ones, and a decibel worse on new families."""
-    by_set = {name: _score(psnr_db + 1 - place) for place, name in enumerate(EXAMINED)}
+    by_set: dict[str, Score] = {name: _score(psnr_db + 1 - place) for place, name in enumerate(EXAMINED)}
     families = {"parameters": TRAINED, "families": NEW}
     return Run(
         arm=arm,
