@@ -141,10 +141,13 @@ def committed_tokens(dataset: Dataset, plan: Plan) -> set[int]:
     return {unit for unit in units if unit is not None}
 
 
-def token_commit(dataset: Dataset, name: str) -> TokenCommit:
-    """What a unit's Parquet file records. Raises DatasetError, naming the file, if it cannot be read."""
+def token_commit(dataset: Dataset, name: str, data: bytes | None = None) -> TokenCommit:
+    """What a unit's Parquet file records; `data` are its bytes, if they have been read.
+
+    Raises DatasetError, naming the file, if it cannot be read.
+    """
     way_out = "remove it and run `make tokens` again to write it anew"
-    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, f"{FOLDER}/{name}.parquet", way_out)
+    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, f"{FOLDER}/{name}.parquet", way_out, data)
     try:
         typed(TokenizerRecord, commit.tokenizer)
         if rows != commit.pairs:

@@ -151,5 +151,6 @@ def options(**changes: Any) -> StreamOptions:
         "context_image_weight": 0.0,
         "max_bad_shards": 0,
         "cached_shards": 2,
+        "interleaved_shards": 2,
     }
     return StreamOptions(**{**defaults, **changes})

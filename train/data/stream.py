@@ -18,17 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifests.schema import seed_for
-from train.data.corpus import EXAMPLE_KINDS, Corpus, Pairs
+from train.data.arrays import EXAMPLE_KINDS
+from train.data.corpus import Corpus
 from train.data.packing import best_fit
-from train.data.shuffle import epoch_order, uniform
+from train.data.shuffle import EpochOrder, uniform
 from train.data.tokens import BadShard, Sample, read_shard
 from xprompt_model.layout import Document, Turn, build_document
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
 """A stream's position as JSON:
-{"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example, epoch] per buffered document]}.
-Of a checkpoint from before there were several contexts, an open document has no epoch, and one context at the most."""
+{"order": ORDER, "draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example, epoch] per buffered
+document]}."""
+
+ORDER = 2
+"""The version of the data order; of the first, in which one shard was read at a time, a cursor has none."""
 
 
 _MAX_LEFT_OUT = 1_000
@@ -59,6 +63,8 @@ class StreamOptions:
     """More refused shards than these end the run."""
     cached_shards: int
     """Shards kept in memory, some 5 MB each."""
+    interleaved_shards: int
+    """Shards that examples come from at a time, of all datasets by their weights, but at least one of each."""
 
     @property
     def capacity(self) -> int:
@@ -85,6 +91,7 @@ class Library:
     def __init__(self, corpus: Corpus, vocabulary: Vocabulary, options: StreamOptions) -> None:
         self.corpus, self.options = corpus, options
         self._vocabulary = vocabulary
+        self._datasets = [pairs.dataset for pairs in corpus.pairs]  # this process's own
         self._shards: OrderedDict[tuple[int, str], list[Sample]] = OrderedDict()
         self._bad: dict[tuple[int, str], str] = {}
         self._reports: list[str] = []
@@ -139,10 +146,11 @@ class Library:
         seed = seed_for(self.options.seed, self.corpus.pairs[dataset].task, "context", str(epoch))
         return first + int(uniform(seed, np.array([example]))[0] * (end - first))
 
-    def _order(self, dataset: int, epoch: int) -> NDArray[np.int32]:
-        pairs, rows = self.corpus.pairs[dataset], self.corpus.examples[dataset]
-        shards, rates = pairs.shard_of(rows.pair), self.corpus.rates[dataset][rows.code]
-        return epoch_order(self.options.seed, pairs.task, epoch, shards, rates)
+    def _order(self, dataset: int, epoch: int) -> EpochOrder:
+        corpus, rows = self.corpus, self.corpus.examples[dataset]
+        interleaved = round(self.options.interleaved_shards * corpus.weights[dataset])
+        task, rates = corpus.pairs[dataset].task, corpus.rates[dataset]
+        return EpochOrder(self.options.seed, task, epoch, rows.starts, rows.code, rates, max(1, interleaved))
 
     def _build(self, turn: Turn, context: Turn | None) -> Document:
         return build_document(
@@ -159,18 +167,18 @@ class Library:
         """A pair that has an example of that direction and kind."""
         pairs = self.corpus.pairs[dataset]
         shard, row = pairs.place(pair)
-        sample = self._shard(dataset, pairs, shard)[row]
+        sample = self._shard(dataset, shard)[row]
         if name not in sample.turns:
             raise ValueError(f"pair {sample.pair} has no {' '.join(name)} example")
         return sample
 
-    def _shard(self, dataset: int, pairs: Pairs, name: str) -> list[Sample]:
+    def _shard(self, dataset: int, name: str) -> list[Sample]:
         key = (dataset, name)
         if key in self._bad:
             raise BadShard(self._bad[key])
         if key not in self._shards:
             try:
-                self._shards[key] = read_shard(pairs.dataset, name, self._vocabulary)
+                self._shards[key] = read_shard(self._datasets[dataset], name, self._vocabulary)
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:
@@ -190,14 +198,15 @@ class Stream:
         """Start the stream at its beginning, or where a cursor of an earlier run left it."""
         self._library, self._number = library, number
         sets = len(library.corpus.examples)
-        cursor = cursor or {"draws": 0, "at": [[0, number]] * sets, "open": []}
+        cursor = cursor or {"order": ORDER, "draws": 0, "at": [[0, number]] * sets, "open": []}
+        refuse_other_order(cursor)
         if len(cursor["at"]) != sets:
             raise ValueError(f"the checkpoint's data position is of {len(cursor['at'])} datasets, these are {sets}")
         self._draws: int = cursor["draws"]
         self._at = [list(at) for at in cursor["at"]]
         self._open: list[tuple[tuple[int, int, int], Document]] = []
-        for dataset, example, *epoch in cursor["open"]:
-            self._buffer(dataset, example, *(epoch or [0]))
+        for dataset, example, epoch in cursor["open"]:
+            self._buffer(dataset, example, epoch)
         self._mix_seed = seed_for(library.options.seed, "mix", str(number))
         self._ends = np.cumsum(library.corpus.weights)
 
@@ -226,6 +235,7 @@ class Stream:
 
     def _cursor(self) -> Cursor:
         return {
+            "order": ORDER,
             "draws": self._draws,
             "at": [list(at) for at in self._at],
             "open": [[*name] for name, _ in self._open],
@@ -248,6 +258,15 @@ class Stream:
         document = self._library.document(dataset, example, epoch)
         if document is not None:
             self._open.append(((dataset, example, epoch), document))
+
+
+def refuse_other_order(cursor: Cursor) -> None:
+    """Raises ValueError, one line, for a cursor of another data order: a position in it means other examples here."""
+    if (there := cursor.get("order", 1)) != ORDER:
+        raise ValueError(
+            f"the checkpoint's data position is of data order {there}, this version has {ORDER}: choose another --out, "
+            "or finish the run with the version that began it"
+        )
 
 
 def _tokens(turn: Turn) -> int:

@@ -71,10 +71,12 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
     """
     path = dataset.store.path(f"{FOLDER}/{name}.parquet")
     try:
-        commit = token_commit(dataset, name)
-        if dataset.store.size(f"{FOLDER}/{name}.parquet") > MAX_SHARD_BYTES or not commit.pairs <= _MAX_PAIRS:
-            raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read, or is too large a file")
-        data = dataset.store.read(f"{FOLDER}/{name}.parquet")
+        data = dataset.store.read(f"{FOLDER}/{name}.parquet", 0, MAX_SHARD_BYTES + 1)
+        if len(data) > MAX_SHARD_BYTES:
+            raise BadShard(f"it has more than {MAX_SHARD_BYTES:,} bytes")
+        commit = token_commit(dataset, name, data)
+        if commit.pairs > _MAX_PAIRS:
+            raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read")
         with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
             refuse_large_pages(data, parquet.metadata)
             table = parquet.read()

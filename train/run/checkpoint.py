@@ -44,6 +44,7 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "interleaved_shards",
 )
 """What a data position depends on, beside the data: a run goes on only with the same."""
 
@@ -113,7 +114,8 @@ class Checkpoints:
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
         for name in _DATA_FIELDS:
-            there, here = run["config"].get(name), getattr(self._config, name)
+            here = getattr(self._config, name)
+            there = run["config"].get(name, here)  # of what there was no choice then, cursors tell
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()

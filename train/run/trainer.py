@@ -183,4 +183,5 @@ class _Trainer:
             context_image_weight=config.context_image_weight,
             max_bad_shards=config.max_bad_shards,
             cached_shards=config.cached_shards,
+            interleaved_shards=config.interleaved_shards,
         )
