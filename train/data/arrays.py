@@ -53,9 +53,13 @@ _FORMAT = 1
 """Of the folder; one of another format is not found again."""
 
 _DESCRIPTION = "corpus.json"
-_NAMES = pa.array([f"{direction} {kind}" for direction, kind in EXAMPLE_KINDS])
+_DIRECTIONS, _KINDS = pa.array(["forward", "reverse"]), pa.array(["generate", "describe"])
+"""In the order in which EXAMPLE_KINDS has them."""
 _COLUMNS = ["pair", "direction", "kind", "contexts", "source_group"]
-_PATHS = [*("pair", "direction", "kind", "source_group"), *(f"contexts.list.element.{of}" for of in ("pair", "dataset"))]
+_PATHS = [
+    *("pair", "direction", "kind", "source_group"),
+    *(f"contexts.list.element.{of}" for of in ("pair", "dataset")),
+]
 """The same as the writer lays them out, without the contexts' scores, which are most of their bytes."""
 _NEEDED = pa.schema([MANIFEST.field(name) for name in _COLUMNS])
 _ROWS_AT_ONCE = 2**16
@@ -291,13 +295,11 @@ class _Build:
                 of_shard = np.zeros(end - first, np.uint64)
                 starts.append(starts[-1])
                 for batch in batches:
-                    own = self._own_pairs(batch, keys[first:end], source)
-                    runs = np.flatnonzero(np.diff(own, prepend=-1))
+                    own, runs = self._own_pairs(batch, keys[first:end], source)
                     of_shard[own[runs]] = group_hashes(batch.column("source_group").take(pa.array(runs)))
-                    code = pc.index_in(
-                        pc.binary_join_element_wise(batch.column("direction"), batch.column("kind"), " "), _NAMES
-                    )
-                    if code.null_count:
+                    direction = pc.index_in(batch.column("direction"), _DIRECTIONS)
+                    kind = pc.index_in(batch.column("kind"), _KINDS)
+                    if direction.null_count or kind.null_count:
                         raise self._damaged(number, name, "an example has another direction or kind than ours")
                     of = batch.column("contexts")
                     entries = of.flatten()
@@ -308,19 +310,23 @@ class _Build:
                     ends.append(lengths + contexts)
                     contexts += len(entries)
                     pairs.append(own + first)
-                    codes.append(code.to_numpy())
+                    codes.append(len(_KINDS) * direction.to_numpy() + kind.to_numpy())
                     places.append(self._datasets(number, entries.field("dataset")))
                     wanted.append(asked)
                     starts[-1] += batch.num_rows
                 groups.append(of_shard)
         return starts
 
-    def _own_pairs(self, batch: pa.RecordBatch, keys: Keys, source: Source) -> NDArray[np.int64]:
-        """The place of each row's pair among those of its shard."""
+    def _own_pairs(
+        self, batch: pa.RecordBatch, keys: Keys, source: Source
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The place of each row's pair among those of its shard, and the rows at which another pair begins."""
         asked, wrong = _numbers(batch.column("pair"))
         if wrong is not None:
             raise _without_tokens(wrong, source.task)
-        return _Finder(keys).find(asked, source.task)
+        runs = np.flatnonzero(np.concatenate([[True], (asked[1:] != asked[:-1]).any(1)])[: len(asked)])
+        found = Finder(keys).find(asked[runs], source.task)
+        return np.repeat(found, np.diff(runs, append=len(asked))), runs
 
     def _datasets(self, number: int, places: pa.Array) -> NDArray[np.int16]:
         """The numbers of the datasets that contexts name, which are begun if they are new; without a name, the own."""
@@ -344,21 +350,21 @@ class _Build:
                 first, end = source.pair_starts[shard : shard + 2]
                 of_shard = np.zeros(end - first, np.uint64)
                 for batch in batches:
-                    own = self._own_pairs(batch, keys[first:end], source)
-                    of_shard[own] = group_hashes(batch.column("source_group"))
+                    own, runs = self._own_pairs(batch, keys[first:end], source)
+                    of_shard[own[runs]] = group_hashes(batch.column("source_group").take(pa.array(runs)))
                 groups.append(of_shard)
 
     def _find_contexts(self, number: int, sources: Sequence[Source]) -> None:
         """Write the numbers of the pairs that a dataset's contexts name by key."""
         wanted, places = (mapped(self._folder, number, column) for column in ("context_keys", "context_dataset"))
-        finders: dict[int, _Finder] = {}
+        finders: dict[int, Finder] = {}
         with _Column(self._folder / f"{number}.context.npy", np.int32) as found:
             for first in range(0, len(wanted), _CONTEXTS_AT_ONCE):
                 asked, of = (column[first : first + _CONTEXTS_AT_ONCE] for column in (wanted, places))
                 numbers = np.empty(len(asked), np.int32)
                 for other in np.unique(of).tolist():
                     if other not in finders:
-                        finders[other] = _Finder(mapped(self._folder, other, "keys"))
+                        finders[other] = Finder(mapped(self._folder, other, "keys"))
                     chosen = of == other
                     numbers[chosen] = finders[other].find(asked[chosen], sources[other].task)
                 found.append(numbers)
@@ -440,7 +446,7 @@ class _Column:
         np.lib.format.write_array_header_1_0(self._file, described)
 
 
-class _Finder:
+class Finder:
     """Finds pairs by key, exactly: by the first half in a sorted table, then by the second."""
 
     def __init__(self, keys: Keys) -> None:

@@ -23,7 +23,8 @@ from manifests.dataset import Dataset
 from manifests.records import parse_json
 from manifests.schema import canonical_json, in_short
 from manifests.storage import Store
-from train.data.arrays import EXAMPLE_KINDS, Keys, Source, build, described, mapped
+from train.data.arrays import EXAMPLE_KINDS as EXAMPLE_KINDS
+from train.data.arrays import Keys, Source, build, described, mapped
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -60,7 +60,9 @@ class EpochOrder:
         An example comes `rates[codes[example]]` times an epoch: with 1 exactly once, with 0.5 in every other epoch on
         average, by its own draw. Costs 0.1 CPU-s a million examples; a slot is made when it is asked for.
         """
-        self._seeds = {what: seed_for(seed, name, what, str(epoch)) for what in ("copies", "examples", "shards", "slots")}
+        self._seeds = {
+            what: seed_for(seed, name, what, str(epoch)) for what in ("copies", "examples", "shards", "slots")
+        }
         self._starts, self._codes, self._rates = starts, codes, rates
         shards = len(starts) - 1
         self._parts = max(1, min(interleaved, shards))

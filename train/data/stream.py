@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifests.schema import seed_for
-from train.data.arrays import EXAMPLE_KINDS
-from train.data.corpus import Corpus
+from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.packing import best_fit
 from train.data.shuffle import EpochOrder, uniform
 from train.data.tokens import BadShard, Sample, read_shard
