@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,7 +121,8 @@ def read_record(
 ) -> tuple[_Record, int]:
     """The record in a Parquet file's metadata, and the number of the file's rows, both of its footer.
 
-    `data` are the file's bytes, if they have been read. Raises DatasetError, naming the file, if it cannot be read, FileNotFoundError if there is none.
+    `data` are the file's bytes, if they have been read. Raises DatasetError, naming the file, if it cannot be read,
+    FileNotFoundError if there is none.
     """
     file = f"{url}/{name}"
     try:
@@ -199,7 +200,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 def typed(kind: type[_Record], values: Any) -> _Record:
     """A dataclass of JSON values, each of the type that its field has. Raises ValueError."""
-    kinds = _type_hints(kind)
+    kinds = _type_hints(cast(Any, kind))
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         there = set(values) if isinstance(values, dict) else set()
         wrong = sorted(there ^ kinds.keys())
@@ -209,7 +210,10 @@ def typed(kind: type[_Record], values: Any) -> _Record:
     return kind(**values)
 
 
-_type_hints = lru_cache(get_type_hints)  # which compiles the text of each annotation anew, of every file
+@lru_cache
+def _type_hints(kind: Any) -> dict[str, Any]:
+    """The types of a record's fields, whose text would be compiled anew for every file."""
+    return get_type_hints(kind)
 
 
 def _check(name: str, value: Any, kind: Any) -> None:

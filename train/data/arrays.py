@@ -1,10 +1,13 @@
 """What a run needs of its datasets' Parquet parts, as arrays in files: built once, mapped by all who train on them.
 
-    FOLDER/3f2a.../corpus.json              the datasets, their shards, and what their files were when this was built
-                   0.keys.npy, 0.groups.npy of each pair of dataset 0 its key (2 x uint64), the hash of its group (uint64)
-                   0.pair.npy, 0.code.npy   of each of its examples: its pair (int32), its direction and kind (int8)
-                   0.contexts.npy           where each example's contexts begin, and last their number (int64)
-                   0.context.npy, 0.context_dataset.npy    of each context: its pair (int32), that one's dataset (int16)
+    FOLDER/3f2a.../corpus.json          the datasets, their shards, and what their files were when this was built
+                   0.keys.npy           of each pair of dataset 0 its key (2 x uint64)
+                   0.groups.npy         and a hash of its group's name (uint64)
+                   0.pair.npy           of each example its pair (int32)
+                   0.code.npy           and its direction and kind (int8)
+                   0.contexts.npy       where each example's contexts begin, and last their number (int64)
+                   0.context.npy        of each context its pair (int32)
+                   0.context_dataset.npy    and the dataset that this pair is of (int16)
 
 Parts are read one by one, and what was read of one is in the files before the next, so that memory does not grow with
 the dataset: it holds 20 bytes a pair, to find contexts by key. A folder appears whole, under a name that its datasets'
@@ -96,8 +99,8 @@ class Source:
 def build(urls: Sequence[str], folder: str) -> Path:
     """The folder below `folder` with the arrays of the datasets at some URLs, built now if it is not there.
 
-    Raises ValueError, with the way out, for datasets that have no tokens, are for evaluation, or are the same twice, and
-    OSError if one cannot be read, or its arrays cannot be written.
+    Raises ValueError, with the way out, for datasets that have no tokens, are for evaluation, or are the same twice,
+    and OSError if one cannot be read, or its arrays cannot be written.
     """
     plans = [_Begun.of(url) for url in urls]
     if len({begun.task for begun in plans}) < len(plans):
@@ -426,7 +429,7 @@ class _Column:
 
     def __init__(self, path: Path, kind: type[np.generic], *row: int) -> None:
         self._kind, self._row, self._count = np.dtype(kind), row, 0
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by __exit__)
         self._write_header()
 
     def __enter__(self) -> _Column:

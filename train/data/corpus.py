@@ -137,7 +137,9 @@ class Corpus:
 
     def without_contexts(self) -> Corpus:
         """The same data for the arm "no context" of the paper's Tab. 4: no example has an in-context example."""
-        examples = tuple(replace(one, contexts=np.zeros_like(one.contexts)) for one in self.examples)
+        examples = tuple(
+            replace(one, contexts=np.broadcast_to(np.int64(0), one.contexts.shape)) for one in self.examples
+        )
         return replace(self, examples=examples, contexts=False)
 
     @property
@@ -183,8 +185,10 @@ def _weights(
     given: Sequence[float | None], rates: Sequence[NDArray[np.float64]], examples: Sequence[Examples]
 ) -> tuple[float, ...]:
     """The share of each dataset trained on: by the weights given, else by how many examples an epoch of it has."""
-    found = (np.bincount(one.code, minlength=len(EXAMPLE_KINDS)) for one in examples)
-    counts = [float((rate * count).sum()) for rate, count in zip(rates, found, strict=True)]
+    counts = [
+        float(sum(rate[code] * np.count_nonzero(one.code == code) for code in range(len(EXAMPLE_KINDS))))
+        for rate, one in zip(rates, examples, strict=True)
+    ]
     weights = [count if weight is None else weight for count, weight in zip(counts, given, strict=True)]
     if not all(counts) or not all(weight > 0 for weight in weights):
         raise ValueError("a dataset has no examples, or a weight or all its rates are 0: leave it out")

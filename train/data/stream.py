@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifests.schema import seed_for
 from train.data.corpus import EXAMPLE_KINDS, Corpus

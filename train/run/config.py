@@ -56,7 +56,9 @@ class Config:
     workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
     max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
     cached_shards: int = _option(64, "token shards in memory of each data process, 5 MB each")
-    interleaved_shards: int = _option(32, "token shards that examples come from at a time, over all datasets by weight")
+    interleaved_shards: int = _option(
+        32, "token shards that examples come from at a time, over all datasets by weight; contexts need others cached"
+    )
 
     dtype: str = _option("bf16", "of computation, float32 or bf16; weights, reductions and Adam are float32")
     shard_ranks: int = _option(0, "ranks that share one copy of the weights (HSDP); 0 is all (FSDP)")

@@ -15,7 +15,7 @@ ARRAYS = "data"
 
 
 def open_corpus(config: Config) -> Corpus:
-    """The corpus of a run. All ranks call it, in their process group; those of torchrun on a node have successive ranks.
+    """The corpus of a run. All ranks call it, in a process group in which a node's ranks are successive.
 
     Raises ValueError, the same one line on all ranks, if there is nothing to train on, or nodes have different data.
     """
