@@ -70,7 +70,7 @@ class EpochOrder:
         counts = self._counts()[self._shard_at]
         sizes = np.zeros(shards, np.int64)
         for part in range(self._parts):
-            sizes += np.roll(self._bound(counts, part + 1) - self._bound(counts, part), part)
+            sizes += np.roll(counts * (part + 1) // self._parts - counts * part // self._parts, part)
         self._slots = np.concatenate([[0], np.cumsum(sizes)])
         self._shuffled = lru_cache(_KEPT)(self._shuffle)
         self._slot = lru_cache(_KEPT)(self._fill)
@@ -92,7 +92,7 @@ class EpochOrder:
     def _counts(self) -> NDArray[np.int64]:
         """How many examples of each shard come in this epoch, copies counted: [shards]."""
         if (self._rates == 1).all():
-            return np.diff(self._starts)
+            return self._starts[1:] - self._starts[:-1]
         before = [np.zeros(1, np.int64)]  # of each shard's start, the number that come before it
         shard = 0
         while shard < len(self._starts) - 1:
@@ -101,11 +101,8 @@ class EpochOrder:
             come = np.concatenate([[0], np.cumsum(self._copies(first, int(self._starts[end])))])
             before.append(before[-1][-1] + come[self._starts[shard + 1 : end + 1] - first])
             shard = end
-        return np.diff(np.concatenate(before))
-
-    def _bound(self, count: NDArray[np.int64], part: int) -> NDArray[np.int64]:
-        """Where a part of a shard of so many examples begins."""
-        return count * part // self._parts
+        come_before = np.concatenate(before)
+        return come_before[1:] - come_before[:-1]
 
     def _shuffle(self, shard: int) -> NDArray[np.int64]:
         """The examples of a shard, copies too, in random order."""
@@ -120,7 +117,7 @@ class EpochOrder:
         parts = []
         for part in range(self._parts):
             own = self._shuffled(int(self._shard_at[slot - part]))  # numbers below 0 are those at the circle's end
-            first, end = (int(self._bound(np.int64(len(own)), bound)) for bound in (part, part + 1))
+            first, end = (len(own) * bound // self._parts for bound in (part, part + 1))
             parts.append(own[first:end])
         taken = np.concatenate(parts)
         drawn = words(self._seeds["slots"], int(self._slots[slot]) + np.arange(len(taken)))

@@ -62,6 +62,25 @@ def test_a_cursor_resumes_exactly_and_is_small(corpus: Corpus) -> None:
         assert [_content(packed) for packed in again] == [_content(packed) for packed in batches[done + 1 :]]
 
 
+def test_a_cursor_of_the_order_before_is_refused_in_one_line(corpus: Corpus) -> None:
+    before = {"draws": 3, "at": [[0, 12]], "open": [[0, 5, 0]]}
+    for begin in (lambda: Stream(_library(corpus), 0, before), lambda: next(_feed(corpus, 0, 1, 2, 3, {0: before}))):
+        with pytest.raises(ValueError, match="of data order 1, this version has 2: choose another --out") as refused:
+            begin()
+        assert "\n" not in str(refused.value)
+
+
+def test_examples_come_from_several_shards_at_a_time(tmp_path: Path) -> None:
+    """From three of twelve, in every stretch; which are shared out over datasets by weight."""
+    corpus = Corpus.open([str(_make(tmp_path, name, units=12)) for name, _ in WEIGHTED])
+    corpus = replace(corpus, weights=(0.75, 0.25))
+    library = _library(corpus, interleaved_shards=4)
+    for dataset, at_a_time in ((0, 3), (1, 1)):
+        order, pairs = library.order(dataset, 0), corpus.examples[dataset].pair
+        shards = [corpus.pairs[dataset].place(int(pairs[order[place]]))[0] for place in range(len(order))]
+        assert [len({*shards[first : first + 16]}) for first in range(0, 192, 16)] == [at_a_time] * 12
+
+
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
 def test_the_order_is_the_same_at_any_world_size(corpus: Corpus, ranks: int, workers: int) -> None:
     alone = list(itertools.islice(_feed(corpus, 0, 1), 24))
