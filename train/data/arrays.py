@@ -17,6 +17,7 @@ files decide; it may be removed when nobody trains.
 from __future__ import annotations
 
 import binascii
+import fcntl
 import hashlib
 import io
 import os
@@ -26,6 +27,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +57,7 @@ EXAMPLE_KINDS = tuple((direction, kind) for direction in ("forward", "reverse") 
 _FORMAT = 1
 """Of the folder; one of another format is not found again."""
 
-_DESCRIPTION = "corpus.json"
+_DESCRIPTION, _LOCK = "corpus.json", "building"
 _DIRECTIONS, _KINDS = pa.array(["forward", "reverse"]), pa.array(["generate", "describe"])
 """In the order in which EXAMPLE_KINDS has them."""
 _COLUMNS = ["pair", "direction", "kind", "contexts", "source_group"]
@@ -200,17 +202,22 @@ def _write(trained: Sequence[_Begun], folder: Path) -> Path:
     """Write the arrays of some datasets into a new folder below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     mine = f".{socket.gethostname()}."
-    for left in folder.glob(f"{mine}*.tmp"):  # by a build that was killed on this machine
-        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(f"{mine}*.tmp"):  # by builds that were killed on this machine, which hold no lock any more
+        with suppress(OSError), open(left / _LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
     into = folder / f"{mine}{uuid.uuid4().hex}.tmp"
     into.mkdir()
     try:
-        sources = _Build(into).write(trained)
-        description = canonical_json({"datasets": [vars(source) for source in sources]})
-        (into / _DESCRIPTION).write_text(description)
-        for path in into.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+        with open(into / _LOCK, "wb") as lock:
+            with suppress(OSError):  # not all network file systems have locks; what is killed there stays
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            sources = _Build(into).write(trained)
+            (into / _LOCK).unlink()
+            (into / _DESCRIPTION).write_text(canonical_json({"datasets": [vars(source) for source in sources]}))
+            for path in into.iterdir():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
         raise

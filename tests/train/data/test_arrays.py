@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import random
 import shutil
@@ -109,6 +110,11 @@ def test_what_a_killed_build_left_is_removed_and_a_failed_one_leaves_nothing(
             build([datasets["a"].url], str(folder))
     (left,) = folder.iterdir()
     assert left.suffix == ".tmp"
+    with open(left / "building", "rb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)  # as another process has it that is still at work there
+        build([datasets["b"].url], str(folder))
+        assert left.exists()
+    shutil.rmtree(next(path for path in folder.iterdir() if path != left))
     monkeypatch.setattr(train.data.arrays, "group_hashes", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build([datasets["a"].url], str(folder))
