@@ -348,8 +348,9 @@ class _Build:
             there = url_at(url, place)
             known = self._places.get(folder_of(there))
             numbers.append(self._add(_Begun.of(there)) if known is None else known)
-        at = pc.fill_null(encoded.indices, len(numbers)).to_numpy()
-        return np.array([*numbers, number], np.int16)[at]
+        at: NDArray[np.int32] = pc.fill_null(encoded.indices, len(numbers)).to_numpy()
+        known_as: NDArray[np.int16] = np.array([*numbers, number], np.int16)
+        return known_as[at]
 
     def _groups_alone(self, number: int, source: Source) -> None:
         """Write the groups of the pairs of a dataset that only contexts come from."""
