@@ -151,7 +151,8 @@ def _library(folder: Path) -> Any:
 
     names = {name: index for index, name in enumerate(_NAMES)}
     vocabulary = Vocabulary.from_config(ChameleonConfig(vocabulary_map=names, vq_config={"num_embeddings": _CODES}))
-    values = {each.name: getattr(PAPER_7B, each.name) for each in dataclasses.fields(StreamOptions)}
+    fields = [each.name for each in dataclasses.fields(StreamOptions)]
+    values = {name: getattr(PAPER_7B, name) for name in fields if hasattr(PAPER_7B, name)}
     return Library(_open(folder), vocabulary, StreamOptions(**values))
 
 

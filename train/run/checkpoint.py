@@ -45,8 +45,14 @@ _DATA_FIELDS = (
     "global_windows",
     "xp_tokens",
     "interleaved_shards",
+    "rope",
+    "examples",
+    "context_pixels",
 )
-"""What a data position depends on, beside the data: a run goes on only with the same."""
+"""What a data position or the weights depend on, beside the data: a run goes on only with the same."""
+
+_BEFORE: Mapping[str, Any] = {"rope": "", "examples": 1, "context_pixels": 0}
+"""What these were in the runs of before they could be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +121,8 @@ class Checkpoints:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
         for name in _DATA_FIELDS:
             here = getattr(self._config, name)
-            there = run["config"].get(name, here)  # of what there was no choice then, cursors tell
+            # What a run of before says nothing of, it had no choice in; its data order is told by its cursors.
+            there = run["config"].get(name, _BEFORE.get(name, here))
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()
