@@ -72,14 +72,14 @@ def test_a_cursor_of_the_order_before_is_refused_in_one_line(corpus: Corpus) -> 
 
 
 def test_examples_come_from_several_shards_at_a_time(tmp_path: Path) -> None:
-    """From three of twelve, in every stretch; which are shared out over datasets by weight."""
-    corpus = Corpus.open([str(_make(tmp_path, name, units=12)) for name, _ in WEIGHTED])
+    """From three of five, in every stretch; they are shared out over datasets by weight."""
+    corpus = Corpus.open([str(_make(tmp_path, name, units=5)) for name, _ in WEIGHTED])
     corpus = replace(corpus, weights=(0.75, 0.25))
     library = _library(corpus, interleaved_shards=4)
     for dataset, at_a_time in ((0, 3), (1, 1)):
         order, pairs = library.order(dataset, 0), corpus.examples[dataset].pair
         shards = [corpus.pairs[dataset].place(int(pairs[order[place]]))[0] for place in range(len(order))]
-        assert [len({*shards[first : first + 16]}) for first in range(0, 192, 16)] == [at_a_time] * 12
+        assert [len({*shards[first : first + 16]}) for first in range(0, 80, 16)] == [at_a_time] * 5
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
