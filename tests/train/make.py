@@ -164,5 +164,6 @@ def options(**changes: Any) -> StreamOptions:
         "xp_tokens": 4,
         "max_bad_shards": 0,
         "cached_shards": 2,
+        "interleaved_shards": 2,
     }
     return StreamOptions(**{**defaults, **changes})

@@ -44,6 +44,7 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "interleaved_shards",
     "rope",
     "examples",
     "context_pixels",
@@ -119,7 +120,9 @@ class Checkpoints:
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
         for name in _DATA_FIELDS:
-            there, here = run["config"].get(name, _BEFORE.get(name)), getattr(self._config, name)
+            here = getattr(self._config, name)
+            # What a run of before says nothing of, it had no choice in; its data order is told by its cursors.
+            there = run["config"].get(name, _BEFORE.get(name, here))
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()

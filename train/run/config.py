@@ -68,6 +68,9 @@ class Config:
     workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
     max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
     cached_shards: int = _option(64, "token shards in memory of each data process, 5 MB each")
+    interleaved_shards: int = _option(
+        32, "token shards that examples come from at a time, over all datasets by weight; contexts need others cached"
+    )
 
     dtype: str = _option("bf16", "of computation, float32 or bf16; weights, reductions and Adam are float32")
     shard_ranks: int = _option(0, "ranks that share one copy of the weights (HSDP); 0 is all (FSDP)")
@@ -87,7 +90,8 @@ class Config:
         if self.buffer_windows < self.windows:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
         positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
-        for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens", "examples"):
+        most = ("clip_norm", "keep_checkpoints", "cached_shards", "interleaved_shards", "xp_tokens", "examples")
+        for name in (*positive, *most):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
 

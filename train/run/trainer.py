@@ -25,6 +25,7 @@ from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.optimizer import learning_rate, make_optimizer
 from train.run.parallel import export, load_pretrained, model_config, shard, start
+from train.run.shared import open_corpus
 from xprompt_model.layout import Weights
 from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -43,9 +44,16 @@ def train(config: Config) -> None:
     """
     if not Path(config.model).is_dir():
         raise ValueError(f"no model at {config.model}: make tiny-models writes a small one, --model names another")
-    corpus = Corpus.open(config.data, config.recipe, config.sampling)
-    if not config.contexts:
-        corpus = corpus.without_contexts()
+    device = start()
+    try:
+        corpus = open_corpus(config)
+        _Trainer(config, corpus, _vocabulary(config, corpus), device).run()
+    finally:
+        dist.destroy_process_group()
+
+
+def _vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
+    """The model's. Raises ValueError if the corpus has not the tokens that the model and the config need."""
     vocabulary = Vocabulary.from_config(model_config(config))
     if config.context_pixels:
         corpus.refuse_without_small_contexts(config.context_pixels)
@@ -54,17 +62,13 @@ def train(config: Config) -> None:
         raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
     refuse_other_tokenizers(
         corpus.tokenizer,
-        f"{corpus.pairs[0].dataset.url}/tokens",
+        f"{corpus.pairs[0].url}/tokens",
         config.model,
         TextTokenizer(config.model),
         VQGAN.load(config.model),
         "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again",
     )
-    device = start()
-    try:
-        _Trainer(config, corpus, vocabulary, device).run()
-    finally:
-        dist.destroy_process_group()
+    return vocabulary
 
 
 class _Trainer:
@@ -192,4 +196,5 @@ class _Trainer:
             context_pixels=config.context_pixels,
             max_bad_shards=config.max_bad_shards,
             cached_shards=config.cached_shards,
+            interleaved_shards=config.interleaved_shards,
         )
