@@ -38,8 +38,8 @@ def add_adapters(model: XPromptChameleon, config: Config, dtype: torch.dtype) ->
     """Put adapters beside the linear layers that `lora_targets` names, and freeze all but them, XP and `lora_whole`.
 
     A's values are drawn by the seed, B's are 0: the model computes what it did. Frozen weights get `dtype`, that of
-    computation; with `frozen_bits` 8 the blocks' matrices become `Int8Linear`. Raises ValueError for a target that is no
-    linear layer.
+    computation; with `frozen_bits` 8 the blocks' matrices become `Int8Linear`. Raises ValueError for a target that is
+    no linear layer.
     """
     from peft import inject_adapter_in_model
 

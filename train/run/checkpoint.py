@@ -122,7 +122,7 @@ class Checkpoints:
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
         if run.get("frozen", "") != self._frozen:
-            raise ValueError(f"{found} was made beside other frozen weights than {self._config.model}'s: name its model")
+            raise ValueError(f"{found} was made beside other frozen weights than {self._config.model}'s")
         now = json.loads(json.dumps(asdict(self._config)))  # tuples as JSON has them
         before = json.loads(json.dumps(asdict(Config()))) | run["config"]
         for name in (*_DATA_FIELDS, *_STATE_FIELDS):

@@ -54,7 +54,7 @@ class Config:
 
     lora_rank: int = _option(0, "rank of LoRA adapters, the weights being frozen; 0 trains all weights")
     lora_alpha: int = _option(0, "adapters are scaled by alpha / rank; 0 is twice the rank")
-    lora_targets: tuple[str, ...] = _option(LINEAR_LAYERS, "linear layers that get adapters, by the ends of their names")
+    lora_targets: tuple[str, ...] = _option(LINEAR_LAYERS, "linear layers that get adapters, by the ends of names")
     lora_whole: tuple[str, ...] = _option((), "embed_tokens, lm_head: trained whole beside the adapters")
     frozen_bits: int = _option(0, "8 keeps the blocks' frozen matrices in int8, 0 in --dtype")
 
