@@ -45,6 +45,10 @@ def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> No
         (["--windows", "3"], "not a multiple"),
         (["--steps", "0"], "--steps 0: it must be above 0"),
         (["--buffer-windows", "1"], "cannot fill"),
+        (["--optimizer", "sgd"], "--optimizer sgd: adamw or adamw8bit"),
+        (["--frozen-bits", "8"], "--frozen-bits needs --lora-rank"),
+        (["--lora-rank", "4", "--frozen-bits", "4"], "--frozen-bits 4: 8, or 0"),
+        (["--lora-rank", "4", "--lora-whole", "norm"], "--lora-whole norm: embed_tokens or lm_head"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(wrong: list[str], message: str) -> None:

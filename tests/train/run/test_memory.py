@@ -11,7 +11,6 @@ import torch.distributed as dist
 from torch.profiler import ProfilerActivity, profile
 
 from tests.train.make import CONFIG
-from train.run import memory
 from train.run.config import PAPER_7B, Config
 from train.run.estimate import TARGETS, described
 from train.run.memory import extended, measured
