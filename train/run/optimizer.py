@@ -48,7 +48,7 @@ def _eight_bit(groups: list[dict[str, Any]], lr: float) -> Optimizer:
         from torchao.optim import AdamW8bit
         from torchao.optim.subclass_8bit import OptimState8bit
     except ImportError:
-        raise ValueError("--optimizer adamw8bit needs torchao: pip install torchao") from None
+        raise ValueError("--optimizer adamw8bit needs torchao: install the extra low-memory") from None
 
     @OptimState8bit.implements(torch.ops.aten.new_empty.default)  # type: ignore[untyped-decorator]
     def _new_empty(func: Any, types: Any, args: Any, kwargs: Any) -> Any:

