@@ -22,7 +22,7 @@ def parameters(model: XPromptChameleon) -> int:
 def dense_flops(model: XPromptChameleon) -> int:
     """FLOPs a token outside attention's own products, forward and backward: 6 a parameter (Kaplan et al. 2020).
 
-    4 where it is frozen, for it has no gradient. Embeddings are not counted: they are looked up and not multiplied with.
+    4 where it is frozen, for it has no gradient. Embeddings do not count: they are looked up, not multiplied with.
     """
     looked_up = {id(model.embed_tokens.weight), id(model.xp)}
     multiplied = [parameter for parameter in model.parameters() if id(parameter) not in looked_up]

@@ -20,6 +20,8 @@ class Int8Linear(nn.Linear):
     A linear layer by its class, because peft looks at it.
     """
 
+    scale: nn.Parameter
+
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         """Rounds a layer's weights, symmetrically by row: the largest of a row becomes 127. Works on meta tensors.
 

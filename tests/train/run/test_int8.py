@@ -31,12 +31,12 @@ def test_products_and_gradients_are_those_of_the_rounded_weights(dtype: torch.dt
     again = given.detach().double().requires_grad_()
     made, expected = layer(given), nn.functional.linear(again, whole)
     assert made.dtype == dtype
-    tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.03, "atol": 0.03}
-    torch.testing.assert_close(made.double(), expected, **tolerance)
+    within = 1e-5 if dtype == torch.float32 else 0.03
+    torch.testing.assert_close(made.double(), expected, rtol=within, atol=within)
     made.sum().backward()
     expected.sum().backward()
     assert given.grad is not None and again.grad is not None
-    torch.testing.assert_close(given.grad.double(), again.grad, **tolerance)
+    torch.testing.assert_close(given.grad.double(), again.grad, rtol=within, atol=within)
     assert all(parameter.grad is None for parameter in layer.parameters())
 
 
