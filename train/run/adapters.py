@@ -65,8 +65,8 @@ def trained(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if _MARK in name or name == XP_KEY or name in whole}
 
 
-def merged(state: Mapping[str, Tensor], config: Config) -> XPromptChameleon:
-    """The model directory's model in float32, with what was trained added to its weights: a model without adapters."""
+def merged(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """The weights of the model directory, float32, with what was trained added: those of a model without adapters."""
     from peft import inject_adapter_in_model
     from peft.tuners.lora import LoraLayer
 
@@ -77,7 +77,7 @@ def merged(state: Mapping[str, Tensor], config: Config) -> XPromptChameleon:
     for name, layer in layers.items():
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())
-    return model
+    return model.state_dict()
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], config: Config) -> None:

@@ -44,9 +44,13 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "rope",
+    "examples",
+    "context_pixels",
 )
 _STATE_FIELDS = ("optimizer", "lora_rank", "lora_alpha", "lora_targets", "lora_whole", "frozen_bits")
-"""What a data position depends on, beside the data, and what there is to train: a run goes on only with the same."""
+"""What a data position or the weights depend on, beside the data, and what there is to train: a run goes on only with
+the same. Runs of before one of them could be chosen had its default."""
 
 _TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 

@@ -4,6 +4,7 @@
     python -m train.run.estimate --preset 34b --gpus 256 --gpu H100 --mfu 0.4
     python -m train.run.estimate --gpus 8 --lora-rank 16 --windows 2     # the options of training change it
     python -m train.run.estimate --table                                 # what fits which GPU
+    python -m train.run.estimate --recipe recipe.json         # which examples lose their context, or are left out
 
 FLOPs are counted on a model on the meta device, memory is measured by `train.run.memory` (some seconds). The
 documents are the recipe's commonest: an in-context example of two images,
@@ -18,14 +19,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import ChameleonConfig
+from transformers import ChameleonConfig, ChameleonVQVAEConfig
 
+from train.data.corpus import Corpus
 from train.run.config import PRESETS, Config, parse
 from train.run.cost import PEAK_FLOPS, dense_flops, flops_per_token, pair_flops, parameters
+from train.run.dropped import Window, dropped, table
 from train.run.fitting import print_table
 from train.run.memory import Measured, extended
+from xprompt_model.checkpoint import read_config
 from xprompt_model.model import XPromptChameleon
-from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
+from xprompt_model.rope import with_window
+from xprompt_model.text import TextTokenizer
+from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, Vocabulary, code_name
 
 CODES = 8_192
 _NAMES = (BEGIN_TEXT, PAD, END_TEXT, "<unk>", *map(code_name, range(CODES)), END_IMAGE, BEGIN_IMAGE, SEPARATOR)
@@ -96,21 +102,42 @@ def memory(config: Config, gpus: int) -> Measured:
 
     Raises ValueError if the ranks cannot be divided so.
     """
-    return extended(config, described(config.preset), gpus, config.windows * TARGETS)
+    known = with_window(described(config.preset), config.window_tokens, config.rope)
+    return extended(config, known, gpus, config.windows * TARGETS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options, others = _parser().parse_known_args(arguments)
     try:
         config = parse(["--preset", options.preset, *others], prog="python -m train.run.estimate")
-        if options.table:
+        if options.recipe or options.data:
+            _print_dropped(config, options.data or [], options.recipe)
+        elif options.table:
             print_table(config, described(config.preset), TARGETS)
         else:
             _print(config, options.gpus, options.gpu, options.mfu)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _print_dropped(config: Config, data: Sequence[str], recipe: str) -> None:
+    """What of a recipe's examples fits into the window."""
+    known = read_config(config.model)
+    side = Vocabulary.from_config(known).image_side_tokens
+    assert isinstance(known.vq_config, ChameleonVQVAEConfig)
+    small = side * config.context_pixels // known.vq_config.resolution if config.context_pixels else side
+    window = Window(
+        tokens=config.window_tokens,
+        xp_tokens=config.xp_tokens,
+        image_tokens=side**2,
+        context_image_tokens=small**2,
+        examples=config.examples,
+    )
+    corpus = Corpus.open(data, recipe)
+    for line in table(dropped(corpus, TextTokenizer(config.model), window), window):
+        print(line)
 
 
 def _print(config: Config, gpus: int, gpu: str, mfu: float) -> None:
@@ -139,7 +166,9 @@ def _parser() -> argparse.ArgumentParser:
         description="What a preset's training costs. Takes the options of training as well, which change it.",
         allow_abbrev=False,
     )
-    parser.add_argument("--preset", choices=SHAPES, default="7b-paper", help="(default: %(default)s)")
+    parser.add_argument("--preset", choices=PRESETS, default="7b-paper", help="(default: %(default)s)")
+    parser.add_argument("--recipe", default="", help="instead: what of its examples fits into the window")
+    parser.add_argument("--data", nargs="*", help="the same of these dataset directories")
     parser.add_argument("--gpus", type=int, default=128, help="(default: 128, the paper's section 4)")
     parser.add_argument("--gpu", choices=PEAK_FLOPS, default="A100", help="(default: %(default)s)")
     parser.add_argument("--mfu", type=float, default=0.45, help="share of the peak that is reached (default: 0.45)")

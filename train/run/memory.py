@@ -209,8 +209,9 @@ def _warm_up(config: Config) -> None:
 
 def _pass(model: XPromptChameleon, config: Config) -> None:
     """Forward and backward of one micro-batch, as the trainer has them."""
-    dtypes = {"ids": torch.int64, "segment": torch.int8, "document": torch.int32, "position": torch.int64}
+    dtypes = {"ids": torch.int64, "segment": torch.int8, "document": torch.int32, "example": torch.int8}
     columns = {name: torch.zeros(config.capacity, dtype=dtype) for name, dtype in dtypes.items()}
+    columns["position"] = torch.zeros_like(columns["ids"])
     batch = MicroBatch(**columns, weight=torch.zeros(config.capacity))
     parts = model.loss(batch, None)
     torch.autograd.backward(parts.text_nll + parts.image_nll + config.z_loss * parts.z)

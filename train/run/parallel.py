@@ -32,6 +32,7 @@ from train.run.adapters import add_adapters, fingerprint, merged, trained, write
 from train.run.config import Config
 from xprompt_model.checkpoint import read_config
 from xprompt_model.model import XPromptChameleon
+from xprompt_model.rope import with_window
 
 
 def start() -> torch.device:
@@ -52,12 +53,17 @@ def start() -> torch.device:
     return device
 
 
+def model_config(config: Config) -> ChameleonConfig:
+    """The config of the model that is trained, with its window. Raises ValueError if the checkpoint cannot have it."""
+    return with_window(read_config(config.model), config.window_tokens, config.rope)
+
+
 def shard(config: Config, device: torch.device) -> XPromptChameleon:
     """The model of a config, sharded and without values: `load_pretrained` or a checkpoint gives them.
 
     Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided so.
     """
-    model = shard_on_meta(config, read_config(config.model), device)
+    model = shard_on_meta(config, model_config(config), device)
     return model.to_empty(device="cpu" if config.cpu_offload else device)
 
 
@@ -117,13 +123,14 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
     full = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
         if config.lora_rank:
-            whole = merged(full, config)
-        else:
-            with torch.device("meta"):
-                whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
-            whole.load_state_dict(full, assign=True)
+            full = merged(full, config)
+        with torch.device("meta"):
+            whole = XPromptChameleon(model_config(config), xp_tokens=config.xp_tokens)
+        whole.load_state_dict(full, assign=True)
         shutil.rmtree(folder, ignore_errors=True)
-        whole.save_pretrained(folder, source=config.model, arm=config.arm, tokenizer=tokenizer)
+        whole.save_pretrained(
+            folder, source=config.model, arm=config.arm, tokenizer=tokenizer, context_pixels=config.context_pixels
+        )
     dist.barrier()
 
 

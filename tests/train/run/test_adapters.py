@@ -21,7 +21,7 @@ from train.run.config import LINEAR_LAYERS, Config
 from train.run.int8 import Int8Linear
 from train.run.parallel import export, export_adapter, load_pretrained, shard, start
 from xprompt_model.batch import MicroBatch
-from xprompt_model.layout import TD
+from xprompt_model.layout import NO_EXAMPLE, TD
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 
@@ -40,6 +40,7 @@ def _batch() -> MicroBatch:
         ids=ids,
         segment=torch.full((12,), TD, dtype=torch.int8),
         document=torch.zeros(12, dtype=torch.int32),
+        example=torch.full((12,), NO_EXAMPLE, dtype=torch.int8),
         position=torch.arange(12),
         weight=torch.ones(12),
     )

@@ -49,6 +49,8 @@ def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> No
         (["--frozen-bits", "8"], "--frozen-bits needs --lora-rank"),
         (["--lora-rank", "4", "--frozen-bits", "4"], "--frozen-bits 4: 8, or 0"),
         (["--lora-rank", "4", "--lora-whole", "norm"], "--lora-whole norm: embed_tokens or lm_head"),
+        (["--examples", "0"], "--examples 0: it must be above 0"),
+        (["--examples", "128"], "at most 127"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(wrong: list[str], message: str) -> None:

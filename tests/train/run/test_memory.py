@@ -58,6 +58,7 @@ def _backward(model: XPromptChameleon, config: Config) -> None:
         ids=torch.zeros(length, dtype=torch.int64),
         segment=torch.zeros(length, dtype=torch.int8),
         document=torch.zeros(length, dtype=torch.int32),
+        example=torch.zeros(length, dtype=torch.int8),
         position=torch.arange(length),
         weight=weight,
     )
