@@ -19,7 +19,7 @@ from train.run.config import Config
 
 _DEADLINE_S = 500.0
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["train.run.trainer"])
+_CONTEXT.set_forkserver_preload(["train.run.trainer", "peft", "torchao.optim"])
 
 Record = dict[str, Any]
 

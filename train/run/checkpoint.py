@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.optim import Optimizer
@@ -49,10 +49,11 @@ _DATA_FIELDS = (
     "examples",
     "context_pixels",
 )
-"""What a data position or the weights depend on, beside the data: a run goes on only with the same."""
+_STATE_FIELDS = ("optimizer", "lora_rank", "lora_alpha", "lora_targets", "lora_whole", "frozen_bits")
+"""What a data position or the weights depend on, beside the data, and what there is to train: a run goes on only with
+the same. Runs of before one of them could be chosen had its default."""
 
-_BEFORE: Mapping[str, Any] = {"rope": "", "examples": 1, "context_pixels": 0}
-"""What these were in the runs of before they could be chosen."""
+_TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,14 @@ class Position:
 class Checkpoints:
     """The checkpoints of one run. All ranks call every method, in the same order."""
 
-    def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str) -> None:
-        """`corpus` is the identity of the data. Removes what a killed run left half-written."""
-        self._corpus = corpus
+    def __init__(
+        self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str, frozen: str = ""
+    ) -> None:
+        """`corpus` is the identity of the data, `frozen` that of frozen weights, which are not written.
+
+        Removes what a killed run left half-written.
+        """
+        self._corpus, self._frozen = corpus, frozen
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = Path(config.out) / "checkpoints"
         self._rank = dist.get_rank()
@@ -92,6 +98,7 @@ class Checkpoints:
         store.write_bytes(f"rank-{self._rank:05d}.json", json.dumps(mine).encode())
         if self._rank == 0:
             run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
+            run["frozen"] = self._frozen
             run["config"] = asdict(self._config)
             store.write_bytes("run.json", json.dumps(run, indent=1).encode())
         # Rank 0 writes .metadata when all ranks have written, so its own success means that all files are there.
@@ -119,16 +126,24 @@ class Checkpoints:
         run = json.loads((found / "run.json").read_text())
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
-        for name in _DATA_FIELDS:
-            here = getattr(self._config, name)
-            # What a run of before says nothing of, it had no choice in; its data order is told by its cursors.
-            there = run["config"].get(name, _BEFORE.get(name, here))
+        if run.get("frozen", "") != self._frozen:
+            raise ValueError(f"{found} was made beside other frozen weights than {self._config.model}'s")
+        now = json.loads(json.dumps(asdict(self._config)))  # tuples as JSON has them
+        before = json.loads(json.dumps(asdict(Config()))) | run["config"]
+        for name in (*_DATA_FIELDS, *_STATE_FIELDS):
+            there, here = before[name], now[name]
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
+        if self._config.optimizer == "adamw8bit" and run["ranks"] != dist.get_world_size():
+            raise ValueError(f"{found} was made by {run['ranks']} ranks: 8-bit moments cannot be divided anew")
         state = self._state()
         load(state, checkpoint_id=str(found))
         set_state_dict(
-            self._model, self._optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
+            self._model,
+            self._optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=_TRAINED,
         )
         cursors: dict[int, Cursor] = {}
         for rank in range(run["ranks"]):
@@ -139,7 +154,7 @@ class Checkpoints:
         return Position(step=run["step"], cursors=cursors)
 
     def _state(self) -> dict[str, Any]:
-        model, optimizer = get_state_dict(self._model, self._optimizer)
+        model, optimizer = get_state_dict(self._model, self._optimizer, options=_TRAINED)
         return {"model": model, "optimizer": optimizer}
 
     def _complete_ones(self) -> list[Path]:

@@ -23,8 +23,8 @@ from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
 from train.run.checkpoint import Checkpoints, Position
 from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
-from train.run.optimizer import learning_rate, make_optimizer
-from train.run.parallel import export, load_pretrained, model_config, shard, start
+from train.run.optimizer import learning_rate, make_optimizer, set_learning_rate
+from train.run.parallel import export, export_adapter, load_pretrained, model_config, shard, start
 from train.run.shared import open_corpus
 from xprompt_model.layout import Weights
 from xprompt_model.mask import block_mask, dense_mask
@@ -80,10 +80,14 @@ class _Trainer:
             raise ValueError(f"{self._ranks} ranks do not divide {parts}")
         torch.manual_seed(config.seed)
         self._model = shard(config, device)
-        self._optimizer = make_optimizer(self._model, config.lr, config.weight_decay)
-        self._checkpoints = Checkpoints(config, self._model, self._optimizer, corpus.identity)
+        self._optimizer = make_optimizer(
+            self._model, config.lr, config.weight_decay, kind=config.optimizer, on_gpu=device.type == "cuda"
+        )
+        # Frozen weights are in no checkpoint.
+        frozen = load_pretrained(self._model, config) if config.lora_rank else ""
+        self._checkpoints = Checkpoints(config, self._model, self._optimizer, corpus.identity, frozen)
         found = self._checkpoints.load()
-        if found is None:
+        if found is None and not config.lora_rank:
             load_pretrained(self._model, config)
         self._done = found.step if found else 0
         self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
@@ -127,6 +131,8 @@ class _Trainer:
                 self._checkpoints.save(Position(step=step + 1, cursors=self._own_cursors()))
         self._checkpoints.finish()
         log.close()
+        if config.lora_rank:
+            export_adapter(self._model, config, Path(config.out) / "adapter")
         folder = Path(config.out) / "model"
         if config.export and (self._done < config.steps or not folder.exists()):
             export(self._model, config, folder, self._corpus.tokenizer)
@@ -151,8 +157,7 @@ class _Trainer:
             self._cursors[each.stream] = each.cursor
             self._report(each.reports)
         lr = learning_rate(step, peak=config.lr, warmup_steps=config.warmup_steps, steps=config.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self._optimizer, lr)
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(norm):

@@ -42,14 +42,25 @@ def undisturbed(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Confi
     return config
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+_SAVING: dict[str, Any] = {
+    "dtype": "bf16",
+    "lora_rank": 4,
+    "lora_whole": ("lm_head",),
+    "frozen_bits": 8,
+    "optimizer": "adamw8bit",
+    "cpu_offload": True,
+}
+"""All that saves memory, at once."""
+
+
+@pytest.mark.parametrize("changes", [{}, _SAVING], ids=["float32", "saving"])
 def test_a_run_killed_at_random_ends_as_if_undisturbed(
-    undisturbed: Config, config: Config, tmp_path: Path, dtype: str
+    undisturbed: Config, config: Config, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    if dtype == "bf16":
-        undisturbed = replace(undisturbed, out=str(tmp_path / "undisturbed"), dtype=dtype)
+    if changes:
+        undisturbed = replace(undisturbed, out=str(tmp_path / "undisturbed"), **changes)
         run(undisturbed, 2)
-    config = replace(config, dtype=dtype)
+    config = replace(config, **changes)
     steps = random.randint(1, config.steps - 3)
     kill(config, 2, lambda: len(records(config)) >= steps)
     assert len(records(config)) < config.steps
