@@ -64,6 +64,13 @@ class Config:
 
     checkpoint_every: int = _option(500, "steps between checkpoints")
     keep_checkpoints: int = _option(2, "complete checkpoints that are kept")
+    max_hours: float = _option(0.0, "hours after which to save and leave with status 75; 0 is without end")
+    spike_deviations: float = _option(
+        0.0, "skip a step whose loss is so many robust standard deviations above the last ones' median; 0 skips none"
+    )
+    spike_window: int = _option(128, "the steps whose losses a spike is told by")
+    max_skipped_in_row: int = _option(10, "skipped steps in a row, not finite or spikes, that end the run")
+    max_skipped: int = _option(100, "skipped steps in all that end the run")
     export: bool = _option(True, "write OUT/model, which transformers loads, after the last step")
 
     def __post_init__(self) -> None:
@@ -74,10 +81,15 @@ class Config:
             raise ValueError(f"{self.global_windows} windows a step are not a multiple of {self.windows} a micro-batch")
         if self.buffer_windows < self.windows:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
-        positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
-        for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens"):
+        positive: tuple[str, ...] = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows")
+        positive += ("checkpoint_every",)
+        positive += ("clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens")
+        for name in (*positive, "spike_window", "max_skipped_in_row", "max_skipped"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
+        for name in ("max_hours", "spike_deviations"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
 
     @property
     def arm(self) -> Arm:

@@ -25,6 +25,8 @@ from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.optimizer import learning_rate, make_optimizer
 from train.run.parallel import export, load_pretrained, shard, start
+from train.run.spikes import Skips, SpikeRule
+from train.run.stopping import STOPPED, Stop
 from xprompt_model.checkpoint import read_config
 from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -36,11 +38,17 @@ _REPORTED = 10
 """The number of left-out examples and shards that a rank prints one by one."""
 
 
-def train(config: Config) -> None:
+def train(config: Config) -> int:
     """Train from the newest checkpoint in OUT, or from the model directory, to the last step; then export.
 
-    Raises ValueError, one line, for what is missing or cannot be trained.
+    Returns the exit status: 0, or STOPPED if a signal or `max_hours` ended the run at a checkpoint. Raises ValueError,
+    one line, for what is missing or cannot be trained.
     """
+    with Stop(config.max_hours) as stop:
+        return _train(config, stop)
+
+
+def _train(config: Config, stop: Stop) -> int:
     if not Path(config.model).is_dir():
         raise ValueError(f"no model at {config.model}: make tiny-models writes a small one, --model names another")
     corpus = Corpus.open(config.data, config.recipe, config.sampling)
@@ -60,7 +68,7 @@ def train(config: Config) -> None:
     )
     device = start()
     try:
-        _Trainer(config, corpus, vocabulary, device).run()
+        return _Trainer(config, corpus, vocabulary, device).run(stop)
     finally:
         dist.destroy_process_group()
 
@@ -80,13 +88,22 @@ class _Trainer:
         if found is None:
             load_pretrained(self._model, config)
         self._done = found.step if found else 0
+        self._saved = self._done
         self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
+        rule = SpikeRule(
+            deviations=config.spike_deviations,
+            window=config.spike_window,
+            most_in_row=config.max_skipped_in_row,
+            most=config.max_skipped,
+        )
+        self._skips = Skips(rule, found.skips if found else {})
         self._accumulate = config.micro_batches // self._ranks
         self._flops = flops_per_token(self._model, config.window_tokens)
         self._peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._reported = 0
 
-    def run(self) -> None:
+    def run(self, stop: Stop) -> int:
+        """Train until the last step, or until the run is to stop. Returns the exit status."""
         config = self._config
         log = Log(config.out, config.steps, self._done)
         if self._done and self._rank == 0:
@@ -102,6 +119,8 @@ class _Trainer:
             cursors=self._cursors,
         )
         for step in range(self._done, config.steps):
+            if why := stop.asked():
+                return self._leave(step, why, log)
             started_s = time.perf_counter()
             fed = list(itertools.islice(batches, self._accumulate))
             waited_s = time.perf_counter() - started_s
@@ -117,8 +136,10 @@ class _Trainer:
                 record["mfu"] = record["capacity"] * self._flops / seconds / (self._peak * self._ranks)
             log.step(record)
             self._checkpoints.poll()
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                self._checkpoints.save(Position(step=step + 1, cursors=self._own_cursors()))
+            # While steps are being skipped, the newest checkpoint remains one from before.
+            is_due = (step + 1) // config.checkpoint_every > self._saved // config.checkpoint_every
+            if (is_due and not self._skips.in_row) or step + 1 == config.steps:
+                self._save(step + 1)
         self._checkpoints.finish()
         log.close()
         folder = Path(config.out) / "model"
@@ -126,6 +147,21 @@ class _Trainer:
             export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
                 print(f"model: {folder}", flush=True)
+        return 0
+
+    def _leave(self, step: int, why: str, log: Log) -> int:
+        """Save what `step` steps have made, unless it is saved, and say so."""
+        if step > self._saved:
+            self._save(step)
+        self._checkpoints.finish()
+        log.close()
+        if self._rank == 0:
+            print(f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on", flush=True)
+        return STOPPED
+
+    def _save(self, step: int) -> None:
+        self._checkpoints.save(Position(step=step, cursors=self._own_cursors(), skips=self._skips.state))
+        self._saved = step
 
     def _step(self, step: int, fed: list[Fed]) -> dict[str, Any]:
         """One update. Returns its losses and counts over all ranks."""
@@ -149,13 +185,29 @@ class _Trainer:
             group["lr"] = lr
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
-        if not torch.isfinite(norm):
-            raise ValueError(
-                f"step {step + 1}: the gradient's norm is {float(norm)}; the newest checkpoint is as it was"
-            )
-        self._optimizer.step()
+        found = tally.result()
+        if not self._is_bad(step + 1, found["loss"], float(norm)):
+            self._optimizer.step()
         self._optimizer.zero_grad()
-        return {"step": step + 1, **tally.result(), "gradient_norm": float(norm), "lr": lr}
+        return {
+            "step": step + 1,
+            **found,
+            "gradient_norm": float(norm),
+            "lr": lr,
+            "skipped": self._skips.count,
+        }
+
+    def _is_bad(self, step: int, loss: float, norm: float) -> bool:
+        """Whether a step is to be skipped, which is noted. Raises Diverged if there have been too many."""
+        why = self._skips.wrong(loss, norm)
+        # Losses and norms are sums over ranks, whose last bits need not be the same on all: rank 0 decides for all.
+        if not gathered(bool(why))[0]:
+            self._skips.taken(loss)
+            return False
+        if self._rank == 0:
+            print(f"step {step} is skipped: {why}", flush=True)
+        self._skips.skipped(step, why)
+        return True
 
     def _own_cursors(self) -> dict[int, Cursor]:
         """The cursors of this rank's own streams; those that a checkpoint held of other ranks' are theirs to write."""

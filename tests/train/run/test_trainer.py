@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.train.make import VOCABULARY, make_tokens, options
-from tests.train.ranks import kill, records, run, weights
+from tests.train.ranks import kill, records, run, stop, untimed, weights
 from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.stream import Library
 from train.run.config import Config
 from xprompt_model.generator import Generator
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import Sampling
-
-_TIMED = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
 
 
 def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
@@ -43,17 +41,23 @@ def undisturbed(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Confi
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bf16"])
-def test_a_run_killed_at_random_ends_as_if_undisturbed(
+def test_a_run_stopped_or_killed_at_random_ends_as_if_undisturbed(
     undisturbed: Config, config: Config, tmp_path: Path, dtype: str
 ) -> None:
+    """SIGTERM to one of two ranks, on which both save and leave, or kill -9 to both; then the same command again."""
     if dtype == "bf16":
         undisturbed = replace(undisturbed, out=str(tmp_path / "undisturbed"), dtype=dtype)
         run(undisturbed, 2)
     config = replace(config, dtype=dtype)
     steps = random.randint(1, config.steps - 3)
-    kill(config, 2, lambda: len(records(config)) >= steps)
+    if dtype == "bf16":
+        kill(config, 2, lambda: len(records(config)) >= steps)
+    else:
+        stop(config, 2, lambda: len(records(config)) >= steps, signal.SIGTERM, only=steps % 2)
+        left = sorted((Path(config.out) / "checkpoints").iterdir())
+        assert int(left[-1].name.removeprefix("step-")) == len(records(config))  # nothing is trained twice
     assert len(records(config)) < config.steps
-    assert _untimed(run(config, 2)) == _untimed(records(undisturbed))
+    assert untimed(run(config, 2)) == untimed(records(undisturbed))
     assert weights(config) == weights(undisturbed)
 
 
@@ -89,7 +93,3 @@ def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path
         turn, context = asked.turns[name], shown.shown(name)
         made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
         assert made.tolist() == turn.output.tolist()
-
-
-def _untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in record.items() if name not in _TIMED} for record in found]
