@@ -22,7 +22,7 @@ from train.data.corpus import EXAMPLE_KINDS, Corpus, Pairs
 from train.data.packing import best_fit
 from train.data.shuffle import epoch_order, uniform
 from train.data.tokens import BadShard, Sample, read_shard
-from xprompt_model.layout import Document, Turn, build_document
+from xprompt_model.layout import IE, Document, Turn, build_document
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
@@ -121,6 +121,20 @@ class Library:
             label = self.corpus.label(dataset, int(rows.code[example]))
             self._reports.append(f"left out: example {example} of {label}: {error}")
             return None
+
+    def turns(self, dataset: int, example: int, epoch: int) -> tuple[Turn, Turn | None] | None:
+        """What `document` lays out: an example's turn, and the in-context example that it shows, if it shows any."""
+        document = self.document(dataset, example, epoch)
+        if document is None:
+            return None
+        rows = self.corpus.examples[dataset]
+        name = EXAMPLE_KINDS[rows.code[example]]
+        turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
+        chosen = self._context(dataset, example, epoch)
+        if chosen is None or IE not in document.segment:
+            return turn, None
+        other = int(rows.context_dataset[chosen]), int(rows.context[chosen])
+        return turn, self._sample(*other, name).shown(name)
 
     def label(self, dataset: int, example: int) -> int:
         """Index of an example's label in Corpus.labels."""

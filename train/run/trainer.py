@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from train.data.corpus import Corpus
+from train.data.held_out import Split, split
 from train.data.loader import Fed, feed
 from train.data.stream import Cursor, StreamOptions
 from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
@@ -25,8 +27,10 @@ from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.optimizer import learning_rate, make_optimizer
 from train.run.parallel import export, load_pretrained, shard, start
+from train.run.samples import Samples
 from train.run.spikes import Skips, SpikeRule
 from train.run.stopping import STOPPED, Stop
+from train.run.validation import Validation
 from xprompt_model.checkpoint import read_config
 from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -66,16 +70,20 @@ def _train(config: Config, stop: Stop) -> int:
         VQGAN.load(config.model),
         "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again",
     )
+    held_out = split(corpus, config.validation_share) if config.validation_share else None
     device = start()
     try:
-        return _Trainer(config, corpus, vocabulary, device).run(stop)
+        return _Trainer(config, corpus, held_out, vocabulary, device).run(stop)
     finally:
         dist.destroy_process_group()
 
 
 class _Trainer:
-    def __init__(self, config: Config, corpus: Corpus, vocabulary: Vocabulary, device: torch.device) -> None:
-        self._config, self._corpus, self._vocabulary, self._device = config, corpus, vocabulary, device
+    def __init__(
+        self, config: Config, corpus: Corpus, held_out: Split | None, vocabulary: Vocabulary, device: torch.device
+    ) -> None:
+        self._corpus = held_out.training if held_out else corpus
+        self._config, self._vocabulary, self._device = config, vocabulary, device
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         if config.micro_batches % self._ranks or config.streams % self._ranks:
             parts = f"a step's {config.micro_batches} micro-batches, or the {config.streams} streams"
@@ -83,7 +91,8 @@ class _Trainer:
         torch.manual_seed(config.seed)
         self._model = shard(config, device)
         self._optimizer = make_optimizer(self._model, config.lr, config.weight_decay)
-        self._checkpoints = Checkpoints(config, self._model, self._optimizer, corpus.identity)
+        identity = held_out.identity if held_out else corpus.identity
+        self._checkpoints = Checkpoints(config, self._model, self._optimizer, identity)
         found = self._checkpoints.load()
         if found is None:
             load_pretrained(self._model, config)
@@ -101,11 +110,37 @@ class _Trainer:
         self._flops = flops_per_token(self._model, config.window_tokens)
         self._peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._reported = 0
+        self._validation: Validation | None = None
+        self._samples: Samples | None = None
+        if held_out:
+            self._hold_out(held_out)
+
+    def _hold_out(self, held_out: Split) -> None:
+        config, options = self._config, self._options()
+        self._validation = Validation(
+            held_out.validation,
+            self._vocabulary,
+            options,
+            config.validation_examples,
+            compress=config.compress,
+        )
+        vqgan = VQGAN.load(config.model, device=self._device) if config.sample_pictures else None
+        if vqgan and vqgan.decoder:
+            validation, most = held_out.validation, config.sample_pictures
+            self._samples = Samples(validation, self._vocabulary, options, vqgan, most, config.arm)
+        if self._rank == 0:
+            of = [sum(len(rows.pair) for rows in side.examples) for side in (held_out.training, held_out.validation)]
+            print(
+                f"trained on: {of[0]:,} examples; held out: {of[1]:,}, of which {self._validation.examples:,} are "
+                f"validated on and {self._validation.left_out:,} do not fit; left out: {held_out.left_out:,}, whose "
+                "in-context examples are all held out",
+                flush=True,
+            )
 
     def run(self, stop: Stop) -> int:
         """Train until the last step, or until the run is to stop. Returns the exit status."""
         config = self._config
-        log = Log(config.out, config.steps, self._done)
+        log = Log(config.out, config.steps, self._done, config.wandb, asdict(config))
         if self._done and self._rank == 0:
             print(f"going on after step {self._done} of {config.steps}", flush=True)
         batches = feed(
@@ -134,6 +169,10 @@ class _Trainer:
             }
             if self._peak:
                 record["mfu"] = record["capacity"] * self._flops / seconds / (self._peak * self._ranks)
+            if self._validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
+                record["validation"] = self._validation.losses(self._model, self._device)
+                if self._samples:
+                    log.pictures(step + 1, self._samples.draw(self._model))
             log.step(record)
             self._checkpoints.poll()
             # While steps are being skipped, the newest checkpoint remains one from before.
