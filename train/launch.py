@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     # The agent's own handlers kill the ranks after 30 seconds; it leaves these signals to us.
     options.signals_to_handle = "SIGHUP,SIGQUIT"
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, without its note
+    # With PyTorch 2.14, ranks that start again find the addresses of those before them in a store that agents keep.
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it reports what is said below
     with tempfile.TemporaryDirectory() as folder:
         stop = Path(folder, STOP_FILE)

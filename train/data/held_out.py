@@ -77,10 +77,12 @@ def _held_out(pairs: Pairs, share: float) -> NDArray[np.bool_]:
 
 def _part(rows: Examples, chosen: NDArray[np.bool_], held: Sequence[NDArray[np.bool_]]) -> Examples:
     """The chosen ones of a dataset's examples, [N] each, less those who lose all their in-context examples."""
-    is_shown = np.ones(len(rows.context), bool)
+    end = int(rows.contexts[-1])  # 0 of a corpus without contexts
+    context, context_dataset = rows.context[:end], rows.context_dataset[:end]
+    is_shown = np.ones(end, bool)
     for dataset, pairs in enumerate(held):
-        of = rows.context_dataset == dataset
-        is_shown[of] = ~pairs[rows.context[of]]
+        of = context_dataset == dataset
+        is_shown[of] = ~pairs[context[of]]
     counts = np.diff(rows.contexts)
     owner = np.repeat(np.arange(len(counts)), counts)
     left = np.bincount(owner[is_shown], minlength=len(counts))
@@ -90,6 +92,6 @@ def _part(rows: Examples, chosen: NDArray[np.bool_], held: Sequence[NDArray[np.b
         pair=rows.pair[kept],
         code=rows.code[kept],
         contexts=np.cumsum([0, *left[kept]]),
-        context=rows.context[shown],
-        context_dataset=rows.context_dataset[shown],
+        context=context[shown],
+        context_dataset=context_dataset[shown],
     )

@@ -17,8 +17,11 @@ from torch.distributed import DistStoreError, Store, rendezvous
 
 from manifests.printing import say
 
-_WAIT_S = 5.0
-"""How long a rank that fails waits for the others to say whether they fail likewise."""
+_WAIT_S = 15.0
+"""How long a rank that fails waits for the others to say whether they fail likewise: they may have begun later."""
+
+GONE = "another rank is gone: the same command goes on from the newest checkpoint"
+"""What a rank says that has lost another one, which said nothing."""
 
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
 """What is in the error of a collective whose other side is gone."""
@@ -58,7 +61,7 @@ def is_consequence(error: RuntimeError) -> bool:
             time.sleep(0.1)
     except Exception:  # where the store was on the rank that is gone
         pass
-    tell("another rank is gone: the same command goes on from the newest checkpoint")
+    tell(GONE)
     return True
 
 

@@ -9,27 +9,61 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
 
 from tests.train.make import VOCABULARY, make_tokens, options
 from tests.train.ranks import kill, records, run, stop, untimed, weights
 from train.data.corpus import EXAMPLE_KINDS, Corpus
+from train.data.held_out import split
 from train.data.stream import Library
 from train.run.config import Config
+from train.run.parallel import start
+from train.run.samples import Samples
+from train.run.validation import Validation, choose
 from xprompt_model.generator import Generator
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import Sampling
+from xprompt_model.vqgan import VQGAN
 
 
 def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
-    found = run(replace(config, steps=20, lr=6e-3, export=False), 2)
+    """Losses of held-out examples and the pictures of two of them are those of the exported model on one rank."""
+    config = replace(config, steps=20, lr=6e-3, validation_share=0.3, validate_every=10)
+    found = run(config, 2)
     assert [record["step"] for record in found] == list(range(1, 21))
     losses = [record["loss"] for record in found]
     assert sum(losses[-3:]) / 3 < losses[0] - 1  # a nat a token
-    assert set().union(*(record["loss_by"] for record in found)) == {
-        f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")
-    }
+    labels = {f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")}
+    assert set().union(*(record["loss_by"] for record in found)) == labels
     assert 0.6 < found[-1]["fill"] <= 1 and found[-1]["memory_gb"] > 0 and 0 <= found[-1]["data_wait"] <= 1
     assert list(Path(config.out).glob("tensorboard/events*"))
+    assert [record["step"] for record in found if "validation" in record] == [10, 20]
+    start()
+    try:
+        model = XPromptChameleon.from_pretrained(f"{config.out}/model")
+        corpus = split(Corpus.open(config.data), 0.3).validation
+        alone = Validation(corpus, VOCABULARY, options(), config.validation_examples, compress=True)
+        expected = alone.losses(model, torch.device("cpu"))
+        assert set(expected) == labels | {"loss", "loss_text", "loss_image"}
+        assert found[-1]["validation"] == pytest.approx(expected, rel=1e-5)
+        drawn = Samples(corpus, VOCABULARY, options(), VQGAN.load(config.model), 2, "xprompt").draw(model)
+    finally:
+        dist.destroy_process_group()
+    there = {path.stem: np.asarray(Image.open(path)) for path in Path(config.out, "samples/step-000020").iterdir()}
+    assert set(there) == set(drawn) == {"0-derain-forward-generate", "1-derain-reverse-generate"}
+    for name, picture in drawn.items():
+        assert np.array_equal(there[name], picture)
+    # The truth, at the right, and the query before the answer are what the token shards have of a held-out pair.
+    library = Library(corpus, VOCABULARY, options())
+    forward = choose(corpus, 1)[0]
+    turns = library.turns(forward.dataset, forward.example, 0)
+    assert turns is not None and turns[1] is not None
+    truth, query = (VQGAN.load(config.model).picture(grid) for grid in (turns[0].output, turns[0].inputs[0]))
+    strip, side = drawn["0-derain-forward-generate"], truth.shape[0]
+    assert strip.shape == (side, 5 * side + 4 * 4, 3)
+    assert np.array_equal(strip[:, -side:], truth) and np.array_equal(strip[:, 2 * (side + 4) :][:, :side], query)
 
 
 @pytest.fixture(scope="module")
