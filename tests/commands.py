@@ -61,6 +61,6 @@ class Running:
             time.sleep(0.02)
 
 
-def committed(out: Path) -> int:
-    """How many shards of derain are committed below OUT."""
-    return len(list((out / "derain/manifest").glob("*.parquet")))
+def committed(out: Path, task: str = "derain") -> int:
+    """How many shards of a task are committed below OUT."""
+    return len(list((out / task / "manifest").glob("*.parquet")))

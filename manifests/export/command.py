@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from manifests.dataset import Dataset, find_datasets
 from manifests.export.format import Format
@@ -111,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     said = done.description
     tasks = ", ".join(dict.fromkeys(source["task"] for source in said["config"]["datasets"]))
     there = "was there already: " if done.was_there else ""
-    size = f"{said['files']:,} files, {said['bytes'] / 2**20:,.1f} MiB"
+    size = _size(said)
     say(f"{there}{options.out}: {said['examples']:,} examples of {tasks} as {options.to}, {size}")
     for title, counts in (
         ("left out, examples", said["left_out"]),
@@ -135,7 +136,7 @@ def _run_preferences(datasets: Sequence[Dataset], layout: Layout, options: argpa
     done = export_preferences(datasets, layout, options.out, wanted, limit=options.limit, tell=say)
     said = done.description
     there = "was there already: " if done.was_there else ""
-    size = f"{said['files']:,} files, {said['bytes'] / 2**20:,.1f} MiB"
+    size = _size(said)
     say(f"{there}{options.out}: {said['examples']:,} preferences as {layout.name}, {size}")
     if said["left_out"]:
         say("left out: " + "; ".join(f"{count:,} {what}" for what, count in said["left_out"].items()))
@@ -172,3 +173,9 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a number of examples")
     return int(text)
+
+
+def _size(said: Mapping[str, Any]) -> str:
+    """How many files an export has, and how large they are."""
+    files = said["files"]
+    return f"{files:,} {'file' if files == 1 else 'files'}, {said['bytes'] / 2**20:,.1f} MiB"

@@ -18,7 +18,17 @@ from manifests.images.pixels import MAX_BYTES, decode_rgb, encode_lossless, orie
 from manifests.schema import MASK, Image, Item, Pair, Reject, Step, in_a_line, pair_key
 from operators.arrange.grid import turn_onto, turned
 from operators.option import option
-from operators.read.columns import INPUT, MOST_INPUTS, Columns, is_among, listed, refuse_unknown, roles, value_of
+from operators.read.columns import (
+    INPUT,
+    MOST_INPUTS,
+    Columns,
+    is_among,
+    is_url,
+    listed,
+    refuse_unknown,
+    roles,
+    value_of,
+)
 from operators.read.files import (
     SourceFile,
     commonest_ending,
@@ -231,7 +241,7 @@ class ColumnPairs:
         for name in self._columns().images:
             for value in _each(value_of(row, name)):
                 path = value.get("path") if isinstance(value, Mapping) else value
-                if isinstance(path, str) and _is_url(path):
+                if isinstance(path, str) and is_url(path):
                     file, kind = posixpath.basename(table), ending(table).replace("ndjson", "jsonl")
                     raise ValueError(
                         f"DATA: the column {name} of {self.root}/{table} holds URLs ({in_a_line(path, 120)}), which "
@@ -329,7 +339,7 @@ class ColumnPairs:
     def _joined(self, table: str, path: str) -> str:
         """The same by the names alone, wherever links may lead."""
         shown = in_a_line(path, 200)
-        if _is_url(path):
+        if is_url(path):
             raise Reject("url", f"{shown} is behind a URL, which is not fetched: img2dataset downloads such columns")
         if path.startswith(("/", "~")) or _DRIVE.match(path) or "\0" in path or ".." in re.split(r"[/\\]", path):
             raise Reject("outside", f"{shown}: only paths beside the table's file are read, and none with .. in it")
@@ -391,7 +401,6 @@ class OwnPairs(ColumnPairs):
 
 _LOOKED_AT = 8  # rows by which the endings of images are told
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
-_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://|\s*data:", re.IGNORECASE)
 
 
 def is_tested_on(path: str) -> bool:
@@ -433,10 +442,6 @@ def _each(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _is_url(path: str) -> bool:
-    return bool(_URL.match(path))
 
 
 def _is_inside(root: str, path: str) -> bool:

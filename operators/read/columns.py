@@ -185,3 +185,11 @@ def listed(names: Iterable[str], most: int = 40) -> str:
     """The names of columns, in words."""
     shown = [in_a_line(name, 80).encode("utf-8", "backslashreplace").decode() for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "") or "none"
+
+
+def is_url(value: str) -> bool:
+    """Whether what should be a path is a URL, or an image written as one (data:)."""
+    return bool(_URL.match(value))
+
+
+_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://|\s*data:", re.IGNORECASE)

@@ -14,7 +14,7 @@ import numpy as np
 
 from manifests.images.pixels import MAX_BYTES, decode_rgb, encode_lossless, read_header, stored
 from manifests.schema import Candidate, Item, Pair, Reject, Step, in_a_line, pair_key
-from operators.read.columns import MOST_INPUTS, listed, roles, top
+from operators.read.columns import MOST_INPUTS, is_url, listed, roles, top
 from operators.read.edit_shapes import Part, Shape, Told
 from operators.read.files import SourceFile, commonest_ending, ending, list_files, read_file, too_large
 from operators.read.photos import together
@@ -309,7 +309,7 @@ class _Images:
     def path(self, value: Any) -> str:
         """The path below the root of the image that a value names, "" if there is none."""
         value = value.get("path") if isinstance(value, Mapping) else value
-        if not isinstance(value, str) or "://" in value:
+        if not isinstance(value, str) or is_url(value):
             return ""
         parts = [part for part in value.split("/") if part not in ("", ".")]
         starts = range(len(parts)) if self.foreign else (0,) if not value.startswith("/") else ()
@@ -372,6 +372,6 @@ def _why_not(value: Any) -> str:
     """What an image's value says that is no image, in words."""
     name = value.get("path") if isinstance(value, Mapping) else value
     if isinstance(name, str) and name:
-        shown, is_url = in_a_line(name, 200).encode("utf-8", "backslashreplace").decode(), "://" in name
-        return f"is a URL, {shown}: img2dataset downloads such columns" if is_url else f"is not there: {shown}"
+        shown = in_a_line(name, 200).encode("utf-8", "backslashreplace").decode()
+        return f"is a URL, {shown}: img2dataset downloads such columns" if is_url(name) else f"is not there: {shown}"
     return "is null" if not name else f"is no image but {type(name).__name__}"

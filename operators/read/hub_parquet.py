@@ -17,12 +17,18 @@ from manifests.images.pixels import MAX_BYTES, read_header
 from manifests.parquet import ParquetFile
 from manifests.schema import Item, Pair, Reject, Step, pair_key
 from operators.read.files import SourceFile, commonest_ending, list_files, too_large
-from operators.read.parquet import as_name, as_number, as_text, in_footers, open_parquet, read_row, told_of_columns
+from operators.read.parquet import (
+    IMAGES_AT_ONCE,
+    as_name,
+    as_number,
+    as_text,
+    in_footers,
+    open_parquet,
+    read_row,
+    told_of_columns,
+)
 from operators.read.photos import together
 from operators.read.split import TRAIN, caption_params
-
-_AT_ONCE = (2**31 - 1) // MAX_BYTES
-"""Rows that are read together: of a column, as many of the largest images that are kept as Arrow can hold."""
 
 _NUMBERED = re.compile(r"(?P<split>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})[^/]*")
 
@@ -155,7 +161,7 @@ class HubParquet:
     def _format(self, item: Item, column: str) -> str:
         """The ending of an item's image by its content, "png" if that says none."""
         try:
-            image = read_row(self.root, item.files[0], item.index, (column,), _AT_ONCE)[column]
+            image = read_row(self.root, item.files[0], item.index, (column,), IMAGES_AT_ONCE)[column]
             return commonest_ending([f"image.{read_header(_bytes(image, column)).format}"])
         except Reject:
             return commonest_ending(())
@@ -198,7 +204,7 @@ class HubParquet:
         Raises Reject: no_input, no_target, missing, damaged, too_large.
         """
         others = (*(column for _, column in self.texts), *self.scores, self.session, self.turn)
-        row = read_row(self.root, path, index, (*self._images.values(), *filter(None, others)), _AT_ONCE)
+        row = read_row(self.root, path, index, (*self._images.values(), *filter(None, others)), IMAGES_AT_ONCE)
         before, after = (_bytes(row.pop(side), role) for side, role in ((self.input, "input"), (self.target, "target")))
         return before, after, row
 

@@ -15,11 +15,15 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from manifests.images.pixels import MAX_BYTES
 from manifests.parquet import ParquetFile
 from manifests.schema import Reject, in_a_line
 from operators.read.files import open_file
 
 _T = TypeVar("_T")
+
+IMAGES_AT_ONCE = (2**31 - 1) // MAX_BYTES
+"""Rows that are read together: of a column, as many of the largest images that are kept as Arrow can hold."""
 
 _OPEN_FILES = 4
 _ROW_GROUPS = 2

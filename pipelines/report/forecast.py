@@ -59,8 +59,9 @@ def print_forecast(
     lines: Sequence[Forecast], sources: Mapping[str, str], console: Console, prices: Prices | None = None
 ) -> None:
     """The state of each source, the table, its sums, and why they are not the paper's 8 million."""
+    width = max(map(len, sources), default=0) + 2
     for source, state in sources.items():
-        console.print(f"{source:<20}{state}", highlight=False, soft_wrap=True)
+        console.print(f"{source:<{width}}{state}", highlight=False, soft_wrap=True)
     table = Table("task", "made of", box=None)
     for heading in ("wanted", "there", "taken", "x", "examples", "GiB", "model calls", "GPU h", "CPU h"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -10,8 +10,8 @@ import pytest
 
 from infra.command import main
 from tests.commands import Running, committed, run, shards_command
-from tests.conftest import Undisturbed
 from tests.datasets import make_dataset, sha256_by_file
+from tests.pipelines.doored import CLOSED_DOOR, DOORED
 from tests.sources import write_files, write_photos, write_rain13k
 
 
@@ -100,29 +100,32 @@ def test_a_relative_out_is_refused_inside_a_submitted_job(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(
-    undisturbed: Undisturbed, tmp_path: Path
-) -> None:
+def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """By Ctrl-C, which reaches the whole process group, then by a scheduler's SIGTERM, which reaches the driver."""
-    command = shards_command(undisturbed.data, tmp_path, "--cpus", "1")
+    data, out, door = write_photos(tmp_path / "photos", 256), tmp_path / "out", tmp_path / "closed"
+    units = make_dataset(tmp_path / "undisturbed", data, task=DOORED).plan().units
+    command = [*shards_command(data, out, "--cpus", "1")]
+    command[command.index("derain")] = "tests/pipelines/doored.py:DOORED"
     for number, send in ((signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)):
-        before = committed(tmp_path)
-        with Running(command) as running:
-            running.until(lambda before=before: committed(tmp_path) > before)  # type: ignore[misc]
-            time.sleep(1)  # in the next shard: Ray can abort where a task is cancelled while its answer arrives
+        before = committed(out, "doored")
+        with Running(command, {CLOSED_DOOR: str(door)}) as running:
+            running.until(lambda before=before: committed(out, "doored") > before)  # type: ignore[misc]
+            door.touch()
+            time.sleep(1)  # Ray can abort where a task is cancelled while its answer arrives
             send(running.process.pid, number)
             done = running.wait()
+        door.unlink()
         assert done.returncode == 130, done
-        kept = committed(tmp_path)
-        assert before < kept < undisturbed.units
-        assert f"Stopped: {kept} of {undisturbed.units} shards are finished and kept." in done.stdout
+        kept = committed(out, "doored")
+        assert before < kept < units
+        assert f"Stopped: {kept} of {units} shards are finished and kept." in done.stdout
         assert "The same command goes on from there." in done.stdout
         assert done.stderr == ""
-        assert not (tmp_path / "derain/dataset.json").exists()
+        assert not (out / "doored/dataset.json").exists()
     done = run(command)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{kept} of them there already" in done.stdout
-    assert sha256_by_file(tmp_path / "derain") == undisturbed.files
+    assert sha256_by_file(out / "doored") == sha256_by_file(tmp_path / "undisturbed/doored")
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from manifests.images.pixels import MAX_BYTES
 from manifests.schema import Reject
 from operators.read.columns import listed, top
-from operators.read.parquet import in_footers, is_damage, open_parquet, read_row
+from operators.read.parquet import IMAGES_AT_ONCE, in_footers, is_damage, open_parquet, read_row
 from operators.read.tables.base import Listed, Row
-
-_IMAGES_AT_ONCE = (2**31 - 1) // MAX_BYTES
-"""Images of the largest size that are kept, of which Arrow can hold so many in a column that is read."""
 
 _PATHS_AT_ONCE = 65_536  # rows, of texts
 
@@ -61,7 +57,7 @@ class InParquet:
         if not any(map(_has_bytes, kinds)):
             return read_row(self.root, self.path, index, tops, _PATHS_AT_ONCE)
         lists = any(_is_list(kind) and not holds_texts(kind) for kind in kinds)
-        return read_row(self.root, self.path, index, tops, 1 if lists else _IMAGES_AT_ONCE)
+        return read_row(self.root, self.path, index, tops, 1 if lists else IMAGES_AT_ONCE)
 
     def has_bytes(self, wanted: Collection[str]) -> bool:
         """Whether one of the columns holds images, and not their paths alone."""
