@@ -1,8 +1,8 @@
 """torchrun for training: its options, but runs that are stopped or that fail end in one line and a status of their own.
 
     python -m train.launch --nproc-per-node 2 train/fsdp_train.py --out runs/a
-    python -m train.launch --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 --max-restarts 3 \\
-        train/fsdp_train.py --preset 7b-paper
+    python -m train.launch --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 \\
+        --max-restarts 3 train/fsdp_train.py --preset 7b-paper
 
 A signal (SIGTERM, SIGINT, SIGUSR1) here is passed on to the ranks, which save and leave together, however long that
 takes; a second one ends them. Exit status: 0 when the last step is done, 75 when the run was stopped and the same
