@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 
-from torch.distributed import DistStoreError, Store, rendezvous
+from torch._C._distributed_c10d import Store
+from torch.distributed import DistStoreError
+from torch.distributed.rendezvous import rendezvous
 
 from manifests.printing import say
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -32,12 +33,12 @@ def _ranks(folder: Path, lines: list[str], wait_s: float = 20.0) -> list[tuple[s
 def _fail(folder: Path, rank: int, ranks: int, port: int, line: str, wait_s: float) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     said: list[str] = []
-    failing.say = lambda text, error: said.append(text)  # type: ignore[assignment]
-    failing._WAIT_S = wait_s
     if not line:  # killed
         (folder / str(rank)).write_text("|")
         return
-    found = failing.is_consequence(RuntimeError(line)) if line == LOST else failing.tell(line)
+    say = mock.patch.object(failing, "say", lambda text, error: said.append(text))
+    with say, mock.patch.object(failing, "_WAIT_S", wait_s):
+        found = failing.is_consequence(RuntimeError(line)) if line == LOST else failing.tell(line)
     (folder / str(rank)).write_text(f"{' '.join(said)}|{found}")
 
 
