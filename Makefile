@@ -99,7 +99,7 @@ $(TINY)/.made: $(wildcard infra/tiny/*.py) infra/tiny/blazepose.py | $(MODELS_IN
 	@$(XPROMPT) tiny-models $(TINY)
 
 .PHONY: tokens
-tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=folder] [CPUS=n]
+tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=folder] [CONTEXT_PIXELS=256] [CPUS=n]
 	@$(call checked,tokens $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) tokens $(GIVEN)
 

@@ -7,13 +7,15 @@
                                    rejects table; the examples that they belong to are left out of the tar
 
 A unit is written tar first, the commit last, as in manifests/dataset.py, and its bytes depend on the dataset and the
-tokenizer alone. In-context examples are not repeated here: `manifest/` names them by pair.
+tokenizer alone. `tokens-256/` has the same of images made smaller, for in-context examples of fewer tokens. Which pairs
+those are is not repeated here: `manifest/` names them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +31,20 @@ from manifests.schema import REJECTS, canonical_json
 from manifests.write.tar import TarWriter
 
 FOLDER = "tokens"
+
+
+def token_folder(pixels: int = 0) -> str:
+    """The folder of the token shards of images of `pixels` x `pixels`; 0: of the tokenizer's own resolution."""
+    return f"{FOLDER}-{pixels}" if pixels else FOLDER
+
+
+def token_resolutions(dataset: Dataset) -> list[int]:
+    """The `pixels` of the token folders that a dataset may have: 0, and those of smaller images that are there."""
+    found = (_SMALLER.fullmatch(name) for name in dataset.store.names(""))
+    return [0, *sorted(int(match[1]) for match in found if match)]
+
+
+_SMALLER = re.compile(rf"{FOLDER}-([1-9]\d{{0,4}})")
 
 Codes = npt.NDArray[np.uint16]
 """The code grid of an image, h x w."""
@@ -90,9 +106,9 @@ class PairTokens:
     rejects: Sequence[Mapping[str, Any]]
 
 
-def rejects_file(name: str) -> str:
+def rejects_file(name: str, pixels: int = 0) -> str:
     """The file of a unit's rejects, in a dataset's directory."""
-    return f"{FOLDER}/{name}.rejects.parquet"
+    return f"{token_folder(pixels)}/{name}.rejects.parquet"
 
 
 def tokens_fingerprint(plan: Plan, tokenizer: TokenizerRecord) -> str:
@@ -101,11 +117,12 @@ def tokens_fingerprint(plan: Plan, tokenizer: TokenizerRecord) -> str:
 
 
 def write_tokens(
-    dataset: Dataset, plan: Plan, unit: int, tokenizer: TokenizerRecord, pairs: Iterable[PairTokens]
+    dataset: Dataset, plan: Plan, unit: int, tokenizer: TokenizerRecord, pairs: Iterable[PairTokens], pixels: int = 0
 ) -> TokenCommit:
-    """Write and commit the tokens of a unit, taking its pairs as they come."""
+    """Write and commit the tokens of a unit, taking its pairs as they come, into `token_folder(pixels)`."""
+    folder = token_folder(pixels)
     name, rows, rejects = plan.name(unit), [], list[Mapping[str, Any]]()
-    with dataset.store.write(f"{FOLDER}/{name}.tar") as file:
+    with dataset.store.write(f"{folder}/{name}.tar") as file:
         tar = TarWriter(file)
         for pair in pairs:
             start = tar.bytes
@@ -118,7 +135,7 @@ def write_tokens(
     rejects_bytes = b""
     if rejects:
         rejected = pa.Table.from_pylist(rejects, schema=REJECTS)
-        rejects_bytes = write_table(dataset.store, rejects_file(name), rejected, {"unit": unit})
+        rejects_bytes = write_table(dataset.store, rejects_file(name, pixels), rejected, {"unit": unit})
     commit = TokenCommit(
         unit=unit,
         fingerprint=tokens_fingerprint(plan, tokenizer),
@@ -131,35 +148,34 @@ def write_tokens(
         rejects_sha256=hashlib.sha256(rejects_bytes).hexdigest() if rejects else "",
     )
     table = pa.Table.from_pylist(rows, schema=TOKENS)
-    write_table(dataset.store, f"{FOLDER}/{name}.parquet", table, vars(commit))
+    write_table(dataset.store, f"{folder}/{name}.parquet", table, vars(commit))
     return commit
 
 
-def committed_tokens(dataset: Dataset, plan: Plan) -> set[int]:
+def committed_tokens(dataset: Dataset, plan: Plan, pixels: int = 0) -> set[int]:
     """Indices of the units whose tokens are committed: a listing, no file is opened."""
-    units = (plan.unit_of(name, ".parquet") for name in dataset.store.names(FOLDER))
+    units = (plan.unit_of(name, ".parquet") for name in dataset.store.names(token_folder(pixels)))
     return {unit for unit in units if unit is not None}
 
 
-def token_commit(dataset: Dataset, name: str) -> TokenCommit:
+def token_commit(dataset: Dataset, name: str, pixels: int = 0) -> TokenCommit:
     """What a unit's Parquet file records. Raises DatasetError, naming the file, if it cannot be read."""
     way_out = "remove it and run `make tokens` again to write it anew"
-    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, f"{FOLDER}/{name}.parquet", way_out)
+    file = f"{token_folder(pixels)}/{name}.parquet"
+    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, file, way_out)
     try:
         typed(TokenizerRecord, commit.tokenizer)
         if rows != commit.pairs:
             raise ValueError(f"it records {commit.pairs:,} pairs and has {rows:,}")
     except ValueError as error:
-        raise DatasetError(
-            f"{dataset.url}/{FOLDER}/{name}.parquet has other metadata than ours: {error}; {way_out}"
-        ) from error
+        raise DatasetError(f"{dataset.url}/{file} has other metadata than ours: {error}; {way_out}") from error
     return commit
 
 
-def refuse_other_tokenizer(dataset: Dataset, plan: Plan, tokenizer: TokenizerRecord) -> None:
+def refuse_other_tokenizer(dataset: Dataset, plan: Plan, tokenizer: TokenizerRecord, pixels: int = 0) -> None:
     """Raises DatasetError if a committed unit's tokens are of another tokenizer: they are never mixed."""
-    for unit in sorted(committed_tokens(dataset, plan)):
-        commit = token_commit(dataset, plan.name(unit))
+    for unit in sorted(committed_tokens(dataset, plan, pixels)):
+        commit = token_commit(dataset, plan.name(unit), pixels)
         if commit.fingerprint != tokens_fingerprint(plan, tokenizer):
             changed = [
                 f"{key} {commit.tokenizer.get(key)} there, {value} now"
@@ -167,7 +183,7 @@ def refuse_other_tokenizer(dataset: Dataset, plan: Plan, tokenizer: TokenizerRec
                 if commit.tokenizer.get(key) != value
             ]
             raise DatasetError(
-                f"{dataset.url}/{FOLDER} holds tokens of another {'tokenizer' if changed else 'dataset'} "
+                f"{dataset.url}/{token_folder(pixels)} holds tokens of another {'tokenizer' if changed else 'dataset'} "
                 f"({'; '.join(changed) or 'fingerprint'}): remove that folder to tokenize anew"
             )
 

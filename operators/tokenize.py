@@ -8,6 +8,7 @@ those of its kernels, which need not be the CPU's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,21 @@ class Tokenizer:
             codes=self._vqgan.codes,
         )
 
-    def image(self, data: bytes) -> Codes:
-        """The code grid of an image file: its centred square, scaled to the tokenizer's. Raises Reject."""
-        return self._vqgan.tokenize(decode_rgb(data)).astype(np.uint16)
+    def at(self, pixels: int) -> TokenizerRecord:
+        """What the tokens of images of `pixels` x `pixels` depend on; 0: of the tokenizer's own resolution.
+
+        Raises ValueError for a side that is not below it, or is no whole number of codes.
+        """
+        own, each = self.record.resolution_px, self._vqgan.pixels_per_code
+        if not pixels:
+            return self.record
+        if not 0 < pixels < own or pixels % each:
+            raise ValueError(f"--context-pixels {pixels}: it is a multiple of {each} below the tokenizer's {own}")
+        return replace(self.record, resolution_px=pixels)
+
+    def image(self, data: bytes, pixels: int = 0) -> Codes:
+        """The code grid of an image file: its centred square, scaled to `pixels`, or the tokenizer's. Raises Reject."""
+        return self._vqgan.tokenize(decode_rgb(data), pixels or None).astype(np.uint16)
 
     def text(self, text: str) -> list[int]:
         """Token ids without any that begin or end a text. Raises Reject for a text that cannot be trained on."""
@@ -85,15 +98,16 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer(folder, prepared_device())
 
 
-def tokenize_unit(dataset: Dataset, plan: Plan, unit: int, tokenizer: Tokenizer) -> TokenCommit:
-    """Write and commit the tokens of a unit, and what has none because of its texts.
+def tokenize_unit(dataset: Dataset, plan: Plan, unit: int, tokenizer: Tokenizer, pixels: int = 0) -> TokenCommit:
+    """Write and commit the tokens of a unit, and what has none because of its texts; `pixels` as `token_folder` has it.
 
     Raises DatasetError if an image of its shard is missing or damaged.
     """
-    return write_tokens(dataset, plan, unit, tokenizer.record, _pairs(dataset, plan.name(unit), tokenizer))
+    pairs = _pairs(dataset, plan.name(unit), tokenizer, pixels)
+    return write_tokens(dataset, plan, unit, tokenizer.at(pixels), pairs, pixels)
 
 
-def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTokens]:
+def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer, pixels: int) -> Iterator[PairTokens]:
     """The pairs of a unit in their manifest's order; without masks that no example has as an input."""
     with dataset.store.open(f"manifest/{name}.parquet") as file:
         rows = ParquetFile(file).read(columns=_COLUMNS).to_pylist()
@@ -106,7 +120,7 @@ def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTo
             *(row["inputs"] for row in of_pair)
         )  # nothing is learnt from it, and it costs as much
         images = {
-            image["role"]: _image(dataset, first["shard"], image, tokenizer)
+            image["role"]: _image(dataset, first["shard"], image, tokenizer, pixels)
             for image in first["images"]
             if image["role"] not in unseen
         }
@@ -114,9 +128,9 @@ def _pairs(dataset: Dataset, name: str, tokenizer: Tokenizer) -> Iterator[PairTo
         yield PairTokens(pair=pair, images=images, examples=examples, rejects=rejects)
 
 
-def _image(dataset: Dataset, shard: str, image: Mapping[str, Any], tokenizer: Tokenizer) -> Codes:
+def _image(dataset: Dataset, shard: str, image: Mapping[str, Any], tokenizer: Tokenizer, pixels: int) -> Codes:
     try:
-        return tokenizer.image(read_image(dataset, shard, image))
+        return tokenizer.image(read_image(dataset, shard, image), pixels)
     except Reject as reject:  # the writer has decoded every image: it was damaged since
         raise DatasetError(f"{dataset.url}/shards/{shard}: {image['member']}: {reject.message}") from None
 

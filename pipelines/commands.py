@@ -47,6 +47,9 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
     tokens = commands.add_parser("tokens", help="add token shards to a task's finished dataset")
     tokens.add_argument("task", help="the task whose dataset in OUT is tokenized")
     tokens.add_argument("--models", default="tiny", help="folder with the tokenizers, in chameleon/ (default: tiny)")
+    tokens.add_argument(
+        "--context-pixels", type=int, default=0, help="tokens of smaller images, for in-context examples, as well: 256"
+    )
     add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
     tokens.set_defaults(run=_tokens)
 
@@ -191,6 +194,8 @@ def _tokens(options: argparse.Namespace) -> int:
     def run() -> None:
         out = anchored(_tokenized(options).url)
         models = str(TINY) if options.models == "tiny" else options.models
-        make_tokens(out, models, lambda: ray_session(options.cpus, say=TERMINAL.print), TERMINAL)
+        make_tokens(
+            out, models, lambda: ray_session(options.cpus, say=TERMINAL.print), TERMINAL, options.context_pixels
+        )
 
     return ended("xprompt tokens", run)

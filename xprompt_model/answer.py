@@ -16,7 +16,7 @@ from PIL import Image
 from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
-from xprompt_model.checkpoint import XP_FILE, read_arm, read_trained_tokenizer
+from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
 from xprompt_model.generator import Generator
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
@@ -71,10 +71,11 @@ def answer(options: argparse.Namespace) -> None:
     context = None
     if example:
         output = example.output
+        side_px = read_context_pixels(options.model) or None
         context = Turn(
             instruction=ids(example.instruction) if example.instruction else np.array([], np.int64),
-            inputs=tuple(map(vqgan.tokenize, example.inputs)),
-            output=ids(output) if isinstance(output, str) else vqgan.tokenize(output),
+            inputs=tuple(vqgan.tokenize(image, side_px) for image in example.inputs),
+            output=ids(output) if isinstance(output, str) else vqgan.tokenize(output, side_px),
         )
     generator = Generator(model)
     compressed = generator.compress(context, keep_example=arm == "causal")

@@ -1,7 +1,7 @@
 """Documents packed behind one another into one flat micro-batch of a fixed length.
 
-The paper's window of 5,120 tokens bounds a document. A micro-batch spans several windows, because documents of about
-4,300 tokens leave no room for another in one. No token attends to another document: see `mask.py`.
+The context window, 5,120 tokens in the paper, bounds a document. A micro-batch spans several windows, because documents
+of about 4,300 tokens leave no room for another in one. No token attends to another document: see `mask.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xprompt_model.layout import PADDING, Document
+from xprompt_model.layout import NO_EXAMPLE, PADDING, Document
 
 NO_DOCUMENT = -1
 """The number in `document` that marks padding."""
@@ -24,15 +24,19 @@ class MicroBatch:
     Not a dataclass: FSDP looks into those, and casts the weights to bfloat16 on the way into the model.
     """
 
-    def __init__(self, *, ids: Tensor, segment: Tensor, document: Tensor, position: Tensor, weight: Tensor) -> None:
+    def __init__(
+        self, *, ids: Tensor, segment: Tensor, document: Tensor, example: Tensor, position: Tensor, weight: Tensor
+    ) -> None:
         self.ids = ids
         """int64: token ids, at XP the index of the XP embedding, at padding 0."""
         self.segment = segment
         """int8: IE, XP, TD or PADDING of `layout.py`."""
         self.document = document
         """int32: 0, 1, ... in the order of the documents, NO_DOCUMENT at the padding behind them."""
+        self.example = example
+        """int8: the number of the in-context example in its document, NO_EXAMPLE in TD and at padding."""
         self.position = position
-        """int64: the index of a token in its document."""
+        """int64: `Document.position`; at padding 0, 1, ..."""
         self.weight = weight
         """float32: loss weight of predicting this token from those before it. 0 at a document's first."""
 
@@ -57,7 +61,8 @@ def collate(documents: Sequence[Document], length: int) -> MicroBatch:
         ids=_tensor([document.ids for document in documents], padding, 0, np.int64),
         segment=_tensor([document.segment for document in documents], padding, PADDING, np.int8),
         document=torch.from_numpy(np.repeat(np.append(numbers, np.int32(NO_DOCUMENT)), spans)),
-        position=torch.from_numpy(np.concatenate([np.arange(span, dtype=np.int64) for span in spans])),
+        example=_tensor([document.example for document in documents], padding, NO_EXAMPLE, np.int8),
+        position=torch.from_numpy(np.concatenate([*(one.position for one in documents), np.arange(padding)])),
         weight=_tensor([document.weight for document in documents], padding, 0, np.float32),
     )
 

@@ -94,6 +94,17 @@ def read_trained_tokenizer(folder: Path | str) -> dict[str, Any] | None:
     return tokenizer if isinstance(tokenizer, dict) else None
 
 
+def read_context_pixels(folder: Path | str) -> int:
+    """The side of the in-context images that a model was trained with, px; 0 if they were as large as all images.
+
+    Raises ValueError if the file of its X-Prompt embeddings is broken.
+    """
+    pixels = _recorded(folder).get("context_pixels", 0)
+    if type(pixels) is not int or pixels < 0:
+        raise ValueError(f"{Path(folder) / XP_FILE} is of in-context images of {pixels!r} px")
+    return pixels
+
+
 def _recorded(folder: Path | str) -> dict[str, Any]:
     """What a model directory records of its training, nothing where it was not trained here."""
     path = Path(folder) / XP_FILE
@@ -136,11 +147,13 @@ def write_checkpoint(
     *,
     arm: Arm,
     tokenizer: Mapping[str, Any] | None,
+    context_pixels: int = 0,
 ) -> None:
     """Write a model directory; it appears under its name when it is complete.
 
     `state` has the names of `XPromptChameleon`. `arm`, and `tokenizer`, what was recorded with the tokens it was
-    trained on, go into the metadata of XP_FILE, where `read_arm` and `read_trained_tokenizer` find them. From
+    trained on, and `context_pixels`, go into the metadata of XP_FILE, where `read_arm`, `read_trained_tokenizer` and
+    `read_context_pixels` find them. From
     `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config nor weights.
     Raises ValueError if the folder exists or a source's file is broken.
     """
@@ -151,7 +164,9 @@ def write_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     state = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    training = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
+    training: dict[str, Any] = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
+    if context_pixels:
+        training["context_pixels"] = context_pixels
     recorded = {_TRAINING_KEY: json.dumps(training, sort_keys=True)}
     save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, recorded)
     if source is not None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xprompt_model.cache import Cache, KeyValues, RoomyKeyValues
-from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, Turn, build_context, build_prompt
+from xprompt_model.layout import IE, TD, Turn, build_context, build_prompt
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import IMAGE, TEXT, Sampling
 from xprompt_model.vocabulary import Ids
@@ -146,8 +146,8 @@ class Generator:
         context = context or self.compress(None)
         prompt = build_prompt(instruction, inputs, self._vocabulary).ids
         needed = context.tokens + len(prompt) + len(begin) + count
-        if needed > MAX_DOCUMENT_TOKENS:
-            raise ValueError(f"{needed:,} tokens with the answer: the context window has {MAX_DOCUMENT_TOKENS:,}")
+        if needed > (window := self._model.window_tokens):
+            raise ValueError(f"{needed:,} tokens with the answer: the context window has {window:,}")
         images = [self._vocabulary.image_block(codes) for codes in inputs]
         shares = sampling.shares(images=bool(images))
         bare = self.compress(None) if any(shares[1:]) else context

@@ -2,8 +2,9 @@
 mask of flex_attention (CUDA), which has no backward pass on a CPU and skips the tiles in which nothing is allowed.
 
 A token attends to itself and what comes before it in its document. TD never attends to IE (paper section 3.1): all that
-it learns of the in-context example has passed through XP. Padding attends to padding, since a row without any allowed
-key is undefined under a mask that adds the smallest float.
+it learns of an in-context example has passed through that example's XP. No example sees another, in the causal arm
+neither: their positions overlap, so that what one is would depend on which ones stand before it. Padding attends to
+padding, since a row without any allowed key is undefined under a mask that adds the smallest float.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ Mask: TypeAlias = Tensor | BlockMask
 Predicate = Callable[[Tensor, Tensor], Tensor]
 
 
-def allowed(segment: Tensor, document: Tensor, *, causal: bool = False) -> Predicate:
+def allowed(segment: Tensor, document: Tensor, example: Tensor, *, causal: bool = False) -> Predicate:
     """Whether query q may attend to key k, for broadcastable tensors of indices q and k.
 
-    `segment` and `document` are those of a micro-batch, [T]. `causal` is the arm "without X-Prompt" of the paper's
-    Tab. 4: TD sees IE as well.
+    `segment`, `document` and `example` are those of a micro-batch, [T]. `causal` is the arm "without X-Prompt" of the
+    paper's Tab. 4: TD sees IE as well.
     """
 
     def predicate(q: Tensor, k: Tensor) -> Tensor:
-        visible = (document[q] == document[k]) & (k <= q)
-        return visible if causal else visible & ~((segment[q] == TD) & (segment[k] == IE))
+        is_todo = segment[q] == TD
+        visible = (document[q] == document[k]) & (k <= q) & (is_todo | (example[q] == example[k]))
+        return visible if causal else visible & ~(is_todo & (segment[k] == IE))
 
     return predicate
 
@@ -41,13 +43,13 @@ def allowed(segment: Tensor, document: Tensor, *, causal: bool = False) -> Predi
 def dense_mask(batch: MicroBatch, *, causal: bool = False) -> Tensor:
     """Boolean [1, 1, T, T]: 26 MB at 5,120 tokens, and growing with their square."""
     index = torch.arange(len(batch), device=batch.ids.device)
-    mask = allowed(batch.segment, batch.document, causal=causal)(index[:, None], index[None, :])
+    mask = allowed(batch.segment, batch.document, batch.example, causal=causal)(index[:, None], index[None, :])
     return mask[None, None]
 
 
 def block_mask(batch: MicroBatch, *, causal: bool = False) -> BlockMask:
     """The mask by tiles of 128 x 128 tokens: empty, full, or partial and then asking the predicate."""
-    predicate = allowed(batch.segment, batch.document, causal=causal)
+    predicate = allowed(batch.segment, batch.document, batch.example, causal=causal)
     length = len(batch)
 
     def modifier(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from xprompt_model.cache import Cache
 from xprompt_model.checkpoint import XP_KEY, read_checkpoint, read_config, write_checkpoint
 from xprompt_model.layout import XP, XP_TOKENS
 from xprompt_model.mask import Mask
+from xprompt_model.rope import inverse_frequencies, refuse_unknown_rope, window_tokens
 from xprompt_model.vocabulary import Vocabulary
 
 CHUNK_TARGETS = 1_024
@@ -80,10 +81,7 @@ class XPromptChameleon(nn.Module):
         Raises ValueError if the config is not one of a Chameleon checkpoint.
         """
         super().__init__()
-        rope: Any = config.rope_parameters
-        if rope["rope_type"] != "default":
-            raise ValueError(f"rope_parameters {rope}: only Chameleon's own, without scaling, are known")
-        self._rope_theta = float(rope["rope_theta"])
+        refuse_unknown_rope(config)
         self.config = ChameleonConfig.from_dict(config.to_dict())
         self.config._attn_implementation = _ATTENTION
         self.vocabulary = Vocabulary.from_config(config)
@@ -119,6 +117,11 @@ class XPromptChameleon(nn.Module):
         """S, the number of X-Prompt embeddings."""
         return len(self.xp)
 
+    @property
+    def window_tokens(self) -> int:
+        """The longest document that the model takes."""
+        return window_tokens(self.config)
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Normal weights of the config's `initializer_range`, zero biases; norms are born as 1 and 0."""
@@ -139,7 +142,7 @@ class XPromptChameleon(nn.Module):
         """Last hidden states, [T, hidden], of a micro-batch under a mask of `mask.py`.
 
         Positions may pass the 4,096 of Chameleon's config: the paper's window has 5,120. Rotary embeddings are computed
-        from the positions as they come, so nothing need be changed; the released weights have not seen such positions.
+        from the positions as they come, scaled if the config says so: see `rope.py`.
         """
         return self.advance(batch.ids, batch.segment, batch.position, mask)
 
@@ -203,11 +206,10 @@ class XPromptChameleon(nn.Module):
 
         Computed anew each time, from the positions: a buffer would be garbage after a start on the meta device.
         """
-        dim = self.config.hidden_size // self.config.num_attention_heads
-        exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=position.device) / dim
-        angle = position[:, None].float() * (1.0 / self._rope_theta**exponent)
+        frequencies, scale = inverse_frequencies(self.config, position.device)
+        angle = position[:, None].float() * frequencies
         angle = torch.cat((angle, angle), 1)[None]
-        return angle.cos().to(dtype), angle.sin().to(dtype)
+        return (angle.cos() * scale).to(dtype), (angle.sin() * scale).to(dtype)
 
     @classmethod
     def from_pretrained(
@@ -253,15 +255,19 @@ class XPromptChameleon(nn.Module):
         source: Path | str | None = None,
         arm: Arm = DEFAULT_ARM,
         tokenizer: Mapping[str, Any] | None = None,
+        context_pixels: int = 0,
     ) -> None:
         """Write a directory that transformers loads, with the X-Prompt embeddings in a file of their own.
 
         The tokenizer's files and the VQ tokenizer's weights are copied from `source`, the checkpoint that training
-        started from. `arm`, what the model has learned to see of an in-context example, and `tokenizer`, what was
-        recorded with the tokens it was trained on, are kept with the embeddings. Raises ValueError if the folder is
+        started from. `arm`, what the model has learned to see of an in-context example, `tokenizer`, what was recorded
+        with the tokens it was trained on, and `context_pixels`, the side of its in-context images if they were smaller
+        than others, are kept with the embeddings. Raises ValueError if the folder is
         there.
         """
-        write_checkpoint(folder, self.state_dict(), self.config, source, arm=arm, tokenizer=tokenizer)
+        write_checkpoint(
+            folder, self.state_dict(), self.config, source, arm=arm, tokenizer=tokenizer, context_pixels=context_pixels
+        )
 
 
 def _give_each_head_its_norm(state: dict[str, Tensor], model: nn.Module) -> None:

@@ -113,15 +113,15 @@ class Vocabulary:
         mask[[*self.image_ids, self.begin_image, self.end_image]] = True
         return mask
 
-    def image_block(self, codes: NDArray[np.integer]) -> Ids:
+    def image_block(self, codes: NDArray[np.integer], side_tokens: int | None = None) -> Ids:
         """An image's codes, [h, w] or flat in reading order, as tokens: begin, codes, end.
 
-        Raises ValueError if there are not as many codes as an image has, or one is not in the codebook.
+        Raises ValueError if there are not `side_tokens` x `side_tokens` codes, by default as many as the vocabulary's
+        images have, or one is not in the codebook.
         """
-        if codes.size != self.image_tokens:
-            raise ValueError(
-                f"an image of {codes.size} codes: it has {self.image_side_tokens} x {self.image_side_tokens}"
-            )
+        side = side_tokens or self.image_side_tokens
+        if codes.size != side * side:
+            raise ValueError(f"an image of {codes.size} codes: it has {side} x {side}")
         if codes.min() < 0 or codes.max() >= len(self.image_ids):
             raise ValueError(f"image codes {codes.min()} to {codes.max()}: the codebook has {len(self.image_ids)}")
         return np.array([self.begin_image, *self.image_ids[codes.ravel()], self.end_image], np.int64)

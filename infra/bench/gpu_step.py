@@ -29,7 +29,7 @@ from train.run.config import PAPER_7B
 from train.run.cost import flops_per_token, peak_flops
 from train.run.estimate import IMAGE_BLOCK_TOKENS, meta_model
 from xprompt_model.batch import MicroBatch, collate
-from xprompt_model.layout import IE, MAX_DOCUMENT_TOKENS, TD, XP, Document
+from xprompt_model.layout import IE, NO_EXAMPLE, TD, WINDOW_TOKENS, XP, Document
 from xprompt_model.mask import Mask, block_mask, dense_mask
 from xprompt_model.model import XPromptChameleon
 
@@ -48,7 +48,7 @@ def recipe_batch(windows: int, vocabulary_size: int) -> MicroBatch:
     random = np.random.default_rng(0)
     (chosen,) = islice(packed(documents(0), windows, 2 * windows + 2), 1)
     built = [_document(lengths, vocabulary_size, random) for lengths in chosen]
-    return collate(built, windows * MAX_DOCUMENT_TOKENS)
+    return collate(built, windows * WINDOW_TOKENS)
 
 
 def layers_that_fit(free_bytes: float, tokens: int) -> int:
@@ -97,7 +97,7 @@ def main() -> int:
         return 2
     device = torch.device("cuda")
     name = torch.cuda.get_device_name(device)
-    tokens = options.windows * MAX_DOCUMENT_TOKENS
+    tokens = options.windows * WINDOW_TOKENS
     layers = options.layers or layers_that_fit(torch.cuda.mem_get_info(device)[0], tokens)
     if layers < 1:
         print(f"gpu_step: no layer fits beside {tokens:,} tokens on {name}: try --windows 1", file=sys.stderr)
@@ -134,7 +134,8 @@ def _document(lengths: Lengths, vocabulary_size: int, random: np.random.Generato
     ids[lengths.context : lengths.context + lengths.xp] = np.arange(lengths.xp)
     segment = np.repeat(np.array([IE, XP, TD], np.int8), list(vars(lengths).values()))
     weight = (np.arange(lengths.total) >= lengths.total - IMAGE_BLOCK_TOKENS).astype(np.float32)
-    return Document(ids=ids, segment=segment, weight=weight)
+    example = np.where(segment == TD, NO_EXAMPLE, 0).astype(np.int8)
+    return Document(ids=ids, segment=segment, example=example, weight=weight)
 
 
 def _parser() -> argparse.ArgumentParser:

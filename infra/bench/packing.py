@@ -20,7 +20,7 @@ from train.data.packing import best_fit
 from train.run.config import PAPER_7B
 from train.run.cost import dense_flops, pair_flops
 from train.run.estimate import IMAGE_BLOCK_TOKENS, meta_model
-from xprompt_model.layout import MAX_DOCUMENT_TOKENS, XP_TOKENS
+from xprompt_model.layout import WINDOW_TOKENS, XP_TOKENS
 
 TILE = 128
 """flex_attention's block size, tokens."""
@@ -44,8 +44,8 @@ class Lengths:
         return self.context + self.xp + self.todo
 
 
-def documents(seed: int) -> Iterator[Lengths]:
-    """Documents of the recipe's mix, without end."""
+def documents(seed: int, window: int = WINDOW_TOKENS) -> Iterator[Lengths]:
+    """Documents of the recipe's mix in a window, without end."""
     random = np.random.default_rng(seed)
     weights = np.array([entry.examples for entry in FULL_8M], float)
     while True:
@@ -54,17 +54,17 @@ def documents(seed: int) -> Iterator[Lengths]:
         images = _images(entry, describe)
         todo, context = (_turn(entry, describe, images, random) for _ in range(2))
         needs_context = images > (0 if describe else 1)
-        if needs_context and todo + context + XP_TOKENS <= MAX_DOCUMENT_TOKENS:
+        if needs_context and todo + context + XP_TOKENS <= window:
             yield Lengths(context=context, xp=XP_TOKENS, todo=todo)
         else:
             yield Lengths(context=0, xp=0, todo=todo)
 
 
-def one_a_window(mix: Iterator[Lengths], count: int) -> float:
-    return float(np.mean([next(mix).total for _ in range(count)])) / MAX_DOCUMENT_TOKENS
+def one_a_window(mix: Iterator[Lengths], count: int, window: int = WINDOW_TOKENS) -> float:
+    return float(np.mean([next(mix).total for _ in range(count)])) / window
 
 
-def first_fit(mix: Iterator[Lengths], count: int) -> float:
+def first_fit(mix: Iterator[Lengths], count: int, window: int = WINDOW_TOKENS) -> float:
     """Each document into the first single window that has room for it, all windows staying open."""
     rooms: list[int] = []
     total = 0
@@ -73,27 +73,29 @@ def first_fit(mix: Iterator[Lengths], count: int) -> float:
         total += length
         index = next((index for index, room in enumerate(rooms) if room >= length), None)
         if index is None:
-            rooms.append(MAX_DOCUMENT_TOKENS - length)
+            rooms.append(window - length)
         else:
             rooms[index] -= length
-    return total / (len(rooms) * MAX_DOCUMENT_TOKENS)
+    return total / (len(rooms) * window)
 
 
-def packed(mix: Iterator[Lengths], windows: int, buffer_windows: int) -> Iterator[list[Lengths]]:
+def packed(
+    mix: Iterator[Lengths], windows: int, buffer_windows: int, window: int = WINDOW_TOKENS
+) -> Iterator[list[Lengths]]:
     """The trainer's micro-batches, without end."""
     waiting: list[Lengths] = []
     while True:
-        while sum(document.total for document in waiting) < buffer_windows * MAX_DOCUMENT_TOKENS:
+        while sum(document.total for document in waiting) < buffer_windows * window:
             waiting.append(next(mix))
-        chosen = set(best_fit([document.total for document in waiting], windows * MAX_DOCUMENT_TOKENS))
+        chosen = set(best_fit([document.total for document in waiting], windows * window))
         yield [document for index, document in enumerate(waiting) if index in chosen]
         waiting = [document for index, document in enumerate(waiting) if index not in chosen]
 
 
-def fill(batches: Sequence[list[Lengths]], windows: int) -> float:
+def fill(batches: Sequence[list[Lengths]], windows: int, window: int = WINDOW_TOKENS) -> float:
     """The share of tokens that are not padding."""
     tokens = sum(document.total for batch in batches for document in batch)
-    return tokens / (len(batches) * windows * MAX_DOCUMENT_TOKENS)
+    return tokens / (len(batches) * windows * window)
 
 
 def tiles(batch: Sequence[Lengths], length: int, *, compress: bool = True, by_document: bool = True) -> int:
@@ -135,18 +137,19 @@ def _turn(entry: Entry, describe: bool, images: int, random: np.random.Generator
 def main() -> int:
     options = _parser().parse_args()
     count, windows, buffer = options.documents, PAPER_7B.windows, PAPER_7B.buffer_windows
-    drawn = [next(mix) for mix in [documents(0)] for _ in range(count)]
+    window = options.window_tokens
+    drawn = [next(mix) for mix in [documents(0, window)] for _ in range(count)]
     long = sum(document.total > 4_000 for document in drawn) / count
     print(f"{count:,} documents: {np.mean([d.total for d in drawn]):,.0f} tokens on average, {long:.0%} above 4,000")
-    print(f"one a window of {MAX_DOCUMENT_TOKENS:,}            fill {one_a_window(documents(0), count):.1%}")
-    print(f"first fit into single windows     fill {first_fit(documents(0), count):.1%}")
+    print(f"one a window of {window:,}            fill {one_a_window(documents(0, window), count, window):.1%}")
+    print(f"first fit into single windows     fill {first_fit(documents(0, window), count, window):.1%}")
     for size in sorted({2, 4, windows}):
-        source = packed(documents(0), size, buffer)
+        source = packed(documents(0, window), size, buffer, window)
         batches = [next(source) for _ in range(max(1, count // (2 * size)))]
-        print(f"ours, {size} windows                   fill {fill(batches, size):.1%}")
+        print(f"ours, {size} windows                   fill {fill(batches, size, window):.1%}")
     document = next(document for document in drawn if document.context and document.total > 4_000)
-    _print_tiles(f"one document of {document.total:,} in 5,120", [[document]], MAX_DOCUMENT_TOKENS)
-    _print_tiles(f"the recipe, {windows} x 5,120 (mean)", batches[:16], windows * MAX_DOCUMENT_TOKENS)
+    _print_tiles(f"one document of {document.total:,} in {window:,}", [[document]], window)
+    _print_tiles(f"the recipe, {windows} x {window:,} (mean)", batches[:16], windows * window)
     return 0
 
 
@@ -175,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m infra.bench.packing", description="Padding, and what the mask saves."
     )
     parser.add_argument("--documents", type=int, default=4_000, help="to draw (default: %(default)s)")
+    parser.add_argument("--window-tokens", type=int, default=WINDOW_TOKENS, help="(default: %(default)s)")
     return parser
 
 

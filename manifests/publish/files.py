@@ -19,6 +19,7 @@ from manifests.browse.contact_sheet import contact_sheet
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.licences import told
 from manifests.records import AGAIN
+from manifests.tokens import token_folder, token_resolutions
 from manifests.verify.dataset import verify
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.card import LICENCE_FILE, Contents
@@ -39,7 +40,6 @@ CHECKSUMS, PREVIEW = "checksums.txt", "preview.png"
 FOLDERS = ("shards", "manifest", "rejects", CANDIDATES)
 """The folders of a repository that are the dataset's alone: what else is in them is removed."""
 
-_NOT_PUSHED = ("tokens", "responses")
 _PREVIEW_PAIRS = 6
 _CHUNK_BYTES = 2**20
 
@@ -236,7 +236,7 @@ def _how_to_open(repository: str, *, has_preview: bool) -> str:
 
 
 def _left(dataset: Dataset) -> Iterator[str]:
-    for folder in _NOT_PUSHED:
+    for folder in (*map(token_folder, token_resolutions(dataset)), "responses"):
         if there := len(dataset.store.names(folder)):
             yield f"{folder}/ ({there:,} {'entry' if there == 1 else 'entries'})"
 

@@ -10,13 +10,14 @@ from typing import Any
 from manifests.dataset import Dataset, DatasetError, Plan
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tokens import (
-    FOLDER,
     TOKENS,
     TokenCommit,
     TokenizerRecord,
     committed_tokens,
     rejects_file,
     token_commit,
+    token_folder,
+    token_resolutions,
     tokens_fingerprint,
 )
 from manifests.verify.unit import Problem, most_rows, open_file, read_file, row_batches
@@ -27,40 +28,46 @@ _AGAIN = "run `make tokens` again"
 
 
 def token_problems(dataset: Dataset, plan: Plan, committed: set[int]) -> Iterator[Problem]:
-    """What is wrong with the folder `tokens`; nothing if there is none. `committed` are the dataset's units."""
-    tokenized = committed_tokens(dataset, plan)
+    """What is wrong with the folders of tokens; nothing if there is none. `committed` are the dataset's units."""
+    for pixels in token_resolutions(dataset):
+        yield from _folder_problems(dataset, plan, committed, pixels)
+
+
+def _folder_problems(dataset: Dataset, plan: Plan, committed: set[int], pixels: int) -> Iterator[Problem]:
+    folder = token_folder(pixels)
+    tokenized = committed_tokens(dataset, plan, pixels)
     endings = (".tar", ".parquet", ".rejects.parquet")
-    names = dataset.store.names(FOLDER)
+    names = dataset.store.names(folder)
     for file in names:
         unit = next((unit for ending in endings if (unit := plan.unit_of(file, ending)) is not None), None)
         if unit is None:
-            yield f"{FOLDER}/{file}", "does not belong to this dataset; remove it"
+            yield f"{folder}/{file}", "does not belong to this dataset; remove it"
         elif unit not in tokenized:
-            yield f"{FOLDER}/{file}", f"is of a unit whose tokens are not committed: {_AGAIN} to go on"
-    for file in dataset.store.temporary_names(FOLDER):
-        yield f"{FOLDER}/{file}", f"is being written, or its writer was killed; {_AGAIN} and it is removed at the end"
+            yield f"{folder}/{file}", f"is of a unit whose tokens are not committed: {_AGAIN} to go on"
+    for file in dataset.store.temporary_names(folder):
+        yield f"{folder}/{file}", f"is being written, or its writer was killed; {_AGAIN} and it is removed at the end"
     if names and (left := len(committed - tokenized)):
-        yield FOLDER, f"{left:,} of {len(committed):,} units have no tokens yet: {_AGAIN} to go on"
+        yield folder, f"{left:,} of {len(committed):,} units have no tokens yet: {_AGAIN} to go on"
     fingerprints: dict[str, str] = {}
     for unit in sorted(tokenized):
         name = plan.name(unit)
         try:
-            commit = token_commit(dataset, name)
+            commit = token_commit(dataset, name, pixels)
         except FileNotFoundError:  # though it is listed
-            yield f"{FOLDER}/{name}.parquet", f"is a link to nothing; remove it and {_AGAIN}"
+            yield f"{folder}/{name}.parquet", f"is a link to nothing; remove it and {_AGAIN}"
             continue
         except DatasetError as error:
-            yield f"{FOLDER}/{name}.parquet", str(error)
+            yield f"{folder}/{name}.parquet", str(error)
             continue
         fingerprints.setdefault(commit.fingerprint, name)
-        way_out = f"remove {FOLDER}/{name}.parquet and {_AGAIN} to write it anew"
-        for file, message in _unit_problems(dataset, plan, unit, commit):
-            yield f"{FOLDER}/{file}", f"{message}; {way_out}"
+        way_out = f"remove {folder}/{name}.parquet and {_AGAIN} to write it anew"
+        for file, message in _unit_problems(dataset, plan, unit, commit, pixels):
+            yield f"{folder}/{file}", f"{message}; {way_out}"
     if len(fingerprints) > 1:
-        yield FOLDER, f"holds tokens of {len(fingerprints)} tokenizers, first {', '.join(fingerprints.values())}"
+        yield folder, f"holds tokens of {len(fingerprints)} tokenizers, first {', '.join(fingerprints.values())}"
 
 
-def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit) -> Iterator[Problem]:
+def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit, pixels: int) -> Iterator[Problem]:
     """One unit's Parquet file, its tar, and its manifest's pairs."""
     name = plan.name(unit)
     table = f"{name}.parquet"
@@ -68,7 +75,7 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
         columns = TOKENS.names
         rows = [
             row
-            for batch in row_batches(read_file(dataset, f"{FOLDER}/{table}"), TOKENS, columns, plan.items)
+            for batch in row_batches(read_file(dataset, f"{token_folder(pixels)}/{table}"), TOKENS, columns, plan.items)
             for row in batch.to_pylist()
         ]
         record = TokenizerRecord(**commit.tokenizer)
@@ -79,6 +86,8 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
         yield table, f"is the commit of unit {commit.unit} under another name"
     if commit.fingerprint != tokens_fingerprint(plan, record):
         yield table, "its fingerprint is not that of this dataset and the tokenizer it names"
+    if pixels and record.resolution_px != pixels:
+        yield table, f"is of images at {record.resolution_px} px"
     if commit.pairs != len(rows):
         yield table, f"records {commit.pairs} pairs and has {len(rows)}"
     try:
@@ -87,16 +96,16 @@ def _unit_problems(dataset: Dataset, plan: Plan, unit: int, commit: TokenCommit)
         pairs = None  # `check_unit` says so
     if pairs is not None and pairs != [row["pair"] for row in rows]:
         yield table, f"its pairs are not those of manifest/{table}"
-    yield from _reject_problems(dataset, plan, name, commit)
-    yield from _tar_problems(dataset, name, commit, rows)
+    yield from _reject_problems(dataset, plan, name, commit, pixels)
+    yield from _tar_problems(dataset, name, commit, rows, pixels)
 
 
-def _reject_problems(dataset: Dataset, plan: Plan, name: str, commit: TokenCommit) -> Iterator[Problem]:
+def _reject_problems(dataset: Dataset, plan: Plan, name: str, commit: TokenCommit, pixels: int) -> Iterator[Problem]:
     """The unit's rejects against its commit."""
-    file = rejects_file(name)
+    file = rejects_file(name, pixels)
     if not commit.rejects:
         if dataset.store.exists(file):
-            yield file.removeprefix(f"{FOLDER}/"), "is there, but its commit records no rejects"
+            yield file.removeprefix(f"{token_folder(pixels)}/"), "is there, but its commit records no rejects"
         return
     try:
         data = read_file(dataset, file)
@@ -109,15 +118,15 @@ def _reject_problems(dataset: Dataset, plan: Plan, name: str, commit: TokenCommi
     except (OSError, ValueError):
         right = False
     if not right:
-        yield file.removeprefix(f"{FOLDER}/"), "is missing, damaged, or not what its commit records"
+        yield file.removeprefix(f"{token_folder(pixels)}/"), "is missing, damaged, or not what its commit records"
 
 
 def _tar_problems(
-    dataset: Dataset, name: str, commit: TokenCommit, rows: Sequence[Mapping[str, Any]]
+    dataset: Dataset, name: str, commit: TokenCommit, rows: Sequence[Mapping[str, Any]], pixels: int
 ) -> Iterator[Problem]:
     """The tar against its commit; if it is as it was committed, the rows are to blame."""
     try:
-        file = open_file(dataset, f"{FOLDER}/{name}.tar")
+        file = open_file(dataset, f"{token_folder(pixels)}/{name}.tar")
     except FileNotFoundError:
         yield f"{name}.tar", "is missing"
         return

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from manifests.dataset import Dataset, Plan
-from manifests.tokens import FOLDER, TokenizerRecord, committed_tokens, refuse_other_tokenizer, token_commit
+from manifests.tokens import TokenizerRecord, committed_tokens, refuse_other_tokenizer, token_commit, token_folder
 from operators import tokenize
 from operators.timeouts import tokenizing
 from pipelines.report.hints import as_typed
@@ -34,8 +34,14 @@ _LINE_EVERY_S = 10.0
 _TICK_S = 1.0
 
 
-def make_tokens(out: str, models: str, session: Callable[[], AbstractContextManager[None]], console: Console) -> None:
-    """Tokenize what is not tokenized yet. `out` is the dataset's URL.
+def make_tokens(
+    out: str,
+    models: str,
+    session: Callable[[], AbstractContextManager[None]],
+    console: Console,
+    pixels: int = 0,
+) -> None:
+    """Tokenize what is not tokenized yet. `out` is the dataset's URL. `pixels` is as `token_folder` has it.
 
     `session` gives a Ray, if one is needed. Raises DatasetError if the dataset is unfinished or holds tokens of another
     tokenizer, ValueError if `models` holds none, engine.UnitFailed if a unit cannot be tokenized, and NothingKept if
@@ -48,9 +54,9 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
     folder = Path(models, tokenize.FOLDER).resolve()
     if not folder.is_dir():
         raise ValueError(f"MODELS={models} has no {tokenize.FOLDER}/: try small random weights, make tiny-models")
-    record = tokenize.Tokenizer(folder).record
-    refuse_other_tokenizer(dataset, plan, record)
-    done = committed_tokens(dataset, plan)
+    record = tokenize.Tokenizer(folder).at(pixels)
+    refuse_other_tokenizer(dataset, plan, record, pixels)
+    done = committed_tokens(dataset, plan, pixels)
     pending = sorted(set(range(plan.units)) - done)
     side = f"{record.resolution_px} px, {record.codes:,} codes"
     _say(
@@ -61,48 +67,56 @@ def make_tokens(out: str, models: str, session: Callable[[], AbstractContextMana
     try:
         if pending:
             with session():
-                _run(out, plan, folder, record, pending, console)
+                _run(out, plan, folder, record, pixels, pending, console)
     except KeyboardInterrupt:
-        done = committed_tokens(dataset, plan)
+        done = committed_tokens(dataset, plan, pixels)
         raise Stopped(
             f"Stopped: {len(done):,} of {plan.units:,} are finished and kept. The same command goes on from there."
         ) from None
-    dataset.store.remove_temporary(FOLDER)
-    _refuse_empty(dataset, plan)
+    dataset.store.remove_temporary(token_folder(pixels))
+    _refuse_empty(dataset, plan, pixels)
     _say(console, f"next: {as_typed('train')}, or {as_typed('verify', out)}")
 
 
-def _refuse_empty(dataset: Dataset, plan: Plan) -> None:
+def _refuse_empty(dataset: Dataset, plan: Plan, pixels: int) -> None:
     """Raises NothingKept if no example has tokens. Shards are looked into only if some texts have none."""
     rejects: Counter[str] = Counter()
     for name in map(plan.name, range(plan.units)):
-        commit = token_commit(dataset, name)
-        if commit.pairs and (not commit.rejects or _has_examples(dataset, name)):
+        commit = token_commit(dataset, name, pixels)
+        if commit.pairs and (not commit.rejects or _has_examples(dataset, name, pixels)):
             return
         rejects.update(commit.rejects)
     ((reason, count),) = rejects.most_common(1)
     raise NothingKept(
-        f"{dataset.url}/{FOLDER}: no example has tokens, {count:,} texts were left out as {reason}; see "
-        f"{FOLDER}/*.rejects.parquet, and remove that folder to tokenize anew"
+        f"{dataset.url}/{token_folder(pixels)}: no example has tokens, {count:,} texts were left out as {reason}; see "
+        f"{token_folder(pixels)}/*.rejects.parquet, and remove that folder to tokenize anew"
     )
 
 
-def _has_examples(dataset: Dataset, name: str) -> bool:
+def _has_examples(dataset: Dataset, name: str, pixels: int) -> bool:
     """Whether any pair of a token shard has an example."""
-    with dataset.store.open(f"{FOLDER}/{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+    with dataset.store.open(f"{token_folder(pixels)}/{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
         for member in tar:
             if member.name.endswith(".json") and (data := tar.extractfile(member)) and json.load(data)["examples"]:
                 return True
     return False
 
 
-def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: list[int], console: Console) -> None:
+def _run(
+    out: str,
+    plan: Plan,
+    folder: Path,
+    record: TokenizerRecord,
+    pixels: int,
+    pending: list[int],
+    console: Console,
+) -> None:
     started_s = printed_s = time.monotonic()
     pairs = size = made = 0
     rejects: Counter[str] = Counter()
 
     def begin(tokenized: Any, unit: int) -> Any:
-        return tokenized.remote(out, unit, folder, record)
+        return tokenized.remote(out, unit, folder, record, pixels)
 
     stall = Stall(lambda text: _say(console, text))
     for commit in _each(pending, begin, stall):
@@ -112,12 +126,15 @@ def _run(out: str, plan: Plan, folder: Path, record: TokenizerRecord, pending: l
             printed_s = time.monotonic()
             eta_s = (printed_s - started_s) / made * (len(pending) - made)
             _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
-    for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan)):
-        _try_alone(out, plan, unit, folder, record, stall)
+    for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan, pixels)):
+        _try_alone(out, plan, unit, folder, record, pixels, stall)
     seconds = time.monotonic() - started_s
     if rejects:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
-        _say(console, f"left out  texts without tokens, and their examples: {reasons} ({FOLDER}/*.rejects.parquet)")
+        _say(
+            console,
+            f"left out  texts without tokens, and their examples: {reasons} ({token_folder(pixels)}/*.rejects.parquet)",
+        )
     _say(
         console,
         f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",
@@ -156,11 +173,13 @@ def _ended(running: Collection[Any], stall: Stall) -> list[Any]:
             look()
 
 
-def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerRecord, stall: Stall) -> None:
+def _try_alone(
+    out: str, plan: Plan, unit: int, folder: Path, record: TokenizerRecord, pixels: int, stall: Stall
+) -> None:
     """One more attempt at a unit that failed, for its reason. Raises engine.UnitFailed."""
     attempt: Any = ray.remote(max_retries=0)(_tokenize)
     try:
-        (ended,) = _ended([attempt.remote(out, unit, folder, record)], stall)
+        (ended,) = _ended([attempt.remote(out, unit, folder, record, pixels)], stall)
         ray.get(ended)
     except RayTaskError as error:
         raise engine.UnitFailed(f"tokens of shard {plan.name(unit)}: {error.cause}") from error
@@ -168,15 +187,15 @@ def _try_alone(out: str, plan: Plan, unit: int, folder: Path, record: TokenizerR
         raise engine.UnitFailed(f"tokens of shard {plan.name(unit)}: its worker died: {error}") from error
 
 
-def _tokenize(out: str, unit: int, folder: Path, record: TokenizerRecord) -> dict[str, Any]:
+def _tokenize(out: str, unit: int, folder: Path, record: TokenizerRecord, pixels: int) -> dict[str, Any]:
     """Runs in a worker, which keeps its tokenizer. Raises ValueError if it is not the one that the run began with."""
     dataset = Dataset(out)
     plan = dataset.plan()
     with watched(tokenizing(dataset.commit(plan.name(unit)).pairs)):
         tokenizer = tokenize.load_tokenizer(folder)
-        if tokenizer.record != record:
+        if tokenizer.at(pixels) != record:
             raise ValueError(f"{folder} has changed, or holds another tokenizer on this machine")
-        return vars(tokenize.tokenize_unit(dataset, plan, unit, tokenizer))
+        return vars(tokenize.tokenize_unit(dataset, plan, unit, tokenizer, pixels))
 
 
 def _say(console: Console, text: str) -> None:

@@ -337,6 +337,38 @@ def test_verify_finds_damage(tokenized: Dataset, models: Path, damage: str, file
     assert any(path == f"{tokenized.url}/{file}" and message in said for path, said in found), found
 
 
+def test_smaller_images_for_contexts_have_a_folder_and_a_commit_of_their_own(
+    tokenized: Dataset, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sha256_by_file(Path(tokenized.url))
+    plan, vqgan = tokenized.plan(), VQGAN.load(models / "chameleon")
+    tokenizer = load_tokenizer(models / "chameleon")
+    for unit in range(plan.units):
+        tokenize_unit(tokenized, plan, unit, tokenizer, 32)
+    after = sha256_by_file(Path(tokenized.url))
+    assert {file: after[file] for file in before} == before
+    assert {file.split("/")[0] for file in after.keys() - before.keys()} == {"tokens-32"}
+    name = plan.name(0)
+    large, small = token_commit(tokenized, name), token_commit(tokenized, name, 32)
+    assert small.tokenizer == {**large.tokenizer, "resolution_px": 32} and small.fingerprint != large.fingerprint
+    row = next(row for row in examples(tokenized) if row["shard"] == f"{name}.tar")
+    vocabulary = Vocabulary.from_config(read_config(models / "chameleon"))
+    (first, *_) = read_shard(tokenized, name, vocabulary, pixels=32, side_tokens=2)
+    for role in ("input", "target"):
+        expected = vqgan.tokenize(decode_rgb(stored_bytes(tokenized, row, role)), 32)
+        assert first.images[role].tolist() == expected.tolist() and expected.shape == (2, 2)
+    assert list(verify(tokenized.url)) == []
+    Path(tokenized.url, "tokens-32", f"{name}.tar").unlink()
+    assert [finding.file for finding in verify(tokenized.url)] == [f"{tokenized.url}/tokens-32/{name}.tar"]
+    # The command: a side that the tokenizer does not have, and one of which all is there.
+    command = ["tokens", "derain", "--out", tokenized.url.rpartition("/")[0], "--models", str(models)]
+    for wrong in (64, 40, -32):
+        assert main([*command, "--context-pixels", str(wrong)]) == 2
+        assert "it is a multiple of 16 below the tokenizer's 64" in capsys.readouterr().err
+    assert main([*command, "--context-pixels", "32"]) == 0
+    assert "3 of them there already" in " ".join(capsys.readouterr().out.split())
+
+
 def test_tiny_models_are_written_only_where_none_are_named(
     tokenized: Dataset, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ import torch
 from infra.tiny.chameleon import CODES, tiny_config, write_chameleon
 from manifests.dataset import Dataset, write_table
 from manifests.schema import Item, Pair, canonical_json
-from manifests.tokens import FOLDER, TOKENS
+from manifests.tokens import FOLDER, TOKENS, token_folder
 from manifests.write.tar import TarWriter
 from tests.datasets import examples
 from tests.manifests.make import make_dataset, make_pair
@@ -80,10 +80,25 @@ def _of_its_own_group(task: str, item: Item) -> Pair:
     return replace(make_pair(task, item), group=f"photo {item.index}")
 
 
-def sample(key: str, rows: list[dict[str, Any]]) -> Members:
+def add_small_tokens(dataset: Dataset, pixels: int, **tokenizer: Any) -> None:
+    """Beside the tokens of a dataset those of its images at `pixels`, of a tokenizer that may differ."""
+    side = SIDE * pixels // record()["resolution_px"]
+    rows = examples(dataset)
+
+    def edit(values: dict[str, Any]) -> None:
+        values["tokenizer"] = {**record(), "resolution_px": pixels, **tokenizer}
+
+    for unit, (name, _) in enumerate(dataset.commits()):
+        of_unit = [row for row in rows if row["shard"] == f"{name}.tar"]
+        keys = list(dict.fromkeys(row["pair"] for row in of_unit))
+        samples = [(key, sample(key, [row for row in of_unit if row["pair"] == key], side)) for key in keys]
+        write_token_shard(dataset, name, unit, samples, edit, token_folder(pixels))
+
+
+def sample(key: str, rows: list[dict[str, Any]], side: int = SIDE) -> Members:
     """A pair's members."""
     random = np.random.default_rng(int(key[:12], 16))
-    members = [(f"{key}.{role}.npy", npy(random.integers(0, CODES, (SIDE, SIDE)))) for role in ("input", "target")]
+    members = [(f"{key}.{role}.npy", npy(random.integers(0, CODES, (side, side)))) for role in ("input", "target")]
     listed = []
     for row in rows:
         listed.append(
@@ -111,6 +126,7 @@ def write_token_shard(
     unit: int,
     samples: list[tuple[str, Members]],
     edit: Callable[[dict[str, Any]], None] = lambda values: None,
+    folder: str = FOLDER,
 ) -> None:
     """A token shard and its commit, whose metadata `edit` may change."""
     file, rows = io.BytesIO(), []
@@ -133,8 +149,8 @@ def write_token_shard(
         "rejects_sha256": "",
     }
     edit(values)
-    dataset.store.write_bytes(f"{FOLDER}/{name}.tar", file.getvalue())
-    write_table(dataset.store, f"{FOLDER}/{name}.parquet", pa.Table.from_pylist(rows, schema=TOKENS), values)
+    dataset.store.write_bytes(f"{folder}/{name}.tar", file.getvalue())
+    write_table(dataset.store, f"{folder}/{name}.parquet", pa.Table.from_pylist(rows, schema=TOKENS), values)
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:
@@ -156,9 +172,6 @@ def options(**changes: Any) -> StreamOptions:
         "windows": 2,
         "buffer_windows": 4,
         "xp_tokens": 4,
-        "image_weight": 1.0,
-        "text_weight": 1.0,
-        "context_image_weight": 0.0,
         "max_bad_shards": 0,
         "cached_shards": 2,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 from infra.tiny.chameleon import tiny_config
 from xprompt_model.batch import MicroBatch, collate
-from xprompt_model.layout import Document, Turn, build_document
+from xprompt_model.layout import Document, Turn, Weights, build_document
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import Ids, Vocabulary
 
 XP_TOKENS = 5
+WINDOW = 512
 TEXT_FROM = 300
 """The tiny vocabulary's text tokens begin before this id."""
 
@@ -56,10 +58,10 @@ def picture(seed: int) -> Ids:
     return np.random.default_rng([seed, 1]).integers(0, len(vocabulary().image_ids), (4, 4))
 
 
-def turn(seed: int, *, describe: bool = False) -> Turn:
-    """An instruction, one input image, an image or text as the answer."""
+def turn(seed: int, *, describe: bool = False, words: int = 6) -> Turn:
+    """An instruction of so many tokens, one input image, an image or text as the answer."""
     return Turn(
-        instruction=text(seed),
+        instruction=text(seed, words),
         inputs=(picture(seed),),
         output=text(seed + 100, 9) if describe else picture(seed + 100),
     )
@@ -67,8 +69,13 @@ def turn(seed: int, *, describe: bool = False) -> Turn:
 
 def document(seed: int = 0, *, context: bool = True, describe: bool = False, **weights: float) -> Document:
     """A turn in the context of another."""
-    other = turn(seed + 1, describe=describe) if context else None
-    return build_document(turn(seed, describe=describe), other, vocabulary(), xp_tokens=XP_TOKENS, **weights)
+    others = [turn(seed + 1, describe=describe)] if context else []
+    return build(turn(seed, describe=describe), others, weights=Weights(**weights))
+
+
+def build(task: Turn, contexts: Sequence[Turn], **options: Any) -> Document:
+    """A document of the tiny vocabulary, with XP_TOKENS and a window that holds it."""
+    return build_document(task, contexts, vocabulary(), **{"window_tokens": WINDOW, "xp_tokens": XP_TOKENS, **options})
 
 
 def batch_of(*documents: Document, padding: int = 0) -> MicroBatch:

@@ -3,21 +3,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.xprompt_model.small import document
+from tests.xprompt_model.small import build, document, turn
 from xprompt_model.batch import collate
 from xprompt_model.layout import PADDING
 
 
 def test_documents_lie_whole_behind_one_another_and_padding_behind_them() -> None:
-    first, second = document(0), document(1, context=False)
+    first, second = build(turn(0), [turn(1), turn(2, words=3)]), document(1, context=False)
     batch = collate([first, second], len(first) + len(second) + 3)
     assert batch.ids.tolist() == [*first.ids, *second.ids, 0, 0, 0]
     assert batch.segment.tolist() == [*first.segment, *second.segment, *[PADDING] * 3]
     assert batch.document.tolist() == [0] * len(first) + [1] * len(second) + [-1] * 3
-    assert batch.position.tolist() == [*range(len(first)), *range(len(second)), *range(3)]
+    assert batch.example.tolist() == [*first.example, *[-1] * len(second), *[-1] * 3]
+    assert batch.position.tolist() == [*first.position, *range(len(second)), *range(3)]
     assert batch.weight.tolist() == [*first.weight, *second.weight, 0, 0, 0]
-    types = [batch.ids.dtype, batch.segment.dtype, batch.document.dtype, batch.position.dtype, batch.weight.dtype]
-    assert types == [torch.int64, torch.int8, torch.int32, torch.int64, torch.float32]
+    types = [tensor.dtype for tensor in vars(batch).values()]
+    assert types == [torch.int64, torch.int8, torch.int32, torch.int8, torch.int64, torch.float32]
 
 
 def test_no_document_predicts_the_first_token_of_the_next() -> None:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from tests.datasets import make_dataset
 from tests.sources import photo, write_photos
 from xprompt_model.arm import Arm
+from xprompt_model.checkpoint import read_context_pixels
 from xprompt_model.generate import main
 from xprompt_model.generator import Generator
 from xprompt_model.model import XPromptChameleon
@@ -80,6 +81,23 @@ def _kept(report: str) -> str:
     if not found:
         return "none"
     return "causal" if found[1] == found[2] else "xprompt"
+
+
+def test_a_model_of_smaller_contexts_is_shown_them_so(
+    checkpoint: Path, tmp_path: Path, images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--describe", "--input", images[0], "--instruction", "What?", "--max-tokens", "1"]
+    asked += ["--context", *images[:2], "--context-answer", "Rain."]
+    lengths = []
+    for pixels in (0, 32):
+        folder = tmp_path / f"at{pixels}"
+        XPromptChameleon.from_pretrained(checkpoint).save_pretrained(folder, source=checkpoint, context_pixels=pixels)
+        assert read_context_pixels(folder) == pixels
+        assert main(["--model", str(folder), *asked]) == 0
+        found = re.search(r"example: (\d+) tokens", capsys.readouterr().err)
+        assert found
+        lengths.append(int(found[1]))
+    assert lengths[0] - lengths[1] == 2 * (4 * 4 - 2 * 2)
 
 
 def test_an_image_from_text_alone(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

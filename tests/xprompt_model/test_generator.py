@@ -11,7 +11,7 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 from infra.tiny.chameleon import tiny_config
 from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
 from xprompt_model.generator import Generator
-from xprompt_model.layout import IE, TD, Document, Turn, build_context, build_prompt
+from xprompt_model.layout import IE, NO_EXAMPLE, TD, Document, Turn, build_context, build_prompt
 from xprompt_model.mask import dense_mask
 from xprompt_model.sampling import IMAGE, Sampling
 from xprompt_model.vocabulary import Ids
@@ -30,6 +30,7 @@ def next_logits(context: Turn | None, answer: Ids, *, causal: bool = False, prom
     whole = Document(
         ids=ids,
         segment=np.concatenate((before.segment, np.full(added, TD, np.int8))),
+        example=np.concatenate((before.example, np.full(added, NO_EXAMPLE, np.int8))),
         weight=np.zeros(len(ids), np.float32),
     )
     batch = batch_of(whole)

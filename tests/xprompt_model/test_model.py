@@ -13,7 +13,8 @@ from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
 import xprompt_model.model
 from infra.tiny.chameleon import special_tokens
-from tests.xprompt_model.small import batch_of, changed, document, small_config, small_model
+from tests.xprompt_model.small import batch_of, build, changed, document, small_config, small_model, turn
+from xprompt_model.layout import TD, Weights
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 
@@ -86,11 +87,26 @@ def test_real_sizes_on_the_meta_device_have_the_keys_of_transformers(name: str) 
     assert len(ours.blocks) == config.num_hidden_layers
 
 
+@torch.no_grad()
+def test_with_prompts_counted_the_loss_is_the_cross_entropy_of_every_token_of_td() -> None:
+    """The paper's formula, token by token in float64: -log p(token | what of TD is before it, XP)."""
+    model = small_model().double()
+    weights = Weights(prompt=1.0)
+    for describe in (False, True):
+        batch = batch_of(build(turn(0, describe=describe), [turn(1, describe=describe)], weights=weights))
+        logits = model.logits(model(batch, dense_mask(batch))).double()
+        first = int((batch.segment != TD).sum())
+        nll = [-logits[place - 1].log_softmax(0)[batch.ids[place]] for place in range(first, len(batch))]
+        found = model.loss(batch, dense_mask(batch))
+        assert float(found.text_nll + found.image_nll) == pytest.approx(float(sum(nll)), rel=1e-6)
+        assert float(found.weight) == len(batch) - first
+        by_kind = (6 + 1 + (9 + 1 if describe else 1), 18 * (1 if describe else 2))
+        assert (float(found.text_weight), float(found.image_weight)) == by_kind
+
+
 def test_the_loss_is_the_weighted_cross_entropy_of_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
-    batch = batch_of(
-        document(0, image_weight=0.5, context_image_weight=0.25), document(3, describe=True, text_weight=2.0), padding=4
-    )
+    batch = batch_of(document(0, image=0.5, context_image=0.25), document(3, describe=True, text=2.0), padding=4)
     mask = dense_mask(batch)
 
     def plain() -> dict[str, Tensor]:
@@ -124,7 +140,7 @@ def test_the_loss_is_the_weighted_cross_entropy_of_all_logits(monkeypatch: pytes
 
 def test_a_batch_without_targets_has_a_gradient_of_zeros() -> None:
     model = small_model()
-    batch = batch_of(document(0, image_weight=0.0), padding=3)
+    batch = batch_of(document(0, image=0.0), padding=3)
     found = model.loss(batch, dense_mask(batch))
     assert [float(value.detach().sum()) for value in found] == [0.0] * len(found)
     (found.text_nll + found.image_nll + found.z).backward()
@@ -147,7 +163,7 @@ def test_fsdp_wraps_it_and_leaves_the_weights_of_the_loss_alone(one_process: Non
         fully_shard(block, mp_policy=policy)
     fully_shard(sharded, mp_policy=policy)
     register_fsdp_forward_method(sharded, "loss")
-    batch = batch_of(document(0, image_weight=0.1), document(3, describe=True, text_weight=1 / 3))
+    batch = batch_of(document(0, image=0.1), document(3, describe=True, text=1 / 3))
     mask = dense_mask(batch)
     expected, found = plain.loss(batch, mask), sharded.loss(batch, mask)
     assert all(value.dtype == torch.float32 for value in found)
@@ -169,9 +185,3 @@ def test_xp_begins_at_the_mean_embedding_with_its_spread() -> None:
     assert torch.allclose(model.xp.mean(0), embeddings.mean(0), atol=0.005)
     assert torch.allclose(model.xp.std(0), embeddings.std(0), rtol=0.15)
     assert len({tuple(row) for row in model.xp.tolist()}) == 512
-
-
-def test_scaled_positions_are_refused() -> None:
-    scaled = {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}
-    with pytest.raises(ValueError, match="without scaling"):
-        XPromptChameleon(small_config(rope_parameters=scaled))

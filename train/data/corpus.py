@@ -24,7 +24,7 @@ from manifests.read.places import folder_of, url_at
 from manifests.records import parse_json
 from manifests.schema import canonical_json, in_short
 from manifests.storage import Store
-from manifests.tokens import TokenCommit
+from manifests.tokens import TokenCommit, token_commit, token_folder
 from manifests.write.contexts import read_columns
 from operators.shared.palettes import UNSEEN_PALETTE
 from train.data.tokens import read_commit
@@ -124,6 +124,26 @@ class Corpus:
         ]
         without = [] if self.contexts else [["without contexts"]]
         return hashlib.sha256(canonical_json([*known, *without]).encode()).hexdigest()
+
+    def refuse_without_small_contexts(self, pixels: int) -> None:
+        """Raises ValueError if in-context examples come from shards without tokens of images at `pixels`."""
+        own = self.tokenizer["resolution_px"]
+        if not 0 < pixels < own:
+            raise ValueError(f"--context-pixels {pixels}: it must be below the {own} px of all images")
+        for number in sorted({int(one) for rows in self.examples for one in np.unique(rows.context_dataset)}):
+            known = self.pairs[number]
+            there = set(known.dataset.store.names(token_folder(pixels)))
+            if missing := sum(f"{name}.parquet" not in there for name in known.shards):
+                raise ValueError(
+                    f"{known.dataset.url}: {missing} of {len(known.shards)} shards have no tokens at {pixels} px for "
+                    f"in-context examples: run xprompt tokens {known.task} --context-pixels {pixels}"
+                )
+            commit = token_commit(known.dataset, known.shards[0], pixels)
+            if commit.tokenizer != {**known.tokenizer, "resolution_px": pixels}:
+                raise ValueError(
+                    f"{known.dataset.url}/{token_folder(pixels)} is of another tokenizer than tokens/: remove it and "
+                    f"run xprompt tokens {known.task} --context-pixels {pixels} again"
+                )
 
     def without_contexts(self) -> Corpus:
         """The same data for the arm "no context" of the paper's Tab. 4: no example has an in-context example."""

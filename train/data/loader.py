@@ -31,6 +31,9 @@ class Fed:
     stream: int
     cursor: Cursor
     reports: tuple[str, ...]
+    no_context: tuple[int, ...]
+    too_long: tuple[int, ...]
+    """As `Packed` has them."""
 
     @classmethod
     def of(cls, packed: Packed, capacity: int) -> Fed:
@@ -41,6 +44,8 @@ class Fed:
             stream=packed.stream,
             cursor=packed.cursor,
             reports=packed.reports,
+            no_context=packed.no_context,
+            too_long=packed.too_long,
         )
 
 

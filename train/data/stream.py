@@ -9,7 +9,7 @@ world size.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,7 @@ from train.data.corpus import EXAMPLE_KINDS, Corpus, Pairs
 from train.data.packing import best_fit
 from train.data.shuffle import epoch_order, uniform
 from train.data.tokens import BadShard, Sample, read_shard
-from xprompt_model.layout import IE, Document, Turn, build_document
+from xprompt_model.layout import DEFAULT_WEIGHTS, IE, Document, TooLong, Turn, Weights, build_document, turn_tokens
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
@@ -52,9 +52,11 @@ class StreamOptions:
     buffer_windows: int
     """A micro-batch is chosen from documents that would fill this many windows."""
     xp_tokens: int
-    image_weight: float
-    text_weight: float
-    context_image_weight: float
+    weights: Weights = DEFAULT_WEIGHTS
+    examples: int = 1
+    """In-context examples of a document, at most: as many as it has, and as fit into the window."""
+    context_pixels: int = 0
+    """The side of the in-context examples' images, px, of which there must be tokens; 0: as all images."""
     max_bad_shards: int
     """More refused shards than these end the run."""
     cached_shards: int
@@ -77,6 +79,10 @@ class Packed:
     cursor: Cursor
     reports: tuple[str, ...]
     """What was left out since the micro-batch before, and why."""
+    no_context: tuple[int, ...]
+    """Labels of those of the documents whose in-context examples did not fit into the window, none of them."""
+    too_long: tuple[int, ...]
+    """Labels of the examples that were themselves left out since the micro-batch before, being too long."""
 
 
 class Library:
@@ -85,56 +91,55 @@ class Library:
     def __init__(self, corpus: Corpus, vocabulary: Vocabulary, options: StreamOptions) -> None:
         self.corpus, self.options = corpus, options
         self._vocabulary = vocabulary
-        self._shards: OrderedDict[tuple[int, str], list[Sample]] = OrderedDict()
-        self._bad: dict[tuple[int, str], str] = {}
+        self._shards: OrderedDict[tuple[int, str, int], list[Sample]] = OrderedDict()
+        self._bad: dict[tuple[int, str, int], str] = {}
         self._reports: list[str] = []
+        self._too_long: list[int] = []
+        self._context_side = vocabulary.image_side_tokens
+        if options.context_pixels:
+            self._context_side = self._context_side * options.context_pixels // corpus.tokenizer["resolution_px"]
         self.order = lru_cache(maxsize=2 * len(corpus.examples))(self._order)
 
     def document(self, dataset: int, example: int, epoch: int) -> Document | None:
         """An example's document in an epoch, or None, with a report, where there is none to train on.
 
-        Of several contexts one is shown, drawn by the run's seed, the example and the epoch. A context that would make
-        it longer than a window is left out: three images, and three more, are 6K tokens. An example whose context alone
-        says what its image is to be like, a pose, is then left out itself. Raises NoData when more shards are refused
-        than may be.
+        Of its contexts as many as `examples` says are shown, drawn by the run's seed, the example and the epoch. One
+        that would make the document longer than a window is left out: three images, and three more, are 6K tokens. An
+        example whose context alone says what its image is to be like, a pose, is left out itself if none fits. Raises
+        NoData when more shards are refused than may be.
         """
-        rows = self.corpus.examples[dataset]
-        name = EXAMPLE_KINDS[rows.code[example]]
         try:
-            turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
-            context = None
-            if (chosen := self._context(dataset, example, epoch)) is not None:
-                other = int(rows.context_dataset[chosen]), int(rows.context[chosen])
-                context = self._sample(*other, name).shown(name)
-            window = self.options.window_tokens
-            if context and _tokens(turn) + _tokens(context) + self.options.xp_tokens > window:
-                if context.inputs and not turn.inputs:
-                    raise ValueError(f"with its in-context example it does not fit into a window of {window:,} tokens")
-                context = None
-            document = self._build(turn, context)
-            if len(document) > window:
-                raise ValueError(f"it has {len(document):,} tokens, a window {window:,}")
-            return document
+            turn, contexts = self.turns(dataset, example, epoch)
+            return build_document(
+                turn,
+                contexts,
+                self._vocabulary,
+                window_tokens=self.options.window_tokens,
+                xp_tokens=self.options.xp_tokens,
+                weights=self.options.weights,
+            )
         except BadShard:
             return None
         except ValueError as error:
-            label = self.corpus.label(dataset, int(rows.code[example]))
+            if isinstance(error, TooLong):
+                self._too_long.append(self.label(dataset, example))
+            label = self.corpus.label(dataset, int(self.corpus.examples[dataset].code[example]))
             self._reports.append(f"left out: example {example} of {label}: {error}")
             return None
 
-    def turns(self, dataset: int, example: int, epoch: int) -> tuple[Turn, Turn | None] | None:
-        """What `document` lays out: an example's turn, and the in-context example that it shows, if it shows any."""
-        document = self.document(dataset, example, epoch)
-        if document is None:
-            return None
+    def turns(self, dataset: int, example: int, epoch: int) -> tuple[Turn, list[Turn]]:
+        """What `document` lays out: an example's turn, and the in-context examples that it shows.
+
+        Raises BadShard, TooLong, or ValueError if a pair lacks the example.
+        """
         rows = self.corpus.examples[dataset]
         name = EXAMPLE_KINDS[rows.code[example]]
         turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
-        chosen = self._context(dataset, example, epoch)
-        if chosen is None or IE not in document.segment:
-            return turn, None
-        other = int(rows.context_dataset[chosen]), int(rows.context[chosen])
-        return turn, self._sample(*other, name).shown(name)
+        chosen = self._contexts(dataset, example, epoch)
+        places = [(int(rows.context_dataset[one]), int(rows.context[one])) for one in chosen]
+        small = bool(self.options.context_pixels)
+        contexts = [self._sample(*place, name, small=small).shown(name) for place in places]
+        return turn, self._fitting(turn, contexts)
 
     def label(self, dataset: int, example: int) -> int:
         """Index of an example's label in Corpus.labels."""
@@ -145,46 +150,62 @@ class Library:
         reports, self._reports = tuple(self._reports), []
         return reports
 
-    def _context(self, dataset: int, example: int, epoch: int) -> int | None:
-        """Which of a dataset's contexts an example shows in an epoch; None if it has none."""
+    def too_long(self) -> tuple[int, ...]:
+        """The labels of the examples that were left out since the last call, being too long."""
+        labels, self._too_long = tuple(self._too_long), []
+        return labels
+
+    def lost_its_context(self, document: Document, dataset: int, example: int) -> bool:
+        """Whether an example has contexts, and its document none of them."""
+        first, end = self.corpus.examples[dataset].contexts[example : example + 2]
+        return bool(first < end) and not (document.segment == IE).any()
+
+    def _contexts(self, dataset: int, example: int, epoch: int) -> list[int]:
+        """Which of a dataset's contexts an example is to show in an epoch, each once; none if it has none."""
         first, end = map(int, self.corpus.examples[dataset].contexts[example : example + 2])
-        if first == end:
-            return None
-        seed = seed_for(self.options.seed, self.corpus.pairs[dataset].task, "context", str(epoch))
-        return first + int(uniform(seed, np.array([example]))[0] * (end - first))
+        left, chosen = list(range(first, end)), list[int]()
+        while left and len(chosen) < self.options.examples:
+            further = [str(len(chosen))] if chosen else []
+            seed = seed_for(self.options.seed, self.corpus.pairs[dataset].task, "context", str(epoch), *further)
+            chosen.append(left.pop(int(uniform(seed, np.array([example]))[0] * len(left))))
+        return chosen
+
+    def _fitting(self, turn: Turn, contexts: Sequence[Turn]) -> list[Turn]:
+        """Those of the contexts, in their order, that fit into the window. Raises TooLong if one must and none does."""
+        room, shown = self.options.window_tokens - turn_tokens(turn), list[Turn]()
+        for context in contexts:
+            needed = turn_tokens(context) + self.options.xp_tokens
+            if needed <= room:
+                shown.append(context)
+                room -= needed
+        if not shown and any(context.inputs for context in contexts) and not turn.inputs:
+            window = self.options.window_tokens
+            raise TooLong(f"with its in-context example it does not fit into a window of {window:,} tokens")
+        return shown
 
     def _order(self, dataset: int, epoch: int) -> NDArray[np.int32]:
         pairs, rows = self.corpus.pairs[dataset], self.corpus.examples[dataset]
         shards, rates = pairs.shard_of(rows.pair), self.corpus.rates[dataset][rows.code]
         return epoch_order(self.options.seed, pairs.task, epoch, shards, rates)
 
-    def _build(self, turn: Turn, context: Turn | None) -> Document:
-        return build_document(
-            turn,
-            context,
-            self._vocabulary,
-            xp_tokens=self.options.xp_tokens,
-            image_weight=self.options.image_weight,
-            text_weight=self.options.text_weight,
-            context_image_weight=self.options.context_image_weight,
-        )
-
-    def _sample(self, dataset: int, pair: int, name: tuple[str, str]) -> Sample:
-        """A pair that has an example of that direction and kind."""
+    def _sample(self, dataset: int, pair: int, name: tuple[str, str], *, small: bool = False) -> Sample:
+        """A pair that has an example of that direction and kind, `small` with the images of in-context examples."""
         pairs = self.corpus.pairs[dataset]
         shard, row = pairs.place(pair)
-        sample = self._shard(dataset, pairs, shard)[row]
+        sample = self._shard(dataset, pairs, shard, self.options.context_pixels if small else 0)[row]
         if name not in sample.turns:
             raise ValueError(f"pair {sample.pair} has no {' '.join(name)} example")
         return sample
 
-    def _shard(self, dataset: int, pairs: Pairs, name: str) -> list[Sample]:
-        key = (dataset, name)
+    def _shard(self, dataset: int, pairs: Pairs, name: str, pixels: int) -> list[Sample]:
+        key = (dataset, name, pixels)
         if key in self._bad:
             raise BadShard(self._bad[key])
         if key not in self._shards:
             try:
-                self._shards[key] = read_shard(pairs.dataset, name, self._vocabulary)
+                side = self._context_side if pixels else self._vocabulary.image_side_tokens
+                read = read_shard(pairs.dataset, name, self._vocabulary, pixels=pixels, side_tokens=side)
+                self._shards[key] = read
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:
@@ -236,6 +257,12 @@ class Stream:
                 labels=tuple(self._library.label(dataset, example) for (dataset, example, _), _ in taken),
                 cursor=self._cursor(),
                 reports=self._library.reports(),
+                no_context=tuple(
+                    self._library.label(dataset, example)
+                    for (dataset, example, _), document in taken
+                    if self._library.lost_its_context(document, dataset, example)
+                ),
+                too_long=self._library.too_long(),
             )
 
     def _cursor(self) -> Cursor:
@@ -262,10 +289,3 @@ class Stream:
         document = self._library.document(dataset, example, epoch)
         if document is not None:
             self._open.append(((dataset, example, epoch), document))
-
-
-def _tokens(turn: Turn) -> int:
-    """Tokens of a turn in a document: text, images with their begin and end, the separator, begin-text or end-text."""
-    images = [*turn.inputs, *([turn.output] if turn.is_image else [])]
-    text = 0 if turn.is_image else turn.output.size
-    return sum(image.size + 2 for image in images) + len(turn.instruction) + text + 2

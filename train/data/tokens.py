@@ -24,7 +24,7 @@ from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.records import parse_json
 from manifests.remote import is_outage
 from manifests.schema import in_a_line, shown_inputs
-from manifests.tokens import FOLDER, TOKENS, Codes, TokenCommit, token_commit
+from manifests.tokens import TOKENS, Codes, TokenCommit, token_commit, token_folder
 from manifests.write.tar import Damaged, Member, Walk
 from xprompt_model.layout import Turn
 from xprompt_model.vocabulary import Vocabulary
@@ -64,17 +64,18 @@ class Sample:
         return replace(turn, inputs=tuple(self.images[role] for role in shown_inputs((), self.images)))
 
 
-def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
-    """A shard's commit and its rows (pair, offset, bytes), in the shard's order.
+def read_commit(dataset: Dataset, name: str, pixels: int = 0) -> tuple[TokenCommit, pa.Table]:
+    """A shard's commit and its rows (pair, offset, bytes), in the shard's order; `pixels` as `token_folder` has it.
 
     Raises BadShard; OSError if a bucket cannot be read now, for which no shard is to be left out.
     """
-    path = dataset.store.path(f"{FOLDER}/{name}.parquet")
+    file = f"{token_folder(pixels)}/{name}.parquet"
+    path = dataset.store.path(file)
     try:
-        commit = token_commit(dataset, name)
-        if dataset.store.size(f"{FOLDER}/{name}.parquet") > MAX_SHARD_BYTES or not commit.pairs <= _MAX_PAIRS:
+        commit = token_commit(dataset, name, pixels)
+        if dataset.store.size(file) > MAX_SHARD_BYTES or not commit.pairs <= _MAX_PAIRS:
             raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read, or is too large a file")
-        data = dataset.store.read(f"{FOLDER}/{name}.parquet")
+        data = dataset.store.read(file)
         with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
             refuse_large_pages(data, parquet.metadata)
             table = parquet.read()
@@ -92,10 +93,15 @@ def read_commit(dataset: Dataset, name: str) -> tuple[TokenCommit, pa.Table]:
         raise BadShard(in_a_line(error, _WHY_CHARS)) from error
 
 
-def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Sample]:
-    """The samples of a shard, in the order of its commit's rows. Raises as `read_commit`; memory: the shard."""
-    commit, table = read_commit(dataset, name)
-    file = f"{FOLDER}/{name}.tar"
+def read_shard(
+    dataset: Dataset, name: str, vocabulary: Vocabulary, *, pixels: int = 0, side_tokens: int | None = None
+) -> list[Sample]:
+    """The samples of a shard, in the order of its commit's rows. Raises as `read_commit`; memory: the shard.
+
+    Of the shards of smaller images at `pixels`, whose grids are `side_tokens` x `side_tokens`.
+    """
+    commit, table = read_commit(dataset, name, pixels)
+    file = f"{token_folder(pixels)}/{name}.tar"
     try:
         if not 0 < commit.shard_bytes <= MAX_SHARD_BYTES:
             raise BadShard(f"it should have {commit.shard_bytes:,} bytes; at most {MAX_SHARD_BYTES:,} are read")
@@ -106,7 +112,8 @@ def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Samp
             raise BadShard("its size or sha256 is not what its commit records")
         if len(members) != commit.members:
             raise BadShard(f"it has {len(members)} members, its commit records {commit.members}")
-        return _samples(data, members, table.to_pylist(), vocabulary)
+        side = side_tokens or vocabulary.image_side_tokens
+        return _samples(data, members, table.to_pylist(), vocabulary, side)
     except (OSError, Damaged, BadShard) as error:
         if is_outage(error):
             raise
@@ -114,7 +121,7 @@ def read_shard(dataset: Dataset, name: str, vocabulary: Vocabulary) -> list[Samp
 
 
 def _samples(
-    data: bytes, members: Sequence[Member], rows: list[dict[str, Any]], vocabulary: Vocabulary
+    data: bytes, members: Sequence[Member], rows: list[dict[str, Any]], vocabulary: Vocabulary, side: int
 ) -> list[Sample]:
     """Each row's members, which must be contiguous and lie where the row says."""
     samples, left, end = [], list(reversed(members)), 0
@@ -132,7 +139,7 @@ def _samples(
             role, _, suffix = rest.partition(".")
             if key != pair or suffix != "npy" or not _ROLE.fullmatch(role) or role in images:
                 raise BadShard(f"member {member.name[:100]!r} does not belong to pair {pair}")
-            images[role] = _codes(member, data, vocabulary)
+            images[role] = _codes(member, data, vocabulary, side)
         if member.name != f"{pair}.json":
             raise BadShard(f"pair {pair} has no json")
         end = member.offset + member.bytes + -member.bytes % 512
@@ -144,14 +151,14 @@ def _samples(
     return samples
 
 
-def _codes(member: Member, data: bytes, vocabulary: Vocabulary) -> Codes:
+def _codes(member: Member, data: bytes, vocabulary: Vocabulary, side: int) -> Codes:
     """A .npy file that is byte for byte of the one form that is written: uint16, C order, [h, w], codes in range."""
     content = data[member.offset : member.offset + member.bytes]
     start = 10 + int.from_bytes(content[8:10], "little")
     header = _NPY_HEADER.fullmatch(content[10:start]) if content.startswith(_NPY_MAGIC) else None
     if header is None:
         raise BadShard(f"{member.name} is not a uint16 array of two dimensions")
-    shape, side = (int(header[1]), int(header[2])), vocabulary.image_side_tokens
+    shape = (int(header[1]), int(header[2]))
     if shape != (side, side) or len(content) != start + 2 * side * side:
         raise BadShard(f"{member.name} has shape {shape[0]} x {shape[1]}, not the tokenizer's {side} x {side}")
     codes = np.frombuffer(content, "<u2", offset=start).reshape(shape)

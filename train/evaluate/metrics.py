@@ -4,7 +4,9 @@
     {"step": 12, "loss": 3.1, "loss_text": 2.2, "loss_image": 3.3, "loss_by": {"derain/forward/generate": 3.4, ...},
      "gradient_norm": 1.2, "lr": 0.0001, "tokens_per_s": 5120.0, "mfu": 0.41, "fill": 0.99, "memory_gb": 61.2, ...}
 
-Losses are nats a unit of loss weight, over all ranks; tokens_per_s is of all ranks, padding left out; "skipped" counts
+Losses are nats a unit of loss weight, over all ranks; tokens_per_s is of all ranks, padding left out. Where there are
+any, "no_context" counts by task the documents of the step whose in-context examples did not fit into the window, and
+"too_long" the examples that were left out themselves. "skipped" counts
 the steps of the run so far that changed nothing. A number that is not finite is null. A step at which held-out examples
 were validated on has "validation": {"loss": ..., "loss_text": ..., "loss_image": ..., "derain/forward/generate": ...},
 and pictures in OUT/samples/step-000500.
@@ -42,6 +44,7 @@ class Tally:
         self._labels = labels
         self._parts = torch.zeros(5, dtype=torch.float64)
         self._by_label = torch.zeros(2, len(labels), dtype=torch.float64)
+        self._dropped = torch.zeros(2, len(labels), dtype=torch.float64)
         self._tokens = torch.zeros(2, dtype=torch.float64)
 
     def add(self, fed: Fed, parts: LossParts) -> None:
@@ -53,21 +56,29 @@ class Tally:
         of = labels[document[document >= 0]]
         for row, values in enumerate((parts.token_nll.cpu(), fed.batch.weight)):
             self._by_label[row].index_add_(0, of, values[: len(of)].double())
+        for row, dropped in enumerate((fed.no_context, fed.too_long)):
+            self._dropped[row] += torch.bincount(torch.tensor(dropped, dtype=torch.int64), minlength=len(self._labels))
         self._tokens += torch.tensor([fed.tokens, len(fed.batch.ids)], dtype=torch.float64)
 
     def result(self) -> dict[str, Any]:
         """Losses, fill rate and tokens of the step over all ranks. Every rank calls it."""
-        for values in (self._parts, self._by_label, self._tokens):
+        for values in (self._parts, self._by_label, self._dropped, self._tokens):
             dist.all_reduce(values)
         text, image, z, text_weight, image_weight = self._parts.tolist()
         tokens, capacity = self._tokens.tolist()
         nll, weight = self._by_label
         seen = {name: float(nll[i] / weight[i]) for i, name in enumerate(self._labels) if weight[i] > 0}
+        no_context, too_long = (
+            {name: int(count) for name, count in zip(self._labels, counts, strict=True) if count}
+            for counts in self._dropped.tolist()
+        )
         return {
             "loss": (text + image) / (text_weight + image_weight),
             **({"loss_text": text / text_weight} if text_weight else {}),
             **({"loss_image": image / image_weight} if image_weight else {}),
             "loss_by": seen,
+            **({"no_context": no_context} if no_context else {}),
+            **({"too_long": too_long} if too_long else {}),
             "z": z / (text_weight + image_weight),
             "fill": tokens / capacity,
             "tokens": int(tokens),

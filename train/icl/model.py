@@ -25,7 +25,7 @@ from transformers import ChameleonConfig
 from train.icl.tasks import CELLS, COLOURS, SIDE, Batch, Codes
 from xprompt_model.batch import collate
 from xprompt_model.cache import KeyValues
-from xprompt_model.layout import IE, XP, Document, Turn, build_document
+from xprompt_model.layout import IE, WINDOW_TOKENS, XP, Document, Turn, Weights, build_document
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
@@ -87,10 +87,11 @@ class IclModel:
         turn = Turn(instruction=instruction, inputs=(image,), output=image)
         template = build_document(
             turn,
-            None if self.arm == "none" else turn,
+            [] if self.arm == "none" else [turn],
             vocabulary,
+            window_tokens=WINDOW_TOKENS,
             # The example's output is predicted too: supervision that costs nothing and helps every arm with a context.
-            context_image_weight=1.0,
+            weights=Weights(context_image=1.0),
             xp_tokens=0 if self.arm == "pooled" else XP_TOKENS,
         )
         mask = dense_mask(collate([template], len(template)), causal=self.arm != "xprompt")

@@ -45,8 +45,14 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "rope",
+    "examples",
+    "context_pixels",
 )
-"""What a data position depends on, beside the data: a run goes on only with the same."""
+"""What a data position or the weights depend on, beside the data: a run goes on only with the same."""
+
+_BEFORE: Mapping[str, Any] = {"rope": "", "examples": 1, "context_pixels": 0}
+"""What these were in the runs of before they could be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +122,7 @@ class Checkpoints:
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
         for name in _DATA_FIELDS:
-            there, here = run["config"].get(name), getattr(self._config, name)
+            there, here = run["config"].get(name, _BEFORE.get(name)), getattr(self._config, name)
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
         state = self._state()

@@ -38,8 +38,17 @@ class Config:
     image_weight: float = _option(1.0, "loss weight of output images")
     text_weight: float = _option(1.0, "loss weight of output texts")
     context_image_weight: float = _option(0.0, "loss weight of the in-context example's output image")
+    prompt_weight: float = _option(
+        0.0,
+        "loss weight of TD's instruction and inputs, which are given when it answers; the paper's formula has 1",
+    )
+    prompt_text_weight: float = _option(1.0, "prompt weight's share of the text in it")
+    prompt_image_weight: float = _option(1.0, "prompt weight's share of the images in it")
     compress: bool = _option(True, "the X-Prompt mask; --no-compress is Tab. 4's arm without X-Prompt")
     contexts: bool = _option(True, "train with in-context examples; --no-contexts is Tab. 4's arm without context")
+
+    examples: int = _option(1, "in-context examples of a document at most: as many as it has, and as fit the window")
+    context_pixels: int = _option(0, "side of in-context images, px, as xprompt tokens --context-pixels; 0: as all")
 
     steps: int = _option(20_000, "optimizer steps (section 4)")
     warmup_steps: int = _option(500, "steps of linear warm-up (the paper does not say)")
@@ -49,6 +58,9 @@ class Config:
     z_loss: float = _option(1e-5, "weight of the squared log of the softmax's denominator (Lumina-mGPT's); 0 is none")
 
     window_tokens: int = _option(5_120, "context window (section 4); it bounds a document")
+    rope: str = _option(
+        "", "linear or yarn: rotary embeddings scaled to the window; left out: as the checkpoint has them"
+    )
     windows: int = _option(8, "windows a micro-batch: 8 fill to 99%, 4 to 90% (infra/bench/packing.py)")
     global_windows: int = _option(1_024, "windows a step over all ranks (section 4), by accumulation")
     buffer_windows: int = _option(18, "a micro-batch is chosen from documents that would fill so many windows")
@@ -88,7 +100,7 @@ class Config:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
         positive: tuple[str, ...] = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows")
         positive += ("checkpoint_every",)
-        positive += ("clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens")
+        positive += ("clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens", "examples")
         for name in (
             *positive,
             "validate_every",
@@ -104,6 +116,9 @@ class Config:
         for name in ("max_hours", "spike_deviations", "sample_pictures"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
+
+        if self.examples > 127:
+            raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
 
     @property
     def arm(self) -> Arm:

@@ -2,6 +2,7 @@
 
     python -m train.run.estimate --preset 7b-paper
     python -m train.run.estimate --preset 34b --gpus 256 --gpu H100 --mfu 0.4
+    python -m train.run.estimate --recipe recipe.json         # which examples lose their context, or are left out
 
 Counted on a model on the meta device. The documents are the recipe's commonest: an in-context example of two images,
 XP, and a pair of two images, one a window.
@@ -12,16 +13,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import ChameleonConfig
+from transformers import ChameleonConfig, ChameleonVQVAEConfig
 
+from train.data.corpus import Corpus
 from train.run.config import PRESETS, Config
 from train.run.cost import PEAK_FLOPS, dense_flops, flops_per_token, pair_flops, parameters
+from train.run.dropped import Window, dropped, table
+from xprompt_model.checkpoint import read_config
 from xprompt_model.model import CHUNK_TARGETS, XPromptChameleon
-from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
+from xprompt_model.text import TextTokenizer
+from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, Vocabulary, code_name
 
 CODES = 8_192
 _NAMES = (BEGIN_TEXT, PAD, END_TEXT, "<unk>", *map(code_name, range(CODES)), END_IMAGE, BEGIN_IMAGE, SEPARATOR)
@@ -120,11 +125,35 @@ def memory(model: XPromptChameleon, config: Config, gpus: int) -> Memory:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
+        if options.recipe or options.data:
+            _print_dropped(options)
+            return 0
         _print(PRESETS[options.preset], meta_model(options.preset), options.gpus, options.gpu, options.mfu)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _print_dropped(options: argparse.Namespace) -> None:
+    """What of a recipe's examples fits into the window."""
+    set_over = ("model", "window_tokens", "xp_tokens", "examples", "context_pixels")
+    given = {name: value for name in set_over if (value := getattr(options, name)) is not None}
+    config = replace(PRESETS[options.preset], **given)
+    known = read_config(config.model)
+    side = Vocabulary.from_config(known).image_side_tokens
+    assert isinstance(known.vq_config, ChameleonVQVAEConfig)
+    small = side * config.context_pixels // known.vq_config.resolution if config.context_pixels else side
+    window = Window(
+        tokens=config.window_tokens,
+        xp_tokens=config.xp_tokens,
+        image_tokens=side**2,
+        context_image_tokens=small**2,
+        examples=config.examples,
+    )
+    corpus = Corpus.open(options.data or [], options.recipe)
+    for line in table(dropped(corpus, TextTokenizer(config.model), window), window):
+        print(line)
 
 
 def _print(config: Config, model: XPromptChameleon, gpus: int, gpu: str, mfu: float) -> None:
@@ -146,7 +175,17 @@ def _print(config: Config, model: XPromptChameleon, gpus: int, gpu: str, mfu: fl
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train.run.estimate", description="What a preset's training costs.")
-    parser.add_argument("--preset", choices=SHAPES, default="7b-paper", help="(default: %(default)s)")
+    parser.add_argument("--preset", choices=PRESETS, default="7b-paper", help="(default: %(default)s)")
+    parser.add_argument("--recipe", default="", help="instead: what of its examples fits into the window")
+    parser.add_argument("--data", nargs="*", help="the same of these dataset directories")
+    parser.add_argument("--model", help="with --recipe: the directory with the tokenizer (default: the preset's)")
+    for name, what in (
+        ("window-tokens", "context window"),
+        ("xp-tokens", "X-Prompt tokens"),
+        ("examples", "in-context examples of a document, at most"),
+        ("context-pixels", "side of in-context images, px"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=f"with --recipe: {what} (default: the preset's)")
     parser.add_argument("--gpus", type=int, default=128, help="(default: 128, the paper's section 4)")
     parser.add_argument("--gpu", choices=PEAK_FLOPS, default="A100", help="(default: %(default)s)")
     parser.add_argument("--mfu", type=float, default=0.45, help="share of the peak that is reached (default: 0.45)")

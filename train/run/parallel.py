@@ -19,10 +19,12 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import Checkpoi
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from transformers import ChameleonConfig
 
 from train.run.config import Config
 from xprompt_model.checkpoint import read_config
 from xprompt_model.model import XPromptChameleon
+from xprompt_model.rope import with_window
 
 
 def start() -> torch.device:
@@ -43,13 +45,18 @@ def start() -> torch.device:
     return device
 
 
+def model_config(config: Config) -> ChameleonConfig:
+    """The config of the model that is trained, with its window. Raises ValueError if the checkpoint cannot have it."""
+    return with_window(read_config(config.model), config.window_tokens, config.rope)
+
+
 def shard(config: Config, device: torch.device) -> XPromptChameleon:
     """The model of a config, sharded and without values: `load_pretrained` or a checkpoint gives them.
 
     Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided so.
     """
     with torch.device("meta"):
-        model = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
+        model = XPromptChameleon(model_config(config), xp_tokens=config.xp_tokens)
     model.train()
     dtype = torch.bfloat16 if config.dtype == "bf16" else torch.float32
     # Inputs are not cast: FSDP looks into dataclasses, and would round a micro-batch's loss weights to bfloat16.
@@ -86,10 +93,12 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
     full = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
         with torch.device("meta"):
-            whole = XPromptChameleon(read_config(config.model), xp_tokens=config.xp_tokens)
+            whole = XPromptChameleon(model_config(config), xp_tokens=config.xp_tokens)
         whole.load_state_dict(full, assign=True)
         shutil.rmtree(folder, ignore_errors=True)
-        whole.save_pretrained(folder, source=config.model, arm=config.arm, tokenizer=tokenizer)
+        whole.save_pretrained(
+            folder, source=config.model, arm=config.arm, tokenizer=tokenizer, context_pixels=config.context_pixels
+        )
     dist.barrier()
 
 

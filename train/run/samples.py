@@ -29,7 +29,7 @@ from xprompt_model.vqgan import VQGAN
 Pixels = NDArray[np.uint8]
 
 _GAP_PX = 4
-_GAP_GREY = 128
+_GREY = 128
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,10 +55,12 @@ class Samples:
         self._queries: list[_Query] = []
         ranks = dist.get_world_size()
         for number, one in list(enumerate(pictured[:most]))[dist.get_rank() :: ranks]:
-            turns = library.turns(one.dataset, one.example, 0)
-            if turns is not None:
-                name = corpus.labels[one.label].replace("/", "-")
-                self._queries.append(_Query(number=number, name=name, turn=turns[0], context=turns[1]))
+            if library.document(one.dataset, one.example, 0) is None:  # it is too long, or its shard is bad
+                continue
+            turn, contexts = library.turns(one.dataset, one.example, 0)
+            name = corpus.labels[one.label].replace("/", "-")
+            # Of several in-context examples the first: pictures of all would be wider than a screen.
+            self._queries.append(_Query(number=number, name=name, turn=turn, context=next(iter(contexts), None)))
 
     def draw(self, model: XPromptChameleon) -> dict[str, Pixels]:
         """Pictures by name, [h, w, 3], on rank 0; none on the others. All ranks call it."""
@@ -81,8 +83,11 @@ class Samples:
         context = (*query.context.inputs, query.context.output) if query.context else ()
         grids = [*context, *query.turn.inputs, answer, query.turn.output]
         pictures = [self._vqgan.picture(grid) for grid in grids]
-        gap = np.full((pictures[0].shape[0], _GAP_PX, 3), _GAP_GREY, np.uint8)
-        return np.concatenate([part for picture in pictures for part in (gap, picture)][1:], 1)
+        height = max(len(picture) for picture in pictures)  # a context's images may be smaller
+        columns = [
+            np.pad(one, ((0, height - len(one)), (0, _GAP_PX), (0, 0)), constant_values=_GREY) for one in pictures
+        ]
+        return np.concatenate(columns, 1)[:, :-_GAP_PX]
 
 
 @contextmanager

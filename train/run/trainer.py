@@ -26,12 +26,12 @@ from train.run.checkpoint import Checkpoints, Position
 from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.optimizer import learning_rate, make_optimizer
-from train.run.parallel import export, load_pretrained, shard, start
+from train.run.parallel import export, load_pretrained, model_config, shard, start
 from train.run.samples import Samples
 from train.run.spikes import Skips, SpikeRule
 from train.run.stopping import STOPPED, Stop
 from train.run.validation import Validation
-from xprompt_model.checkpoint import read_config
+from xprompt_model.layout import Weights
 from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
 from xprompt_model.text import TextTokenizer
@@ -58,7 +58,9 @@ def _train(config: Config, stop: Stop) -> int:
     corpus = Corpus.open(config.data, config.recipe, config.sampling)
     if not config.contexts:
         corpus = corpus.without_contexts()
-    vocabulary = Vocabulary.from_config(read_config(config.model))
+    vocabulary = Vocabulary.from_config(model_config(config))
+    if config.context_pixels:
+        corpus.refuse_without_small_contexts(config.context_pixels)
     codes = len(vocabulary.image_ids)
     if corpus.tokenizer.get("codes") != codes:
         raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
@@ -269,9 +271,16 @@ class _Trainer:
             windows=config.windows,
             buffer_windows=config.buffer_windows,
             xp_tokens=config.xp_tokens,
-            image_weight=config.image_weight,
-            text_weight=config.text_weight,
-            context_image_weight=config.context_image_weight,
+            weights=Weights(
+                image=config.image_weight,
+                text=config.text_weight,
+                context_image=config.context_image_weight,
+                prompt=config.prompt_weight,
+                prompt_text=config.prompt_text_weight,
+                prompt_image=config.prompt_image_weight,
+            ),
+            examples=config.examples,
+            context_pixels=config.context_pixels,
             max_bad_shards=config.max_bad_shards,
             cached_shards=config.cached_shards,
         )

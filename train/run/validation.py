@@ -120,5 +120,7 @@ def _fed(part: Sequence[_Labelled], capacity: int) -> Fed:
         labels=tuple(label for label, _ in part),
         cursor={},
         reports=(),
+        no_context=(),
+        too_long=(),
     )
     return Fed.of(packed, capacity)

@@ -11,7 +11,7 @@ from infra.bench.packing import Lengths, documents, fill, packed, tiles
 from train.data.packing import best_fit
 from train.run.config import PAPER_7B
 from xprompt_model.batch import MicroBatch
-from xprompt_model.layout import IE, PADDING, TD, XP
+from xprompt_model.layout import IE, NO_EXAMPLE, PADDING, TD, XP
 from xprompt_model.mask import block_mask
 
 
@@ -48,9 +48,11 @@ def test_tiles_are_those_of_the_block_mask() -> None:
     padding = 1_024 - sum(length for length, _ in spans)
     numbers = [(lengths.total, number) for number, lengths in enumerate(batch)] + [(padding, -1)]
     unused = torch.zeros(1_024)
+    segment = _tensor([*spans, (padding, PADDING)], torch.int8)
     micro = MicroBatch(
         ids=unused,
-        segment=_tensor([*spans, (padding, PADDING)], torch.int8),
+        segment=segment,
+        example=torch.where(segment < TD, 0, NO_EXAMPLE).to(torch.int8),
         document=_tensor(numbers, torch.int32),
         position=unused,
         weight=unused,

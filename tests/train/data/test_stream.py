@@ -17,10 +17,11 @@ import pytest
 from manifests.write.contexts import write_contexts
 from tests.datasets import contexts_of, examples, nearest
 from tests.persons import make_persons
-from tests.train.make import SIDE, VOCABULARY, make_tokens, options, sample, write_token_shard
+from tests.train.make import SIDE, VOCABULARY, add_small_tokens, make_tokens, options, record, sample, write_token_shard
 from train.data.corpus import Corpus
 from train.data.loader import Fed, feed
 from train.data.stream import Library, NoData, Packed, Stream
+from train.data.tokens import read_shard
 from xprompt_model.layout import IE, TD
 
 WEIGHTED = [("a", 3), ("b", 1)]
@@ -116,11 +117,11 @@ def test_one_of_several_contexts_is_shown_by_seed_and_epoch(tmp_path: Path) -> N
     (count,) = {*np.diff(corpus.examples[0].contexts).tolist()}
     assert count == 4
     library, epochs = _library(corpus), range(300)
-    shown = {(example, epoch): library._context(0, example, epoch) for example in range(3) for epoch in epochs}
+    shown = {(example, epoch): library._contexts(0, example, epoch)[0] for example in range(3) for epoch in epochs}
     again = _library(corpus)
-    assert {key: again._context(0, *key) for key in reversed(shown)} == shown
+    assert {key: again._contexts(0, *key)[0] for key in reversed(shown)} == shown
     for example in range(3):
-        counts = Counter(shown[example, epoch] or 0 for epoch in epochs)
+        counts = Counter(shown[example, epoch] for epoch in epochs)
         names = [corpus.pairs[0].keys[int(corpus.examples[0].context[place])].as_py() for place in sorted(counts)]
         assert names == others[example] and min(counts.values()) > 45  # of 75, five standard deviations below
     later = next(epoch for epoch in epochs if shown[0, epoch] != shown[0, 0])
@@ -130,11 +131,7 @@ def test_one_of_several_contexts_is_shown_by_seed_and_epoch(tmp_path: Path) -> N
 
 
 def test_a_stream_goes_on_with_the_contexts_that_its_open_documents_had(tmp_path: Path) -> None:
-    dataset = make_tokens(str(tmp_path / "derain"), units=1, pairs=6)
-    keys = list(dict.fromkeys(row["pair"] for row in examples(dataset)))
-    ranked = [[(key, None, None) for key in keys if key != row["pair"]] for row in examples(dataset)]
-    write_contexts(dataset, "derain-000000", contexts_of(*ranked))
-    corpus = Corpus.open([dataset.url])
+    corpus = _several(tmp_path)
     batches = list(itertools.islice(Stream(_library(corpus), 0), 12))
     cursor = json.loads(json.dumps(batches[5].cursor))
     assert cursor["at"][0][0] > 0  # in a later epoch than the first
@@ -147,6 +144,81 @@ def test_a_context_that_does_not_fit_is_left_out(corpus: Corpus) -> None:
     document = _library(corpus, window_tokens=64).document(0, 0, 0)
     assert document is not None
     assert set(document.segment.tolist()) == {TD} and len(document) > SIDE * SIDE * 2
+
+
+def test_several_examples_are_shown_as_many_as_fit(tmp_path: Path) -> None:
+    corpus = _several(tmp_path)
+    one = _library(corpus).document(0, 0, 0)
+    assert one is not None
+    shown = int((one.segment == IE).sum()) + 4
+    todo = int((one.segment == TD).sum())
+    for most, window, expected in ((1, 999, 1), (3, 999, 3), (9, 999, 5), (9, todo + 2 * shown, 2)):
+        library = _library(corpus, examples=most, window_tokens=window)
+        seen = set()
+        for epoch in range(6):
+            document = library.document(0, 0, epoch)
+            assert document is not None and len(document) <= window
+            assert int(document.example.max()) + 1 == expected
+            chosen = library._contexts(0, 0, epoch)
+            assert len({*chosen}) == len(chosen) == min(most, 5)
+            assert chosen[:1] == _library(corpus)._contexts(0, 0, epoch), "the first is that of a single example"
+            seen.add(tuple(chosen[:expected]))
+        assert len(seen) > 1
+    again = _library(corpus, examples=3)
+    assert again._contexts(0, 7, 2) == _library(corpus, examples=3)._contexts(0, 7, 2)
+
+
+def test_what_is_dropped_for_length_is_counted_by_label_and_once(corpus: Corpus) -> None:
+    """Also by a stream that goes on from a cursor: its open documents are built again, and not counted again."""
+    library = _library(corpus)
+    lengths = [len(library.document(0, example, 0) or ()) for example in range(48)]
+    window = 64  # of the 48 examples the described ones fit with their context, the others do not
+    batches = list(itertools.islice(Stream(_library(corpus, window_tokens=window), 0), 30))
+    lost = Counter(label for packed in batches for label in packed.no_context)
+    shown = Counter(label for packed in batches for label in packed.labels)
+    assert max(lengths) > window and lost
+    without = Counter(
+        label
+        for packed in batches
+        for label, document in zip(packed.labels, packed.documents, strict=True)
+        if not (document.segment == IE).any()
+    )
+    assert lost == without and all(lost[label] <= shown[label] for label in lost)
+    cursor = json.loads(json.dumps(batches[9].cursor))
+    resumed = itertools.islice(Stream(_library(corpus, window_tokens=window), 0, cursor), 20)
+    assert [one.no_context for one in resumed] == [one.no_context for one in batches[10:]]
+    narrow = _library(corpus, window_tokens=45)
+    batches = list(itertools.islice(Stream(narrow, 0), 12))
+    left_out = Counter(label for packed in batches for label in packed.too_long)
+    reported = Counter(report.split(": ")[1].split(" of ")[1] for packed in batches for report in packed.reports)
+    assert {corpus.labels[label]: count for label, count in left_out.items()} == reported and reported
+    assert not any(packed.no_context for packed in itertools.islice(Stream(library, 0), 12))
+
+
+def test_smaller_images_of_contexts_come_from_tokens_of_their_own(tmp_path: Path) -> None:
+    """The example is of 2 x 2 codes where the tokens at half the resolution have them, what is to be done of 4 x 4."""
+    dataset = make_tokens(str(tmp_path / "derain"), units=2)
+    corpus, half = Corpus.open([dataset.url]), record()["resolution_px"] // 2
+    with pytest.raises(ValueError, match=f"2 of 2 shards have no tokens at {half} px .* --context-pixels {half}"):
+        corpus.refuse_without_small_contexts(half)
+    with pytest.raises(ValueError, match="must be below the 64 px"):
+        corpus.refuse_without_small_contexts(64)
+    add_small_tokens(dataset, half)
+    corpus.refuse_without_small_contexts(half)
+    whole, small = _library(corpus).document(0, 0, 0), _library(corpus, context_pixels=half).document(0, 0, 0)
+    assert whole and small
+    saved = 2 * (SIDE**2 - (SIDE // 2) ** 2)
+    assert (small.segment == IE).sum() == (whole.segment == IE).sum() - saved
+    assert small.ids[small.segment == TD].tolist() == whole.ids[whole.segment == TD].tolist()
+    rows = corpus.examples[0]
+    shard, _ = corpus.pairs[0].place(int(rows.context[0]))
+    context = read_shard(dataset, shard, VOCABULARY, pixels=half, side_tokens=2)
+    (shown,) = (one for one in context if one.pair == corpus.pairs[0].keys[int(rows.context[0])].as_py())
+    block = VOCABULARY.image_block(shown.turns["forward", "generate"].output, 2).tolist()
+    assert small.ids[small.segment == IE][-6:].tolist() == block
+    add_small_tokens(dataset, half, vq_sha256="other")
+    with pytest.raises(ValueError, match=f"tokens-{half} is of another tokenizer than tokens/: remove it"):
+        corpus.refuse_without_small_contexts(half)
 
 
 def test_a_person_is_asked_for_from_words_and_its_pose_is_shown_by_two_others(tmp_path: Path) -> None:
@@ -182,7 +254,7 @@ def test_a_person_is_asked_for_from_words_and_its_pose_is_shown_by_two_others(tm
 def test_documents_longer_than_a_window_are_reported(corpus: Corpus) -> None:
     library = _library(corpus, window_tokens=32)
     assert library.document(0, 0, 0) is None
-    assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: it has 4")
+    assert library.reports()[0].startswith("left out: example 0 of derain/forward/generate: a document of 4")
 
 
 def test_datasets_are_mixed_by_weight(tmp_path: Path) -> None:
@@ -221,6 +293,15 @@ def test_more_corrupt_shards_than_allowed_end_the_run_with_one_line(tmp_path: Pa
 def test_where_nothing_is_left_to_train_on(corpus: Corpus) -> None:
     with pytest.raises(NoData, match="nothing to train on, 1,000 examples in a row: left out: example"):
         next(iter(Stream(_library(corpus, window_tokens=32), 0)))
+
+
+def _several(folder: Path) -> Corpus:
+    """Six pairs, of which every other is a context of each."""
+    dataset = make_tokens(str(folder / "derain"), units=1, pairs=6)
+    keys = list(dict.fromkeys(row["pair"] for row in examples(dataset)))
+    ranked = [[(key, None, None) for key in keys if key != row["pair"]] for row in examples(dataset)]
+    write_contexts(dataset, "derain-000000", contexts_of(*ranked))
+    return Corpus.open([dataset.url])
 
 
 def _make(folder: Path, task: str, units: int = 3) -> Path:

@@ -58,6 +58,22 @@ def test_losses_by_label_are_those_of_the_documents(tmp_path: Path) -> None:
     assert found["fill"] == fed.tokens / 256
 
 
+def test_what_is_dropped_for_length_is_counted_by_label(tmp_path: Path) -> None:
+    corpus = Corpus.open([make_tokens(str(tmp_path / "derain"), units=1).url])
+    narrow = options(window_tokens=45)  # describe examples are longer than that
+    fed = next(feed(corpus, VOCABULARY, narrow, rank=0, ranks=1, workers=0, first=0, cursors={}))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        parts = XPromptChameleon(CONFIG, xp_tokens=4).loss(fed.batch, dense_mask(fed.batch))
+    tally = Tally(corpus.labels)
+    for _ in range(2):
+        tally.add(fed, parts)
+    found = tally.result()
+    for name, dropped in (("no_context", fed.no_context), ("too_long", fed.too_long)):
+        assert dropped
+        assert found[name] == {corpus.labels[label]: 2 * dropped.count(label) for label in {*dropped}}
+
+
 def test_lines_after_the_checkpoint_and_half_a_line_are_dropped(tmp_path: Path) -> None:
     lines = [json.dumps({"step": step}) + "\n" for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"step": 4, "lo')

@@ -45,6 +45,8 @@ def test_help_says_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> No
         (["--windows", "3"], "not a multiple"),
         (["--steps", "0"], "--steps 0: it must be above 0"),
         (["--buffer-windows", "1"], "cannot fill"),
+        (["--examples", "0"], "--examples 0: it must be above 0"),
+        (["--examples", "128"], "at most 127"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(wrong: list[str], message: str) -> None:

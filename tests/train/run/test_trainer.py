@@ -59,7 +59,7 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
     library = Library(corpus, VOCABULARY, options())
     forward = choose(corpus, 1)[0]
     turns = library.turns(forward.dataset, forward.example, 0)
-    assert turns is not None and turns[1] is not None
+    assert turns[1]
     truth, query = (VQGAN.load(config.model).picture(grid) for grid in (turns[0].output, turns[0].inputs[0]))
     strip, side = drawn["0-derain-forward-generate"], truth.shape[0]
     assert strip.shape == (side, 5 * side + 4 * 4, 3)
