@@ -7,6 +7,7 @@ and goes to rank g mod W, so that the order is the same for any W that divides M
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -100,7 +101,16 @@ def feed(
     for cursor in cursors.values():
         refuse_other_order(cursor)
     dataset = _MicroBatches(corpus, vocabulary, options, rank, ranks, first, cursors)
-    for fed in DataLoader(dataset, batch_size=None, num_workers=workers):
+    for fed in DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_leave_signals):
         if isinstance(fed, str):
             raise ValueError(fed)
         yield fed
+
+
+def _leave_signals(worker: int) -> None:
+    """A signal to all processes is the trainer's to answer: a worker goes on, as its handlers, inherited, have it.
+
+    PyTorch has put its own in the place of SIGTERM's, which ends the worker and with it the run.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

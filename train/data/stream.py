@@ -113,17 +113,11 @@ class Library:
         example whose context alone says what its image is to be like, a pose, is left out itself if none fits. Raises
         NoData when more shards are refused than may be.
         """
-        rows = self.corpus.examples[dataset]
-        name = EXAMPLE_KINDS[rows.code[example]]
         try:
-            turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
-            chosen = self._contexts(dataset, example, epoch)
-            places = [(int(rows.context_dataset[one]), int(rows.context[one])) for one in chosen]
-            small = bool(self.options.context_pixels)
-            contexts = [self._sample(*place, name, small=small).shown(name) for place in places]
+            turn, contexts = self.turns(dataset, example, epoch)
             return build_document(
                 turn,
-                self._fitting(turn, contexts),
+                contexts,
                 self._vocabulary,
                 window_tokens=self.options.window_tokens,
                 xp_tokens=self.options.xp_tokens,
@@ -134,9 +128,23 @@ class Library:
         except ValueError as error:
             if isinstance(error, TooLong):
                 self._too_long.append(self.label(dataset, example))
-            label = self.corpus.label(dataset, int(rows.code[example]))
+            label = self.corpus.label(dataset, int(self.corpus.examples[dataset].code[example]))
             self._reports.append(f"left out: example {example} of {label}: {error}")
             return None
+
+    def turns(self, dataset: int, example: int, epoch: int) -> tuple[Turn, list[Turn]]:
+        """What `document` lays out: an example's turn, and the in-context examples that it shows.
+
+        Raises BadShard, TooLong, or ValueError if a pair lacks the example.
+        """
+        rows = self.corpus.examples[dataset]
+        name = EXAMPLE_KINDS[rows.code[example]]
+        turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
+        chosen = self._contexts(dataset, example, epoch)
+        places = [(int(rows.context_dataset[one]), int(rows.context[one])) for one in chosen]
+        small = bool(self.options.context_pixels)
+        contexts = [self._sample(*place, name, small=small).shown(name) for place in places]
+        return turn, self._fitting(turn, contexts)
 
     def label(self, dataset: int, example: int) -> int:
         """Index of an example's label in Corpus.labels."""
