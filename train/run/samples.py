@@ -96,6 +96,7 @@ def _whole(model: XPromptChameleon) -> Iterator[None]:
 
     The weights are gathered at once, and not layer after layer for each token, on all ranks together.
     """
+    root: object = model
     parts: Sequence[FSDPModule] = [part for part in model.modules() if isinstance(part, FSDPModule)]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
@@ -106,4 +107,4 @@ def _whole(model: XPromptChameleon) -> Iterator[None]:
         for part in parts:
             part.reshard()
             # The root stays whole until its gradients are made, as `fully_shard` has it.
-            part.set_reshard_after_forward(part is not model, recurse=False)
+            part.set_reshard_after_forward(part is not root, recurse=False)

@@ -95,7 +95,8 @@ class Validation:
                 if fed:
                     tally.add(fed, parts)
         found: dict[str, Any] = tally.result()
-        return {name: found[name] for name in ("loss", "loss_text", "loss_image") if name in found} | found["loss_by"]
+        losses: dict[str, float] = found["loss_by"]
+        return {name: found[name] for name in ("loss", "loss_text", "loss_image") if name in found} | losses
 
 
 _Labelled = tuple[int, Document]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from PIL import Image
-from wandb.proto import wandb_internal_pb2
 
 from tests.train.make import CONFIG, VOCABULARY, make_tokens, options
 from train.data.corpus import Corpus
@@ -124,10 +124,11 @@ def test_weights_and_biases_gets_the_same_numbers_and_pictures(tmp_path: Path, m
 
 def _read_back(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the one step of an offline run has, and its configuration."""
+    wandb_internal: Any = import_module("wandb.proto.wandb_internal_pb2")  # without types
     found: dict[str, Any] = {}
     config: dict[str, Any] = {}
     for data in _leveldb_log(file.read_bytes()[7:]):  # behind wandb's own header
-        record = wandb_internal_pb2.Record.FromString(data)
+        record = wandb_internal.Record.FromString(data)
         for item in record.history.item:
             found["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
         for item in (*record.run.config.update, *record.config.update):
