@@ -159,6 +159,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.plan
 	@$(BIN)/python -m infra.bench.raie
 	@$(BIN)/python -m infra.bench.packing
+	@$(BIN)/python -m infra.bench.loader
 	@$(BIN)/python -m infra.bench.reading
 	@$(BIN)/python -m infra.bench.export --pairs 2000
 	@$(BIN)/python -m infra.bench.batching

@@ -17,13 +17,14 @@ import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.optim import Optimizer
@@ -44,14 +45,16 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "interleaved_shards",
     "rope",
     "examples",
     "context_pixels",
 )
-"""What a data position or the weights depend on, beside the data: a run goes on only with the same."""
+_STATE_FIELDS = ("optimizer", "lora_rank", "lora_alpha", "lora_targets", "lora_whole", "frozen_bits")
+"""What a data position or the weights depend on, beside the data, and what there is to train: a run goes on only with
+the same. Runs of before one of them could be chosen had its default."""
 
-_BEFORE: Mapping[str, Any] = {"rope": "", "examples": 1, "context_pixels": 0}
-"""What these were in the runs of before they could be chosen."""
+_TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +63,21 @@ class Position:
 
     step: int
     cursors: Mapping[int, Cursor]
+    skips: Mapping[str, Any] = field(default_factory=dict)
+    """The state of `spikes.Skips`, the same on all ranks."""
 
 
 class Checkpoints:
     """The checkpoints of one run. All ranks call every method, in the same order."""
 
-    def __init__(self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str) -> None:
-        """`corpus` is the identity of the data. Removes what a killed run left half-written."""
-        self._corpus = corpus
+    def __init__(
+        self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str, frozen: str = ""
+    ) -> None:
+        """`corpus` is the identity of the data, `frozen` that of frozen weights, which are not written.
+
+        Removes what a killed run left half-written.
+        """
+        self._corpus, self._frozen = corpus, frozen
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = Path(config.out) / "checkpoints"
         self._rank = dist.get_rank()
@@ -90,8 +100,8 @@ class Checkpoints:
         mine = {"random": _random_state(), "cursors": cursors}
         store.write_bytes(f"rank-{self._rank:05d}.json", json.dumps(mine).encode())
         if self._rank == 0:
-            run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
-            run["config"] = asdict(self._config)
+            run: dict[str, Any] = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
+            run |= {"frozen": self._frozen, "config": asdict(self._config), "skips": dict(position.skips)}
             store.write_bytes("run.json", json.dumps(run, indent=1).encode())
         # Rank 0 writes .metadata when all ranks have written, so its own success means that all files are there.
         future = async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
@@ -118,14 +128,24 @@ class Checkpoints:
         run = json.loads((found / "run.json").read_text())
         if run["corpus"] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
-        for name in _DATA_FIELDS:
-            there, here = run["config"].get(name, _BEFORE.get(name)), getattr(self._config, name)
+        if run.get("frozen", "") != self._frozen:
+            raise ValueError(f"{found} was made beside other frozen weights than {self._config.model}'s")
+        now = json.loads(json.dumps(asdict(self._config)))  # tuples as JSON has them
+        before = json.loads(json.dumps(asdict(Config()))) | run["config"]
+        for name in (*_DATA_FIELDS, *_STATE_FIELDS):
+            there, here = before[name], now[name]
             if there != here:
                 raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
+        if self._config.optimizer == "adamw8bit" and run["ranks"] != dist.get_world_size():
+            raise ValueError(f"{found} was made by {run['ranks']} ranks: 8-bit moments cannot be divided anew")
         state = self._state()
         load(state, checkpoint_id=str(found))
         set_state_dict(
-            self._model, self._optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
+            self._model,
+            self._optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=_TRAINED,
         )
         cursors: dict[int, Cursor] = {}
         for rank in range(run["ranks"]):
@@ -133,10 +153,10 @@ class Checkpoints:
             cursors |= {int(stream): cursor for stream, cursor in written["cursors"].items()}
             if rank == self._rank:
                 _set_random_state(written["random"])
-        return Position(step=run["step"], cursors=cursors)
+        return Position(step=run["step"], cursors=cursors, skips=run.get("skips", {}))
 
     def _state(self) -> dict[str, Any]:
-        model, optimizer = get_state_dict(self._model, self._optimizer)
+        model, optimizer = get_state_dict(self._model, self._optimizer, options=_TRAINED)
         return {"model": model, "optimizer": optimizer}
 
     def _complete_ones(self) -> list[Path]:
@@ -146,7 +166,11 @@ class Checkpoints:
         assert self._pending
         future, partial, final = self._pending
         self._pending = None
-        future.result()
+        try:
+            future.result()
+        except CheckpointException as error:
+            first = next(iter(error.failures.values()))[0]
+            raise OSError(f"{partial} cannot be written: {first}") from error
         if self._rank == 0:
             _fsync(partial)
             os.rename(partial, final)

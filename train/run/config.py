@@ -14,6 +14,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from manifests.storage import expanded
 from xprompt_model.arm import Arm
 
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""All linear layers of a block: adapters beside attention alone learn less (Dettmers et al. 2023, QLoRA, figure 2)."""
+
 _Value = TypeVar("_Value")
 
 
@@ -55,7 +58,14 @@ class Config:
     lr: float = _option(1e-4, "peak learning rate (section 4), then cosine to 0")
     weight_decay: float = _option(0.1, "AdamW's, on matrices (Lumina-mGPT's; the paper does not say)")
     clip_norm: float = _option(4.0, "largest gradient norm (Lumina-mGPT's)")
+    optimizer: str = _option("adamw", "adamw, or adamw8bit: torchao's, with moments in 8 bits (Dettmers et al. 2021)")
     z_loss: float = _option(1e-5, "weight of the squared log of the softmax's denominator (Lumina-mGPT's); 0 is none")
+
+    lora_rank: int = _option(0, "rank of LoRA adapters, the weights being frozen; 0 trains all weights")
+    lora_alpha: int = _option(0, "adapters are scaled by alpha / rank; 0 is twice the rank")
+    lora_targets: tuple[str, ...] = _option(LINEAR_LAYERS, "linear layers that get adapters, by the ends of names")
+    lora_whole: tuple[str, ...] = _option((), "embed_tokens, lm_head: trained whole beside the adapters")
+    frozen_bits: int = _option(0, "8 keeps the blocks' frozen matrices in int8, 0 in --dtype")
 
     window_tokens: int = _option(5_120, "context window (section 4); it bounds a document")
     rope: str = _option(
@@ -68,31 +78,71 @@ class Config:
     workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
     max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
     cached_shards: int = _option(64, "token shards in memory of each data process, 5 MB each")
+    interleaved_shards: int = _option(
+        32, "token shards that examples come from at a time, over all datasets by weight; contexts need others cached"
+    )
 
     dtype: str = _option("bf16", "of computation, float32 or bf16; weights, reductions and Adam are float32")
     shard_ranks: int = _option(0, "ranks that share one copy of the weights (HSDP); 0 is all (FSDP)")
+    cpu_offload: bool = _option(False, "weights, gradients and Adam's state in main memory; the update runs there")
     recompute: bool = _option(True, "activation checkpointing of each block")
     compile: bool = _option(False, "torch.compile each block")
 
     checkpoint_every: int = _option(500, "steps between checkpoints")
     keep_checkpoints: int = _option(2, "complete checkpoints that are kept")
+    validation_share: float = _option(0.0, "share of the groups that is held out to validate on; 0 is none")
+    validate_every: int = _option(500, "steps between validations")
+    validation_examples: int = _option(64, "held-out examples of each task, direction and kind, at most")
+    sample_pictures: int = _option(4, "held-out examples that are drawn into OUT/samples at each validation")
+    wandb: str = _option("", "project at Weights & Biases to report to as well (WANDB_MODE=offline: OUT/wandb only)")
+    max_hours: float = _option(0.0, "hours after which to save and leave with status 75; 0 is without end")
+    spike_deviations: float = _option(
+        0.0, "skip a step whose loss is so many robust standard deviations above the last ones' median; 0 skips none"
+    )
+    spike_window: int = _option(128, "the steps whose losses a spike is told by")
+    max_skipped_in_row: int = _option(10, "skipped steps in a row, not finite or spikes, that end the run")
+    max_skipped: int = _option(100, "skipped steps in all that end the run")
     export: bool = _option(True, "write OUT/model, which transformers loads, after the last step")
 
     def __post_init__(self) -> None:
         """Raises ValueError for what cannot be trained."""
         if self.dtype not in ("float32", "bf16"):
             raise ValueError(f"--dtype {self.dtype}: float32 or bf16")
+        if self.optimizer not in ("adamw", "adamw8bit"):
+            raise ValueError(f"--optimizer {self.optimizer}: adamw or adamw8bit")
+        self._check_adapters()
         if self.global_windows % self.windows:
             raise ValueError(f"{self.global_windows} windows a step are not a multiple of {self.windows} a micro-batch")
         if self.buffer_windows < self.windows:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
         positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
-        for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens", "examples"):
+        most = ("clip_norm", "keep_checkpoints", "cached_shards", "interleaved_shards", "xp_tokens", "examples")
+        checked = ("validate_every", "validation_examples", "spike_window", "max_skipped_in_row", "max_skipped")
+        for name in (*positive, *most, *checked):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"--validation-share {self.validation_share}: it is a share, from 0 to below 1")
+        for name in ("max_hours", "spike_deviations", "sample_pictures"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
 
         if self.examples > 127:
             raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
+
+    def _check_adapters(self) -> None:
+        if self.lora_rank < 0 or self.lora_alpha < 0:
+            raise ValueError(f"--lora-rank {self.lora_rank} --lora-alpha {self.lora_alpha}: they must not be below 0")
+        if self.frozen_bits not in (0, 8):
+            raise ValueError(f"--frozen-bits {self.frozen_bits}: 8, or 0 for those of --dtype")
+        if self.lora_rank and not self.lora_targets:
+            raise ValueError("--lora-targets: name at least one linear layer")
+        for name in self.lora_whole:
+            if name not in ("embed_tokens", "lm_head") or name in self.lora_targets:
+                raise ValueError(f"--lora-whole {name}: embed_tokens or lm_head, and not among --lora-targets")
+        for name in ("lora_whole", "frozen_bits"):
+            if getattr(self, name) and not self.lora_rank:
+                raise ValueError(f"--{name.replace('_', '-')} needs --lora-rank: without adapters all weights train")
 
     @property
     def arm(self) -> Arm:
@@ -133,6 +183,9 @@ PRESETS = {
         dtype="float32",
         recompute=False,
         checkpoint_every=20,
+        validate_every=20,
+        validation_examples=8,
+        sample_pictures=2,
     ),
     "7b-paper": PAPER_7B,
     "34b": replace(PAPER_7B, preset="34b", model="models/chameleon-34b", out="runs/34b"),

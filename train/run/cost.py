@@ -22,9 +22,11 @@ def parameters(model: XPromptChameleon) -> int:
 def dense_flops(model: XPromptChameleon) -> int:
     """FLOPs a token outside attention's own products, forward and backward: 6 a parameter (Kaplan et al. 2020).
 
-    Embeddings are not counted: they are looked up and not multiplied with.
+    4 where it is frozen, for it has no gradient. Embeddings do not count: they are looked up, not multiplied with.
     """
-    return 6 * (parameters(model) - model.embed_tokens.weight.numel() - model.xp.numel())
+    looked_up = {id(model.embed_tokens.weight), id(model.xp)}
+    multiplied = [parameter for parameter in model.parameters() if id(parameter) not in looked_up]
+    return sum((6 if parameter.requires_grad else 4) * parameter.numel() for parameter in multiplied)
 
 
 def pair_flops(model: XPromptChameleon) -> int:

@@ -14,13 +14,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from transformers import ChameleonConfig
 
+from train.run.adapters import add_adapters, fingerprint, merged, trained, write_adapter
 from train.run.config import Config
 from xprompt_model.checkpoint import read_config
 from xprompt_model.model import XPromptChameleon
@@ -55,12 +63,21 @@ def shard(config: Config, device: torch.device) -> XPromptChameleon:
 
     Built on the meta device, so that no rank ever holds all of it. Raises ValueError if the ranks cannot be divided so.
     """
+    model = shard_on_meta(config, model_config(config), device)
+    return model.to_empty(device="cpu" if config.cpu_offload else device)
+
+
+def shard_on_meta(config: Config, described: ChameleonConfig, device: torch.device) -> XPromptChameleon:
+    """The model that `described` tells the size of, sharded for a kind of device but still on the meta device."""
     with torch.device("meta"):
-        model = XPromptChameleon(model_config(config), xp_tokens=config.xp_tokens)
+        model = XPromptChameleon(described, xp_tokens=config.xp_tokens)
     model.train()
-    dtype = torch.bfloat16 if config.dtype == "bf16" else torch.float32
+    dtype = _dtype(config)
+    if config.lora_rank:
+        add_adapters(model, config, dtype)
     # Inputs are not cast: FSDP looks into dataclasses, and would round a micro-batch's loss weights to bfloat16.
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    offload = CPUOffloadPolicy(pin_memory=device.type == "cuda") if config.cpu_offload else OffloadPolicy()
     mesh = _mesh(config.shard_ranks, device.type)
     blocks = model.blocks
     for index, block in enumerate(blocks):
@@ -68,30 +85,45 @@ def shard(config: Config, device: torch.device) -> XPromptChameleon:
             block = blocks[index] = checkpoint_wrapper(block, checkpoint_impl=CheckpointImpl.NO_REENTRANT)
         if config.compile:
             block.compile()
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=mesh, mp_policy=policy, offload_policy=offload)
+    fully_shard(model, mesh=mesh, mp_policy=policy, offload_policy=offload)
     register_fsdp_forward_method(model, "loss")
-    return model.to_empty(device=device)
+    return model
 
 
-def load_pretrained(model: XPromptChameleon, config: Config) -> None:
-    """Fill a sharded model from the checkpoint directory: rank 0 reads it, the others get their shards from there."""
-    full = {}
+def load_pretrained(model: XPromptChameleon, config: Config) -> str:
+    """Fill a sharded model from the checkpoint directory: rank 0 reads it, the others get their shards from there.
+
+    Returns a hash of what stays frozen, the empty string if nothing does.
+    """
+    full: dict[str, Tensor] = {}
+    frozen = [""]
     if dist.get_rank() == 0:
-        full = XPromptChameleon.from_pretrained(config.model, xp_tokens=config.xp_tokens, seed=config.seed).state_dict()
+        whole = XPromptChameleon.from_pretrained(config.model, xp_tokens=config.xp_tokens, seed=config.seed)
+        if config.lora_rank:
+            add_adapters(whole, config, _dtype(config))
+        full = whole.state_dict()
+        if config.lora_rank:
+            learned = trained(full, config)
+            frozen = [fingerprint({name: tensor for name, tensor in full.items() if name not in learned})]
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(model, full, options=options)
+    dist.broadcast_object_list(frozen)
+    return frozen[0]
 
 
 def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Mapping[str, Any]) -> None:
     """Write a directory that transformers loads, float32, with the tokenizers of the model that training started from.
 
     `tokenizer` is what the token shards record of them. All ranks call it; rank 0 gathers the weights in its main
-    memory and writes, over what an earlier run exported.
+    memory and writes, over what an earlier run exported. Adapters are merged into the weights they were trained beside.
     """
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    # Of a model with adapters only what trains: the frozen weights are in the model directory, exacter than here.
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=config.lora_rank > 0)
     full = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
+        if config.lora_rank:
+            full = merged(full, config)
         with torch.device("meta"):
             whole = XPromptChameleon(model_config(config), xp_tokens=config.xp_tokens)
         whole.load_state_dict(full, assign=True)
@@ -100,6 +132,20 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
             folder, source=config.model, arm=config.arm, tokenizer=tokenizer, context_pixels=config.context_pixels
         )
     dist.barrier()
+
+
+def export_adapter(model: XPromptChameleon, config: Config, folder: Path) -> None:
+    """Write the adapters as peft reads them, and XP. All ranks call it."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    full = get_model_state_dict(model, options=options)
+    if dist.get_rank() == 0:
+        write_adapter(folder, full, config)
+    dist.barrier()
+
+
+def _dtype(config: Config) -> torch.dtype:
+    """That of computation."""
+    return torch.bfloat16 if config.dtype == "bf16" else torch.float32
 
 
 def _mesh(shard_ranks: int, device_type: str) -> DeviceMesh:
