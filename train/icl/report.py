@@ -224,6 +224,19 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
     budgets = sorted({group.xp_tokens for group in groups if group.arm == "xprompt"})
     settings = next(iter(groups[0].runs.values())).settings
     length = example_tokens(settings)
+    best = max(groups, key=lambda group: group.mean("parameters", _right))
+    ignorant = copied("parameters", settings)
+    psnr_db = max(group.mean("parameters", lambda score: score.psnr_db) for group in groups)
+    yield (
+        f"- Difficulty: the best arm on held-out tasks, {best.name}, has {best.mean('parameters', _right):.3f} of the "
+        f"tokens exact, the query as it is {ignorant.right:.3f}; the best PSNR is {psnr_db:.2f} dB, that of the query "
+        f"{ignorant.psnr_db:.2f}"
+        + (
+            ". Where an arm errs its pixels are far off, and doing nothing has the better PSNR: exact tokens tell more."
+            if psnr_db < ignorant.psnr_db
+            else "."
+        )
+    )
     if len(budgets) > 1:
         small, large = by_key["xprompt", budgets[0]], by_key["xprompt", budgets[-1]]
         gain = large.mean("parameters", _right) - small.mean("parameters", _right)

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import stats
 
 from tests.train.icl.small import SMALL
+from train.icl.experiment import copied
 from train.icl.paired import compare, holm
 from train.icl.report import write_report
 from train.icl.runs import Arm, Run, Score
@@ -58,6 +59,8 @@ def test_the_report_says_what_came_out(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "| no context | 9.50 ± 0.71 | 0.950 ± 0.071 | 8.50 ± 0.71 | 0.850 ± 0.071 |" in text
     assert "| context, plain causal mask | 10.00, 1.000 | not yet |" in text
+    assert "- Difficulty: the best arm on held-out tasks, context through X-Prompt tokens, S = 16, has 1.060" in text
+    assert ("doing nothing has the better PSNR" in text) == (copied("parameters", SMALL).psnr_db > 10.6)
     assert "change by +0.120: more X-Prompt tokens help." in text
     assert "S = 4: against the whole example in sight, X-Prompt has -0.060 of the tokens exact" in text
     assert "and averages -0.060: the two keep about the same." in text
