@@ -104,7 +104,7 @@ tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS
 	@$(XPROMPT) tokens $(GIVEN)
 
 .PHONY: icl
-icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+icl: $(MODELS_INSTALLED) ## tasks over real pictures from one example, four ways, on a small model (an hour of CPU): [OUT=data]
 	@$(XPROMPT) icl --out "$(OUT)/icl"
 
 .PHONY: demo
