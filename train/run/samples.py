@@ -80,7 +80,8 @@ class Samples:
         asked = Request(
             instruction=query.turn.instruction, inputs=query.turn.inputs, contexts=contexts, seed=query.number
         )
-        return generator.images([asked])[0]
+        (grid,) = generator.images([asked])
+        return np.asarray(grid)
 
     def _strip(self, query: _Query, answer: NDArray[np.int64]) -> Pixels:
         context = (*query.context.inputs, query.context.output) if query.context else ()

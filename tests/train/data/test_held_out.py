@@ -57,9 +57,10 @@ def test_no_group_is_on_both_sides_and_contexts_are_trained_on(tmp_path: Path) -
     assert parts.training.labels == parts.validation.labels == corpus.labels
     # Contexts of an example keep their order, the best first.
     whole, part = corpus.examples[0], parts.training.examples[0]
-    first = whole.context[: whole.contexts[1]], whole.context_dataset[: whole.contexts[1]]
-    number = int(np.flatnonzero(part.pair == whole.pair[0])[0])
-    kept = slice(part.contexts[number], part.contexts[number + 1])
+    number = int(np.flatnonzero(np.isin(whole.pair, part.pair))[0])  # the first that is trained on
+    all_of_it = slice(whole.contexts[number], whole.contexts[number + 1])
+    first = whole.context[all_of_it], whole.context_dataset[all_of_it]
+    kept = slice(part.contexts[0], part.contexts[1])
     wanted = [
         (int(pair), int(of))
         for pair, of in zip(*first, strict=True)
