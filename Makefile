@@ -104,8 +104,12 @@ tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS
 	@$(XPROMPT) tokens $(GIVEN)
 
 .PHONY: icl
-icl: $(MODELS_INSTALLED) ## learn image tasks from one example, four ways, on a small model (half an hour): [OUT=data]
+icl: $(MODELS_INSTALLED) ## tasks over real pictures from one example, four ways, on a small model (an hour of CPU): [OUT=data]
 	@$(XPROMPT) icl --out "$(OUT)/icl"
+
+.PHONY: demo
+demo: $(MODELS_INSTALLED) ## from photos to a picture of a small model's answers, on two cores (15 minutes): [OUT=data]
+	@$(XPROMPT) demo --out "$(OUT)/demo"
 
 .PHONY: vlm-server
 vlm-server: $(DEV) $(TINY)/qwen2-vl/config.json ## serve the small vision-language model of MODELS=tiny on 127.0.0.1: [PORT=8000]
@@ -155,12 +159,14 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.plan
 	@$(BIN)/python -m infra.bench.raie
 	@$(BIN)/python -m infra.bench.packing
+	@$(BIN)/python -m infra.bench.loader
 	@$(BIN)/python -m infra.bench.reading
 	@$(BIN)/python -m infra.bench.export --pairs 2000
 	@$(BIN)/python -m infra.bench.batching
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate
 	@$(BIN)/python -m infra.bench.masks
+	@$(BIN)/python -m infra.bench.generate
 
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay

@@ -8,8 +8,10 @@
     xprompt diff data/derain other/derain           tell which pairs of two datasets differ, and in what
     xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
     xprompt push data/derain NAMESPACE/NAME         upload a dataset to a hub
-    xprompt train, generate, evaluate               train a model, use it, score it
+    xprompt train, generate                         train a model, use it
+    xprompt predict, evaluate                       predict over a test set, print the paper's tables
     xprompt reconstruct                             score the image tokenizer alone
+    xprompt demo --out demo                         all of this, small: from photos to a picture of a model's answers
 
 The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
 `xprompt shards derain --out data`, and a variable that a command does not have is refused.
@@ -32,10 +34,12 @@ from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.contexts", "choose the in-context examples of datasets, ranked"),
+    "demo": ("infra.demo.command", "from nothing to a picture of a model's answers, on two cores"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
     "reconstruct": ("train.evaluate.reconstruct", "say what the VQ tokenizer alone loses, the paper's Tab. 5"),
+    "predict": ("train.predict.command", "predict over a test set, for evaluate to score"),
     "push": ("manifests.publish.push", "upload a finished dataset to the Hugging Face hub"),
     "recipe": ("pipelines.full_8m", "make all datasets of the paper, or of a recipe file"),
     "retry": ("pipelines.retry_command", "make again what a dataset rejected for a reason, as a new dataset"),

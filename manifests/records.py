@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from functools import lru_cache
+from typing import Any, TypeVar, cast, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,14 +116,17 @@ def read_plan(store: Store, url: str) -> Plan:
     return plan
 
 
-def read_record(kind: type[_Record], store: Store, url: str, name: str, way_out: str = AGAIN) -> tuple[_Record, int]:
+def read_record(
+    kind: type[_Record], store: Store, url: str, name: str, way_out: str = AGAIN, data: bytes | None = None
+) -> tuple[_Record, int]:
     """The record in a Parquet file's metadata, and the number of the file's rows, both of its footer.
 
-    Raises DatasetError, naming the file, if it cannot be read, FileNotFoundError if there is none.
+    `data` are the file's bytes, if they have been read. Raises DatasetError, naming the file, if it cannot be read,
+    FileNotFoundError if there is none.
     """
     file = f"{url}/{name}"
     try:
-        with store.open(name) as opened:
+        with store.open(name) if data is None else io.BytesIO(data) as opened:
             footer = pq.read_metadata(opened)
         values = parse_json((footer.metadata or {}).get(METADATA, b"{}"))
     except FileNotFoundError:
@@ -196,7 +200,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 def typed(kind: type[_Record], values: Any) -> _Record:
     """A dataclass of JSON values, each of the type that its field has. Raises ValueError."""
-    kinds = get_type_hints(kind)
+    kinds = _type_hints(cast(Any, kind))
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         there = set(values) if isinstance(values, dict) else set()
         wrong = sorted(there ^ kinds.keys())
@@ -204,6 +208,12 @@ def typed(kind: type[_Record], values: Any) -> _Record:
     for name, wanted in kinds.items():
         _check(name, values[name], wanted)
     return kind(**values)
+
+
+@lru_cache
+def _type_hints(kind: Any) -> dict[str, Any]:
+    """The types of a record's fields, whose text would be compiled anew for every file."""
+    return get_type_hints(kind)
 
 
 def _check(name: str, value: Any, kind: Any) -> None:

@@ -158,11 +158,14 @@ def committed_tokens(dataset: Dataset, plan: Plan, pixels: int = 0) -> set[int]:
     return {unit for unit in units if unit is not None}
 
 
-def token_commit(dataset: Dataset, name: str, pixels: int = 0) -> TokenCommit:
-    """What a unit's Parquet file records. Raises DatasetError, naming the file, if it cannot be read."""
+def token_commit(dataset: Dataset, name: str, pixels: int = 0, data: bytes | None = None) -> TokenCommit:
+    """What a unit's Parquet file records; `data` are its bytes, if they have been read.
+
+    Raises DatasetError, naming the file, if it cannot be read.
+    """
     way_out = "remove it and run `make tokens` again to write it anew"
     file = f"{token_folder(pixels)}/{name}.parquet"
-    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, file, way_out)
+    commit, rows = read_record(TokenCommit, dataset.store, dataset.url, file, way_out, data)
     try:
         typed(TokenizerRecord, commit.tokenizer)
         if rows != commit.pairs:

@@ -110,7 +110,9 @@ def test_the_wheel_holds_the_packages_and_what_they_read_and_nothing_else(wheel:
     assert "infra/tiny/models.py" in names
     prompts = {name for name in tracked_files() if name.startswith("operators/vlm/prompts/")}
     assert len(prompts) >= 6
-    read = {"manifests/browse/browse.html", "pipelines/full_8m.toml", *prompts}
+    demo = {name for name in tracked_files() if name.startswith(("infra/demo/checkpoint/", "infra/demo/photos/"))}
+    assert {"infra/demo/checkpoint/vqgan.ckpt", "infra/demo/checkpoint/model.safetensors"} < demo
+    read = {"manifests/browse/browse.html", "pipelines/full_8m.toml", *prompts, *demo}
     assert {name for name in names if not name.endswith(".py")} == read
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
 from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn
+from xprompt_model.library import Library, model_identity
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.retrieve import ContextDatabase, Example
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -37,10 +39,10 @@ def answer(options: argparse.Namespace) -> None:
     arm: Arm = options.arm or trained
     if arm != trained:
         _say(f"{options.model} was trained in the arm {trained}, and answers in the arm {arm}")
-    example, pictures = _example(options), [_read(path) for path in options.input]
-    if arm == "none" and example:
-        _say("the arm none has no in-context example: the one that was given is left out")
-        example = None
+    examples, pictures = _examples(options), [_read(path) for path in options.input]
+    if arm == "none" and examples:
+        _say("the arm none has no in-context example: what was given is left out")
+        examples = []
     if not options.describe:
         _refuse_unwritable(options.out)
     names = ("temperature", "top_k", "top_p", "guidance", "image_guidance")
@@ -68,37 +70,43 @@ def answer(options: argparse.Namespace) -> None:
         except NoTokens as error:
             raise ValueError(f"{text[:40]!a} cannot be made into tokens: {error}") from None
 
-    context = None
-    if example:
+    generator = Generator(model, compiled=options.compile)
+    library = Library(options.library, model_identity(model)) if options.library and examples else None
+    compress = partial(library.compressed, generator) if library else generator.compress
+    side_px = read_context_pixels(options.model) or None
+    contexts = []
+    for example in examples:
         output = example.output
-        side_px = read_context_pixels(options.model) or None
-        context = Turn(
+        turn = Turn(
             instruction=ids(example.instruction) if example.instruction else np.array([], np.int64),
             inputs=tuple(vqgan.tokenize(image, side_px) for image in example.inputs),
             output=ids(output) if isinstance(output, str) else vqgan.tokenize(output, side_px),
         )
-    generator = Generator(model)
-    compressed = generator.compress(context, keep_example=arm == "causal")
-    if context:
+        compressed = compress(turn, keep_example=arm == "causal")
+        contexts.append(compressed)
+        took = f"in {compressed.seconds:.2f} s" if compressed.seconds else "from the library"
         _say(
-            f"in-context example: {compressed.tokens:,} tokens in {compressed.seconds:.2f} s; keys and values "
+            f"in-context example: {compressed.tokens:,} tokens {took}; keys and values "
             f"{compressed.bytes_before / 1e6:.2f} MB, {compressed.bytes_after / 1e6:.2f} MB kept"
+        )
+    if library and library.damaged:
+        is_one = library.damaged == 1
+        _say(
+            f"{options.library}: {library.damaged} damaged file{' in it was' if is_one else 's in it were'} made again"
         )
     inputs = [*map(vqgan.tokenize, pictures)]
     asked = ids(options.instruction)
     for start in range(0, len(options.seed), options.batch):
         seeds = options.seed[start : start + options.batch]
+        requests = [Request(instruction=asked, inputs=inputs, contexts=contexts, seed=seed) for seed in seeds]
         started_s = time.perf_counter()
         if options.describe:
-            texts = [
-                generator.text(asked, inputs, compressed, sampling, seed, max_tokens=options.max_tokens)
-                for seed in seeds
-            ]
+            texts = generator.texts(requests, sampling, options.max_tokens)
             made = sum(len(text) for text in texts)
             for text in texts:
                 print(tokenizer.text(text))
         else:
-            grids = generator.images(asked, inputs, compressed, sampling, seeds)
+            grids = generator.images(requests, sampling)
             made = grids.size
             for seed, grid in zip(seeds, grids, strict=True):
                 out = options.out if len(options.seed) == 1 else options.out.with_stem(f"{options.out.stem}-{seed}")
@@ -115,19 +123,20 @@ def _refuse_unwritable(out: Path) -> None:
         raise ValueError(f"--out {out}: it is a folder, or there is no folder {out.absolute().parent}")
 
 
-def _example(options: argparse.Namespace) -> Example | None:
+def _examples(options: argparse.Namespace) -> list[Example]:
     if options.contexts_from:
         embed = ClipText(checkpoint=str(options.clip)) if options.clip else MiniLM()
         nearest = ContextDatabase(options.contexts_from, embed).nearest(
-            options.instruction, inputs=len(options.input), describe=options.describe
+            options.instruction, inputs=len(options.input), describe=options.describe, count=options.examples
         )
-        _say(f"example: pair {nearest.pair}, similarity {nearest.score:.3f}: {nearest.instruction}")
+        for one in nearest:
+            _say(f"example: pair {one.pair}, similarity {one.score:.3f}: {one.instruction}")
         return nearest
     if not options.context:
-        return None
+        return []
     images = [_read(path) for path in options.context]
     output = options.context_answer if options.describe else images.pop()
-    return Example(instruction=options.context_instruction, inputs=tuple(images), output=output)
+    return [Example(instruction=options.context_instruction, inputs=tuple(images), output=output)]
 
 
 def _read(path: Path) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -17,6 +18,13 @@ class KeyValues:
 
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []
+
+    @classmethod
+    def of(cls, layers: Sequence[tuple[Tensor, Tensor]]) -> KeyValues:
+        """What holds these keys and values, a pair for each layer."""
+        made = cls()
+        made._layers = [*layers]
+        return made
 
     @property
     def layers(self) -> Sequence[tuple[Tensor, Tensor]]:
@@ -45,47 +53,96 @@ class KeyValues:
         """Drop all tokens but these, an int64 index [m]. Their memory is freed."""
         self._layers = [(keys[:, :, tokens], values[:, :, tokens]) for keys, values in self._layers]
 
-    def fork(self) -> KeyValues:
-        """Another cache that goes on from here. Nothing is copied: tensors are never written to."""
-        forked = KeyValues()
-        forked._layers = list(self._layers)
-        return forked
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compressed:
+    """What is kept of an in-context example: keys and values, and where its document goes on."""
+
+    cache: KeyValues
+    tokens: int
+    """Length of IE and XP together: the position of TD's first token."""
+    bytes_before: int
+    """Size of all keys and values, before IE's were dropped."""
+    bytes_after: int
+    seconds: float
+    """What running the example took; 0 where it was not run but read from a `Library`."""
 
 
-class RoomyKeyValues:
-    """Keys and values that go on from others, in memory that is there from the start: nothing is copied at each step.
+class StaticKeyValues:
+    """Keys and values of sequences that are written side by side, in memory that is there from the start.
 
-    The sequences of a batch, whose number is that of the rows, begin with the same tokens. There are no gradients.
+    Each layer has [rows, heads, columns, head_dim]. What the sequences begin with may differ in length: it ends in the
+    same column, so that the tokens behind it share theirs, and nothing is copied at any step. Columns to its left are
+    zeros, which a mask must hide. There are no gradients.
     """
 
-    def __init__(self, begun: KeyValues, *, room_tokens: int, rows: int) -> None:
-        """Copy what has been run, and make room for so many tokens more, in each of `rows` sequences."""
-        self._layers = [
-            (_roomy(keys, room_tokens, rows), _roomy(values, room_tokens, rows)) for keys, values in begun.layers
-        ]
-        self._lengths = [len(begun)] * len(self._layers)
+    def __init__(self, like: KeyValues, *, rows: int, columns: int) -> None:
+        """Allocate for as many layers and heads, and of the type, as another's."""
+        self._layers = [(_zeros(keys, rows, columns), _zeros(values, rows, columns)) for keys, values in like.layers]
+        self.column: int | Tensor = 0
+        """Where the next token is written. With a tensor, [1], the layers see all columns, of which a mask must hide
+        those to come: then no shape changes from step to step, as compiled code needs it."""
 
-    def __len__(self) -> int:
-        """The number of tokens held, of each sequence."""
-        return self._lengths[0]
+    @property
+    def layers(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """The keys and the values of each layer, from the first to the last."""
+        return self._layers
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all keys and values."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self._layers)
+
+    def place(self, held: KeyValues, source: Tensor, rows: Tensor, column: int) -> None:
+        """Write what sequences begin with: of `held`, whose batch `source` indexes, into `rows`, up to a column.
+
+        `source` and `rows` are int64, [n] each.
+        """
+        start = column - len(held)
+        for room, layer in zip(self._layers, held.layers, strict=True):
+            for into, taken in zip(room, layer, strict=True):
+                into[rows, :, start:column] = taken[source]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, **_: Any) -> tuple[Tensor, Tensor]:
-        """Write a layer's new keys and values behind its others, and return all of them, as views."""
-        start = self._lengths[layer]
-        end = self._lengths[layer] = start + keys.shape[2]
-        for room, new in zip(self._layers[layer], (keys, values), strict=True):
-            room[:, :, start:end] = new
-        all_keys, all_values = (room[:, :, :end] for room in self._layers[layer])
-        return all_keys, all_values
+        """Write a layer's keys and values of one token a row, and return those that layers see, as views."""
+        room_keys, room_values = self._layers[layer]
+        if isinstance(self.column, Tensor):
+            return room_keys.index_copy_(2, self.column, keys), room_values.index_copy_(2, self.column, values)
+        end = self.column + 1
+        room_keys[:, :, self.column : end] = keys
+        room_values[:, :, self.column : end] = values
+        return room_keys[:, :, :end], room_values[:, :, :end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all rows but these, an int64 index [m]. Their memory is freed, layer by layer."""
+        for index, (keys, values) in enumerate(self._layers):
+            self._layers[index] = keys[rows], values[rows]
 
 
-Cache: TypeAlias = KeyValues | RoomyKeyValues
+Cache: TypeAlias = KeyValues | StaticKeyValues
 """What the layers append to and attend to."""
 
 
-def _roomy(held: Tensor, room_tokens: int, rows: int) -> Tensor:
-    """A tensor, [1, heads, n, head_dim], at the beginning of another, [rows, heads, n + room_tokens, head_dim]."""
-    _, heads, length, width = held.shape
-    roomy = held.new_empty(rows, heads, length + room_tokens, width)
-    roomy[:, :, :length] = held
-    return roomy
+def beside(rows: Sequence[Sequence[KeyValues]]) -> KeyValues:
+    """Rows of one batch, each of which holds the tokens of several caches, one beside the other.
+
+    Shorter rows have zeros on the left, which a mask must hide.
+    """
+    length = max(sum(map(len, row)) for row in rows)
+    layers = []
+    for layer, (keys, values) in enumerate(rows[0][0].layers):
+        padded = _zeros(keys, len(rows), length), _zeros(values, len(rows), length)
+        for number, row in enumerate(rows):
+            column = length
+            for held in reversed(row):
+                start = column - len(held)
+                for into, taken in zip(padded, held.layers[layer], strict=True):
+                    into[number, :, start:column] = taken[0]
+                column = start
+        layers.append(padded)
+    return KeyValues.of(layers)
+
+
+def _zeros(like: Tensor, rows: int, columns: int) -> Tensor:
+    """[rows, heads, columns, head_dim] of zeros: numbers, since what a mask hides is multiplied by 0 all the same."""
+    return like.new_zeros(rows, like.shape[1], columns, like.shape[3])

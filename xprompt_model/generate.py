@@ -4,7 +4,8 @@
         --input c.png --instruction "Remove the rain." --out d.png
 
 Without --input an image is made from the text alone; --describe answers in words. In place of --context,
---contexts-from DATASET takes the pair whose instruction is nearest.
+--contexts-from DATASET takes the pair whose instruction is nearest, with --examples K the K nearest, each compressed
+by itself; --library DIR keeps compressed examples for the next time.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--context-instruction", default="")
     parser.add_argument("--context-answer", help="the example's answer with --describe, after whose images it comes")
     parser.add_argument("--contexts-from", type=Path, help="dataset directory to take the example from")
+    parser.add_argument("--examples", type=int, default=1, help="with --contexts-from, how many (default 1)")
+    parser.add_argument("--library", type=Path, help="folder where compressed examples are kept, and taken from")
     parser.add_argument("--clip", type=Path, help="CLIP weights to compare instructions by, instead of MiniLM")
     parser.add_argument(
         "--arm", choices=ARMS, help="what is seen of the example (Tab. 4; default: what the model was trained with)"
@@ -67,12 +70,15 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     parser.add_argument("--max-tokens", type=int, default=256, help="longest text answer (default 256)")
     parser.add_argument("--seed", nargs="+", type=int, default=[0], help="one answer each")
-    parser.add_argument("--batch", type=int, default=1, help="seeds whose images are made together (default 1)")
+    parser.add_argument("--batch", type=int, default=1, help="seeds whose answers are made together (default 1)")
     parser.add_argument("--device", help="where the model runs (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--compile", action="store_true", help="on CUDA, compile the steps: worth it for many answers")
     options = parser.parse_args(arguments)
-    if options.batch < 1 or options.max_tokens < 1:
-        parser.error("--batch and --max-tokens are at least 1")
+    if options.batch < 1 or options.max_tokens < 1 or options.examples < 1:
+        parser.error("--batch, --max-tokens and --examples are at least 1")
+    if options.examples > 1 and not options.contexts_from:
+        parser.error("--examples needs --contexts-from")
     if not all(-(2**63) <= seed < 2**64 for seed in options.seed):
         parser.error("--seed is a number of 64 bits")
     if options.context and options.contexts_from:

@@ -1,20 +1,25 @@
-"""Generates images and texts: an answer to an instruction and images, after one in-context example or none.
+"""Generates images and texts: answers to instructions and images, in the context of examples or of none.
 
-The example is run once. Then the keys and values of its tokens are dropped, and those of the X-Prompt tokens are all
+An example is run once. Then the keys and values of its tokens are dropped, and those of the X-Prompt tokens are all
 that is left of it: S of them in place of thousands. An image is exactly as many codes as the model's images have, drawn
 from image tokens only, its begin and end are given; a text is drawn from text tokens until its end.
 
+Requests are answered together, as rows of one batch; each has its own length, images, examples and seed. What is drawn
+is decided by the request's seed and by its logits. In exact arithmetic those are the same whatever else is in the
+batch; in floating point their last bits depend on how many rows a kernel works on, so that of two tokens that are all
+but equally likely now and then the other one is drawn.
+
 Classifier-free guidance compares with the same images alone, and with nothing, as Meta's inference does: a document
-that is begun, the images, and the begin of the answer. The instruction and its separator are left out, and with them
-the example, which tells what to do as they do; of a text, which has no begin of its own, the separator is left, behind
-which it comes. The paper's training leaves none of these out at random, so the model
-has not learned what that means: look at the results.
+that is begun, the images, and the begin of the answer. These are rows of the batch too. The instruction and its
+separator are left out, and with them the examples, which tell what to do as they do; of a text, which has no begin of
+its own, the separator is left, behind which it comes. The paper's training leaves none of these out at random, so the
+model has not learned what that means: look at the results.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,37 +27,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xprompt_model.cache import Cache, KeyValues, RoomyKeyValues
-from xprompt_model.layout import IE, TD, Turn, build_context, build_prompt
+from xprompt_model.cache import Compressed, KeyValues
+from xprompt_model.decoding import Beginning, CompiledSteps, Rows
+from xprompt_model.layout import IE, Turn, build_context, build_prompt
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import IMAGE, TEXT, Sampling
 from xprompt_model.vocabulary import Ids
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compressed:
-    """What is kept of an in-context example: keys and values, and where its document goes on."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """A question of its own: requests of one batch share neither lengths, nor images, nor examples, nor seeds."""
 
-    cache: KeyValues
-    tokens: int
-    """Length of IE and XP together: the position of TD's first token."""
-    bytes_before: int
-    """Size of all keys and values, before IE's were dropped."""
-    bytes_after: int
-    seconds: float
-    """What running the example took."""
+    instruction: Ids
+    """Text tokens, [n]."""
+    inputs: Sequence[NDArray[np.integer]] = ()
+    """Image code grids, [h, w] each."""
+    contexts: Sequence[Compressed] = ()
+    """Compressed examples, none of which has seen another: of each the keys and values that were kept."""
+    seed: int = 0
 
 
 class Generator:
-    """Answers with a model, one question at a time. Reuses a compressed example for as many as are asked."""
+    """Answers requests with a model, many at once. A compressed example serves as many requests as are asked."""
 
-    def __init__(self, model: XPromptChameleon) -> None:
+    def __init__(self, model: XPromptChameleon, *, compiled: bool = False) -> None:
+        """`compiled` is for CUDA: steps are compiled, which takes a minute or more, for each size of batch once.
+
+        Raises ValueError for compiled steps on another device.
+        """
         self._model = model.eval()
         self._vocabulary = model.vocabulary
-        self._device = model.xp.device
+        self.device = model.xp.device
+        """Where the model is."""
+        if compiled and self.device.type != "cuda":
+            raise ValueError(f"compiled steps are for CUDA: this model is on {self.device.type}")
+        self._steps = CompiledSteps(model) if compiled else None
         text = np.append(self._vocabulary.text_ids, self._vocabulary.end_text)
-        self._text_ids = torch.from_numpy(np.unique(text)).to(self._device)
-        self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self._device)
+        self._text_ids = torch.from_numpy(np.unique(text)).to(self.device)
+        self._image_ids = torch.from_numpy(self._vocabulary.image_ids).to(self.device)
 
     @torch.inference_mode()
     def compress(self, context: Turn | None, *, keep_example: bool = False) -> Compressed:
@@ -63,13 +76,13 @@ class Generator:
         start = time.perf_counter()
         document = build_context(context, self._vocabulary, xp_tokens=self._model.xp_tokens)
         cache = KeyValues()
-        ids, segment = (torch.from_numpy(array).to(self._device) for array in (document.ids, document.segment))
-        _run(self._model, cache, ids, segment, 0)
+        ids, segment = (torch.from_numpy(array).to(self.device) for array in (document.ids, document.segment))
+        self._model.advance(ids, segment, torch.arange(len(document), device=self.device), None, cache)
         before = cache.nbytes
         if not keep_example:
-            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self._device))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # the time is that of the work, not of asking for it
+            cache.keep(torch.from_numpy(np.flatnonzero(document.segment != IE)).to(self.device))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the time is that of the work, not of asking for it
         return Compressed(
             cache=cache,
             tokens=len(document),
@@ -78,126 +91,109 @@ class Generator:
             seconds=time.perf_counter() - start,
         )
 
-    def image(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling = IMAGE,
-        seed: int = 0,
-    ) -> NDArray[np.int64]:
-        """The code grid, [side, side], that answers an instruction's tokens and input images' code grids.
+    @torch.inference_mode()
+    def images(self, requests: Sequence[Request], sampling: Sampling = IMAGE) -> NDArray[np.int64]:
+        """The code grids, [requests, side, side], that answer.
 
-        Raises ValueError if the document would be longer than the context window, or an id or code is out of range.
-        """
-        grid: NDArray[np.int64] = self.images(instruction, inputs, context, sampling, [seed])[0]
-        return grid
-
-    def images(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]],
-        context: Compressed | None,
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> NDArray[np.int64]:
-        """As many code grids, [seeds, side, side], as there are seeds, made together. Raises as `image`.
-
-        The last bits of logits depend on how many are made together, so that a code here and there may, too.
+        Raises ValueError if a document would be longer than the context window, or an id or code is out of range.
         """
         side, count = self._vocabulary.image_side_tokens, self._vocabulary.image_tokens
         begin = np.array([self._vocabulary.begin_image])
-        codes = [
-            *self._answer(instruction, inputs, context, sampling, seeds, begin, self._image_ids, count)
-        ]  # [count, seeds], left on the device until all are there
-        return torch.stack(codes, 1).view(len(seeds), side, side).cpu().numpy()
-
-    def text(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]] = (),
-        context: Compressed | None = None,
-        sampling: Sampling = TEXT,
-        seed: int = 0,
-        max_tokens: int = 256,
-    ) -> Ids:
-        """The tokens, at most so many, of the text that answers; without its end token. Raises as `image`."""
-        found: list[int] = []
-        begin = np.array([], np.int64)
-        for index in self._answer(instruction, inputs, context, sampling, [seed], begin, self._text_ids, max_tokens):
-            token = int(self._text_ids[index])
-            if token == self._vocabulary.end_text:
-                break
-            found.append(token)
-        return np.array(found, np.int64)
-
-    def _answer(
-        self,
-        instruction: Ids,
-        inputs: Sequence[NDArray[np.integer]],
-        context: Compressed | None,
-        sampling: Sampling,
-        seeds: Sequence[int],
-        begin: Ids,
-        candidates: Tensor,
-        count: int,
-    ) -> Iterator[Tensor]:
-        """Indices into the candidates, [seeds], one after the other; the answer's first tokens are given by `begin`."""
-        context = context or self.compress(None)
-        prompt = build_prompt(instruction, inputs, self._vocabulary).ids
-        needed = context.tokens + len(prompt) + len(begin) + count
-        if needed > (window := self._model.window_tokens):
-            raise ValueError(f"{needed:,} tokens with the answer: the context window has {window:,}")
-        images = [self._vocabulary.image_block(codes) for codes in inputs]
-        shares = sampling.shares(images=bool(images))
-        bare = self.compress(None) if any(shares[1:]) else context
-        before_text = [] if len(begin) else [np.array([self._vocabulary.separator])]
-        begun = [(context, [prompt]), (bare, [*images, *before_text]), (bare, before_text)]
-        streams = [
-            _Stream(self._model, before, np.concatenate([*parts, begin]), share, rows=len(seeds), room_tokens=count)
-            for share, (before, parts) in zip(shares, begun, strict=True)
-            if share
-        ]
-        uniforms = sampling.uniforms(seeds, count).to(self._device)
+        if not requests:
+            return np.empty((0, side, side), np.int64)
+        batch = self._begin(requests, sampling, begin, count)
+        uniforms = sampling.uniforms([request.seed for request in requests], count).to(self.device)
+        codes: list[Tensor] = []  # left on the device until all are there
         for place in range(count):
-            guided = torch.stack([stream.share * stream.logits[:, candidates] for stream in streams]).sum(0)
-            index = sampling.draw(guided, uniforms[place])
-            yield index
-            if place < count - 1:
-                for stream in streams:
-                    stream.feed(candidates[index])
-
-
-class _Stream:
-    """Documents that are being written and differ in their answers only, with what they are to count for."""
-
-    def __init__(
-        self, model: XPromptChameleon, context: Compressed, ids: Ids, share: float, *, rows: int, room_tokens: int
-    ) -> None:
-        """Run the tokens behind a context once, then go on with so many rows."""
-        self._model, self.share = model, share
-        self._position = context.tokens + len(ids)
-        begun = context.cache.fork()
-        logits = self._next(begun, torch.from_numpy(ids).to(model.xp.device), context.tokens)
-        self._cache = RoomyKeyValues(begun, room_tokens=room_tokens, rows=rows)
-        self.logits = logits.expand(rows, -1)
-        """Those of the tokens that follow, [rows, vocabulary], float32."""
-
-    def feed(self, tokens: Tensor) -> None:
-        """Go on with a token in each row, [rows]."""
-        self.logits = self._next(self._cache, tokens[:, None], self._position)
-        self._position += 1
+            if codes:
+                batch.feed(self._image_ids[codes[-1]])
+            codes.append(sampling.draw(batch.logits(self._image_ids), uniforms[place]))
+        return torch.stack(codes, 1).view(len(requests), side, side).cpu().numpy()
 
     @torch.inference_mode()
-    def _next(self, cache: Cache, ids: Tensor, position: int) -> Tensor:
-        segment = torch.full(ids.shape[-1:], TD, dtype=torch.int8, device=ids.device)
-        hidden = _run(self._model, cache, ids, segment, position)
-        return self._model.logits(hidden.view(-1, *hidden.shape[-2:])[:, -1])
+    def texts(self, requests: Sequence[Request], sampling: Sampling = TEXT, max_tokens: int = 256) -> list[Ids]:
+        """The tokens, at most so many, of the texts that answer; without their end tokens. Raises as `images`."""
+        found: list[list[int]] = [[] for _ in requests]
+        if not requests:
+            return []
+        batch = self._begin(requests, sampling, np.array([], np.int64), max_tokens)
+        uniforms = sampling.uniforms([request.seed for request in requests], max_tokens).to(self.device)
+        beside, ended = [*range(len(requests))], set[int]()
+        for place in range(max_tokens):
+            tokens = self._text_ids[sampling.draw(batch.logits(self._text_ids), uniforms[place])]
+            for request, token in zip(beside, tokens.tolist(), strict=True):
+                if token == self._vocabulary.end_text:
+                    ended.add(request)
+                elif request not in ended:
+                    found[request].append(token)
+            going = [index for index, request in enumerate(beside) if request not in ended]
+            if not going or place == max_tokens - 1:
+                break
+            if len(going) < len(beside) and not self._steps:
+                batch.keep(going)
+                tokens, uniforms, beside = tokens[going], uniforms[:, going], [beside[index] for index in going]
+            batch.feed(tokens)
+        return [np.array(tokens, np.int64) for tokens in found]
+
+    def _begin(self, requests: Sequence[Request], sampling: Sampling, begin: Ids, count: int) -> _Batch:
+        """Run what requests begin with, in all their streams; the answers' first tokens are given by `begin`."""
+        nothing = (self.compress(None),)
+        before_text = [] if len(begin) else [np.array([self._vocabulary.separator])]
+        beginnings, shares = [], []
+        for request in requests:
+            contexts = tuple(request.contexts) or nothing
+            prompt = build_prompt(request.instruction, request.inputs, self._vocabulary).ids
+            images = [self._vocabulary.image_block(codes) for codes in request.inputs]
+            streams = [(contexts, [prompt]), (nothing, [*images, *before_text]), (nothing, before_text)]
+            counted = sampling.shares(images=bool(images))
+            begun = [
+                Beginning(contexts=before, ids=np.concatenate([*parts, begin]))
+                for share, (before, parts) in zip(counted, streams, strict=True)
+                if share
+            ]
+            needed = max(beginning.start + len(beginning.ids) for beginning in begun) + count
+            if needed > (window := self._model.window_tokens):
+                raise ValueError(f"{needed:,} tokens with the answer: the context window has {window:,}")
+            beginnings.append(begun)
+            shares.append([share for share in counted if share])
+        rows = Rows(self._model, [one for begun in beginnings for one in begun], room_tokens=count, steps=self._steps)
+        return _Batch(rows, shares)
 
 
-def _run(model: XPromptChameleon, cache: Cache, ids: Tensor, segment: Tensor, position: int) -> Tensor:
-    """Hidden states of tokens, [n] or [rows, n], behind those in the cache, all of which they may see."""
-    device, count, cached = ids.device, ids.shape[-1], len(cache)
-    mask = torch.ones(count, cached + count, dtype=torch.bool, device=device).tril(cached)[None, None]
-    places = torch.arange(position, position + count, device=device)
-    return model.advance(ids, segment, places, mask if count > 1 else None, cache)
+class _Batch:
+    """Requests that are being answered: each has a row for every stream of its guidance, one behind the other."""
+
+    def __init__(self, rows: Rows, shares: Sequence[Sequence[float]]) -> None:
+        """`shares`: of each request, what the logits of its rows are multiplied by."""
+        self._rows, self._shares = rows, shares
+        self._arrange()
+
+    def logits(self, candidates: Tensor) -> Tensor:
+        """Those of tokens that may come next, by their ids, [requests, candidates], guided."""
+        logits = self._rows.logits[:, candidates]
+        return (self._factor * logits[self._streams]).sum(1) if self._is_guided else logits
+
+    def feed(self, tokens: Tensor) -> None:
+        """Go on with a token for each request, [requests]."""
+        self._rows.feed(tokens[self._owner] if self._is_guided else tokens)
+
+    def keep(self, requests: Sequence[int]) -> None:
+        """Go on with these requests only."""
+        first = np.cumsum([0, *map(len, self._shares)])
+        self._rows.keep([row for request in requests for row in range(first[request], first[request + 1])])
+        self._shares = [self._shares[request] for request in requests]
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Which rows are whose. A request with fewer streams than another has its first once more, for nothing."""
+        device, width = self._rows.logits.device, max(map(len, self._shares))
+        self._is_guided = any(list(shares) != [1] for shares in self._shares)
+        streams, factor = [], []
+        owner: list[int] = []
+        for request, shares in enumerate(self._shares):
+            spare = width - len(shares)
+            streams.append([len(owner) + index for index in range(len(shares))] + [len(owner)] * spare)
+            factor.append([*shares, *[0.0] * spare])
+            owner += [request] * len(shares)
+        self._streams, self._owner = (torch.tensor(numbers, device=device) for numbers in (streams, owner))
+        self._factor = torch.tensor(factor, device=device)[..., None]

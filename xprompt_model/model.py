@@ -177,9 +177,10 @@ class XPromptChameleon(nn.Module):
     ) -> Tensor:
         """Last hidden states, [n, hidden], of n tokens, behind those whose keys and values `cache` holds.
 
-        `segment` and `position` are [n]. `ids` is [n] too, or [batch, n] for sequences that share the other two: then
-        the hidden states are [batch, n, hidden]. `mask` is [1, 1, n, cached + n]. None is for one token that sees all
-        of the cache, or n without a cache that are causal. `cache` gets the keys and values of the n.
+        `segment` and `position` are [n]. `ids` is [n] too, or [batch, n] for sequences that share the segments: then
+        the hidden states are [batch, n, hidden], and `position` may be [batch, n] as well. `mask` is
+        [1 or batch, 1, n, cached + n]. None is for one token that sees all of the cache, or n without a cache that are
+        causal. `cache` gets the keys and values of the n.
         """
         is_xp = segment == XP
         hidden = self.embed_tokens(torch.where(is_xp, 0, ids))
@@ -202,13 +203,15 @@ class XPromptChameleon(nn.Module):
         return log_sum - logits.gather(1, targets[:, None])[:, 0], log_sum.square()
 
     def _rotation(self, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the rotary embedding, [1, n, head_dim] each, as transformers computes them.
+        """Cosine and sine of the rotary embedding of positions, [n] or [batch, n], as transformers computes them.
+
+        They are [1 or batch, n, head_dim] each.
 
         Computed anew each time, from the positions: a buffer would be garbage after a start on the meta device.
         """
         frequencies, scale = inverse_frequencies(self.config, position.device)
-        angle = position[:, None].float() * frequencies
-        angle = torch.cat((angle, angle), 1)[None]
+        angle = position[..., None].float() * frequencies
+        angle = torch.cat((angle, angle), -1).view(-1, position.shape[-1], 2 * len(frequencies))
         return (angle.cos() * scale).to(dtype), (angle.sin() * scale).to(dtype)
 
     @classmethod

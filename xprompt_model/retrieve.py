@@ -63,11 +63,12 @@ class ContextDatabase:
         self._lengths = [len(table) for table in tables]
         self._rows = pa.concat_tables(tables)
 
-    def nearest(self, instruction: str, *, inputs: int, describe: bool = False) -> Example:
-        """The example of the same kind, and with as many input images, whose instruction is nearest.
+    def nearest(self, instruction: str, *, inputs: int, describe: bool = False, count: int = 1) -> list[Example]:
+        """The examples of the same kind, and with as many input images, whose instructions are nearest, of a pair one.
 
-        Where none are asked with, as of a pose, it has those that it shows: its pair's "input", if there is one. Of
-        equally near ones the lowest pair and direction. Raises ValueError if there is none, or its images are gone.
+        Where none are asked with, as of a pose, they have those that they show: their pair's "input", if there is one.
+        The nearest comes first; of equally near ones the lowest pair and direction. Raises ValueError if there are
+        fewer than `count`, or their images are gone.
         """
         kind, described = self._rows["kind"].to_pylist(), "describe" if describe else "generate"
         counts = [len(roles) for roles in self._rows["inputs"].to_pylist()]
@@ -78,8 +79,13 @@ class ContextDatabase:
         asked = self._embed([instruction])[0]
         by_text = dict(zip(texts, np.round(features @ asked, 6).tolist(), strict=True))  # float32 says no more
         said, pairs, directions = (self._rows[name].to_pylist() for name in ("instruction", "pair", "direction"))
-        best = min(rows, key=lambda row: (-by_text[said[row]], pairs[row], directions[row]))
-        return self._example(best, by_text[said[best]])
+        rows.sort(key=lambda row: (-by_text[said[row]], pairs[row], directions[row]))
+        of_pairs = {pairs[row]: row for row in reversed(rows)}
+        if len(of_pairs) < count:
+            few = f"{len(of_pairs):,} pairs with {described} examples of {inputs} input images"
+            raise ValueError(f"{self._folder} has {few}, not {count:,}")
+        best = sorted(of_pairs.values(), key=rows.index)[:count] if count > 1 else rows[:1]
+        return [self._example(row, by_text[said[row]]) for row in best]
 
     @cached_property
     def _features(self) -> tuple[list[str], Vectors]:

@@ -88,7 +88,7 @@ def write_chameleon(folder: Path) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of summation depends on it
     try:
-        tokenizer = _tokenizer()
+        tokenizer = text_tokenizer(CODES, VOCAB_SIZE)
         config = tiny_config(dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -100,11 +100,16 @@ def write_chameleon(folder: Path) -> Path:
         torch.save({"state_dict": vqgan.state_dict()}, folder / CHECKPOINT_FILE)
     finally:
         torch.set_num_threads(threads)
+    write_processors(folder, tokenizer, vqgan)
+    return folder
+
+
+def write_processors(folder: Path, tokenizer: Tokenizer, vqgan: VQGAN) -> None:
+    """The text tokenizer, and the small files of facebook/chameleon-7b that say how texts and images are prepared."""
     tokenizer.save(str(folder / "tokenizer.json"))
     side, tokens = vqgan.resolution_px, (vqgan.resolution_px // vqgan.pixels_per_code) ** 2
     for name, content in _settings(side, tokens).items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
-    return folder
 
 
 def _settings(side_px: int, image_tokens: int) -> dict[str, dict[str, object]]:
@@ -140,20 +145,20 @@ def _settings(side_px: int, image_tokens: int) -> dict[str, dict[str, object]]:
     }
 
 
-def _tokenizer() -> Tokenizer:
-    """A byte-level BPE, trained on the project's own instructions."""
+def text_tokenizer(codes: int, vocab_size: int) -> Tokenizer:
+    """A byte-level BPE, trained on the project's own instructions, with the tokens of so many image codes."""
     texts = [text for pool in vars(phrasings).values() if isinstance(pool, tuple) for text in pool]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
-        special_tokens=[AddedToken(name, special=True) for name in special_tokens(CODES)],
+        vocab_size=vocab_size,
+        special_tokens=[AddedToken(name, special=True) for name in special_tokens(codes)],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(map(str, texts)), trainer)
-    assert tokenizer.get_vocab_size() == VOCAB_SIZE, "too few instructions for so many tokens"
+    assert tokenizer.get_vocab_size() == vocab_size, "too few instructions for so many tokens"
     return tokenizer
 
 

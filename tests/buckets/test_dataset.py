@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from tests.commands import Running, run
 from tests.datasets import contexts_of, make_dataset, sha256_by_file
 from tests.manifests.web import ask, get, serving
 from tests.sources import write_photos
-from tests.train.make import VOCABULARY, options, tokenizers
+from tests.train.make import VOCABULARY, make_model, options, tokenizers
 from train.data.corpus import Corpus
 from train.data.loader import Fed, feed
 
@@ -120,10 +121,10 @@ def test_a_dataset_in_a_bucket_is_verified_browsed_and_asked(
     s3.client.delete_object(Bucket="datasets", Key="guard.parquet")
 
 
-def test_tokens_and_contexts_are_written_and_two_workers_read_what_one_process_reads_of_a_disk(
-    made: Made, s3: S3, tmp_path: Path
-) -> None:
-    disk = Dataset(shutil.copytree(made.disk, tmp_path / "derain"))
+@pytest.fixture(scope="module")
+def tokenised(made: Made, running_s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset on a disk with other contexts and with tokens; the one in the bucket has them too then."""
+    disk = Dataset(shutil.copytree(made.disk, tmp_path_factory.mktemp("tokenised") / "derain"))
     bucket = Dataset(f"{OUT}/derain")
     for dataset in (bucket, disk):
         plan = dataset.plan()
@@ -133,8 +134,15 @@ def test_tokens_and_contexts_are_written_and_two_workers_read_what_one_process_r
         tokenizer = Tokenizer(tokenizers())
         for unit in range(plan.units):
             tokenize_unit(dataset, plan, unit, tokenizer)
+    return disk
+
+
+def test_tokens_and_contexts_are_written_and_two_workers_read_what_one_process_reads_of_a_disk(
+    tokenised: Dataset, s3: S3
+) -> None:
+    disk, bucket = tokenised, Dataset(f"{OUT}/derain")
     there = {name: hashlib.sha256(data).hexdigest() for name, data in s3.objects("datasets", "out/derain/").items()}
-    assert there == sha256_by_file(tmp_path / "derain")
+    assert there == sha256_by_file(Path(disk.url))
     assert list(verify(OUT)) == []
     batches = list(itertools.islice(_feed(bucket, 2), 8))
     for ours, theirs in zip(batches, itertools.islice(_feed(disk, 0), 8), strict=True):
@@ -142,7 +150,58 @@ def test_tokens_and_contexts_are_written_and_two_workers_read_what_one_process_r
         assert np.array_equal(ours.batch.ids.numpy(), theirs.batch.ids.numpy())
 
 
-def test_training_ends_with_one_line_if_the_bucket_is_away_and_leaves_nothing_out(made: Made, s3: S3) -> None:
+def test_the_trainer_with_two_workers_on_a_bucket_is_bit_for_bit_that_without_on_a_disk(
+    tokenised: Dataset, s3: S3, tmp_path: Path
+) -> None:
+    """The command as a user types it. Its arrays are made once: the second time no part is asked for."""
+    model = make_model(tmp_path / "model")
+    sizes = "--xp-tokens 4 --warmup-steps 1 --window-tokens 512 --windows 1 --buffer-windows 2 --global-windows 4"
+    common = [
+        *sizes.split(),
+        "--model",
+        str(model),
+        "--streams",
+        "4",
+        "--checkpoint-every",
+        "2",
+        "--cached-shards",
+        "1",
+    ]
+
+    def trained(url: str, workers: int, steps: int) -> list[dict[str, Any]]:
+        out = tmp_path / f"run-{workers}"
+        given = ["--data", url, "--workers", str(workers), "--steps", str(steps), "--out", str(out)]
+        assert main(["train", *common, *given]) == 0
+        lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+        return [{name: line[name] for name in ("step", "loss", "loss_by", "tokens", "gradient_norm")} for line in lines]
+
+    expected = trained(tokenised.url, 0, 2)
+    assert len(expected) == 2 and trained(f"{OUT}/derain", 2, 2) == expected
+    exported = [(tmp_path / f"run-{workers}/model/model.safetensors").read_bytes() for workers in (0, 2)]
+    assert exported[0] == exported[1]
+    s3.requests()
+    assert (
+        main(
+            [
+                "train",
+                *common,
+                "--data",
+                f"{OUT}/derain",
+                "--workers",
+                "2",
+                "--steps",
+                "2",
+                "--out",
+                str(tmp_path / "run-2"),
+            ]
+        )
+        == 0
+    )
+    asked = [path for method, path, _ in s3.requests() if method == "GET" and path.endswith(".parquet")]
+    assert [path for path in asked if "/plan.parquet" not in path] == []
+
+
+def test_training_ends_with_one_line_if_the_bucket_is_away_and_leaves_nothing_out(tokenised: Dataset, s3: S3) -> None:
     """A shard that was left out for an hour's outage would be missing from the run for good."""
     fed = _feed(Dataset(f"{OUT}/derain"), 2)
     s3.disturb({"method": "GET", "path": r"tokens/.*tar", "status": 403, "times": 999})

@@ -105,6 +105,7 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
 ) -> None:
     required = {
         "contexts": ["data"],
+        "demo": ["--out", "o"],
         "evaluate": ["--dataset", "data", "--predictions", "p"],
         "generate": ["--model", "m", "--instruction", "i"],
         "icl": ["--out", "o"],

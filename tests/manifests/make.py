@@ -27,25 +27,35 @@ WIDTH_PX, HEIGHT_PX = 64, 48
 
 
 def make_dataset(
-    url: str, *, task: str = "derain", units: int = 3, pairs: int = 4, candidates: bool = False
+    url: str,
+    *,
+    task: str = "derain",
+    units: int = 3,
+    pairs: int = 4,
+    candidates: bool = False,
+    first: int = 0,
+    split: str = "",
 ) -> Dataset:
     """A finished dataset at a path or URL, with or without candidates beside it."""
     dataset = Dataset(url)
-    plan = make_plan(dataset, task=task, units=units, pairs=pairs)
+    plan = make_plan(dataset, task=task, units=units, pairs=pairs, first=first, split=split)
     for unit in range(units):
         write_unit(dataset, plan, unit, candidates=candidates)
     finish_dataset(dataset, plan)
     return dataset
 
 
-def make_plan(dataset: Dataset, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Plan:
-    """Plan `pairs` pairs and one reject for each unit."""
+def make_plan(
+    dataset: Dataset, *, task: str = "derain", units: int = 3, pairs: int = 4, first: int = 0, split: str = ""
+) -> Plan:
+    """Plan `pairs` pairs and one reject for each unit, of photos from the `first` on, as a split if one is named."""
     size = pairs + 1
     items = [
         [Item(ref=f"photo.png#{index}", files=("photo.png",), index=index) for index in range(start, start + size)]
-        for start in range(0, units * size, size)
+        for start in range(first, first + units * size, size)
     ]
-    return dataset.write_plan(task, {"task": task, "seed": 0}, "f" * 64, plan_table(items))
+    source = {"source": {"split": split}} if split else {}
+    return dataset.write_plan(task, {"task": task, "seed": 0, **source}, "f" * 64, plan_table(items))
 
 
 def write_unit(dataset: Dataset, plan: Plan, unit: int, *, candidates: bool = False) -> UnitWriter:

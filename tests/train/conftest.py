@@ -15,7 +15,7 @@ from train.run.config import PRESETS, Config
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """The tiny preset on 12 pairs, 48 examples, and a model of two layers. `out` is to be set."""
     folder = tmp_path_factory.mktemp("tiny")
-    make_tokens(str(folder / "derain"))
+    make_tokens(str(folder / "derain"), own_groups=True)
     model = make_model(folder / "model")
     return replace(
         PRESETS["tiny"],

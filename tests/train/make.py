@@ -6,9 +6,11 @@ import io
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +18,11 @@ import torch
 
 from infra.tiny.chameleon import CODES, tiny_config, write_chameleon
 from manifests.dataset import Dataset, write_table
-from manifests.schema import canonical_json
+from manifests.schema import Item, Pair, canonical_json
 from manifests.tokens import FOLDER, TOKENS, token_folder
 from manifests.write.tar import TarWriter
 from tests.datasets import examples
-from tests.manifests.make import make_dataset
+from tests.manifests.make import make_dataset, make_pair
 from train.data.stream import StreamOptions
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.text import TextTokenizer
@@ -58,9 +60,13 @@ def record() -> dict[str, Any]:
     }
 
 
-def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4) -> Dataset:
-    """A finished dataset with token shards: random images and texts, the same for the same pair."""
-    dataset = make_dataset(url, task=task, units=units, pairs=pairs)
+def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 4, own_groups: bool = False) -> Dataset:
+    """A finished dataset with token shards: random images and texts, the same for the same pair.
+
+    Its pairs are of two groups, or each of its own.
+    """
+    with mock.patch("tests.manifests.make.make_pair", _of_its_own_group if own_groups else make_pair):
+        dataset = make_dataset(url, task=task, units=units, pairs=pairs)
     rows = examples(dataset)
     for unit, (name, _) in enumerate(dataset.commits()):
         of_unit = [row for row in rows if row["shard"] == f"{name}.tar"]
@@ -68,6 +74,10 @@ def make_tokens(url: str, *, task: str = "derain", units: int = 3, pairs: int = 
         samples = [(key, sample(key, [row for row in of_unit if row["pair"] == key])) for key in keys]
         write_token_shard(dataset, name, unit, samples)
     return dataset
+
+
+def _of_its_own_group(task: str, item: Item) -> Pair:
+    return replace(make_pair(task, item), group=f"photo {item.index}")
 
 
 def add_small_tokens(dataset: Dataset, pixels: int, **tokenizer: Any) -> None:
@@ -164,5 +174,6 @@ def options(**changes: Any) -> StreamOptions:
         "xp_tokens": 4,
         "max_bad_shards": 0,
         "cached_shards": 2,
+        "interleaved_shards": 2,
     }
     return StreamOptions(**{**defaults, **changes})

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -16,6 +17,7 @@ from unittest import mock
 from tests.commands import ROOT
 from tests.ports import free_port
 from train.run.config import Config
+from train.run.stopping import STOPPED
 
 _DEADLINE_S = 500.0
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -48,10 +50,31 @@ def kill(config: Config, ranks: int, when: Callable[[], bool]) -> None:
         assert process.exitcode == -signal.SIGKILL
 
 
+def stop(config: Config, ranks: int, when: Callable[[], bool], number: signal.Signals, only: int | None = None) -> None:
+    """Train until a condition holds, then send a signal to all ranks or to one: all save and say that they stopped."""
+    processes = _start(config, ranks)
+    deadline_s = time.monotonic() + _DEADLINE_S
+    while not when():
+        assert time.monotonic() < deadline_s and all(process.is_alive() for process in processes)
+        time.sleep(0.005)
+    for process in processes if only is None else [processes[only]]:
+        assert process.pid
+        os.kill(process.pid, number)
+    for process in processes:
+        process.join(_DEADLINE_S)
+    assert [process.exitcode for process in processes] == [STOPPED] * ranks
+
+
 def records(config: Config) -> list[Record]:
     path = Path(config.out) / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def untimed(found: list[Record]) -> list[Record]:
+    """Records without what differs from run to run."""
+    timed = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
+    return [{name: value for name, value in record.items() if name not in timed} for record in found]
 
 
 def weights(config: Config) -> list[bytes]:
@@ -76,4 +99,4 @@ def _train(config: Config, rank: int, ranks: int, port: int) -> None:
 
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
     os.environ |= dict(zip(names, map(str, (rank, rank, ranks, port)), strict=True)) | {"MASTER_ADDR": "127.0.0.1"}
-    train(config)
+    sys.exit(train(config))

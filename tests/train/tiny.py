@@ -68,8 +68,9 @@ def write_detector(folder: Path) -> Path:
     return folder
 
 
-def write_mask2former(folder: Path) -> Path:
-    """A Mask2Former of three classes, of which COCO calls one otherwise than GenEval."""
+def write_mask2former(folder: Path, side_px: int = 64, pad_to: int | None = None) -> Path:
+    """A Mask2Former of three classes, of which COCO calls one otherwise than GenEval. Images are seen with `side_px` on
+    their shorter side, padded to a square of `pad_to`."""
     torch.manual_seed(0)
     swin: dict[str, Any] = {"image_size": 32, "embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}
     swin |= {"window_size": 4, "patch_size": 4, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
@@ -87,5 +88,7 @@ def write_mask2former(folder: Path) -> Path:
         id2label={0: "bench", 1: "remote", 2: "apple"},
     )
     Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
-    Mask2FormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128}).save_pretrained(folder)
+    size = {"shortest_edge": side_px, "longest_edge": 2 * side_px}
+    padding: dict[str, Any] = {"pad_size": {"height": pad_to, "width": pad_to}, "size_divisor": 0} if pad_to else {}
+    Mask2FormerImageProcessorPil(size=size, **padding).save_pretrained(folder)
     return folder

@@ -137,19 +137,28 @@ def test_a_description(checkpoint: Path, images: list[str], capsys: pytest.Captu
     assert found and int(found[1]) > blocks + len(tokens) + 64
 
 
-def test_the_example_comes_from_a_dataset(
+def test_examples_come_from_a_dataset_and_are_compressed_once(
     checkpoint: Path, tmp_path: Path, images: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = make_dataset(tmp_path / "out", write_photos(tmp_path / "photos", 4, 300, 280))
-    main(
-        [
-            *("--model", str(checkpoint), "--contexts-from", str(dataset.store.root), "--input", images[0]),
-            *("--instruction", "Let it rain in this picture.", "--out", str(tmp_path / "d.png")),
-        ]
-    )
-    report = capsys.readouterr().err
-    found = re.search(r"example: pair [0-9a-f]{32}, similarity (0\.\d+): (.*)\n", report)
-    assert found and float(found[1]) > 0.5 and "rain" in found[2].lower()
+    asked = [
+        *("--model", str(checkpoint), "--contexts-from", str(dataset.store.root), "--input", images[0]),
+        *("--instruction", "Let it rain in this picture."),
+    ]
+    pictures = []
+    for number in range(2):
+        for path in sorted((tmp_path / "library").rglob("*.compressed"))[:1]:
+            path.write_bytes(b"gone")
+        out = tmp_path / f"{number}.png"
+        assert main([*asked, "--out", str(out), "--examples", "2", "--library", str(tmp_path / "library")]) == 0
+        report = capsys.readouterr().err
+        found = re.findall(r"example: pair ([0-9a-f]{32}), similarity (0\.\d+): (.*)\n", report)
+        assert len({pair for pair, *_ in found}) == 2
+        assert all(float(score) > 0.5 and "rain" in said.lower() for _, score, said in found)
+        assert report.count(" from the library") == number
+        assert ("1 damaged file in it was made again" in report) is (number == 1)
+        pictures.append(out.read_bytes())
+    assert pictures[0] == pictures[1]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +171,7 @@ def test_the_example_comes_from_a_dataset(
         (["--out", "nowhere/d.png"], "--out nowhere/d.png: it is a folder, or there is no folder"),
         (["--out", "d.xyz"], "--out d.xyz: its ending says no format"),
         (["--out", "d.png", "--device", "nothing"], "--device nothing cannot be used: "),
+        (["--out", "d.png", "--device", "cpu", "--compile"], "compiled steps are for CUDA: this model is on cpu"),
     ],
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(
@@ -201,10 +211,11 @@ def test_a_package_that_is_not_installed_is_said_in_one_line(
     ("arguments", "message"),
     [
         ([], "--out is needed, or --describe"),
-        (["--out", "d.png", "--batch", "0"], "--batch and --max-tokens are at least 1"),
-        (["--describe", "--max-tokens", "0"], "--batch and --max-tokens are at least 1"),
+        (["--out", "d.png", "--batch", "0"], "--batch, --max-tokens and --examples are at least 1"),
+        (["--describe", "--max-tokens", "0"], "--batch, --max-tokens and --examples are at least 1"),
         (["--out", "d.png", "--seed", "0", str(2**70)], "--seed is a number of 64 bits"),
         (["--out", "d.png", "--context", "a.png", "--contexts-from", "data"], "exclude each other"),
+        (["--out", "d.png", "--examples", "2"], "--examples needs --contexts-from"),
         (["--describe", "--context", "a.png"], "needs --context-answer"),
     ],
 )

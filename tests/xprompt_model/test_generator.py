@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
 from infra.tiny.chameleon import tiny_config
 from tests.xprompt_model.small import XP_TOKENS, batch_of, picture, small_model, text, turn, vocabulary
-from xprompt_model.generator import Generator
+from xprompt_model.cache import Compressed
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import IE, NO_EXAMPLE, TD, Document, Turn, build_context, build_prompt
 from xprompt_model.mask import dense_mask
 from xprompt_model.sampling import IMAGE, Sampling
@@ -40,11 +42,20 @@ def next_logits(context: Turn | None, answer: Ids, *, causal: bool = False, prom
 MODEL = small_model()
 
 
+def request(context: Compressed | None, seed: int = 0, inputs: Sequence[Ids] = (picture(0),)) -> Request:
+    return Request(instruction=text(0), inputs=inputs, contexts=[context] if context else [], seed=seed)
+
+
+def image(generator: Generator, context: Compressed | None, sampling: Sampling = GREEDY, seed: int = 0) -> list[int]:
+    found: list[int] = generator.images([request(context, seed)], sampling).ravel().tolist()
+    return found
+
+
 @pytest.mark.parametrize("context", [turn(1), None], ids=["in context", "without"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_an_image_is_the_one_of_the_masked_document_token_by_token(context: Turn | None, causal: bool) -> None:
     generator = Generator(MODEL)
-    found = generator.image(text(0), [picture(0)], generator.compress(context, keep_example=causal), GREEDY).ravel()
+    found = image(generator, generator.compress(context, keep_example=causal) if context else None)
     for place in range(16):
         answer = np.array([WORDS.begin_image, *WORDS.image_ids[found[:place]]])
         logits = next_logits(context, answer, causal=causal)
@@ -54,7 +65,7 @@ def test_an_image_is_the_one_of_the_masked_document_token_by_token(context: Turn
 
 def test_a_text_is_the_one_of_the_masked_document_token_by_token() -> None:
     generator = Generator(MODEL)
-    found = generator.text(text(0), [picture(0)], generator.compress(turn(1)), GREEDY, max_tokens=12)
+    found = generator.texts([request(generator.compress(turn(1)))], GREEDY, 12)[0]
     names = tiny_config().vocabulary_map
     assert names
     barred = torch.tensor([name.startswith(("IMGIMG", "<")) and name != "</s>" for name in names])
@@ -86,18 +97,18 @@ def test_drawn_and_guided_images_are_those_of_whole_documents_without_a_cache() 
     """With three documents side by side, and several seeds in a batch."""
     generator = Generator(MODEL)
     context = generator.compress(turn(1))
-    together = generator.images(text(0), [picture(0)], context, IMAGE, [3, 4])
+    together = generator.images([request(context, 3), request(context, 4)], IMAGE)
     expected = [reference(IMAGE, seed) for seed in (3, 4)]
     assert together.reshape(2, 16).tolist() == expected and expected[0] != expected[1]
-    assert generator.image(text(0), [picture(0)], context, IMAGE, 4).ravel().tolist() == expected[1]
+    assert image(generator, context, IMAGE, 4) == expected[1]
     unguided = replace(IMAGE, guidance=1.0, image_guidance=1.0)
-    assert generator.image(text(0), [picture(0)], context, unguided, 4).ravel().tolist() != expected[1]
+    assert image(generator, context, unguided, 4) != expected[1]
 
 
 def test_without_images_guidance_compares_with_nothing() -> None:
     generator = Generator(MODEL)
     guided = Sampling(temperature=0, guidance=3.0, image_guidance=1.2)
-    found = generator.image(text(0), [], generator.compress(turn(1)), guided).ravel()
+    found = generator.images([request(generator.compress(turn(1)), inputs=[])], guided).ravel()
     asked = build_prompt(text(0), [], WORDS).ids
     for place in (0, 1, 7, 15):
         answer = np.array([WORDS.begin_image, *WORDS.image_ids[found[:place]]])
@@ -110,7 +121,7 @@ def test_without_images_guidance_compares_with_nothing() -> None:
 def test_a_guided_text_is_compared_with_what_comes_behind_the_separator_alone(inputs: list[Ids]) -> None:
     generator = Generator(MODEL)
     guided = Sampling(temperature=0, guidance=3.0, image_guidance=1.2)
-    found = generator.text(text(0), inputs, generator.compress(turn(1)), guided, max_tokens=6)
+    found = generator.texts([request(generator.compress(turn(1)), inputs=inputs)], guided, 6)[0]
     asked, ended = build_prompt(text(0), inputs, WORDS).ids, np.array([WORDS.separator])
     names = tiny_config().vocabulary_map
     assert names and len(found) == 6
@@ -137,21 +148,21 @@ def test_the_example_is_dropped_and_xp_stays() -> None:
     )
     assert kept.bytes_after == kept.bytes_before == dropped.bytes_before
     assert dropped.seconds > 0
-    greedy = [generator.image(text(0), [picture(0)], context, GREEDY).tolist() for context in (dropped, kept)]
+    greedy = [image(generator, context) for context in (dropped, kept)]
     assert greedy[0] != greedy[1]
     other = generator.compress(turn(2))
-    assert generator.image(text(0), [picture(0)], other, GREEDY).tolist() != greedy[0], "the example is heeded"
+    assert image(generator, other) != greedy[0], "the example is heeded"
 
 
 def test_images_and_texts_have_the_right_tokens_and_depend_on_the_seed() -> None:
     generator = Generator(MODEL)
     context = generator.compress(turn(1))
     hot, seeds = Sampling(temperature=5.0), (0, 0, 1)
-    images = [generator.image(text(0), [picture(0)], context, hot, seed) for seed in seeds]
+    images = [generator.images([request(context, seed)], hot)[0] for seed in seeds]
     assert images[0].shape == (4, 4) and images[0].dtype == np.int64
     assert images[0].min() >= 0 and images[0].max() < 256
     assert images[0].tolist() == images[1].tolist() != images[2].tolist()
-    texts = [generator.text(text(0), [picture(0)], context, hot, seed, max_tokens=60) for seed in seeds]
+    texts = [generator.texts([request(context, seed)], hot, 60)[0] for seed in seeds]
     assert texts[0].tolist() == texts[1].tolist() != texts[2].tolist()
     assert max(map(len, texts)) == 60
     drawn = {list(tiny_config().vocabulary_map or {})[token] for token in np.concatenate(texts)}
@@ -160,16 +171,53 @@ def test_images_and_texts_have_the_right_tokens_and_depend_on_the_seed() -> None
 
 def test_a_text_ends_with_its_end_token() -> None:
     model = small_model()
-    endless = Generator(model).text(text(0), [picture(0)], None, GREEDY, max_tokens=12).tolist()
+    endless = Generator(model).texts([request(None)], GREEDY, 12)[0].tolist()
     last = endless[-1]
     with torch.no_grad():
         model.lm_head.weight[WORDS.end_text] = model.lm_head.weight[last]  # as likely, and of the two the first
-    found = Generator(model).text(text(0), [picture(0)], None, GREEDY, max_tokens=12).tolist()
+    found = Generator(model).texts([request(None)], GREEDY, 12)[0].tolist()
     assert found == endless[: endless.index(last)]
     assert 0 < len(found) < 12
+
+
+def mixed(generator: Generator) -> list[Request]:
+    """Requests that have nothing in common."""
+    first, second = (generator.compress(turn(seed), keep_example=seed == 2) for seed in (1, 2))
+    return [
+        Request(instruction=text(1, 3), inputs=[picture(1)], contexts=[first], seed=5),
+        Request(instruction=text(2, 40), contexts=[second, first], seed=6),
+        Request(instruction=text(3), inputs=[picture(1), picture(2)], seed=7),
+        Request(instruction=text(1, 3), inputs=[picture(1)], contexts=[first], seed=8),
+    ]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, IMAGE], ids=["greedy", "guided"])
+def test_an_answer_does_not_depend_on_what_is_in_its_batch(sampling: Sampling) -> None:
+    """That the first of them is right, the tests above say."""
+    model = small_model()
+    generator = Generator(model)
+    requests = mixed(generator)
+    endless = generator.texts(requests, sampling, 12)
+    with torch.no_grad():
+        model.lm_head.weight[WORDS.end_text] = 1.02 * model.lm_head.weight[endless[0][4]]  # some texts end early
+    images, texts = generator.images(requests, sampling), generator.texts(requests, sampling, 12)
+    alone = [generator.images([one], sampling)[0].tolist() for one in requests]
+    assert images.tolist() == alone
+    assert [found.tolist() for found in texts] == [generator.texts([one], sampling, 12)[0].tolist() for one in requests]
+    assert len({len(found) for found in texts}) > 1
+    assert (alone[0] == alone[3]) is (sampling is GREEDY), "the seed decides"
+
+
+def test_no_requests_have_no_answers() -> None:
+    assert Generator(MODEL).images([]).shape == (0, 4, 4) and Generator(MODEL).texts([]) == []
+
+
+def test_compiled_steps_are_refused_where_they_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="compiled steps are for CUDA: this model is on cpu"):
+        Generator(MODEL, compiled=True)
 
 
 def test_a_document_that_passes_the_window_is_refused() -> None:
     generator = Generator(MODEL)
     with pytest.raises(ValueError, match="tokens with the answer: the context window has 5,120"):
-        generator.text(text(0), [picture(0)], generator.compress(turn(1)), GREEDY, max_tokens=5_100)
+        generator.texts([request(generator.compress(turn(1)))], GREEDY, 5_100)

@@ -43,7 +43,7 @@ def test_the_nearest_instruction_of_all_is_found_with_its_images(dataset: Datase
     for asked in ("Add rain", "Remove the rain", "photo"):
         scores = np.round(by_words([row["instruction"] for row in rows]) @ by_words([asked])[0], 6)
         best = min(range(len(rows)), key=lambda i: (-scores[i], rows[i]["pair"], rows[i]["direction"]))
-        found = database.nearest(asked, inputs=1)
+        (found,) = database.nearest(asked, inputs=1)
         assert (found.pair, found.instruction) == (rows[best]["pair"], rows[best]["instruction"])
         assert found.score == pytest.approx(scores[best])
         assert isinstance(found.output, np.ndarray)
@@ -55,7 +55,7 @@ def test_the_nearest_instruction_of_all_is_found_with_its_images(dataset: Datase
 
 def test_descriptions_are_asked_for_with_two_images(dataset: Dataset) -> None:
     database = ContextDatabase(dataset.store.root, by_words)
-    found = database.nearest("What has changed?", inputs=2, describe=True)
+    (found,) = database.nearest("What has changed?", inputs=2, describe=True)
     rows = {(row["pair"], row["text"]) for row in datasets.examples(dataset) if row["kind"] == "describe"}
     assert (found.pair, found.output) in rows
     assert len(found.inputs) == 2
@@ -63,11 +63,22 @@ def test_descriptions_are_asked_for_with_two_images(dataset: Dataset) -> None:
         database.nearest("Add rain", inputs=3)
 
 
+def test_several_are_of_different_pairs_the_nearest_first(dataset: Dataset) -> None:
+    rows = [row for row in datasets.examples(dataset) if row["kind"] == "generate"]
+    scores = np.round(by_words([row["instruction"] for row in rows]) @ by_words(["Add rain"])[0], 6)
+    order = sorted(range(len(rows)), key=lambda i: (-scores[i], rows[i]["pair"], rows[i]["direction"]))
+    expected = list(dict.fromkeys(rows[i]["pair"] for i in order))
+    database = ContextDatabase(dataset.store.root, by_words)
+    assert [one.pair for one in database.nearest("Add rain", inputs=1, count=4)] == expected[:4]
+    with pytest.raises(ValueError, match="has 6 pairs with generate examples of 1 input images, not 7"):
+        database.nearest("Add rain", inputs=1, count=7)
+
+
 def test_of_a_pose_both_persons_are_shown(tmp_path: Path) -> None:
     """Asked for is a person from words; the example has two images all the same (paper section 4.5)."""
     persons = make_persons(tmp_path, 4)
     rows = datasets.examples(persons)
-    found = ContextDatabase(persons.store.root, by_words).nearest("photo", inputs=0)
+    (found,) = ContextDatabase(persons.store.root, by_words).nearest("photo", inputs=0)
     (row,) = (row for row in rows if row["pair"] == found.pair)
     (shown,) = found.inputs
     assert np.array_equal(shown, decode_rgb(datasets.stored_bytes(persons, row, "input")))
@@ -96,7 +107,7 @@ def test_the_ranking_is_that_of_the_vectors_of_the_training_data(dataset: Datase
     database = ContextDatabase(dataset.store.root, MiniLM())
     for asked in ("Take the raindrops away.", "make it rain", "a heavy shower over the town", texts[3]):
         cosines = reference.similarity(reference.encode([asked]), reference.encode(texts))[0].numpy()
-        found = database.nearest(asked, inputs=1)
+        (found,) = database.nearest(asked, inputs=1)
         assert found.instruction == texts[int(cosines.argmax())]
         assert found.score == pytest.approx(cosines.max(), abs=1e-5)
     assert np.array_equal(database._features[1], MiniLM()(database._features[0]))

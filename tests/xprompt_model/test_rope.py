@@ -11,7 +11,7 @@ import torch
 from tests.xprompt_model.small import batch_of, changed, document, picture, small_config, small_model, text
 from tests.xprompt_model.test_model import theirs
 from xprompt_model.checkpoint import read_config
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.rope import SCALINGS, with_window
@@ -55,11 +55,11 @@ def test_linear_scaling_divides_the_positions() -> None:
 def test_a_generator_writes_as_far_as_the_models_window() -> None:
     asked = text(0, 5_200)
     with pytest.raises(ValueError, match=r"tokens with the answer: the context window has 5,120"):
-        Generator(small_model()).image(asked, [picture(0)])
+        Generator(small_model()).images([Request(instruction=asked, inputs=[picture(0)])])
     wide = _scaled(WINDOW)
     assert wide.window_tokens == WINDOW
     with pytest.raises(ValueError, match="the context window has 6,000"):
-        Generator(wide).image(text(0, 5_970), [picture(0)])
+        Generator(wide).images([Request(instruction=text(0, 5_970), inputs=[picture(0)])])
 
 
 def test_a_window_within_the_checkpoints_changes_nothing() -> None:

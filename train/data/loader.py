@@ -7,13 +7,14 @@ and goes to rank g mod W, so that the order is the same for any W that divides M
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from train.data.corpus import Corpus
-from train.data.stream import Cursor, Library, NoData, Packed, Stream, StreamOptions
+from train.data.stream import Cursor, Library, NoData, Packed, Stream, StreamOptions, refuse_other_order
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.vocabulary import Vocabulary
 
@@ -92,12 +93,24 @@ def feed(
 ) -> Iterator[Fed]:
     """A rank's micro-batches without end, beginning with its `first`-th, each stream where its cursor left it.
 
-    Raises ValueError, one line, if the streams cannot be shared evenly by the ranks and their workers, or cannot go on.
+    Raises ValueError, one line, if the streams cannot be shared evenly by the ranks and their workers, cannot go on, or
+    their cursors are of another data order.
     """
     if options.streams % (ranks * max(1, workers)):
         raise ValueError(f"{options.streams} streams cannot be shared by {ranks} ranks with {workers} workers each")
+    for cursor in cursors.values():
+        refuse_other_order(cursor)
     dataset = _MicroBatches(corpus, vocabulary, options, rank, ranks, first, cursors)
-    for fed in DataLoader(dataset, batch_size=None, num_workers=workers):
+    for fed in DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_leave_signals):
         if isinstance(fed, str):
             raise ValueError(fed)
         yield fed
+
+
+def _leave_signals(worker: int) -> None:
+    """A signal to all processes is the trainer's to answer: a worker goes on, as its handlers, inherited, have it.
+
+    PyTorch has put its own in the place of SIGTERM's, which ends the worker and with it the run.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

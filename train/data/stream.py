@@ -15,20 +15,22 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifests.schema import seed_for
-from train.data.corpus import EXAMPLE_KINDS, Corpus, Pairs
+from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.packing import best_fit
-from train.data.shuffle import epoch_order, uniform
+from train.data.shuffle import EpochOrder, uniform
 from train.data.tokens import BadShard, Sample, read_shard
 from xprompt_model.layout import DEFAULT_WEIGHTS, IE, Document, TooLong, Turn, Weights, build_document, turn_tokens
 from xprompt_model.vocabulary import Vocabulary
 
 Cursor = dict[str, Any]
 """A stream's position as JSON:
-{"draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example, epoch] per buffered document]}.
-Of a checkpoint from before there were several contexts, an open document has no epoch, and one context at the most."""
+{"order": ORDER, "draws": n, "at": [[epoch, position] per dataset], "open": [[dataset, example, epoch] per buffered
+document]}."""
+
+ORDER = 2
+"""The version of the data order; of the first, in which one shard was read at a time, a cursor has none."""
 
 
 _MAX_LEFT_OUT = 1_000
@@ -61,6 +63,8 @@ class StreamOptions:
     """More refused shards than these end the run."""
     cached_shards: int
     """Shards kept in memory, some 5 MB each."""
+    interleaved_shards: int
+    """Shards that examples come from at a time, of all datasets by their weights, but at least one of each."""
 
     @property
     def capacity(self) -> int:
@@ -91,6 +95,7 @@ class Library:
     def __init__(self, corpus: Corpus, vocabulary: Vocabulary, options: StreamOptions) -> None:
         self.corpus, self.options = corpus, options
         self._vocabulary = vocabulary
+        self._datasets = [pairs.dataset for pairs in corpus.pairs]  # this process's own
         self._shards: OrderedDict[tuple[int, str, int], list[Sample]] = OrderedDict()
         self._bad: dict[tuple[int, str, int], str] = {}
         self._reports: list[str] = []
@@ -108,17 +113,11 @@ class Library:
         example whose context alone says what its image is to be like, a pose, is left out itself if none fits. Raises
         NoData when more shards are refused than may be.
         """
-        rows = self.corpus.examples[dataset]
-        name = EXAMPLE_KINDS[rows.code[example]]
         try:
-            turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
-            chosen = self._contexts(dataset, example, epoch)
-            places = [(int(rows.context_dataset[one]), int(rows.context[one])) for one in chosen]
-            small = bool(self.options.context_pixels)
-            contexts = [self._sample(*place, name, small=small).shown(name) for place in places]
+            turn, contexts = self.turns(dataset, example, epoch)
             return build_document(
                 turn,
-                self._fitting(turn, contexts),
+                contexts,
                 self._vocabulary,
                 window_tokens=self.options.window_tokens,
                 xp_tokens=self.options.xp_tokens,
@@ -129,9 +128,23 @@ class Library:
         except ValueError as error:
             if isinstance(error, TooLong):
                 self._too_long.append(self.label(dataset, example))
-            label = self.corpus.label(dataset, int(rows.code[example]))
+            label = self.corpus.label(dataset, int(self.corpus.examples[dataset].code[example]))
             self._reports.append(f"left out: example {example} of {label}: {error}")
             return None
+
+    def turns(self, dataset: int, example: int, epoch: int) -> tuple[Turn, list[Turn]]:
+        """What `document` lays out: an example's turn, and the in-context examples that it shows.
+
+        Raises BadShard, TooLong, or ValueError if a pair lacks the example.
+        """
+        rows = self.corpus.examples[dataset]
+        name = EXAMPLE_KINDS[rows.code[example]]
+        turn = self._sample(dataset, int(rows.pair[example]), name).turns[name]
+        chosen = self._contexts(dataset, example, epoch)
+        places = [(int(rows.context_dataset[one]), int(rows.context[one])) for one in chosen]
+        small = bool(self.options.context_pixels)
+        contexts = [self._sample(*place, name, small=small).shown(name) for place in places]
+        return turn, self._fitting(turn, contexts)
 
     def label(self, dataset: int, example: int) -> int:
         """Index of an example's label in Corpus.labels."""
@@ -175,29 +188,30 @@ class Library:
             raise TooLong(f"with its in-context example it does not fit into a window of {window:,} tokens")
         return shown
 
-    def _order(self, dataset: int, epoch: int) -> NDArray[np.int32]:
-        pairs, rows = self.corpus.pairs[dataset], self.corpus.examples[dataset]
-        shards, rates = pairs.shard_of(rows.pair), self.corpus.rates[dataset][rows.code]
-        return epoch_order(self.options.seed, pairs.task, epoch, shards, rates)
+    def _order(self, dataset: int, epoch: int) -> EpochOrder:
+        corpus, rows = self.corpus, self.corpus.examples[dataset]
+        interleaved = round(self.options.interleaved_shards * corpus.weights[dataset])
+        task, rates = corpus.pairs[dataset].task, corpus.rates[dataset]
+        return EpochOrder(self.options.seed, task, epoch, rows.starts, rows.code, rates, max(1, interleaved))
 
     def _sample(self, dataset: int, pair: int, name: tuple[str, str], *, small: bool = False) -> Sample:
         """A pair that has an example of that direction and kind, `small` with the images of in-context examples."""
         pairs = self.corpus.pairs[dataset]
         shard, row = pairs.place(pair)
-        sample = self._shard(dataset, pairs, shard, self.options.context_pixels if small else 0)[row]
+        sample = self._shard(dataset, shard, self.options.context_pixels if small else 0)[row]
         if name not in sample.turns:
             raise ValueError(f"pair {sample.pair} has no {' '.join(name)} example")
         return sample
 
-    def _shard(self, dataset: int, pairs: Pairs, name: str, pixels: int) -> list[Sample]:
+    def _shard(self, dataset: int, name: str, pixels: int) -> list[Sample]:
         key = (dataset, name, pixels)
         if key in self._bad:
             raise BadShard(self._bad[key])
         if key not in self._shards:
             try:
                 side = self._context_side if pixels else self._vocabulary.image_side_tokens
-                read = read_shard(pairs.dataset, name, self._vocabulary, pixels=pixels, side_tokens=side)
-                self._shards[key] = read
+                source = self._datasets[dataset]
+                self._shards[key] = read_shard(source, name, self._vocabulary, pixels=pixels, side_tokens=side)
             except BadShard as error:
                 self._bad[key] = str(error)
                 if len(self._bad) > self.options.max_bad_shards:
@@ -217,14 +231,15 @@ class Stream:
         """Start the stream at its beginning, or where a cursor of an earlier run left it."""
         self._library, self._number = library, number
         sets = len(library.corpus.examples)
-        cursor = cursor or {"draws": 0, "at": [[0, number]] * sets, "open": []}
+        cursor = cursor or {"order": ORDER, "draws": 0, "at": [[0, number]] * sets, "open": []}
+        refuse_other_order(cursor)
         if len(cursor["at"]) != sets:
             raise ValueError(f"the checkpoint's data position is of {len(cursor['at'])} datasets, these are {sets}")
         self._draws: int = cursor["draws"]
         self._at = [list(at) for at in cursor["at"]]
         self._open: list[tuple[tuple[int, int, int], Document]] = []
-        for dataset, example, *epoch in cursor["open"]:
-            self._buffer(dataset, example, *(epoch or [0]))
+        for dataset, example, epoch in cursor["open"]:
+            self._buffer(dataset, example, epoch)
         self._mix_seed = seed_for(library.options.seed, "mix", str(number))
         self._ends = np.cumsum(library.corpus.weights)
 
@@ -259,6 +274,7 @@ class Stream:
 
     def _cursor(self) -> Cursor:
         return {
+            "order": ORDER,
             "draws": self._draws,
             "at": [list(at) for at in self._at],
             "open": [[*name] for name, _ in self._open],
@@ -281,3 +297,12 @@ class Stream:
         document = self._library.document(dataset, example, epoch)
         if document is not None:
             self._open.append(((dataset, example, epoch), document))
+
+
+def refuse_other_order(cursor: Cursor) -> None:
+    """Raises ValueError, one line, for a cursor of another data order: a position in it means other examples here."""
+    if (there := cursor.get("order", 1)) != ORDER:
+        raise ValueError(
+            f"the checkpoint's data position is of data order {there}, this version has {ORDER}: choose another --out, "
+            "or finish the run with the version that began it"
+        )

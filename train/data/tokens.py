@@ -72,10 +72,12 @@ def read_commit(dataset: Dataset, name: str, pixels: int = 0) -> tuple[TokenComm
     file = f"{token_folder(pixels)}/{name}.parquet"
     path = dataset.store.path(file)
     try:
-        commit = token_commit(dataset, name, pixels)
-        if dataset.store.size(file) > MAX_SHARD_BYTES or not commit.pairs <= _MAX_PAIRS:
-            raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read, or is too large a file")
-        data = dataset.store.read(file)
+        data = dataset.store.read(file, 0, MAX_SHARD_BYTES + 1)
+        if len(data) > MAX_SHARD_BYTES:
+            raise BadShard(f"it has more than {MAX_SHARD_BYTES:,} bytes")
+        commit = token_commit(dataset, name, pixels, data)
+        if commit.pairs > _MAX_PAIRS:
+            raise BadShard(f"it has {commit.pairs:,} pairs, at most {_MAX_PAIRS:,} are read")
         with ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
             refuse_large_pages(data, parquet.metadata)
             table = parquet.read()

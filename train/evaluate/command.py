@@ -1,4 +1,8 @@
-"""Scores predictions against a dataset: `xprompt evaluate --dataset data/derain --predictions DIR`.
+"""Scores predictions against a dataset: `xprompt evaluate --dataset data/derain-test --predictions DIR`.
+
+It prints the paper's tables: Tab. 2 (dense prediction, restoration), Tab. 3 (edits) and, of several folders of
+predictions, the rows of Tab. 4; with --geneval Tab. 1. Tab. 5 is `xprompt reconstruct`. Behind each figure stands its
+confidence interval (intervals.py).
 
 A prediction is a file <pair>.<direction>.png in a folder, or the output image of the same pair in another dataset
 directory. It has the target's shape, or is a square of any size: then the target is cropped and scaled as the
@@ -33,13 +37,29 @@ from operators.shared.vision import Clip, Dino
 from train.evaluate.detector import TransformersDetector
 from train.evaluate.geneval import ClipColours
 from train.evaluate.geneval_run import geneval
+from train.evaluate.intervals import RESAMPLES, SHARE, Interval, with_interval
 from train.evaluate.predictions import Malformed, Predictions, decode, examples, find_predictions
-from train.evaluate.scores import HEADINGS, Score, Values, read_captions, score_for
+from train.evaluate.scores import DECIMALS, HEADINGS, Score, Values, read_captions, score_for
 
 _OTHER: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forward"}
 _Model = TypeVar("_Model")
 _CLIP = "ViT-B-32"
 _NAMED = 10  # problems printed; the JSON names all
+
+_TITLES = {
+    ("psnr_db", "ssim"): "Restoration (Tab. 2 and 4)",
+    ("depth_rmse_m",): "Depth (Tab. 2)",
+    ("miou",): "Semantic segmentation (Tab. 2)",
+    ("angle_deg",): "Surface normals (Tab. 2)",
+    ("clip_dir", "clip_out", "clip_img", "dino"): "Edits (Tab. 3)",
+}
+"""What a table is called, by its metrics."""
+
+_NOVEL_DB = {
+    "derain": {"none": 7.92, "causal": 18.10, "xprompt": 18.91},
+    "lowlight": {"none": 9.14, "causal": 17.00, "xprompt": 17.22},
+}
+"""The PSNR of the paper's Tab. 4, by task and arm."""
 
 
 @dataclass(kw_only=True)
@@ -48,9 +68,13 @@ class Report:
 
     task: str
     direction: Direction
+    predictions: str = ""
+    """What made the predictions."""
     metrics: tuple[str, ...] = ()
     expected: int = 0
     values: Values = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """Metric -> the ends of its confidence interval; absent if it has none."""
     counts: Counter[str] = field(default_factory=Counter)
     """Metric -> how many images it was taken over."""
     scored: dict[str, Values] = field(default_factory=dict)
@@ -71,7 +95,7 @@ def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, s
 
     Raises ValueError if there are none, if the paper has no metric for them, or if the dataset is damaged.
     """
-    report, score = Report(task=dataset.plan().task, direction=direction), None
+    report, score = Report(task=dataset.plan().task, direction=direction, predictions=predictions.made_by), None
     strange = predictions.names()
     for example in examples(dataset, direction):
         score = score or scorer(example)
@@ -90,7 +114,12 @@ def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, s
         report.counts.update(metric for metric, value in values.items() if not math.isnan(value))
     if score is None:
         raise ValueError(f"{dataset.url} has no {direction} generate examples")
-    report.metrics, report.values, report.strange = score.metrics, score.result(), sorted(strange)
+    report.metrics, report.strange = score.metrics, sorted(strange)
+    for metric, sums in score.result().items():
+        report.values[metric] = sums.value()
+        interval = sums.interval()
+        if not math.isnan(interval[0]):
+            report.intervals[metric] = interval
     return report
 
 
@@ -99,26 +128,39 @@ def table(reports: Sequence[Report]) -> str:
     blocks = []
     for metrics in dict.fromkeys(report.metrics for report in reports):
         lines = [
+            *([_TITLES[metrics], ""] if metrics in _TITLES else []),
             f"| task | {' | '.join(HEADINGS[metric] for metric in metrics)} | scored | missing | malformed |",
             f"|---|{'---|' * (len(metrics) + 3)}",
         ]
         for report in reports:
             if report.metrics == metrics:
-                name = report.task if report.direction == "forward" else f"{report.task}, reversed"
                 cells = [_cell(metric, report) for metric in metrics]
                 counts = f"{len(report.scored):,} | {len(report.missing):,} | {len(report.malformed):,}"
-                lines.append(f"| {name} | {' | '.join(cells)} | {counts} |")
+                lines.append(f"| {_name(report)} | {' | '.join(cells)} | {counts} |")
         blocks.append("\n".join(lines))
+    if any(report.intervals for report in reports):
+        blocks.append(f"In parentheses: {SHARE:.0%} confidence intervals, by {RESAMPLES:,} resamples of the images.")
+    for task, published in _NOVEL_DB.items():
+        if any(report.task.startswith(task) and report.predictions for report in reports):
+            figures = ", ".join(f"{arm} {psnr_db:.2f} dB" for arm, psnr_db in published.items())
+            blocks.append(f"The paper's Tab. 4, where {task} is a task that training has not seen: {figures}.")
     return "\n\n".join(blocks)
 
 
+def _name(report: Report) -> str:
+    """How a row is called."""
+    parts = [report.task, "reversed" if report.direction == "reverse" else "", report.predictions]
+    return ", ".join(part for part in parts if part)
+
+
 def _cell(metric: str, report: Report) -> str:
-    """A value; over how many images if not all; a dash if it could not be taken."""
+    """A value and its interval; over how many images if not all; a dash if it could not be taken."""
     if metric not in report.values or math.isnan(report.values[metric]):
         return "–"
-    value = f"{report.values[metric]:.{2 if metric in ('psnr_db', 'angle_deg') else 3}f}"
+    decimals = DECIMALS.get(metric, 3)
+    shown = with_interval(report.values[metric], report.intervals.get(metric, (math.nan, math.nan)), decimals)
     count = report.counts[metric]
-    return value if count in (0, len(report.scored)) else f"{value} (of {count:,})"
+    return shown if count in (0, len(report.scored)) else f"{shown} (of {count:,})"
 
 
 def as_json(reports: Sequence[Report]) -> list[dict[str, Any]]:
@@ -164,16 +206,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt evaluate")
 def _datasets(options: argparse.Namespace) -> tuple[bool, Any]:
     clip, dino = _clip(options), _model(options, "dino", Dino)
     captions = read_captions(options.captions) if options.captions else {}
-    predictions = find_predictions(options.predictions)
     datasets = find_datasets(options.dataset)
-    reports = [
-        evaluate(dataset, predictions, options.direction, lambda example: score_for(example, clip, dino, captions))
-        for dataset in datasets
-    ]
-    if len(reports) > 1:  # what is strange to one may be another's
-        everywhere = set.intersection(*(set(report.strange) for report in reports))
-        for report in reports:
+    reports: list[Report] = []
+    for folder in options.predictions:
+        predictions = find_predictions(folder)
+        of_folder = [
+            evaluate(dataset, predictions, options.direction, lambda example: score_for(example, clip, dino, captions))
+            for dataset in datasets
+        ]
+        # What is strange to one dataset may be another's.
+        everywhere = set.intersection(*(set(report.strange) for report in of_folder))
+        for report in of_folder:
             report.strange = sorted(everywhere)
+            if len(options.predictions) > 1 and not report.predictions:
+                report.predictions = folder
+        reports += of_folder
     print(table(reports))
     for report in reports:
         _print_problems(report)
@@ -187,11 +234,13 @@ def _geneval(options: argparse.Namespace) -> tuple[bool, Any]:
     detector, clip = _model(options, "detector", TransformersDetector), _clip(options)
     if not detector or not clip:
         raise ValueError(f"GenEval needs --models with detector/ and {_CLIP}/")
-    report = geneval(options.geneval, Path(options.predictions), detector(), ClipColours(clip()))
+    if len(options.predictions) > 1:
+        raise ValueError("GenEval is run on one folder of --predictions at a time")
+    report = geneval(options.geneval, Path(options.predictions[0]), detector(), ClipColours(clip()))
     print(report.table())
     for problem in report.problems[:_NAMED]:
         say(problem, error=True)
-    return not report.problems, plain(vars(report))
+    return not report.problems, plain({**vars(report), "scores": report.scores, "intervals": report.intervals()})
 
 
 def _clip(options: argparse.Namespace) -> Callable[[], Clip] | None:
@@ -213,7 +262,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="a dataset directory, or a folder of them")
     what.add_argument("--geneval", type=Path, help="GenEval's evaluation_metadata.jsonl")
-    parser.add_argument("--predictions", required=True, help="folder of <pair>.<direction>.png, or a dataset directory")
+    parser.add_argument(
+        "--predictions",
+        required=True,
+        nargs="+",
+        help="folders of <pair>.<direction>.png, or dataset directories, each in rows of its own",
+    )
     parser.add_argument("--direction", choices=("forward", "reverse"), default="forward")
     parser.add_argument("--models", help="folder with ViT-B-32/, dino/, detector/, for tasks that need them")
     parser.add_argument(

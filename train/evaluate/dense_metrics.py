@@ -57,27 +57,18 @@ def depth_rmse_m(
     return float(np.sqrt(np.mean(np.square(found_m - depth_m)[valid])))
 
 
-class Confusion:
-    """Counts pixels by class over a whole dataset, for the mean intersection over union of ADE20K's 150 classes."""
+def overlaps(prediction: Pixels, target: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Of two H x W x 3 label images, for each of ADE20K's 150 classes: the pixels in both, and in either, [150] each;
+    and how many pixels have a label. Those without one in the target, "other", are not judged.
 
-    def __init__(self) -> None:
-        self._counts = np.zeros((_IDS, _IDS), np.int64)  # target, prediction
-
-    def add(self, prediction: Pixels, target: Pixels) -> float:
-        """Count one pair of H x W x 3 label images; the share of its labelled pixels that are right, NaN if none is."""
-        wanted, found = decode_labels(target).astype(np.int64), decode_labels(prediction).astype(np.int64)
-        here = np.bincount((wanted * _IDS + found).ravel(), minlength=_IDS**2).reshape(_IDS, _IDS)
-        here[0] = 0  # "other" is not judged
-        self._counts += here
-        total = int(here.sum())
-        return float(np.trace(here) / total) if total else float("nan")
-
-    def miou(self) -> float:
-        """The mean over the classes that occur in a target or a prediction, in [0, 1]; NaN if none does."""
-        right = np.diag(self._counts)[1:]
-        union = self._counts.sum(0)[1:] + self._counts.sum(1)[1:] - right
-        occurs = union > 0
-        return float(np.mean(right[occurs] / union[occurs])) if occurs.any() else float("nan")
+    The mean intersection over union is that of the sums over a dataset, over the classes that occur in a target or a
+    prediction.
+    """
+    wanted, found = decode_labels(target).astype(np.int64), decode_labels(prediction).astype(np.int64)
+    confusion = np.bincount((wanted * _IDS + found).ravel(), minlength=_IDS**2).reshape(_IDS, _IDS)
+    confusion[0] = 0
+    both = np.diag(confusion)[1:]
+    return both, confusion.sum(0)[1:] + confusion.sum(1)[1:] - both, int(confusion.sum())
 
 
 def angles_deg(prediction: Pixels, target: Pixels) -> npt.NDArray[np.float64]:

@@ -34,29 +34,36 @@ class TransformersDetector:
 
         model, processor = self._loaded
         with torch.inference_mode():
-            outputs = model(**processor(images=pixels.copy(), return_tensors="pt").to(self.device))
+            seen = processor(images=pixels.copy(), return_tensors="pt").to(self.device)
+            outputs = model(**seen)
             if model.config.model_type in _MASKS:
-                return list(self._masked(outputs, pixels))
+                return list(self._masked(outputs, seen, pixels))
             (found,) = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[pixels.shape[:2]])
         return [
             Found(name=self._name(int(label)), score=float(score), box=tuple(box.tolist()))
             for score, label, box in zip(found["scores"], found["labels"], found["boxes"], strict=True)
         ]
 
-    def _masked(self, outputs: Any, pixels: Pixels) -> Iterator[Found]:
-        """The objects of a Mask2Former, as mmdetection makes them, which GenEval runs it with.
+    def _masked(self, outputs: Any, seen: Any, pixels: Pixels) -> Iterator[Found]:
+        """The objects of a Mask2Former, as mmdetection makes them, which GenEval runs it with (mmdet/models/seg_heads/
+        panoptic_fusion_heads/maskformer_fusion_head.py, and what calls it in mmdet/models/detectors/maskformer.py).
 
-        Of all pairs of a query and a class as many as there are queries are kept, the likeliest. A mask is where its
-        logits, scaled to the image, are above 0; the confidence is the class's probability times the mean of the mask's
-        probabilities in it, and the box is the mask's. transformers' own post-processing rounds masks to 384 x 384 px.
+        Of all pairs of a query and a class as many as there are queries are kept, the likeliest: 100. Logits of masks
+        are scaled to what the network saw, what was padded there is cut off, and the rest is scaled to the image. A
+        mask is where they are above 0; the confidence is the class's probability times the mean of the mask's
+        probabilities in it, and the box is the mask's. transformers' own post-processing goes by way of 384 x 384 px.
         """
         import torch
 
         classes = outputs.class_queries_logits[0].softmax(-1)[:, :-1]
         scores, places = classes.flatten().topk(min(len(classes), classes.numel()))
-        logits = torch.nn.functional.interpolate(
-            outputs.masks_queries_logits, size=pixels.shape[:2], mode="bilinear", align_corners=False
-        )[0]
+
+        def scaled(logits: Any, size: Any) -> Any:
+            return torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+        height_px, width_px = (int(seen.pixel_mask[0].any(axis).sum()) for axis in (1, 0))
+        logits = scaled(outputs.masks_queries_logits, seen.pixel_values.shape[-2:])[..., :height_px, :width_px]
+        logits = scaled(logits, pixels.shape[:2])[0]
         for score, place in zip(scores.tolist(), places.tolist(), strict=True):
             query, label = divmod(place, classes.shape[1])
             inside = logits[query] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any, Protocol
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, decode_rgb
-from manifests.parquet import ParquetFile
 from manifests.read.query import read_image
 from manifests.schema import Direction, Reject
+from manifests.storage import is_hidden
+from manifests.text_files import read_text
 from operators.shared.palettes import TRAINED_PALETTE
 
 _COLUMNS = [
@@ -29,7 +29,13 @@ _COLUMNS = [
     "images",
     "steps",
     "source",
+    "instruction",
+    "contexts",
 ]
+
+
+RECORD_FILE = "predictions.json"
+"""What made a folder of predictions, in it: `xprompt predict` writes it."""
 
 
 class Malformed(ValueError):
@@ -51,8 +57,11 @@ class Example:
     images: Mapping[str, Mapping[str, Any]]
     """Role -> the manifest's record of that image."""
     steps: tuple[Mapping[str, Any], ...]
-    source: str = ""
+    source: str
     """The name of the source that the pair is of."""
+    instruction: str
+    contexts: tuple[Mapping[str, Any], ...]
+    """The manifest's ranked in-context examples, the best first."""
 
     @property
     def told(self) -> Mapping[str, Any]:
@@ -78,8 +87,7 @@ class Example:
 def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
     """The generate examples of the committed units of a dataset, in order; a unit's rows are in memory at once."""
     for name, _ in dataset.commits():
-        table = ParquetFile(io.BytesIO(dataset.store.read(f"manifest/{name}.parquet"))).read(columns=_COLUMNS)
-        for row in table.to_pylist():
+        for row in dataset.table_of(name, _COLUMNS).to_pylist():
             if row["kind"] == "generate" and row["direction"] == direction:
                 yield Example(
                     dataset=dataset,
@@ -93,10 +101,17 @@ def examples(dataset: Dataset, direction: Direction) -> Iterator[Example]:
                     images={image["role"]: image for image in row["images"]},
                     steps=tuple(row["steps"]),
                     source=row["source"],
+                    instruction=row["instruction"],
+                    contexts=tuple(row["contexts"]),
                 )
 
 
 class Predictions(Protocol):
+    @property
+    def made_by(self) -> str:
+        """In what arm and with which contexts they were made; "" if nothing says so."""
+        ...
+
     def read(self, example: Example) -> bytes | None:
         """The image file predicted for an example; None if there is none."""
         ...
@@ -112,12 +127,23 @@ class FolderPredictions:
 
     folder: Path
 
+    @property
+    def made_by(self) -> str:
+        path = self.folder / RECORD_FILE
+        if not path.is_file():
+            return ""
+        try:
+            record = json.loads(read_text(path))
+            return f"{record['arm']}, contexts {record['contexts']['policy']}"
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ValueError(f"{path} is not what xprompt predict writes: remove it") from None
+
     def read(self, example: Example) -> bytes | None:
         path = self.folder / example.file
         return path.read_bytes() if path.is_file() else None
 
     def names(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir()}
+        return {path.name for path in self.folder.iterdir() if not is_hidden(path.name)} - {RECORD_FILE}
 
 
 @dataclass(frozen=True)
@@ -125,6 +151,7 @@ class DatasetPredictions:
     """A dataset directory whose pairs have the keys of those to be predicted, with the predictions as outputs."""
 
     dataset: Dataset
+    made_by: str = ""
 
     def read(self, example: Example) -> bytes | None:
         answer = self._examples.get(example.file)

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from manifests.images.pixels import Pixels
 from manifests.text_files import read_text
+from operators.shared.ade20k import CLASSES
 from operators.shared.metrics import SSIM_WINDOW_PX, psnr_db, ssim_rgb
 from operators.shared.square import square
 from operators.shared.vectors import cosine
 from operators.shared.vision import Clip, Dino
-from train.evaluate.dense_metrics import NYU_SIZE_PX, Confusion, angles_deg, depth_rmse_m, inside_eigen_crop
+from train.evaluate.dense_metrics import NYU_SIZE_PX, angles_deg, depth_rmse_m, inside_eigen_crop, overlaps
+from train.evaluate.intervals import Sums
 from train.evaluate.predictions import Example, Malformed
 
 Values = dict[str, float]
@@ -38,6 +41,9 @@ HEADINGS = {
 }
 """Metric -> its heading in tables; the arrow points to where it is better."""
 
+DECIMALS = {"psnr_db": 2, "angle_deg": 2}
+"""Of metrics that have not 3 in tables."""
+
 
 class Score(Protocol):
     """The metrics of one task, added up."""
@@ -48,13 +54,13 @@ class Score(Protocol):
         """Score one prediction, H x W x 3, and return its own values. Raises Malformed."""
         ...
 
-    def result(self) -> Values:
-        """The metrics over all that was added. A metric that could not be taken is absent."""
+    def result(self) -> Mapping[str, Sums]:
+        """The metrics over all that was added, in its order. A metric that could not be taken is absent."""
         ...
 
 
 class RestorationScore:
-    """Low-level tasks: PSNR and SSIM of all channels, the mean over the images (Tab. 2, 4 and 5)."""
+    """Low-level tasks: PSNR and SSIM of all channels, the mean over the images (Tab. 2 and 4)."""
 
     metrics: ClassVar[tuple[str, ...]] = ("psnr_db", "ssim")
 
@@ -68,7 +74,7 @@ class RestorationScore:
         self._rows.append({"psnr_db": psnr_db(prediction, target), "ssim": ssim_rgb(prediction, target)})
         return self._rows[-1]
 
-    def result(self) -> Values:
+    def result(self) -> Mapping[str, Sums]:
         return _means(self._rows)
 
 
@@ -91,7 +97,7 @@ class DepthScore:
         self._rows.append({"depth_rmse_m": depth_rmse_m(prediction, target, example.palette, counts)})
         return self._rows[-1]
 
-    def result(self) -> Values:
+    def result(self) -> Mapping[str, Sums]:
         return _means(self._rows)
 
 
@@ -101,14 +107,19 @@ class SegmentationScore:
     metrics: ClassVar[tuple[str, ...]] = ("miou",)
 
     def __init__(self) -> None:
-        self._confusion = Confusion()
+        self._both: list[npt.NDArray[np.int64]] = []
+        self._either: list[npt.NDArray[np.int64]] = []
 
     def add(self, prediction: Pixels, example: Example) -> Values:
         target = _like(example.image(example.output), prediction, nearest=True)
-        return {"pixel_accuracy": self._confusion.add(prediction, target)}
+        both, either, labelled = overlaps(prediction, target)
+        self._both.append(both)
+        self._either.append(either)
+        return {"pixel_accuracy": float(both.sum() / labelled) if labelled else math.nan}
 
-    def result(self) -> Values:
-        return {"miou": self._confusion.miou()}
+    def result(self) -> Mapping[str, Sums]:
+        above, below = (np.array(rows, np.float64).reshape(-1, len(CLASSES)) for rows in (self._both, self._either))
+        return {"miou": Sums(above=above, below=below)}
 
 
 class NormalScore:
@@ -117,16 +128,18 @@ class NormalScore:
     metrics: ClassVar[tuple[str, ...]] = ("angle_deg",)
 
     def __init__(self) -> None:
-        self._sum_deg, self._pixels = 0.0, 0
+        self._sums_deg: list[float] = []
+        self._pixels: list[int] = []
 
     def add(self, prediction: Pixels, example: Example) -> Values:
         angles = angles_deg(prediction, _like(example.image(example.output), prediction, nearest=True))
-        self._sum_deg += float(angles.sum())
-        self._pixels += angles.size
+        self._sums_deg.append(float(angles.sum()))
+        self._pixels.append(angles.size)
         return {"angle_deg": float(angles.mean()) if angles.size else math.nan}
 
-    def result(self) -> Values:
-        return {"angle_deg": self._sum_deg / self._pixels if self._pixels else math.nan}
+    def result(self) -> Mapping[str, Sums]:
+        above, below = (np.array(column, np.float64)[:, None] for column in (self._sums_deg, self._pixels))
+        return {"angle_deg": Sums(above=above, below=below)}
 
 
 class EditScore:
@@ -167,7 +180,7 @@ class EditScore:
         self._rows.append(row)
         return row
 
-    def result(self) -> Values:
+    def result(self) -> Mapping[str, Sums]:
         return _means(self._rows)
 
 
@@ -264,11 +277,7 @@ def _like(target: Pixels, prediction: Pixels, *, nearest: bool) -> Pixels:
     return square(target, height_px, nearest=nearest)
 
 
-def _means(rows: Sequence[Values]) -> Values:
+def _means(rows: Sequence[Values]) -> dict[str, Sums]:
     """The mean of each metric over the rows that have it and are not NaN."""
-    columns: dict[str, list[float]] = {}
-    for row in rows:
-        for metric, value in row.items():
-            if not math.isnan(value):
-                columns.setdefault(metric, []).append(value)
-    return {metric: float(np.mean(values)) for metric, values in columns.items()}
+    metrics = dict.fromkeys(metric for row in rows for metric in row)
+    return {metric: Sums.mean([row.get(metric, math.nan) for row in rows]) for metric in metrics}

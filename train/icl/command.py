@@ -6,15 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
-from train.icl.tasks import FAMILIES, Family
+from train.icl.runs import Run, Settings
 
-SEEDS = 3
+SEEDS = 5
 """Runs of each arm, each with another seed."""
 
-STEPS: dict[Family, int] = {"stencil": 1_000, "recolour": 3_000}
-"""By family: half an hour of CPU for the stencils' twelve runs, three times as much for the permutations of colours."""
+BUDGETS = (4, 16, 64)
+"""Numbers of X-Prompt tokens, S: a tenth of an example's 39 tokens, two fifths, and more than all of them."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> int:
@@ -24,19 +25,30 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
     """
     options = _parser(prog).parse_args(arguments)
     # PyTorch takes seconds to import: --help need not wait for it.
+    import torch
+
     from train.icl.experiment import run_all
     from train.icl.report import write_report
-    from train.icl.runs import Run, Settings
 
-    every = [Settings(family=family, steps=options.steps or STEPS[family]) for family in options.families]
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print(f"{prog}: PyTorch sees no CUDA device on this machine", file=sys.stderr)
+        return 2
+    given = {field.name: value for field in fields(Settings) if (value := getattr(options, field.name)) is not None}
     runs: list[Run] = []
     try:
-        for run in run_all(options.out, every, options.seeds, options.workers):
+        settings = replace(Settings(), **given)
+        workers = 0 if options.report else options.workers
+        for run in run_all(options.out, settings, options.seeds, options.budgets, workers, options.device):
             runs.append(run)
-            right = f"{run.accuracy['held_out']:.3f} of held-out cells right"
-            print(f"{run.name}: {right}, {run.seconds:.0f} CPU s", flush=True)
+            if options.report:
+                continue
+            psnr = ", ".join(f"{name} {score.psnr_db:.2f}" for name, score in run.scores.items())
+            print(f"{run.name}: {psnr} dB, {run.seconds:.0f} CPU s", flush=True)
             write_report(options.out, runs)
-    except OSError as error:
+        if not runs:
+            raise ValueError(f"{options.out / 'runs'} has no finished run with these settings: leave --report away")
+        write_report(options.out, runs)
+    except (OSError, ValueError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(options.out / "report.md")
@@ -44,11 +56,30 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="In-context learning in miniature.")
+    parser = argparse.ArgumentParser(prog=prog, description="The paper's Tab. 4 in miniature.")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the finished runs")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["stencil"], help="(default: stencil)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help=f"steps of each run (default: {STEPS})")
-    parser.add_argument("--workers", type=int, default=cpus, help="runs at once (default: all CPUs)")
+    parser.add_argument("--seeds", type=_positive, default=SEEDS, help="runs of each arm (default: %(default)s)")
+    budgets = " ".join(map(str, BUDGETS))
+    parser.add_argument(
+        "--budgets",
+        type=_positive,
+        nargs="+",
+        default=BUDGETS,
+        metavar="S",
+        help=f"X-Prompt tokens (default: {budgets})",
+    )
+    parser.add_argument("--workers", type=_positive, default=cpus, help="runs at once (default: all CPUs)")
+    parser.add_argument("--report", action="store_true", help="train nothing, write the report of what is finished")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    for field in fields(Settings):
+        kind = float if isinstance(field.default, float) else int
+        name = "--" + field.name.replace("_", "-")
+        parser.add_argument(name, type=kind, metavar="N", help=f"{field.metadata['help']} (default: {field.default})")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)

@@ -1,178 +1,332 @@
-"""The report of the experiment: a table, learning curves (SVG) and a grid of held-out tasks (PNG)."""
+"""The report of the experiment: what came out by arm and seed, which differences are shown, and what it may be due to.
+
+All sentences are chosen by figures: nothing here knows what is hoped for.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageDraw
 
-from train.icl.model import ARMS, XP_TOKENS, Arm
-from train.icl.runs import Run
-from train.icl.tasks import FAMILIES, HELD_OUT, Family, picture, split_tasks
+from train.icl.drawings import curves, grid
+from train.icl.experiment import copied
+from train.icl.model import example_tokens
+from train.icl.paired import CONFIDENCE, Comparison, compare, holm
+from train.icl.pictures import PHOTOS
+from train.icl.runs import ARMS, Arm, Run, Score
+from train.icl.tasks import EXAMINED, HELD_OUT, NEW, TRAINED, Examined
 
 NAMES: dict[Arm, str] = {
     "none": "no context",
     "causal": "context, plain causal mask",
     "xprompt": "context through X-Prompt tokens",
-    "pooled": "context through averages",
+    "averages": "context through averages",
 }
-_STROKES: dict[Arm, str] = {"none": "#888888", "causal": "#d62728", "xprompt": "#1f77b4", "pooled": "#2ca02c"}
-_WIDTH_PX, _HEIGHT_PX, _LEFT_PX, _TOP_PX, _BOTTOM_PX, _RIGHT_PX = 720, 380, 56, 20, 44, 20
-_CELL_PX, _GAP_PX = 20, 12
-_ENOUGH_SEEDS = 2  # for a word on whether two arms are apart
+SETS: dict[Examined, str] = {
+    "trained": "trained tasks",
+    "parameters": "held-out tasks",
+    "families": "held-out families",
+}
 
-
-_ABOUT: dict[Family, str] = {
-    "stencil": "Each cell of the image is kept, or painted over in a colour. Whoever ignores the example does best by "
-    "copying the query, which is right in 2/7 = 0.286 of the cells.",
-    "recolour": "The six colours are permuted, and each cell must be looked up by its colour. Chance is 0.167, and "
-    "0.25 for who has understood no more than that the answer has the colours of the example's output.",
+_SIGNIFICANT = 0.05
+_UNFINISHED_NATS = 0.05
+"""Fall of the training loss over the last third of the steps from which on a training is called unfinished."""
+_MATTERS = 0.03
+"""Share of the tokens from which on a difference is spoken of as one."""
+_Measure = Callable[[Score], float]
+_MEASURES: dict[str, tuple[_Measure, str]] = {
+    "PSNR (dB)": (lambda score: score.psnr_db, "+.2f"),
+    "exact tokens": (lambda score: score.right, "+.3f"),
 }
 
 _CAVEAT = """\
-Weak evidence by nature: a toy with few seeds, and in-context learning comes in plateaus and jumps, so an arm that is
-behind at the last step may only be late. The paper's Tab. 4 (low light / derain, dB): no context 9.14 / 7.92, context
-without X-Prompt 17.00 / 18.10, with it 17.22 / 18.91."""
+What this does not show: anything about 7 billion parameters that have been pretrained. It is a model of some hundred
+thousand weights, from scratch, for minutes, on pictures of {pixels} pixels. The paper's Tab. 4, one run an arm (low
+light / derain, dB): no context 9.14 / 7.92, context without X-Prompt 17.00 / 18.10, with it 17.22 / 18.91."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """The runs of an arm with one S, by seed."""
+
+    arm: Arm
+    xp_tokens: int
+    runs: dict[int, Run]
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.arm] + (f", S = {self.xp_tokens}" if self.xp_tokens else "")
+
+    def mean(self, examined: Examined, measure: _Measure) -> float:
+        """Over the seeds."""
+        return float(np.mean([measure(run.scores[examined]) for run in self.runs.values()]))
 
 
 def write_report(folder: Path, runs: Sequence[Run]) -> None:
-    """Write report.md, and curves-<family>.svg and grid-<family>.png for each family of the runs."""
+    """Write report.md, curves.svg and grid.png about runs of one experiment, at least one."""
+    groups = _groups(runs)
+    settings = runs[0].settings
+    photos = {split: ", ".join(name for _, name in of) for split, of in PHOTOS.items()}
+    length = example_tokens(settings)
     lines = [
-        "# In-context learning in miniature",
+        "# In-context learning in miniature: the paper's Tab. 4",
         "",
-        "A small Chameleon (4 layers, width 64) is trained from scratch on image tasks of 2 x 2 colours; "
-        f"{HELD_OUT:.0%} of each family's tasks are held out. Nothing but one in-context example tells which task is "
-        "meant. Answers are made token by token, greedily, without a look at the true ones. "
-        f"S = {XP_TOKENS}. Figures are the mean and standard deviation over the seeds; PSNR is that of the mean "
-        f"squared error over all pictures. Runs finished: {len(runs)}.",
+        f"A Chameleon of {settings.layers} layers and width {settings.width} is trained from scratch, "
+        f"{settings.steps:,} steps of {settings.batch} examples, on tasks over real pictures: crops of "
+        f"{settings.side} x {settings.side} pixels in 64 colours, a token each, from {photos['train']}. Examined is it "
+        f"on crops from {photos['test']}, with one in-context example, which alone tells the task, over another crop; "
+        "the answer is written token by token, each the likeliest after those written before. An example has "
+        f"{length} tokens. Runs finished: {len(runs)}.",
+        "",
+        f"- {SETS['trained']}: of the families {', '.join(TRAINED)}",
+        f"- {SETS['parameters']}: the {HELD_OUT:.0%} of each of these families that training never has",
+        f"- {SETS['families']}: {', '.join(NEW)}, of which training has nothing",
+        "",
+        "## What came out",
+        "",
+        "PSNR is that of the mean squared error over all pictures of a set; exact is the share of tokens that are "
+        "right. Mean and standard deviation over the seeds.",
+        "",
+        *_scores(groups),
+        "",
+        "PSNR (dB) and share of exact tokens of each seed, on held-out tasks:",
+        "",
+        *_seeds(groups),
+        "",
+        "![Learning curves](curves.svg)",
+        "",
+        "Exact tokens of some held-out tasks while training; the line is the seeds' mean, the band their range.",
+        "",
+        "## Which differences are shown",
+        "",
+        *_comparisons(groups),
+        "",
+        "## What it may be due to",
+        "",
+        *_reasons(groups),
+        "",
+        "## By family",
+        "",
+        *_families(groups),
+        "",
+        "![Held-out tasks](grid.png)",
+        "",
+        "Held-out tasks, one a row: the example before and after, the query, the right answer, and what the arms' "
+        "first seed says.",
+        "",
+        _CAVEAT.format(pixels=settings.side**2),
+        "",
     ]
-    for family in FAMILIES:
-        if of_family := [run for run in runs if run.settings.family == family]:
-            (folder / f"curves-{family}.svg").write_text(_curves(of_family), "utf-8")
-            _grid(of_family).save(folder / f"grid-{family}.png", optimize=True)
-            lines += ["", *_section(family, of_family)]
-    lines += ["", _CAVEAT, ""]
+    (folder / "curves.svg").write_text(curves([(group.name, group.arm, [*group.runs.values()]) for group in groups]))
+    grid([(group.arm, next(iter(group.runs.values()))) for group in groups]).save(folder / "grid.png", optimize=True)
     (folder / "report.md").write_text("\n".join(lines), "utf-8")
 
 
-def _section(family: Family, runs: Sequence[Run]) -> list[str]:
-    settings, (trained, held_out) = runs[0].settings, map(len, split_tasks(family))
-    lines = [
-        f"## {family.capitalize()}",
-        "",
-        f"{_ABOUT[family]} {trained:,} tasks are trained on and {held_out:,} held out; {settings.steps:,} steps of "
-        f"{settings.batch} examples.",
-        "",
-        "| arm | held-out tasks, cells right | PSNR (dB) | trained tasks, cells right | held-out, by seed | CPU s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for arm in ARMS:
-        if of_arm := _of(runs, arm):
-            held = [run.accuracy["held_out"] for run in of_arm]
-            cells = (
-                NAMES[arm],
-                _spread(held, 3),
-                _spread([run.psnr_db["held_out"] for run in of_arm], 1),
-                _spread([run.accuracy["trained"] for run in of_arm], 3),
-                ", ".join(f"{value:.3f}" for value in held),
-                f"{np.mean([run.seconds for run in of_arm]):.0f}",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
+def _groups(runs: Sequence[Run]) -> list[_Group]:
+    keys = sorted({(ARMS.index(run.arm), run.xp_tokens) for run in runs})
+    ordered = sorted(runs, key=lambda run: run.seed)
     return [
-        *lines,
-        "",
-        *_verdicts(runs),
-        "",
-        f"![Learning curves](curves-{family}.svg)",
-        "",
-        "Share of held-out cells that are right; the line is the mean over the seeds, the band their range.",
-        "",
-        f"![Held-out tasks](grid-{family}.png)",
-        "",
-        "Held-out tasks, one a row: the example before and after, the query, the right answer, and what each arm says.",
+        _Group(
+            arm=ARMS[arm],
+            xp_tokens=budget,
+            runs={run.seed: run for run in ordered if (run.arm, run.xp_tokens) == (ARMS[arm], budget)},
+        )
+        for arm, budget in keys
     ]
 
 
-def _verdicts(runs: Sequence[Run]) -> list[str]:
-    """What came out, in words: each pair of arms is apart only if no seed of one reaches a seed of the other."""
-    lines = []
-    present = [arm for arm in ARMS if _of(runs, arm)]
-    for first, second in itertools.combinations(present, 2):
-        a, b = ([run.accuracy["held_out"] for run in _of(runs, arm)] for arm in (first, second))
-        (low, high), (low_name, high_name) = (a, b), (NAMES[first], NAMES[second])
-        if np.mean(a) > np.mean(b):
-            (low, high), (low_name, high_name) = (b, a), (NAMES[second], NAMES[first])
-        apart = "in every seed" if max(low) < min(high) else "but the seeds overlap: no difference is shown"
-        if min(len(low), len(high)) < _ENOUGH_SEEDS:
-            apart = f"but with {min(len(low), len(high))} finished seed(s) that says little"
-        lines.append(f"- {high_name} ({np.mean(high):.3f}) > {low_name} ({np.mean(low):.3f}), {apart}.")
-    return lines
+def _scores(groups: Sequence[_Group]) -> Iterable[str]:
+    head = [text for name in SETS.values() for text in (f"{name}, PSNR (dB)", "exact")]
+    yield from _table(["arm", *head, "seeds", "CPU s a run"])
+    settings = next(iter(groups[0].runs.values())).settings
+    ignorant = [text for name in EXAMINED for text in _cells([copied(name, settings)])]
+    yield _row(["the query, as it is", *ignorant, "", ""])
+    for group in groups:
+        cells = [text for name in EXAMINED for text in _cells([run.scores[name] for run in group.runs.values()])]
+        seconds = np.mean([run.seconds for run in group.runs.values()])
+        yield _row([group.name, *cells, str(len(group.runs)), f"{seconds:.0f}"])
+
+
+def _seeds(groups: Sequence[_Group]) -> Iterable[str]:
+    seeds = sorted({seed for group in groups for seed in group.runs})
+    yield from _table(["arm", *(f"seed {seed}" for seed in seeds)])
+    for group in groups:
+        cells = [
+            f"{run.scores['parameters'].psnr_db:.2f}, {run.scores['parameters'].right:.3f}" if run else "not yet"
+            for run in (group.runs.get(seed) for seed in seeds)
+        ]
+        yield _row([group.name, *cells])
+
+
+def _pairs(groups: Sequence[_Group]) -> list[tuple[_Group, _Group]]:
+    """What is compared, decided before there were figures: context with none, X-Prompt with the other two contexts."""
+    by_key = {(group.arm, group.xp_tokens): group for group in groups}
+    budgets = sorted({group.xp_tokens for group in groups if group.xp_tokens})
+    keys = [(("causal", 0), ("none", 0))]
+    keys += [(("xprompt", budget), other) for other in (("none", 0), ("causal", 0)) for budget in budgets]
+    keys += [(("xprompt", budget), ("averages", budget)) for budget in budgets]
+    return [(by_key[first], by_key[second]) for first, second in keys if first in by_key and second in by_key]
+
+
+def _comparisons(groups: Sequence[_Group]) -> Iterable[str]:
+    yield (
+        "Paired t-tests over the seeds (scipy.stats.ttest_rel): arms of one seed have the same first weights, training "
+        "examples and examination. It assumes that the differences of the seeds are independent and normal, which so "
+        "few cannot tell, and it speaks of further trainings, not of other photos or tasks. p is adjusted for all "
+        f"lines of its table by Holm's method; a difference is shown if it is below {_SIGNIFICANT}."
+    )
+    for name, (measure, form) in _MEASURES.items():
+        yield ""
+        yield from _compared(groups, name, measure, form)
+
+
+def _compared(groups: Sequence[_Group], name: str, measure: _Measure, form: str) -> Iterable[str]:
+    """A table of the comparisons by one measure."""
+    found = []
+    for first, second in _pairs(groups):
+        seeds = [seed for seed in first.runs if seed in second.runs]
+        for examined in EXAMINED[1:]:
+            values = [[measure(group.runs[seed].scores[examined]) for seed in seeds] for group in (first, second)]
+            if comparison := compare(*values):
+                found.append((f"{first.name} - {second.name}", examined, comparison))
+    if not found:
+        yield f"{name}: no two arms have two seeds in common so far, nothing to compare."
+        return
+    yield from _table([name, "on", "mean", f"{CONFIDENCE:.0%} interval", "seeds above 0", "p", "p, Holm", "so"])
+    adjusted = holm([comparison.p for _, _, comparison in found])
+    for (pair, examined, comparison), p in zip(found, adjusted, strict=True):
+        yield _row(
+            [
+                pair,
+                SETS[examined],
+                f"{comparison.mean:{form}}",
+                f"{comparison.low:{form}} to {comparison.high:{form}}",
+                f"{comparison.wins} of {comparison.seeds}",
+                f"{comparison.p:.4f}",
+                f"{p:.3f}",
+                _verdict(comparison, p),
+            ]
+        )
+
+
+def _verdict(comparison: Comparison, p: float) -> str:
+    if p >= _SIGNIFICANT:
+        return "not shown"
+    return "**better**" if comparison.mean > 0 else "**worse**"
+
+
+def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
+    """What the figures say about length, budget, steps and generalisation."""
+    by_key = {(group.arm, group.xp_tokens): group for group in groups}
+    budgets = sorted({group.xp_tokens for group in groups if group.arm == "xprompt"})
+    settings = next(iter(groups[0].runs.values())).settings
+    length = example_tokens(settings)
+    if len(budgets) > 1:
+        small, large = by_key["xprompt", budgets[0]], by_key["xprompt", budgets[-1]]
+        gain = large.mean("parameters", _right) - small.mean("parameters", _right)
+        says = "room is not what it lacks"
+        if abs(gain) > _MATTERS:
+            says = "more X-Prompt tokens help" if gain > 0 else "more X-Prompt tokens hurt"
+        yield (
+            f"- Budget: from S = {budgets[0]} to {budgets[-1]}, {budgets[0] / length:.0%} to "
+            f"{budgets[-1] / length:.0%} of the example's {length} tokens, X-Prompt's exact tokens on held-out tasks "
+            f"change by {gain:+.3f}: {says}."
+        )
+    for budget in budgets:
+        if (averages := by_key.get(("averages", budget))) and (causal := by_key.get(("causal", 0))):
+            learned, plain = (
+                group.mean("parameters", _right) - causal.mean("parameters", _right)
+                for group in (by_key["xprompt", budget], averages)
+            )
+            who = "the two keep about the same"
+            if abs(learned - plain) > _MATTERS:
+                who = "averages, for which nothing is learned, keep more" if plain > learned else "X-Prompt keeps more"
+            yield (
+                f"- Compression, S = {budget}: against the whole example in sight, X-Prompt has {learned:+.3f} of the "
+                f"tokens exact on held-out tasks and averages {plain:+.3f}: {who}."
+            )
+    falls = {group.name: _last_third_nats(group) for group in groups}
+    unfinished = [f"{name} {fall:.2f}" for name, fall in falls.items() if fall > _UNFINISHED_NATS]
+    yield (
+        f"- Steps: over the last third of the {settings.steps:,} steps "
+        + (
+            f"the training loss of these still fell by more than {_UNFINISHED_NATS} nats a token: "
+            f"{'; '.join(unfinished)}. Their order may change with more steps."
+            if unfinished
+            else f"no arm's training loss fell by more than {_UNFINISHED_NATS} nats a token: the falling learning rate "
+            "may be why, or one of the plateaus that in-context learning has before it jumps."
+        )
+    )
+    for group in groups:
+        if group.arm != "none":
+            trained, held_out = (group.mean(name, _right) for name in EXAMINED[:2])
+            yield (
+                f"- Generalisation, {group.name}: {trained:.3f} of the tokens exact on trained tasks, {held_out:.3f} "
+                "on held-out ones."
+            )
+    if none := by_key.get(("none", 0)):
+        yield from (_read_off(group, none) for group in groups if group.arm != "none")
+
+
+def _right(score: Score) -> float:
+    return score.right
+
+
+def _read_off(group: _Group, none: _Group) -> str:
+    """Which families' tasks the example has told: those that are better than without one by enough, in every seed."""
+    told: list[str] = []
+    untold: list[str] = []
+    for examined, names in (("parameters", TRAINED), ("families", NEW)):
+        for name in names:
+            gains = [
+                run.families[examined][name].right - none.runs[seed].families[examined][name].right
+                for seed, run in group.runs.items()
+                if seed in none.runs
+            ]
+            if gains:
+                is_told = np.mean(gains) > _MATTERS and min(gains) > 0
+                (told if is_told else untold).append(f"{name} {np.mean(gains):+.2f}")
+    return (
+        f"- What is read off the example, {group.name}, exact tokens above no context, more than {_MATTERS} and in "
+        f"every seed: {', '.join(told) or 'nothing'}; not: {', '.join(untold) or 'nothing'}."
+    )
+
+
+def _last_third_nats(group: _Group) -> float:
+    losses = np.array([[loss for _, loss, _ in run.curve] for run in group.runs.values()]).mean(0)
+    return float(losses[len(losses) * 2 // 3 - 1] - losses[-1]) if len(losses) > 2 else 0.0
+
+
+def _families(groups: Sequence[_Group]) -> Iterable[str]:
+    names = [("parameters", name) for name in TRAINED] + [("families", name) for name in NEW]
+    yield ("PSNR (dB) and share of exact tokens, means of the seeds; first held-out tasks of trained families.")
+    yield ""
+    yield from _table(["arm", *(name for _, name in names)])
+    for group in groups:
+        cells = []
+        for examined, name in names:
+            scores = [run.families[examined][name] for run in group.runs.values()]
+            psnr_db, right = (np.mean([measure(score) for score in scores]) for measure, _ in _MEASURES.values())
+            cells.append(f"{psnr_db:.1f}, {right:.2f}")
+        yield _row([group.name, *cells])
+
+
+def _cells(scores: Sequence[Score]) -> tuple[str, str]:
+    """PSNR and exact tokens, with their spread if there is more than one seed."""
+    return _spread([score.psnr_db for score in scores], 2), _spread([score.right for score in scores], 3)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    if np.isinf(values).any():  # the PSNR of a seed that has every cell right
-        return ", ".join("all right" if np.isinf(value) else f"{value:.{digits}f}" for value in values)
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
-def _of(runs: Sequence[Run], arm: Arm) -> list[Run]:
-    return sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed)
+def _table(head: Sequence[str]) -> tuple[str, str]:
+    return _row(head), "|" + "---|" * len(head)
 
 
-def _curves(runs: Sequence[Run]) -> str:
-    """Held-out accuracy against steps, an SVG."""
-    steps = runs[0].settings.steps
-    inner_width = _WIDTH_PX - _LEFT_PX - _RIGHT_PX
-    inner_height = _HEIGHT_PX - _TOP_PX - _BOTTOM_PX
-
-    def at(step: float, accuracy: float) -> str:
-        return f"{_LEFT_PX + inner_width * step / steps:.1f},{_TOP_PX + inner_height * (1 - accuracy):.1f}"
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {_HEIGHT_PX}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH_PX}" height="{_HEIGHT_PX}" fill="white"/>',
-    ]
-    for tick in np.linspace(0, 1, 6):
-        (left, height), (right, _) = (at(step, tick).split(",") for step in (0, steps))
-        parts.append(f'<line x1="{left}" y1="{height}" x2="{right}" y2="{height}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT_PX - 8}" y="{float(height) + 4}" text-anchor="end">{tick:.1f}</text>')
-    for tick in np.linspace(0, steps, 5):
-        left, height = at(tick, 0).split(",")
-        parts.append(f'<text x="{left}" y="{float(height) + 18}" text-anchor="middle">{tick:,.0f}</text>')
-    middle = _LEFT_PX + inner_width / 2
-    parts.append(f'<text x="{middle}" y="{_HEIGHT_PX - 6}" text-anchor="middle">training steps</text>')
-    for row, arm in enumerate(arm for arm in ARMS if _of(runs, arm)):
-        curves = np.array([[accuracy for _, _, accuracy in run.curve] for run in _of(runs, arm)])
-        places = [step for step, _, _ in _of(runs, arm)[0].curve]
-        band = [*zip(places, curves.max(0), strict=True), *reversed([*zip(places, curves.min(0), strict=True)])]
-        outline, line = (
-            " ".join(at(*point) for point in points) for points in (band, zip(places, curves.mean(0), strict=True))
-        )
-        stroke, y = _STROKES[arm], _TOP_PX + 14 + 18 * row
-        parts.append(f'<polygon points="{outline}" fill="{stroke}" fill-opacity="0.15"/>')
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2"/>')
-        parts.append(f'<rect x="{_LEFT_PX + 10}" y="{y - 9}" width="16" height="4" fill="{stroke}"/>')
-        parts.append(f'<text x="{_LEFT_PX + 32}" y="{y - 3}">{NAMES[arm]}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _grid(runs: Sequence[Run]) -> PILImage.Image:
-    """A row a held-out task; the example, the query, the answer, and the arms' answers."""
-    shown = {arm: of_arm[0] for arm in ARMS if (of_arm := _of(runs, arm))}
-    common = next(iter(shown.values())).pictures
-    columns = [*zip(("example", "becomes", "query", "answer"), common[:4], strict=True)]
-    columns += [(arm, run.pictures[4]) for arm, run in shown.items()]
-    tile, header = 2 * _CELL_PX + _GAP_PX + 16, 20
-    sheet = PILImage.new("RGB", (tile * len(columns) + _GAP_PX, header + tile * len(common[0]) + _GAP_PX), "#cccccc")
-    drawing = ImageDraw.Draw(sheet)
-    for column, (name, images) in enumerate(columns):
-        drawing.text((_GAP_PX + column * tile, 6), name, fill="black")
-        for row, codes in enumerate(images):
-            place = (_GAP_PX + column * tile, header + _GAP_PX + row * tile)
-            sheet.paste(PILImage.fromarray(picture(np.array(codes), _CELL_PX)), place)
-    return sheet
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

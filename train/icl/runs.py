@@ -5,41 +5,74 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from train.icl.model import Arm
-from train.icl.tasks import Family
+Arm = Literal["none", "causal", "xprompt", "averages"]
+ARMS: tuple[Arm, ...] = ("none", "causal", "xprompt", "averages")
+COMPRESSED: tuple[Arm, ...] = ("xprompt", "averages")
+"""The arms to which S matters."""
+
+
+def _of(default: Any, text: str) -> Any:
+    """A field with its default and what --help says of it."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all arms of a family have in common."""
+    """What all runs of an experiment have in common."""
 
-    family: Family
-    steps: int
-    batch: int = 32
-    learning_rate: float = 3e-3
+    side: int = _of(4, "pixels, that is tokens, along each side of a picture")
+    width: int = _of(64, "width of the model's hidden states")
+    layers: int = _of(4, "layers of the model")
+    heads: int = _of(2, "attention heads of each layer")
+    steps: int = _of(800, "steps of the optimizer")
+    batch: int = _of(8, "examples of a step")
+    packed: int = _of(8, "examples of a micro-batch, of which attention on a CPU computes all pairs of tokens")
+    learning_rate: float = _of(3e-3, "learning rate at its highest")
+    examined: int = _of(400, "examples of each set of tasks that are scored at the end")
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a shape that no model has, or nothing to do."""
+        if min(asdict(self).values()) <= 0 or self.side < 2:
+            raise ValueError(f"all settings are above 0, the side at least 2: {self}")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"a model of width {self.width} cannot have {self.heads} heads of an even width")
+
+
+@dataclass(kw_only=True)
+class Score:
+    """Of one set of tasks, or one family of it."""
+
+    psnr_db: float
+    """Of the pictures, by the mean squared error over all of them."""
+    right: float
+    """Share of the tokens that are exactly right."""
 
 
 @dataclass(kw_only=True)
 class Run:
-    """One arm with one seed. "held_out" and "trained" are the two sets of tasks."""
+    """One arm with one seed."""
 
     arm: Arm
     seed: int
+    xp_tokens: int
+    """S; 0 for arms to which it does not matter."""
     settings: Settings
-    curve: list[tuple[int, float, float]] = field(default_factory=list)
-    """Step, mean training loss since the point before (nats a token), share of held-out cells that are right."""
-    accuracy: dict[str, float] = field(default_factory=dict)
-    """Share of cells that are right, by set."""
-    psnr_db: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[int, float, Score]] = field(default_factory=list)
+    """Step, mean training loss since the point before (nats a token), score of some held-out tasks."""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """By set of tasks."""
+    families: dict[str, dict[str, Score]] = field(default_factory=dict)
+    """By set of tasks and family."""
     seconds: float = 0.0
     """CPU time of the run."""
     pictures: list[list[list[int]]] = field(default_factory=list)
-    """Held-out examples as codes: context input, context output, query, answer, what the model said."""
+    """Examples of held-out tasks as flat codes: context input, context output, query, answer, what the model said."""
 
     @property
     def name(self) -> str:
-        return f"{self.settings.family}-{self.arm}-{self.seed}"
+        return f"{self.arm}{self.xp_tokens or ''}-{self.seed}"
 
     def write(self, folder: Path) -> None:
         path = folder / f"{self.name}.json"
@@ -48,12 +81,18 @@ class Run:
         temporary.rename(path)
 
     @classmethod
-    def finished(cls, folder: Path, arm: Arm, seed: int, settings: Settings) -> Run | None:
+    def finished(cls, folder: Path, arm: Arm, seed: int, xp_tokens: int, settings: Settings) -> Run | None:
         """This run, if it has been finished with the same settings."""
-        path = folder / f"{cls(arm=arm, seed=seed, settings=settings).name}.json"
+        path = folder / f"{cls(arm=arm, seed=seed, xp_tokens=xp_tokens, settings=settings).name}.json"
         if not path.is_file():
             return None
         values = json.loads(path.read_text("utf-8"))
-        curve = [(step, loss, accuracy) for step, loss, accuracy in values.pop("curve")]
-        run = cls(**{**values, "settings": Settings(**values["settings"]), "curve": curve})
-        return run if run.settings == settings else None
+        if values.pop("settings") != asdict(settings):
+            return None
+        values["curve"] = [(step, loss, Score(**score)) for step, loss, score in values["curve"]]
+        values["scores"] = {name: Score(**score) for name, score in values["scores"].items()}
+        values["families"] = {
+            examined: {name: Score(**score) for name, score in of.items()}
+            for examined, of in values["families"].items()
+        }
+        return cls(**values, settings=settings)

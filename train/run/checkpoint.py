@@ -17,12 +17,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -44,6 +45,7 @@ _DATA_FIELDS = (
     "windows",
     "global_windows",
     "xp_tokens",
+    "interleaved_shards",
     "rope",
     "examples",
     "context_pixels",
@@ -61,6 +63,8 @@ class Position:
 
     step: int
     cursors: Mapping[int, Cursor]
+    skips: Mapping[str, Any] = field(default_factory=dict)
+    """The state of `spikes.Skips`, the same on all ranks."""
 
 
 class Checkpoints:
@@ -96,9 +100,8 @@ class Checkpoints:
         mine = {"random": _random_state(), "cursors": cursors}
         store.write_bytes(f"rank-{self._rank:05d}.json", json.dumps(mine).encode())
         if self._rank == 0:
-            run = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
-            run["frozen"] = self._frozen
-            run["config"] = asdict(self._config)
+            run: dict[str, Any] = {"step": position.step, "ranks": dist.get_world_size(), "corpus": self._corpus}
+            run |= {"frozen": self._frozen, "config": asdict(self._config), "skips": dict(position.skips)}
             store.write_bytes("run.json", json.dumps(run, indent=1).encode())
         # Rank 0 writes .metadata when all ranks have written, so its own success means that all files are there.
         future = async_save(self._state(), checkpoint_id=str(partial), process_group=self._group)
@@ -150,7 +153,7 @@ class Checkpoints:
             cursors |= {int(stream): cursor for stream, cursor in written["cursors"].items()}
             if rank == self._rank:
                 _set_random_state(written["random"])
-        return Position(step=run["step"], cursors=cursors)
+        return Position(step=run["step"], cursors=cursors, skips=run.get("skips", {}))
 
     def _state(self) -> dict[str, Any]:
         model, optimizer = get_state_dict(self._model, self._optimizer, options=_TRAINED)
@@ -163,7 +166,11 @@ class Checkpoints:
         assert self._pending
         future, partial, final = self._pending
         self._pending = None
-        future.result()
+        try:
+            future.result()
+        except CheckpointException as error:
+            first = next(iter(error.failures.values()))[0]
+            raise OSError(f"{partial} cannot be written: {first}") from error
         if self._rank == 0:
             _fsync(partial)
             os.rename(partial, final)

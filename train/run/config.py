@@ -78,6 +78,9 @@ class Config:
     workers: int = _option(1, "data processes a rank; 0 reads in the trainer itself")
     max_bad_shards: int = _option(8, "token shards a data process may refuse before the run ends")
     cached_shards: int = _option(64, "token shards in memory of each data process, 5 MB each")
+    interleaved_shards: int = _option(
+        32, "token shards that examples come from at a time, over all datasets by weight; contexts need others cached"
+    )
 
     dtype: str = _option("bf16", "of computation, float32 or bf16; weights, reductions and Adam are float32")
     shard_ranks: int = _option(0, "ranks that share one copy of the weights (HSDP); 0 is all (FSDP)")
@@ -87,6 +90,18 @@ class Config:
 
     checkpoint_every: int = _option(500, "steps between checkpoints")
     keep_checkpoints: int = _option(2, "complete checkpoints that are kept")
+    validation_share: float = _option(0.0, "share of the groups that is held out to validate on; 0 is none")
+    validate_every: int = _option(500, "steps between validations")
+    validation_examples: int = _option(64, "held-out examples of each task, direction and kind, at most")
+    sample_pictures: int = _option(4, "held-out examples that are drawn into OUT/samples at each validation")
+    wandb: str = _option("", "project at Weights & Biases to report to as well (WANDB_MODE=offline: OUT/wandb only)")
+    max_hours: float = _option(0.0, "hours after which to save and leave with status 75; 0 is without end")
+    spike_deviations: float = _option(
+        0.0, "skip a step whose loss is so many robust standard deviations above the last ones' median; 0 skips none"
+    )
+    spike_window: int = _option(128, "the steps whose losses a spike is told by")
+    max_skipped_in_row: int = _option(10, "skipped steps in a row, not finite or spikes, that end the run")
+    max_skipped: int = _option(100, "skipped steps in all that end the run")
     export: bool = _option(True, "write OUT/model, which transformers loads, after the last step")
 
     def __post_init__(self) -> None:
@@ -101,9 +116,16 @@ class Config:
         if self.buffer_windows < self.windows:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
         positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
-        for name in (*positive, "clip_norm", "keep_checkpoints", "cached_shards", "xp_tokens", "examples"):
+        most = ("clip_norm", "keep_checkpoints", "cached_shards", "interleaved_shards", "xp_tokens", "examples")
+        checked = ("validate_every", "validation_examples", "spike_window", "max_skipped_in_row", "max_skipped")
+        for name in (*positive, *most, *checked):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"--validation-share {self.validation_share}: it is a share, from 0 to below 1")
+        for name in ("max_hours", "spike_deviations", "sample_pictures"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
 
         if self.examples > 127:
             raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
@@ -161,6 +183,9 @@ PRESETS = {
         dtype="float32",
         recompute=False,
         checkpoint_every=20,
+        validate_every=20,
+        validation_examples=8,
+        sample_pictures=2,
     ),
     "7b-paper": PAPER_7B,
     "34b": replace(PAPER_7B, preset="34b", model="models/chameleon-34b", out="runs/34b"),

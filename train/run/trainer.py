@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from train.data.corpus import Corpus
+from train.data.held_out import Split, split
 from train.data.loader import Fed, feed
 from train.data.stream import Cursor, StreamOptions
 from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
@@ -25,6 +27,11 @@ from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.optimizer import learning_rate, make_optimizer, set_learning_rate
 from train.run.parallel import export, export_adapter, load_pretrained, model_config, shard, start
+from train.run.samples import Samples
+from train.run.shared import open_corpus
+from train.run.spikes import Skips, SpikeRule
+from train.run.stopping import STOPPED, Stop
+from train.run.validation import Validation
 from xprompt_model.layout import Weights
 from xprompt_model.mask import block_mask, dense_mask
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -36,16 +43,31 @@ _REPORTED = 10
 """The number of left-out examples and shards that a rank prints one by one."""
 
 
-def train(config: Config) -> None:
+def train(config: Config) -> int:
     """Train from the newest checkpoint in OUT, or from the model directory, to the last step; then export.
 
-    Raises ValueError, one line, for what is missing or cannot be trained.
+    Returns the exit status: 0, or STOPPED if a signal or `max_hours` ended the run at a checkpoint. Raises ValueError,
+    one line, for what is missing or cannot be trained.
     """
+    with Stop(config.max_hours) as stop:
+        return _train(config, stop)
+
+
+def _train(config: Config, stop: Stop) -> int:
     if not Path(config.model).is_dir():
         raise ValueError(f"no model at {config.model}: make tiny-models writes a small one, --model names another")
-    corpus = Corpus.open(config.data, config.recipe, config.sampling)
-    if not config.contexts:
-        corpus = corpus.without_contexts()
+    device = start()
+    try:
+        corpus = open_corpus(config)
+        vocabulary = _vocabulary(config, corpus)
+        held_out = split(corpus, config.validation_share) if config.validation_share else None
+        return _Trainer(config, corpus, held_out, vocabulary, device).run(stop)
+    finally:
+        dist.destroy_process_group()
+
+
+def _vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
+    """The model's. Raises ValueError if the corpus has not the tokens that the model and the config need."""
     vocabulary = Vocabulary.from_config(model_config(config))
     if config.context_pixels:
         corpus.refuse_without_small_contexts(config.context_pixels)
@@ -54,22 +76,21 @@ def train(config: Config) -> None:
         raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
     refuse_other_tokenizers(
         corpus.tokenizer,
-        f"{corpus.pairs[0].dataset.url}/tokens",
+        f"{corpus.pairs[0].url}/tokens",
         config.model,
         TextTokenizer(config.model),
         VQGAN.load(config.model),
         "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again",
     )
-    device = start()
-    try:
-        _Trainer(config, corpus, vocabulary, device).run()
-    finally:
-        dist.destroy_process_group()
+    return vocabulary
 
 
 class _Trainer:
-    def __init__(self, config: Config, corpus: Corpus, vocabulary: Vocabulary, device: torch.device) -> None:
-        self._config, self._corpus, self._vocabulary, self._device = config, corpus, vocabulary, device
+    def __init__(
+        self, config: Config, corpus: Corpus, held_out: Split | None, vocabulary: Vocabulary, device: torch.device
+    ) -> None:
+        self._corpus = held_out.training if held_out else corpus
+        self._config, self._vocabulary, self._device = config, vocabulary, device
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         if config.micro_batches % self._ranks or config.streams % self._ranks:
             parts = f"a step's {config.micro_batches} micro-batches, or the {config.streams} streams"
@@ -81,20 +102,56 @@ class _Trainer:
         )
         # Frozen weights are in no checkpoint.
         frozen = load_pretrained(self._model, config) if config.lora_rank else ""
-        self._checkpoints = Checkpoints(config, self._model, self._optimizer, corpus.identity, frozen)
+        identity = held_out.identity if held_out else corpus.identity
+        self._checkpoints = Checkpoints(config, self._model, self._optimizer, identity, frozen)
         found = self._checkpoints.load()
         if found is None and not config.lora_rank:
             load_pretrained(self._model, config)
         self._done = found.step if found else 0
+        self._saved = self._done
         self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
+        rule = SpikeRule(
+            deviations=config.spike_deviations,
+            window=config.spike_window,
+            most_in_row=config.max_skipped_in_row,
+            most=config.max_skipped,
+        )
+        self._skips = Skips(rule, found.skips if found else {})
         self._accumulate = config.micro_batches // self._ranks
         self._flops = flops_per_token(self._model, config.window_tokens)
         self._peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._reported = 0
+        self._validation: Validation | None = None
+        self._samples: Samples | None = None
+        if held_out:
+            self._hold_out(held_out)
 
-    def run(self) -> None:
+    def _hold_out(self, held_out: Split) -> None:
+        config, options = self._config, self._options()
+        self._validation = Validation(
+            held_out.validation,
+            self._vocabulary,
+            options,
+            config.validation_examples,
+            compress=config.compress,
+        )
+        vqgan = VQGAN.load(config.model, device=self._device) if config.sample_pictures else None
+        if vqgan and vqgan.decoder:
+            validation, most = held_out.validation, config.sample_pictures
+            self._samples = Samples(validation, self._vocabulary, options, vqgan, most, config.arm)
+        if self._rank == 0:
+            of = [sum(len(rows.pair) for rows in side.examples) for side in (held_out.training, held_out.validation)]
+            print(
+                f"trained on: {of[0]:,} examples; held out: {of[1]:,}, of which {self._validation.examples:,} are "
+                f"validated on and {self._validation.left_out:,} do not fit; left out: {held_out.left_out:,}, whose "
+                "in-context examples are all held out",
+                flush=True,
+            )
+
+    def run(self, stop: Stop) -> int:
+        """Train until the last step, or until the run is to stop. Returns the exit status."""
         config = self._config
-        log = Log(config.out, config.steps, self._done)
+        log = Log(config.out, config.steps, self._done, config.wandb, asdict(config))
         if self._done and self._rank == 0:
             print(f"going on after step {self._done} of {config.steps}", flush=True)
         batches = feed(
@@ -108,6 +165,8 @@ class _Trainer:
             cursors=self._cursors,
         )
         for step in range(self._done, config.steps):
+            if why := stop.asked():
+                return self._leave(step, why, log)
             started_s = time.perf_counter()
             fed = list(itertools.islice(batches, self._accumulate))
             waited_s = time.perf_counter() - started_s
@@ -121,10 +180,16 @@ class _Trainer:
             }
             if self._peak:
                 record["mfu"] = record["capacity"] * self._flops / seconds / (self._peak * self._ranks)
+            if self._validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
+                record["validation"] = self._validation.losses(self._model, self._device)
+                if self._samples:
+                    log.pictures(step + 1, self._samples.draw(self._model))
             log.step(record)
             self._checkpoints.poll()
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                self._checkpoints.save(Position(step=step + 1, cursors=self._own_cursors()))
+            # While steps are being skipped, the newest checkpoint remains one from before.
+            is_due = (step + 1) // config.checkpoint_every > self._saved // config.checkpoint_every
+            if (is_due and not self._skips.in_row) or step + 1 == config.steps:
+                self._save(step + 1)
         self._checkpoints.finish()
         log.close()
         if config.lora_rank:
@@ -134,6 +199,21 @@ class _Trainer:
             export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
                 print(f"model: {folder}", flush=True)
+        return 0
+
+    def _leave(self, step: int, why: str, log: Log) -> int:
+        """Save what `step` steps have made, unless it is saved, and say so."""
+        if step > self._saved:
+            self._save(step)
+        self._checkpoints.finish()
+        log.close()
+        if self._rank == 0:
+            print(f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on", flush=True)
+        return STOPPED
+
+    def _save(self, step: int) -> None:
+        self._checkpoints.save(Position(step=step, cursors=self._own_cursors(), skips=self._skips.state))
+        self._saved = step
 
     def _step(self, step: int, fed: list[Fed]) -> dict[str, Any]:
         """One update. Returns its losses and counts over all ranks."""
@@ -156,13 +236,29 @@ class _Trainer:
         set_learning_rate(self._optimizer, lr)
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
-        if not torch.isfinite(norm):
-            raise ValueError(
-                f"step {step + 1}: the gradient's norm is {float(norm)}; the newest checkpoint is as it was"
-            )
-        self._optimizer.step()
+        found = tally.result()
+        if not self._is_bad(step + 1, found["loss"], float(norm)):
+            self._optimizer.step()
         self._optimizer.zero_grad()
-        return {"step": step + 1, **tally.result(), "gradient_norm": float(norm), "lr": lr}
+        return {
+            "step": step + 1,
+            **found,
+            "gradient_norm": float(norm),
+            "lr": lr,
+            "skipped": self._skips.count,
+        }
+
+    def _is_bad(self, step: int, loss: float, norm: float) -> bool:
+        """Whether a step is to be skipped, which is noted. Raises Diverged if there have been too many."""
+        why = self._skips.wrong(loss, norm)
+        # Losses and norms are sums over ranks, whose last bits need not be the same on all: rank 0 decides for all.
+        if not gathered(bool(why))[0]:
+            self._skips.taken(loss)
+            return False
+        if self._rank == 0:
+            print(f"step {step} is skipped: {why}", flush=True)
+        self._skips.skipped(step, why)
+        return True
 
     def _own_cursors(self) -> dict[int, Cursor]:
         """The cursors of this rank's own streams; those that a checkpoint held of other ranks' are theirs to write."""
@@ -197,4 +293,5 @@ class _Trainer:
             context_pixels=config.context_pixels,
             max_bad_shards=config.max_bad_shards,
             cached_shards=config.cached_shards,
+            interleaved_shards=config.interleaved_shards,
         )

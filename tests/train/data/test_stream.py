@@ -63,6 +63,25 @@ def test_a_cursor_resumes_exactly_and_is_small(corpus: Corpus) -> None:
         assert [_content(packed) for packed in again] == [_content(packed) for packed in batches[done + 1 :]]
 
 
+def test_a_cursor_of_the_order_before_is_refused_in_one_line(corpus: Corpus) -> None:
+    before = {"draws": 3, "at": [[0, 12]], "open": [[0, 5, 0]]}
+    for begin in (lambda: Stream(_library(corpus), 0, before), lambda: next(_feed(corpus, 0, 1, 2, 3, {0: before}))):
+        with pytest.raises(ValueError, match="of data order 1, this version has 2: choose another --out") as refused:
+            begin()
+        assert "\n" not in str(refused.value)
+
+
+def test_examples_come_from_several_shards_at_a_time(tmp_path: Path) -> None:
+    """From three of five, in every stretch; they are shared out over datasets by weight."""
+    corpus = Corpus.open([str(_make(tmp_path, name, units=5)) for name, _ in WEIGHTED])
+    corpus = replace(corpus, weights=(0.75, 0.25))
+    library = _library(corpus, interleaved_shards=4)
+    for dataset, at_a_time in ((0, 3), (1, 1)):
+        order, pairs = library.order(dataset, 0), corpus.examples[dataset].pair
+        shards = [corpus.pairs[dataset].place(int(pairs[order[place]]))[0] for place in range(len(order))]
+        assert [len({*shards[first : first + 16]}) for first in range(0, 80, 16)] == [at_a_time] * 5
+
+
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (4, 0), (1, 2), (2, 2)])
 def test_the_order_is_the_same_at_any_world_size(corpus: Corpus, ranks: int, workers: int) -> None:
     alone = list(itertools.islice(_feed(corpus, 0, 1), 24))
@@ -122,7 +141,7 @@ def test_one_of_several_contexts_is_shown_by_seed_and_epoch(tmp_path: Path) -> N
     assert {key: again._contexts(0, *key)[0] for key in reversed(shown)} == shown
     for example in range(3):
         counts = Counter(shown[example, epoch] for epoch in epochs)
-        names = [corpus.pairs[0].keys[int(corpus.examples[0].context[place])].as_py() for place in sorted(counts)]
+        names = [corpus.pairs[0].key(int(corpus.examples[0].context[place])) for place in sorted(counts)]
         assert names == others[example] and min(counts.values()) > 45  # of 75, five standard deviations below
     later = next(epoch for epoch in epochs if shown[0, epoch] != shown[0, 0])
     first, second = (library.document(0, 0, epoch) for epoch in (0, later))
@@ -213,7 +232,7 @@ def test_smaller_images_of_contexts_come_from_tokens_of_their_own(tmp_path: Path
     rows = corpus.examples[0]
     shard, _ = corpus.pairs[0].place(int(rows.context[0]))
     context = read_shard(dataset, shard, VOCABULARY, pixels=half, side_tokens=2)
-    (shown,) = (one for one in context if one.pair == corpus.pairs[0].keys[int(rows.context[0])].as_py())
+    (shown,) = (one for one in context if one.pair == corpus.pairs[0].key(int(rows.context[0])))
     block = VOCABULARY.image_block(shown.turns["forward", "generate"].output, 2).tolist()
     assert small.ids[small.segment == IE][-6:].tolist() == block
     add_small_tokens(dataset, half, vq_sha256="other")
@@ -273,8 +292,8 @@ def test_a_corrupt_shard_is_left_out_with_a_report(tmp_path: Path) -> None:
     (report,) = (report for packed in batches for report in packed.reports)
     assert "derain-000000.tar is refused" in report and "\n" not in report
     drawn = [stream._next()[1] for _ in range(48)]
-    left = {int(corpus.pairs[0].shard_of(corpus.examples[0].pair[[example]])[0]) for example in drawn}
-    assert left == {0, 1, 2}  # its examples keep their places in the order
+    left = {corpus.pairs[0].place(int(corpus.examples[0].pair[example]))[0] for example in drawn}
+    assert len(left) == 3  # its examples keep their places in the order
     opened = [example for packed in batches for _, example, _ in packed.cursor["open"]]
     assert all(corpus.examples[0].pair[example] >= 4 for example in opened)
 

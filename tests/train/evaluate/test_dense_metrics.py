@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 from torchmetrics.segmentation import MeanIoU
 
 from operators.shared.palettes import encode_depth, encode_labels, encode_normals
-from train.evaluate.dense_metrics import Confusion, angles_deg, depth_rmse_m, inside_eigen_crop
+from train.evaluate.dense_metrics import angles_deg, depth_rmse_m, inside_eigen_crop, overlaps
+from train.evaluate.intervals import Sums
 
+Overlaps = tuple[np.ndarray, np.ndarray, int]
 RANDOM = np.random.default_rng(0)
 
 
@@ -44,28 +47,33 @@ def test_the_borders_of_nyu_are_cropped_as_in_bts() -> None:
 
 def test_miou_is_torchmetrics() -> None:
     """Over two images, of which the second alone has some classes; class 0 is not judged."""
-    confusion = Confusion()
+    rows = []
     metric = MeanIoU(num_classes=151, include_background=False, input_format="index", per_class=True)
     wanted_all, found_all = [], []
     for low, high in ((1, 40), (20, 60)):
         wanted = RANDOM.integers(low, high, (24, 32)).astype(np.uint8)
         found = np.where(RANDOM.random(wanted.shape) < 0.3, RANDOM.integers(1, 70, wanted.shape), wanted)
-        right = confusion.add(encode_labels(found.astype(np.uint8)), encode_labels(wanted))
-        assert right == pytest.approx((found == wanted).mean())
+        rows.append(overlaps(encode_labels(found.astype(np.uint8)), encode_labels(wanted)))
+        assert rows[-1][0].sum() / rows[-1][2] == pytest.approx((found == wanted).mean())
         wanted_all.append(wanted.astype(np.int64))
         found_all.append(found.astype(np.int64))
     metric.update(torch.from_numpy(np.concatenate(found_all)[None]), torch.from_numpy(np.concatenate(wanted_all)[None]))
     by_class = metric.compute()
     occurs = np.union1d(np.concatenate(wanted_all), np.concatenate(found_all)) - 1
-    assert confusion.miou() == pytest.approx(float(by_class[torch.from_numpy(occurs)].mean()), abs=1e-6)
+    assert _miou(rows) == pytest.approx(float(by_class[torch.from_numpy(occurs)].mean()), abs=1e-6)
 
 
 def test_unlabelled_pixels_do_not_count_and_black_predictions_are_wrong() -> None:
-    confusion = Confusion()
     wanted, found = np.array([[0, 1, 1, 2]], np.uint8), np.array([[5, 1, 0, 2]], np.uint8)
-    assert confusion.add(encode_labels(found), encode_labels(wanted)) == pytest.approx(2 / 3)
-    assert confusion.miou() == pytest.approx((1 / 2 + 1) / 2)
-    assert math.isnan(Confusion().miou())
+    both, either, labelled = overlaps(encode_labels(found), encode_labels(wanted))
+    assert (both.sum(), labelled) == (2, 3)
+    assert _miou([(both, either, labelled)]) == pytest.approx((1 / 2 + 1) / 2)
+    assert math.isnan(_miou([overlaps(encode_labels(found), encode_labels(np.zeros_like(wanted)))]))
+
+
+def _miou(rows: Sequence[Overlaps]) -> float:
+    both, either = (np.array([row[place] for row in rows], np.float64) for place in (0, 1))
+    return Sums(above=both, below=either).value()
 
 
 def test_angles_are_those_of_the_vectors() -> None:

@@ -14,7 +14,7 @@ from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from tests.manifests.make import make_dataset, make_plan
 from train.evaluate.command import main
-from train.evaluate.predictions import Example, examples
+from train.evaluate.predictions import RECORD_FILE, Example, examples
 
 
 @pytest.fixture
@@ -34,10 +34,17 @@ def test_scores_are_the_means_over_the_images(
     report = tmp_path / "report.json"
     assert main(_options(dataset, tmp_path, "--json", str(report))) == 0
     psnr, similarity = np.mean(expected, axis=0)
+    # Of three images a resample is one thrice in 1 of 27: so the ends are the least and the greatest.
+    (low, low_ssim), (high, high_ssim) = np.min(expected, axis=0), np.max(expected, axis=0)
     assert capsys.readouterr().out.splitlines() == [
+        "Restoration (Tab. 2 and 4)",
+        "",
         "| task | PSNR (dB) ↑ | SSIM ↑ | scored | missing | malformed |",
         "|---|---|---|---|---|---|",
-        f"| derain | {psnr:.2f} | {similarity:.3f} | 3 | 0 | 0 |",
+        f"| derain | {psnr:.2f} ({low:.2f} to {high:.2f}) | {similarity:.3f} ({low_ssim:.3f} to {high_ssim:.3f}) "
+        "| 3 | 0 | 0 |",
+        "",
+        "In parentheses: 95% confidence intervals, by 2,000 resamples of the images.",
     ]
     (written,) = json.loads(report.read_text())
     assert written["values"] == pytest.approx({"psnr_db": psnr, "ssim": similarity})
@@ -72,7 +79,7 @@ def test_a_square_prediction_is_compared_with_the_square_that_the_tokenizer_saw(
     for example in examples(dataset, "forward"):
         _write(tmp_path, example, square(example.image("target"), 32))
     assert main(_options(dataset, tmp_path)) == 0
-    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in capsys.readouterr().out
+    assert "| derain | inf | 1.000 (1.000 to 1.000) | 3 | 0 | 0 |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -98,7 +105,7 @@ def test_the_other_direction(dataset: Dataset, tmp_path: Path, capsys: pytest.Ca
         assert (example.inputs, example.output) == (("target",), "input")
         _write(tmp_path, example, example.image("input"))
     assert main(_options(dataset, tmp_path, "--direction", "reverse")) == 0
-    assert "| derain, reversed | inf | 1.000 | 3 | 0 | 0 |" in capsys.readouterr().out
+    assert "| derain, reversed | inf | 1.000 (1.000 to 1.000) | 3 | 0 | 0 |" in capsys.readouterr().out
 
 
 def test_predictions_may_be_a_dataset_directory(
@@ -107,7 +114,7 @@ def test_predictions_may_be_a_dataset_directory(
     """Here the dataset itself, of which every prediction is right."""
     assert main(["--dataset", dataset.url, "--predictions", dataset.url]) == 0
     said = capsys.readouterr()
-    assert "| derain | inf | 1.000 | 3 | 0 | 0 |" in said.out and not said.err
+    assert "| derain | inf | 1.000 (1.000 to 1.000) | 3 | 0 | 0 |" in said.out and not said.err
 
 
 def test_a_prediction_for_another_task_of_the_folder_is_not_strange(
@@ -119,7 +126,36 @@ def test_a_prediction_for_another_task_of_the_folder_is_not_strange(
     assert main(["--dataset", str(tmp_path / "all"), "--predictions", str(tmp_path / "predictions")]) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert [line.split(" | ")[0] for line in said.out.splitlines()[2:]] == ["| deblur", "| derain"]
+    assert [line.split(" | ")[0] for line in said.out.splitlines()[4:6]] == ["| deblur", "| derain"]
+
+
+def test_several_folders_are_rows_beside_the_papers_figures(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row is called by what its predictions' record says; one without a record by its folder."""
+    folders = []
+    for name, off in (("none", 9), ("causal", 5), ("mine", 1)):
+        for example in examples(dataset, "forward"):
+            target = example.image("target")
+            _write(tmp_path / name, example, np.where(target < 128, target + off, target - off).astype(np.uint8))
+        folders.append(tmp_path / name / "predictions")
+    for folder, policy in zip(folders[:2], ("none", "seeded"), strict=True):
+        (folder / RECORD_FILE).write_text(json.dumps({"arm": folder.parent.name, "contexts": {"policy": policy}}))
+        (folder / ".half.partial").write_bytes(b"a run that was killed leaves this")
+    assert main(["--dataset", dataset.url, "--predictions", *map(str, folders)]) == 0
+    said = capsys.readouterr()
+    rows = [line.split(" | ") for line in said.out.splitlines() if line.startswith("| derain")]
+    assert [row[0] for row in rows] == [
+        "| derain, none, contexts none",
+        "| derain, causal, contexts seeded",
+        f"| derain, {folders[2]}",
+    ]
+    assert [row[1].split()[0] for row in rows] == [f"{20 * np.log10(255 / off):.2f}" for off in (9, 5, 1)]
+    assert "a task that training has not seen: none 7.92 dB, causal 18.10 dB, xprompt 18.91 dB." in said.out
+    assert said.err == ""
+    (folders[0] / RECORD_FILE).write_text("[]")
+    assert main(["--dataset", dataset.url, "--predictions", str(folders[0])]) == 2
+    assert f"{folders[0] / RECORD_FILE} is not what xprompt predict writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -156,6 +192,6 @@ def _options(dataset: Dataset, folder: Path, *more: str) -> list[str]:
 
 def _write(folder: Path, example: Example, pixels: Pixels) -> Path:
     predictions = folder / "predictions"
-    predictions.mkdir(exist_ok=True)
+    predictions.mkdir(exist_ok=True, parents=True)
     (predictions / example.file).write_bytes(encode_lossless("target", pixels).data)
     return predictions

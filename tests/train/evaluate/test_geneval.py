@@ -114,12 +114,72 @@ def test_scores_are_means_over_tags_and_what_is_not_there_is_named(tmp_path: Pat
     ]
     metadata = _write(tmp_path, prompts, images=3)
     (tmp_path / "images/00002/samples/0001.png").write_bytes(b"none")
+    (tmp_path / "images/00000/samples/grid.png").write_bytes(b"none")
     report = geneval(metadata, tmp_path / "images", lambda pixels: [thing("dog")], red)
     assert report.scores == {"single_object": 0.5, "two_object": 0.0, "overall": 0.25}
-    malformed, missing = report.problems
+    # Of two prompts, one right and one wrong; of the mean of both tasks; of one prompt there is none.
+    intervals = report.intervals()
+    assert (intervals["single_object"], intervals["overall"]) == ((0, 1), (0, 0.5))
+    assert np.isnan(intervals["two_object"]).all()
+    strange, malformed, missing = report.problems
+    assert strange.endswith("images/00000/samples/grid.png: belongs to no sample")
     assert missing.endswith("images/00003/samples: no image of 'a prompt'")
     assert "images/00002/samples/0001.png: malformed: no known image format" in malformed
-    assert "| 0.50 | 0.00 | – | – | – | – | 0.25 | 3 |" in report.table()
+    cells = "0.50 (0.00 to 1.00) | 0.00 | – | – | – | – | 0.25 (0.00 to 0.50)"
+    assert f"| {cells} | 3 | 3 |" in report.table()
+
+
+def test_samples_of_one_prompt_are_drawn_together(tmp_path: Path) -> None:
+    """Two prompts of two images each, all right of one and none of the other: as uncertain as two images."""
+    prompts = [_prompt("single_object", {"class": name, "count": 1}) for name in ("dog", "cat")]
+    metadata = _write(tmp_path, prompts, images=2)
+    for number in (0, 1):
+        samples = tmp_path / f"images/{number:05d}/samples"
+        (samples / "0001.png").write_bytes((samples / "0000.png").read_bytes())
+    report = geneval(metadata, tmp_path / "images", lambda pixels: [thing("dog")], red)
+    assert report.scores["overall"] == 0.5 and report.intervals()["overall"] == (0, 1)
+    assert "| 2 | 4 |" in report.table()
+
+
+ORIGINAL = "39c24946a4620281400963ef230b8ca381897a48d346e497481e431148120044494b827094506866cd62a060174814054089"
+"""Which of the 400 prompts of `_drawn` are met by what is found, a bit each: by GenEval's own `evaluate_image`, run
+with objects and colours put in (https://github.com/djghosh13/geneval, evaluation/evaluate_images.py, at 16f1681)."""
+
+
+def test_the_rules_are_those_of_the_original() -> None:
+    random = np.random.default_rng(0)
+    met = []
+    for _ in range(400):
+        prompt, found = _drawn(random)
+        met.append(not check(BLANK, found, prompt, lambda pixels, one: _HUES[int(sum(one.box)) % 3]))
+    assert np.packbits(np.array(met)).tobytes().hex() == ORIGINAL
+
+
+_NAMES = ("dog", "cat", "bench")
+_HUES = ("red", "green", "blue")
+_RELATIONS = ("left of", "right of", "above", "below")
+
+
+def _drawn(random: np.random.Generator) -> tuple[dict[str, Any], list[Found]]:
+    """A prompt of any of the six tasks, and objects, most of the classes that it names."""
+    tag = ("single_object", "two_object", "counting", "colors", "position", "color_attr")[random.integers(6)]
+    wanted = [str(name) for name in random.permutation(_NAMES)[: 1 + (tag in ("two_object", "position", "color_attr"))]]
+    include: list[dict[str, Any]] = [
+        {"class": name, "count": int(random.integers(1, 4)) if tag == "counting" else 1} for name in wanted
+    ]
+    exclude = {"class": wanted[0], "count": include[0]["count"] + 1} if tag == "counting" else None
+    if tag in ("colors", "color_attr"):
+        for clause in include:
+            clause["color"] = _HUES[random.integers(3)]
+    if tag == "position":
+        include[1]["position"] = [_RELATIONS[random.integers(4)], 0]
+    found = []
+    for _ in range(int(random.integers(1, 6))):
+        left, top, width, height = (int(edge) for edge in random.integers(1, 60, 4))
+        score = float(random.choice([0.2, 0.31, 0.5, 0.88, 0.91, 0.97]) + random.random() * 0.005)
+        name = wanted[random.integers(len(wanted))] if random.random() < 0.8 else _NAMES[random.integers(3)]
+        found.append(Found(name=name, score=score, box=(left, top, left + width, top + height)))
+    return _prompt(tag, *include, exclude=exclude), found
 
 
 def test_the_whole_with_tiny_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +190,7 @@ def test_the_whole_with_tiny_models(tmp_path: Path, capsys: pytest.CaptureFixtur
     metadata = _write(tmp_path, [_prompt("single_object", {"class": "dog", "count": 1})], images=1)
     options = ["--geneval", str(metadata), "--predictions", str(tmp_path / "images")]
     assert main([*options, "--models", str(tmp_path / "models"), "--json", str(tmp_path / "out.json")]) == 0
-    assert capsys.readouterr().out.startswith("| single object | two object | counting |")
+    assert "\n| single object | two object | counting |" in capsys.readouterr().out
     assert list(json.loads((tmp_path / "out.json").read_text())["wrong"]) == ["single_object"]
     assert main(options) == 2
     assert "GenEval needs --models with detector/ and ViT-B-32/" in capsys.readouterr().err
@@ -140,8 +200,9 @@ def test_the_whole_with_tiny_models(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_objects_of_a_mask2former_have_masks(tmp_path: Path) -> None:
-    """Compared with transformers' own post-processing, which rounds masks to 384 x 384 px: on an image of that size."""
-    folder = tiny.write_mask2former(tmp_path / "detector")
+    """Compared with transformers' own post-processing, which goes by way of 384 x 384 px: with a network and an image
+    of that size."""
+    folder = tiny.write_mask2former(tmp_path / "detector", side_px=384)
     pixels = np.random.default_rng(0).integers(0, 256, (384, 384, 3), np.uint8)
     found = TransformersDetector(folder)(pixels)
     model = Mask2FormerForUniversalSegmentation.from_pretrained(folder).eval()
@@ -166,6 +227,23 @@ def test_objects_of_a_mask2former_have_masks(tmp_path: Path) -> None:
         assert thing.mask[top:bottom, left:right].sum() == thing.mask.sum()
         edges = (thing.mask[top], thing.mask[bottom - 1], thing.mask[:, left], thing.mask[:, right - 1])
         assert all(edge.any() for edge in edges)
+
+
+def test_masks_go_by_way_of_what_the_network_saw(tmp_path: Path) -> None:
+    """Scaled by hand in the two steps of mmdetection, of an image of another size that is padded for the network."""
+    folder = tiny.write_mask2former(tmp_path / "detector", pad_to=96)
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 130, 3), np.uint8)
+    model = Mask2FormerForUniversalSegmentation.from_pretrained(folder).eval()
+    seen = AutoImageProcessor.from_pretrained(folder)(images=pixels, return_tensors="pt")
+    assert seen.pixel_values.shape[-2:] == (96, 96) and seen.pixel_mask.sum() == 64 * 83
+    with torch.inference_mode():
+        logits = model(**seen).masks_queries_logits
+    whole = torch.nn.functional.interpolate(logits, size=(96, 96), mode="bilinear")[..., :64, :83]
+    masks = (torch.nn.functional.interpolate(whole, size=(100, 130), mode="bilinear")[0] > 0).numpy()
+    found = TransformersDetector(folder)(pixels)
+    assert found and all(
+        one.mask is not None and any(np.array_equal(one.mask, mask) for mask in masks) for one in found
+    )
 
 
 def test_another_clip_tells_the_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

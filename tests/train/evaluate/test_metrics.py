@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from PIL import Image
 
 from tests.train.make import CONFIG, VOCABULARY, make_tokens, options
 from train.data.corpus import Corpus
@@ -85,3 +90,66 @@ def test_lines_after_the_checkpoint_and_half_a_line_are_dropped(tmp_path: Path) 
     log.step(record)
     log.close()
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2]) + json.dumps(record) + "\n"
+
+
+def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
+    record = {"step": 1, "loss": float("nan"), "lr": 0.1, "tokens_per_s": 5.0, "fill": 1.0, "data_wait": 0.0}
+    log = Log(str(tmp_path), 9, 0)
+    log.step({**record, "loss_by": {"a": float("inf")}})
+    log.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {**record, "loss": None, "loss_by": {"a": None}}
+
+
+def test_weights_and_biases_gets_the_same_numbers_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline: what is written into OUT/wandb is read back."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log = Log(str(tmp_path), 9, 0, "project", {"seed": 5})
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    log.pictures(2, {"0-a": picture})
+    record = {"step": 2, "loss": 1.5, "lr": 0.1, "tokens_per_s": 5.0, "fill": 1.0, "data_wait": 0.0}
+    log.step({**record, "validation": {"loss": 2.5}})
+    log.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    deadline_s = time.monotonic() + 60
+    while not (read := _read_back(file))[0] and time.monotonic() < deadline_s:
+        time.sleep(0.1)  # a process of wandb's own writes it
+    found, config = read
+    assert config["seed"] == 5
+    assert {name: found[name] for name in (*record, "validation/loss")} == {**record, "validation/loss": 2.5}
+    assert found["samples/0-a/width"] == 4
+    (stored,) = file.parent.glob("files/media/images/samples/*.png")
+    for path in (stored, tmp_path / "samples/step-000002/0-a.png"):
+        assert np.array_equal(np.asarray(Image.open(path)), picture)
+
+
+def _read_back(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the one step of an offline run has, and its configuration."""
+    wandb_internal: Any = import_module("wandb.proto.wandb_internal_pb2")  # without types
+    found: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    for data in _leveldb_log(file.read_bytes()[7:]):  # behind wandb's own header
+        record = wandb_internal.Record.FromString(data)
+        for item in record.history.item:
+            found["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+        for item in (*record.run.config.update, *record.config.update):
+            config["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    return found, config
+
+
+def _leveldb_log(data: bytes) -> Iterator[bytes]:
+    """The records of LevelDB's log format: blocks of 32 KiB of chunks, checksum (4 bytes), length (2), type (1), data.
+
+    A record is one chunk (type 1), or a first, middle ones and a last (2, 3, 4). The first block is 7 bytes shorter.
+    """
+    at, whole = 0, b""
+    while at + 7 <= len(data):
+        left = 32_768 - (at + 7) % 32_768
+        if left < 7:
+            at += left
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield whole
+            whole = b""

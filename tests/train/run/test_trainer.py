@@ -3,35 +3,68 @@
 from __future__ import annotations
 
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
 
 from tests.train.make import VOCABULARY, make_tokens, options
-from tests.train.ranks import kill, records, run, weights
+from tests.train.ranks import kill, records, run, stop, untimed, weights
 from train.data.corpus import EXAMPLE_KINDS, Corpus
+from train.data.held_out import split
 from train.data.stream import Library
 from train.run.config import Config
-from xprompt_model.generator import Generator
+from train.run.parallel import start
+from train.run.samples import Samples
+from train.run.validation import Validation, choose
+from xprompt_model.generator import Generator, Request
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.sampling import Sampling
-
-_TIMED = {"tokens_per_s", "data_wait", "memory_gb", "seconds"}
+from xprompt_model.vqgan import VQGAN
 
 
 def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
-    found = run(replace(config, steps=20, lr=6e-3, export=False), 2)
+    """Losses of held-out examples and the pictures of two of them are those of the exported model on one rank."""
+    config = replace(config, steps=20, lr=6e-3, validation_share=0.3, validate_every=10)
+    found = run(config, 2)
     assert [record["step"] for record in found] == list(range(1, 21))
     losses = [record["loss"] for record in found]
     assert sum(losses[-3:]) / 3 < losses[0] - 1  # a nat a token
-    assert set().union(*(record["loss_by"] for record in found)) == {
-        f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")
-    }
+    labels = {f"derain/{direction}/{kind}" for direction in ("forward", "reverse") for kind in ("generate", "describe")}
+    assert set().union(*(record["loss_by"] for record in found)) == labels
     assert 0.6 < found[-1]["fill"] <= 1 and found[-1]["memory_gb"] > 0 and 0 <= found[-1]["data_wait"] <= 1
     assert list(Path(config.out).glob("tensorboard/events*"))
+    assert [record["step"] for record in found if "validation" in record] == [10, 20]
+    start()
+    try:
+        model = XPromptChameleon.from_pretrained(f"{config.out}/model")
+        corpus = split(Corpus.open(config.data), 0.3).validation
+        alone = Validation(corpus, VOCABULARY, options(), config.validation_examples, compress=True)
+        expected = alone.losses(model, torch.device("cpu"))
+        assert set(expected) == labels | {"loss", "loss_text", "loss_image"}
+        assert found[-1]["validation"] == pytest.approx(expected, rel=1e-5)
+        drawn = Samples(corpus, VOCABULARY, options(), VQGAN.load(config.model), 2, "xprompt").draw(model)
+    finally:
+        dist.destroy_process_group()
+    there = {path.stem: np.asarray(Image.open(path)) for path in Path(config.out, "samples/step-000020").iterdir()}
+    assert set(there) == set(drawn) == {"0-derain-forward-generate", "1-derain-reverse-generate"}
+    for name, picture in drawn.items():
+        assert np.array_equal(there[name], picture)
+    # The truth, at the right, and the query before the answer are what the token shards have of a held-out pair.
+    library = Library(corpus, VOCABULARY, options())
+    forward = choose(corpus, 1)[0]
+    turns = library.turns(forward.dataset, forward.example, 0)
+    assert turns[1]
+    truth, query = (VQGAN.load(config.model).picture(grid) for grid in (turns[0].output, turns[0].inputs[0]))
+    strip, side = drawn["0-derain-forward-generate"], truth.shape[0]
+    assert strip.shape == (side, 5 * side + 4 * 4, 3)
+    assert np.array_equal(strip[:, -side:], truth) and np.array_equal(strip[:, 2 * (side + 4) :][:, :side], query)
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +88,23 @@ _SAVING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("changes", [{}, _SAVING], ids=["float32", "saving"])
-def test_a_run_killed_at_random_ends_as_if_undisturbed(
+def test_a_run_stopped_or_killed_at_random_ends_as_if_undisturbed(
     undisturbed: Config, config: Config, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
+    """SIGTERM to one of two ranks, on which both save and leave, or kill -9 to both; then the same command again."""
     if changes:
         undisturbed = replace(undisturbed, out=str(tmp_path / "undisturbed"), **changes)
         run(undisturbed, 2)
     config = replace(config, **changes)
     steps = random.randint(1, config.steps - 3)
-    kill(config, 2, lambda: len(records(config)) >= steps)
+    if changes:
+        kill(config, 2, lambda: len(records(config)) >= steps)
+    else:
+        stop(config, 2, lambda: len(records(config)) >= steps, signal.SIGTERM, only=steps % 2)
+        left = sorted((Path(config.out) / "checkpoints").iterdir())
+        assert int(left[-1].name.removeprefix("step-")) == len(records(config))  # nothing is trained twice
     assert len(records(config)) < config.steps
-    assert _untimed(run(config, 2)) == _untimed(records(undisturbed))
+    assert untimed(run(config, 2)) == untimed(records(undisturbed))
     assert weights(config) == weights(undisturbed)
 
 
@@ -99,9 +138,6 @@ def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path
     for example in np.flatnonzero(rows.code == EXAMPLE_KINDS.index(name)):
         asked, shown = (library._sample(0, int(pairs[example]), name) for pairs in (rows.pair, rows.context))
         turn, context = asked.turns[name], shown.shown(name)
-        made = generator.image(turn.instruction, turn.inputs, generator.compress(context), Sampling(temperature=0))
-        assert made.tolist() == turn.output.tolist()
-
-
-def _untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in record.items() if name not in _TIMED} for record in found]
+        contexts = [generator.compress(context)]
+        asked_for = Request(instruction=turn.instruction, inputs=turn.inputs, contexts=contexts)
+        assert generator.images([asked_for], Sampling(temperature=0))[0].tolist() == turn.output.tolist()

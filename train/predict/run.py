@@ -1,0 +1,296 @@
+"""Makes the predictions that are asked for and not there yet. It imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from manifests.dataset import Dataset, find_datasets
+from manifests.schema import canonical_json, seed_for, shown_inputs
+from operators.shared.texts import ClipText, Embedder, MiniLM
+from train.predict.asked import Asked, asked_by_geneval, asked_of
+from train.predict.contexts import (
+    Chosen,
+    Contexts,
+    Drawn,
+    Named,
+    Nearest,
+    Nothing,
+    Policy,
+    Pool,
+    Ranked,
+    refuse_as_context,
+)
+from train.predict.record import claim, model_sha256, write_whole
+from xprompt_model.arm import Arm
+from xprompt_model.cache import Compressed
+from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
+from xprompt_model.generator import Generator, Request
+from xprompt_model.layout import Turn, build_prompt, turn_tokens
+from xprompt_model.library import Library, model_identity
+from xprompt_model.model import XPromptChameleon
+from xprompt_model.same_tokenizers import refuse_other_tokenizers
+from xprompt_model.sampling import IMAGE, Sampling
+from xprompt_model.text import NoTokens, TextTokenizer
+from xprompt_model.vocabulary import Ids
+from xprompt_model.vqgan import VQGAN
+
+_VERSION = 1
+"""Raised whenever the same model and options would make other predictions: a folder holds those of one version."""
+
+_KEPT_BYTES = 2**30
+"""Compressed examples in memory: one of 64 X-Prompt tokens has 34 MB with a model of 7B in bfloat16."""
+
+_SAID_EVERY_S = 30.0
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Make this process' share. Raises ValueError, one line, for what a user can put right."""
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    of_rank = f"rank {rank} of {world}: " if world > 1 else ""
+    trained = read_arm(options.model)
+    arm: Arm = options.arm or trained
+    policy = _policy(options, arm)
+    names = ("temperature", "top_k", "top_p", "guidance", "image_guidance")
+    sampling = replace(IMAGE, **{name: value for name in names if (value := getattr(options, name)) is not None})
+    datasets = [] if options.geneval else find_datasets(options.dataset)
+    contexts = _contexts(options, policy, datasets)
+    beside: dict[str, str] = {}
+    if options.geneval:
+        asked, beside = asked_by_geneval(options.geneval, options.samples)
+    else:
+        asked = asked_of(datasets, options.direction)
+    mine = _share(asked, options.batch, rank, world)
+    missing = {one.file for batch in mine for one in batch if not (options.out / one.file).is_file()}
+    # A batch of which any is missing is computed whole: rows beside others and rows alone have other last bits.
+    batches = [batch for batch in mine if any(one.file in missing for one in batch)]
+    # What contexts there are is known before the folder is claimed and the model is loaded.
+    chosen = {
+        one.file: contexts.of(one.example) if one.example and one.in_context else None
+        for batch in batches
+        for one in batch
+    }
+    claim(options.out, _record(options, arm, policy, sampling, datasets, asked))
+    for file, text in beside.items():
+        if not (options.out / file).is_file():
+            write_whole(options.out / file, f"{text}\n".encode())
+    if rank == 0 and arm != trained:
+        _say(f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}")
+    without = ""
+    if missing:
+        threads = torch.get_num_threads()
+        try:
+            run = _Run(options, arm, sampling, chosen)
+            run.make(batches, missing, of_rank)
+        finally:
+            torch.set_num_threads(threads)
+        if run.too_long:
+            without = f", {len(run.too_long):,} of them without their in-context example, which does not fit"
+    there = sum(map(len, mine)) - len(missing)
+    _say(f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}")
+
+
+def _policy(options: argparse.Namespace, arm: Arm) -> Policy:
+    if options.geneval:
+        return "none"
+    if arm == "none":
+        if (options.contexts or "none") != "none":
+            raise ValueError(f"the arm none has no in-context examples: leave out --contexts {options.contexts}")
+        return "none"
+    if options.contexts is None:
+        raise ValueError(f"--contexts none, fixed, seeded or raie: the arm {arm} has in-context examples")
+    policy: Policy = options.contexts
+    return policy
+
+
+def _contexts(options: argparse.Namespace, policy: Policy, datasets: Sequence[Dataset]) -> Contexts:
+    """What says which in-context example an example has."""
+    shown = [one for url in options.contexts_from for one in find_datasets(url)]
+    if policy == "none":
+        return Nothing()
+    if options.context:
+        found = [one for one in shown if options.context in one]
+        if not found:
+            raise ValueError(f"no pair {options.context} in {' '.join(options.contexts_from)}")
+        return Named(found[0], options.context)
+    for one in shown:
+        refuse_as_context(one, datasets)
+    if not shown:
+        return Ranked(options.seed, best=policy == "raie", may_show=lambda one: refuse_as_context(one, datasets))
+    if policy == "raie":
+        return Nearest(Pool(shown), _embedder(options))
+    return Drawn(Pool(shown), options.seed, same=policy == "fixed")
+
+
+def _record(
+    options: argparse.Namespace,
+    arm: Arm,
+    policy: Policy,
+    sampling: Sampling,
+    datasets: Sequence[Dataset],
+    asked: Sequence[Asked],
+) -> dict[str, Any]:
+    """All that the predictions depend on, but not the batch and the number of processes."""
+    contexts: dict[str, Any] = {"policy": policy}
+    if options.context:
+        contexts["pair"] = options.context
+    if options.contexts_from:
+        shown = [one for url in options.contexts_from for one in find_datasets(url)]
+        contexts["from"] = [one.plan().fingerprint for one in shown]
+    elif policy != "none":
+        ranked = [[one.file, one.example.contexts] for one in asked if one.example]
+        contexts["ranked"] = hashlib.sha256(canonical_json(ranked).encode()).hexdigest()
+    if policy == "raie" and options.contexts_from:
+        contexts["embedder"] = _embedder(options).fingerprint
+    if options.geneval:
+        metadata = hashlib.sha256(options.geneval.read_bytes()).hexdigest()
+        what: dict[str, Any] = {"geneval": {"metadata": metadata, "samples": options.samples}}
+    else:
+        made = {one.plan().task: one.plan().fingerprint for one in datasets}
+        what = {"datasets": made, "direction": options.direction}
+    return {
+        "version": _VERSION,
+        "model": model_sha256(options.model),
+        "arm": arm,
+        "contexts": contexts,
+        "sampling": asdict(sampling),
+        "seed": options.seed,
+        "dtype": options.dtype,
+        **what,
+    }
+
+
+def _embedder(options: argparse.Namespace) -> Embedder:
+    return ClipText(checkpoint=str(options.clip)) if options.clip else MiniLM()
+
+
+def _share(asked: Sequence[Asked], batch: int, rank: int, world: int) -> list[Sequence[Asked]]:
+    """The batches that a process makes: every one whose turn it is, counted round the processes."""
+    return [asked[start : start + batch] for start in range(rank * batch, len(asked), world * batch)]
+
+
+class _Run:
+    """The model, loaded, and what it predicts."""
+
+    def __init__(
+        self, options: argparse.Namespace, arm: Arm, sampling: Sampling, chosen: Mapping[str, Chosen | None]
+    ) -> None:
+        """Load the model. `chosen` are the in-context examples, by the prediction's file. Raises ValueError."""
+        self._out, self._seed, self._arm = options.out, options.seed, arm
+        self._sampling, self._chosen = sampling, chosen
+        self.too_long: set[str] = set()
+        """The predictions that had to do without their in-context example."""
+        device = options.device
+        if not device:
+            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, ImportError) as error:  # of a build that has no such device
+            raise ValueError(f"--device {device} cannot be used: {error}") from None
+        if device == "cpu":
+            torch.set_num_threads(1)  # several threads add up in another order, to other last bits
+        model = XPromptChameleon.from_pretrained(options.model, dtype=getattr(torch, options.dtype), device=device)
+        self._vqgan = VQGAN.load(options.model, device=device)
+        self._vqgan.needed_decoder()
+        self._context_side_px = read_context_pixels(options.model) or None
+        self._tokenizer = TextTokenizer(options.model)
+        if recorded := read_trained_tokenizer(options.model):
+            way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
+            named = f"{options.model}/{XP_FILE}"
+            refuse_other_tokenizers(recorded, named, options.model, self._tokenizer, self._vqgan, way_out)
+        self._generator = Generator(model)
+        self._compress = self._generator.compress
+        if options.library:
+            self._compress = partial(Library(options.library, model_identity(model)).compressed, self._generator)
+        self._vocabulary, self._window_tokens = model.vocabulary, model.window_tokens
+        self._kept: OrderedDict[tuple[str, str, str], Compressed | None] = OrderedDict()
+
+    def make(self, batches: Sequence[Sequence[Asked]], missing: Collection[str], of_rank: str) -> None:
+        """Make some batches and write what is missing of them, and say now and then how far it is."""
+        total, made = sum(map(len, batches)), 0
+        started_s = said_s = time.monotonic()
+        for batch in batches:
+            self._make(batch, missing)
+            made += len(batch)
+            now_s = time.monotonic()
+            if now_s - said_s > _SAID_EVERY_S:
+                left_s = (now_s - started_s) / made * (total - made)
+                _say(f"{of_rank}{made:,} of {total:,} predictions, {left_s / 60:,.0f} min left")
+                said_s = now_s
+
+    def _make(self, batch: Sequence[Asked], missing: Collection[str]) -> None:
+        requests = [self._request(one) for one in batch]
+        grids = self._generator.images(requests, self._sampling)
+        for one, request, grid in zip(batch, requests, grids, strict=True):
+            if one.file in missing:
+                write_whole(self._out / one.file, self._png(one, request, grid))
+
+    def _request(self, one: Asked) -> Request:
+        inputs = [*map(self._vqgan.tokenize, one.images())]
+        instruction = self._ids(one.instruction, one.file)
+        chosen, context = self._chosen[one.file], None
+        if chosen:
+            context = self._compressed(chosen)
+            prompt = len(build_prompt(instruction, inputs, self._vocabulary).ids)
+            if context and context.tokens + prompt + 1 + self._vocabulary.image_tokens > self._window_tokens:
+                context = None
+            if context is None:
+                self.too_long.add(one.file)
+        seed = seed_for(self._seed, one.file)
+        return Request(instruction=instruction, inputs=inputs, contexts=[context] if context else [], seed=seed)
+
+    def _compressed(self, chosen: Chosen) -> Compressed | None:
+        """An in-context example, run once as long as it is kept; None if it is too long for any document."""
+        key = (chosen.dataset.url, chosen.pair, chosen.direction)
+        if key not in self._kept:
+            example = chosen.dataset[chosen.pair].example(chosen.direction, "generate")
+            pair = example.pair
+            turn = Turn(
+                instruction=self._ids(example.instruction, f"pair {chosen.pair} of {chosen.dataset.url}"),
+                inputs=tuple(
+                    self._vqgan.tokenize(pair.image(role), self._context_side_px)
+                    for role in shown_inputs(example.inputs, pair.roles)
+                ),
+                output=self._vqgan.tokenize(pair.image(str(example.output)), self._context_side_px),
+            )
+            fits = turn_tokens(turn) < self._window_tokens
+            self._kept[key] = self._compress(turn, keep_example=self._arm == "causal") if fits else None
+            while len(self._kept) > 1 and sum(one.bytes_after for one in self._kept.values() if one) > _KEPT_BYTES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _ids(self, text: str, what: str) -> Ids:
+        try:
+            return self._tokenizer.ids(text)
+        except NoTokens as error:
+            raise ValueError(f"{what}: its instruction cannot be made into tokens: {error}") from None
+
+    def _png(self, one: Asked, request: Request, grid: NDArray[np.integer]) -> bytes:
+        """A PNG of the codes, whose text `xprompt` says what it was made of."""
+        chosen = self._chosen[one.file] if request.contexts else None
+        context = {"pair": chosen.pair, "score": chosen.score} if chosen else None
+        told = PngInfo()
+        told.add_text("xprompt", canonical_json({"context": context, "seed": request.seed}))
+        file = io.BytesIO()
+        Image.fromarray(self._vqgan.picture(grid)).save(file, "PNG", pnginfo=told)
+        return file.getvalue()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
