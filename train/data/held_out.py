@@ -13,15 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.schema import canonical_json
-from manifests.write.contexts import read_columns
-from train.data.corpus import Corpus, Examples, Pairs
-
-_HASH_BYTES = 8
+from train.data.corpus import Corpus, Examples
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +33,7 @@ class Split:
 
 def split(corpus: Corpus, share: float) -> Split:
     """Hold out a share of all groups. Raises ValueError, with the way out, if that leaves a side without examples."""
-    held = [_held_out(pairs, share) for pairs in corpus.pairs]
+    held = [is_held_out(pairs.groups, share) for pairs in corpus.pairs]
     sides: tuple[list[Examples], list[Examples]] = ([], [])
     left_out = 0
     for own, rows in zip(held, corpus.examples, strict=False):
@@ -56,23 +51,12 @@ def split(corpus: Corpus, share: float) -> Split:
     return Split(training=training, validation=validation, left_out=left_out, identity=identity)
 
 
-def is_held_out(group: str, share: float) -> bool:
-    """Whether a group is of the share that is held out. A group stays held out when the share grows."""
-    digest = hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
-    return int.from_bytes(digest, "big") < share * 2.0 ** (8 * _HASH_BYTES)
+def is_held_out(groups: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
+    """Whether groups are of the share that is held out, by the hashes of their names (Pairs.groups), [n] each.
 
-
-def _held_out(pairs: Pairs, share: float) -> NDArray[np.bool_]:
-    """Whether each pair of a dataset is of a held-out group, [pairs]."""
-    columns = [read_columns(pairs.dataset, name, ["pair", "source_group"]) for name in pairs.shards]
-    table = pa.concat_tables(columns)
-    groups = table["source_group"].combine_chunks().dictionary_encode()
-    of_group = np.array([is_held_out(group, share) for group in groups.dictionary.to_pylist()], bool)
-    number = pc.index_in(table["pair"], pairs.keys)
-    known = number.is_valid().to_numpy()
-    held = np.zeros(len(pairs.keys), bool)
-    held[number.drop_null().to_numpy()] = of_group[groups.indices.to_numpy()[known]]
-    return held
+    A group stays held out when the share grows.
+    """
+    return np.asarray(groups < np.uint64(share * 2.0**64))
 
 
 def _part(rows: Examples, chosen: NDArray[np.bool_], held: Sequence[NDArray[np.bool_]]) -> Examples:
@@ -89,6 +73,7 @@ def _part(rows: Examples, chosen: NDArray[np.bool_], held: Sequence[NDArray[np.b
     kept = chosen & ((counts == 0) | (left > 0))
     shown = is_shown & kept[owner]
     return Examples(
+        starts=np.concatenate([[0], np.cumsum(kept)])[rows.starts],
         pair=rows.pair[kept],
         code=rows.code[kept],
         contexts=np.cumsum([0, *left[kept]]),

@@ -104,7 +104,7 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].contiguous()
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        found.update(memoryview(tensor.view(-1).view(torch.uint8).numpy()))
+        found.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

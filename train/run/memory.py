@@ -65,7 +65,7 @@ class Counter(TorchDispatchMode):
     """
 
     def __init__(self, targets: int | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.elsewhere = 0
         self._targets = targets
         self._bytes: dict[int, int] = {}
@@ -95,12 +95,12 @@ class Counter(TorchDispatchMode):
             return found
 
         torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign, assignment]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def add(self, tensor: Tensor) -> None:
         """Count a tensor's storage, if it is not counted yet."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
@@ -96,7 +95,7 @@ def load_pretrained(model: XPromptChameleon, config: Config) -> str:
 
     Returns a hash of what stays frozen, the empty string if nothing does.
     """
-    full: dict[str, Tensor] = {}
+    full: dict[str, Any] = {}
     frozen = [""]
     if dist.get_rank() == 0:
         whole = XPromptChameleon.from_pretrained(config.model, xp_tokens=config.xp_tokens, seed=config.seed)
@@ -120,7 +119,7 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
     """
     # Of a model with adapters only what trains: the frozen weights are in the model directory, exacter than here.
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=config.lora_rank > 0)
-    full = get_model_state_dict(model, options=options)
+    full: dict[str, Any] = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
         if config.lora_rank:
             full = merged(full, config)
@@ -137,7 +136,7 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
 def export_adapter(model: XPromptChameleon, config: Config, folder: Path) -> None:
     """Write the adapters as peft reads them, and XP. All ranks call it."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    full = get_model_state_dict(model, options=options)
+    full: dict[str, Any] = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
         write_adapter(folder, full, config)
     dist.barrier()

@@ -20,7 +20,7 @@ from train.data.corpus import EXAMPLE_KINDS, Corpus
 from train.data.stream import Library, StreamOptions
 from train.run.validation import choose
 from xprompt_model.arm import Arm
-from xprompt_model.generator import Generator
+from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import Vocabulary
@@ -76,8 +76,12 @@ class Samples:
         return {f"{query.number}-{query.name}": self._strip(query, answer) for query, answer in answered}
 
     def _answer(self, generator: Generator, query: _Query) -> NDArray[np.int64]:
-        compressed = generator.compress(query.context, keep_example=self._arm == "causal")
-        return generator.image(query.turn.instruction, query.turn.inputs, compressed, seed=query.number)
+        contexts = [generator.compress(query.context, keep_example=self._arm == "causal")] if query.context else []
+        asked = Request(
+            instruction=query.turn.instruction, inputs=query.turn.inputs, contexts=contexts, seed=query.number
+        )
+        (grid,) = generator.images([asked])
+        return np.asarray(grid)
 
     def _strip(self, query: _Query, answer: NDArray[np.int64]) -> Pixels:
         context = (*query.context.inputs, query.context.output) if query.context else ()

@@ -82,7 +82,7 @@ def test_an_instruction_that_does_not_call_just_both_images_is_a_reject(answer: 
 
 def test_placeholders_are_text_for_the_trainer() -> None:
     """Chameleon's <image> stands for a picture: <image 1> has letters for tokens, none that is special."""
-    tokenizer = tiny_chameleon._tokenizer()
+    tokenizer = tiny_chameleon.text_tokenizer(tiny_chameleon.CODES, tiny_chameleon.VOCAB_SIZE)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items()}
     ids = tokenizer.encode(DENSE, add_special_tokens=False).ids
     assert tokenizer.token_to_id("<image>") in special and not special & set(ids)

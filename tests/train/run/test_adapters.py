@@ -62,7 +62,7 @@ def test_merged_and_peft_loaded_models_compute_the_same(config: Config, tmp_path
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and ("lora_B" in name or name == "lm_head.weight"):
-                parameter += 0.05 * torch.randn_like(parameter)
+                parameter.add_(0.05 * torch.randn_like(parameter))
     export(model, config, tmp_path / "merged", record())
     export_adapter(model, config, tmp_path / "adapter")
     base, merged = (

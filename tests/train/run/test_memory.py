@@ -42,7 +42,7 @@ def test_a_real_step_has_the_measured_peak(config: Config) -> None:
         torch.set_num_threads(threads)
         dist.destroy_process_group()
     now = peak = 0
-    for event in found.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in found.profiler.kineto_results.events():
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)
@@ -66,15 +66,13 @@ def _backward(model: XPromptChameleon, config: Config) -> None:
     torch.autograd.backward(parts.text_nll + parts.image_nll + config.z_loss * parts.z)
 
 
-def test_what_is_sharded_shrinks_with_the_ranks_and_what_is_frozen_has_no_state(config: Config) -> None:
+def test_weights_are_divided_among_ranks_or_kept_in_main_memory(config: Config) -> None:
     config = replace(config, window_tokens=256, windows=1, global_windows=64)
-    whole, half = (measured(config, CONFIG, gpus, TARGETS_HERE) for gpus in (1, 2))
     count = sum(p.numel() for p in XPromptChameleon(CONFIG, xp_tokens=config.xp_tokens).parameters())
-    assert whole.rest == pytest.approx(12 * count, rel=0.01)
-    assert half.rest == pytest.approx(whole.rest / 2, rel=0.02)
+    half = measured(config, CONFIG, 2, TARGETS_HERE)
+    assert half.rest == pytest.approx(12 * count / 2, rel=0.02) and half.host == 0
     away = measured(replace(config, cpu_offload=True), CONFIG, 1, TARGETS_HERE)
     assert away.rest < 1_000 and away.host == pytest.approx(16 * count, rel=0.01)
-    assert away.passes < whole.passes - 0.9 * away.host
 
 
 @pytest.mark.chaos
