@@ -36,6 +36,8 @@ _UNFINISHED_NATS = 0.05
 """Fall of the training loss over the last third of the steps from which on a training is called unfinished."""
 _MATTERS = 0.03
 """Share of the tokens from which on a difference is spoken of as one."""
+_MOSTLY = 0.5
+"""Share of the answers from which on they are called mostly so."""
 _Measure = Callable[[Score], float]
 _MEASURES: dict[str, tuple[_Measure, str]] = {
     "PSNR (dB)": (lambda score: score.psnr_db, "+.2f"),
@@ -237,6 +239,18 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
             else "."
         )
     )
+    alike = {group.name: _one_colour(group) for group in groups}
+    yield (
+        "- Answers of a single colour, among the pictures of held-out tasks that each run keeps: "
+        + "; ".join(f"{name} {share:.0%}" for name, share in alike.items())
+        + f". Of the right answers {_one_colour(groups[0], 3):.0%} are."
+        + (
+            f" An arm above {_MOSTLY:.0%} has read at most which colours to answer with, and does not yet look at the "
+            "query pixel by pixel."
+            if max(alike.values()) > _MOSTLY
+            else ""
+        )
+    )
     if len(budgets) > 1:
         small, large = by_key["xprompt", budgets[0]], by_key["xprompt", budgets[-1]]
         gain = large.mean("parameters", _right) - small.mean("parameters", _right)
@@ -282,6 +296,11 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
             )
     if none := by_key.get(("none", 0)):
         yield from (_read_off(group, none) for group in groups if group.arm != "none")
+
+
+def _one_colour(group: _Group, row: int = 4) -> float:
+    """Share of pictures of one colour, in a row of `Run.pictures`, by default what the model said."""
+    return float(np.mean([len({*codes}) == 1 for run in group.runs.values() for codes in run.pictures[row]]))
 
 
 def _right(score: Score) -> float:

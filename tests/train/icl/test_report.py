@@ -61,6 +61,8 @@ def test_the_report_says_what_came_out(tmp_path: Path) -> None:
     assert "| context, plain causal mask | 10.00, 1.000 | not yet |" in text
     assert "- Difficulty: the best arm on held-out tasks, context through X-Prompt tokens, S = 16, has 1.060" in text
     assert ("doing nothing has the better PSNR" in text) == (copied("parameters", SMALL).psnr_db > 10.6)
+    assert "each run keeps: no context 100%; context, plain causal mask 0%;" in text
+    assert "Of the right answers 0% are. An arm above 50% has read at most which colours" in text
     assert "change by +0.120: more X-Prompt tokens help." in text
     assert "S = 4: against the whole example in sight, X-Prompt has -0.060 of the tokens exact" in text
     assert "and averages -0.060: the two keep about the same." in text
@@ -94,5 +96,5 @@ def _run(arm: Arm, xp_tokens: int, seed: int, psnr_db: float) -> Run:
         scores=by_set,
         families={name: dict.fromkeys(of, by_set[name]) for name, of in families.items()},
         seconds=5.0,
-        pictures=[[[0, 1, 2, 3]] * 3] * 5,
+        pictures=[[[0, 1, 2, 3]] * 3] * 4 + [[[7, 7, 7, 7 if arm == "none" else 8]] * 3],
     )
