@@ -135,7 +135,8 @@ chromium: # for the test that drives the browse page; skipped where it cannot be
 
 .PHONY: test
 test: $(DEV) chromium ## install everything and run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@# A worker more than cores: they wait for Rays and servers for half of their time.
+	@$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: chaos
 chaos: $(DEV) ## kill workers, drivers and nodes at random, ten times over, and compare bytes (minutes)

@@ -18,16 +18,24 @@ from tests.vlm import transformers_serve
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook of this name reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, a file is run by one, and all files that use a Ray of this process by the same one."""
+    """With several workers, a file is run by one, and all files that use a Ray of this process by the same one.
+
+    These and other files that start processes come first: they take longest, and none is to run alone at the end.
+    """
     for item in items:
-        group = "ray" if _uses_ray(item.path) else str(item.path)
+        group = "ray" if _has(item.path, *_OWN_RAY) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (not _has(item.path, *_OWN_RAY), not _has(item.path, *_PROCESSES)))
+
+
+_OWN_RAY = ("local_ray", "gpu_ray", "ray_session(")
+_PROCESSES = ("tests.commands", "tests.train.ranks", "tests.buckets", "subprocess", "Popen", "browser")
 
 
 @lru_cache
-def _uses_ray(path: Path) -> bool:
+def _has(path: Path, *words: str) -> bool:
     text = path.read_text()
-    return any(word in text for word in ("local_ray", "gpu_ray", "ray_session("))
+    return any(word in text for word in words)
 
 
 @pytest.fixture(scope="session")
