@@ -109,7 +109,7 @@ def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
         "evaluate": ["--dataset", "data", "--predictions", "p"],
         "generate": ["--model", "m", "--instruction", "i"],
         "icl": ["--out", "o"],
-        "predict": ["--model", "m", "--out", "o"],
+        "predict": ["--dataset", "d", "--model", "m", "--out", "o"],
         "push": ["data", "alice/derain"],
         "reconstruct": ["--vqgan", "v", "--images", "i"],
     }
