@@ -17,13 +17,13 @@ from PIL import Image
 from operators.shared.pixels import read_image
 from operators.shared.texts import ClipText, MiniLM
 from xprompt_model.arm import Arm
-from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
+from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels
 from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn
 from xprompt_model.library import Library, model_identity
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.retrieve import ContextDatabase, Example
-from xprompt_model.same_tokenizers import refuse_other_tokenizers
+from xprompt_model.same_tokenizers import refuse_untrained_tokenizers
 from xprompt_model.sampling import IMAGE, TEXT
 from xprompt_model.text import NoTokens, TextTokenizer
 from xprompt_model.vocabulary import Ids
@@ -58,9 +58,7 @@ def answer(options: argparse.Namespace) -> None:
     if not options.describe:
         vqgan.needed_decoder()
     tokenizer = TextTokenizer(options.model)
-    if recorded := read_trained_tokenizer(options.model):
-        way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
-        refuse_other_tokenizers(recorded, f"{options.model}/{XP_FILE}", options.model, tokenizer, vqgan, way_out)
+    refuse_untrained_tokenizers(options.model, tokenizer, vqgan)
     if not (options.model / XP_FILE).is_file():
         _say(f"{options.model} has no {XP_FILE}: its X-Prompt embeddings are untrained")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xprompt_model.checkpoint import XP_FILE, read_trained_tokenizer
 from xprompt_model.text import TextTokenizer
 from xprompt_model.vqgan import VQGAN
 
@@ -31,3 +32,13 @@ def refuse_other_tokenizers(
                 f"{what} is of the {name} {there[:_SHOWN_DIGITS]}, {folder} has {hashes[key][:_SHOWN_DIGITS]} "
                 f"({key}): {way_out}"
             )
+
+
+def refuse_untrained_tokenizers(folder: Path | str, text: TextTokenizer, vqgan: VQGAN) -> None:
+    """Raises ValueError, one line, if a trained model's folder has other tokenizers than it was trained with.
+
+    A folder that records none is taken as it is.
+    """
+    if recorded := read_trained_tokenizer(folder):
+        way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
+        refuse_other_tokenizers(recorded, f"{folder}/{XP_FILE}", folder, text, vqgan, way_out)

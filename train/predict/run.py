@@ -11,7 +11,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,12 @@ from train.predict.contexts import (
 from train.predict.record import claim, model_sha256, write_whole
 from xprompt_model.arm import Arm
 from xprompt_model.cache import Compressed
-from xprompt_model.checkpoint import XP_FILE, read_arm, read_context_pixels, read_trained_tokenizer
+from xprompt_model.checkpoint import read_arm, read_context_pixels
 from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn, build_prompt, turn_tokens
 from xprompt_model.library import Library, model_identity
 from xprompt_model.model import XPromptChameleon
-from xprompt_model.same_tokenizers import refuse_other_tokenizers
+from xprompt_model.same_tokenizers import refuse_untrained_tokenizers
 from xprompt_model.sampling import IMAGE, Sampling
 from xprompt_model.text import NoTokens, TextTokenizer
 from xprompt_model.vocabulary import Ids
@@ -133,7 +134,7 @@ def _contexts(options: argparse.Namespace, policy: Policy, datasets: Sequence[Da
     if not shown:
         return Ranked(options.seed, best=policy == "raie", may_show=lambda one: refuse_as_context(one, datasets))
     if policy == "raie":
-        return Nearest(Pool(shown), _embedder(options))
+        return Nearest(Pool(shown), _embedder(options.clip))
     return Drawn(Pool(shown), options.seed, same=policy == "fixed")
 
 
@@ -156,7 +157,7 @@ def _record(
         ranked = [[one.file, one.example.contexts] for one in asked if one.example]
         contexts["ranked"] = hashlib.sha256(canonical_json(ranked).encode()).hexdigest()
     if policy == "raie" and options.contexts_from:
-        contexts["embedder"] = _embedder(options).fingerprint
+        contexts["embedder"] = _embedder(options.clip).fingerprint
     if options.geneval:
         metadata = hashlib.sha256(options.geneval.read_bytes()).hexdigest()
         what: dict[str, Any] = {"geneval": {"metadata": metadata, "samples": options.samples}}
@@ -175,8 +176,10 @@ def _record(
     }
 
 
-def _embedder(options: argparse.Namespace) -> Embedder:
-    return ClipText(checkpoint=str(options.clip)) if options.clip else MiniLM()
+@cache
+def _embedder(clip: Path | None) -> Embedder:
+    """What instructions are compared by: its weights are read once, for the record and for the search."""
+    return ClipText(checkpoint=str(clip)) if clip else MiniLM()
 
 
 def _share(asked: Sequence[Asked], batch: int, rank: int, world: int) -> list[Sequence[Asked]]:
@@ -209,10 +212,7 @@ class _Run:
         self._vqgan.needed_decoder()
         self._context_side_px = read_context_pixels(options.model) or None
         self._tokenizer = TextTokenizer(options.model)
-        if recorded := read_trained_tokenizer(options.model):
-            way_out = "put the tokenizer.json and the vqgan.ckpt that it was trained with back into that folder"
-            named = f"{options.model}/{XP_FILE}"
-            refuse_other_tokenizers(recorded, named, options.model, self._tokenizer, self._vqgan, way_out)
+        refuse_untrained_tokenizers(options.model, self._tokenizer, self._vqgan)
         self._generator = Generator(model)
         self._compress = self._generator.compress
         if options.library:
