@@ -79,9 +79,11 @@ def _exchange(line: str, rank: int, ranks: int) -> Mapping[int, str]:
     store.set(_key(rank), line)
     _wait(store, [_key(other) for other in range(ranks)], _WAIT_S)
     said = {other: store.get(_key(other)).decode() for other in range(ranks) if store.check([_key(other)])}
-    # Where rank 0 holds the store, it stays until the others have read.
-    store.set(f"read/{rank}", "")
-    _wait(store, [f"read/{other}" for other in said], _WAIT_S)
+    # Rank 0 may hold the store, so it stays until the others have read. No other rank waits: rank 0 would be gone.
+    if rank == 0:
+        _wait(store, [f"read/{other}" for other in said if other != 0], _WAIT_S)
+    else:
+        store.set(f"read/{rank}", "")
     return said
 
 
