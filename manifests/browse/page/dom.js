@@ -1,0 +1,29 @@
+// Elements, numbers and requests. Text from a dataset reaches the page as text nodes only: `el` appends strings, and
+// nothing here parses HTML.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+export const number = (value) => typeof value === "number" ? value.toLocaleString("en", { maximumSignificantDigits: 15 }) : value;
+export const short = (value) => typeof value === "number" ? Number(value.toPrecision(4)).toString() : value;
+
+export function el(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined) element.setAttribute(key, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export async function ask(path, parameters = {}) {
+  const used = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined);
+  const response = await fetch(`/api/${path}?${new URLSearchParams(used)}`);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+export function facts(entries) {
+  const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el("dl", { class: "facts" }, known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, `${value}`)]));
+}
