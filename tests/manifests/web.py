@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from manifests.browse.server import make_server
+from manifests.browse.thumbnails import Cache
 
 
 @contextmanager
 def serving(url: str) -> Iterator[int]:
-    with make_server(url, 0) as server:
+    with make_server(url, 0) as server, tempfile.TemporaryDirectory() as folder:
+        server.thumbnails = Cache(Path(folder))  # not the user's own
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server.server_port

@@ -32,6 +32,7 @@ export function card(row) {
       el("div", { class: "chips" }, [row.task, row.direction, row.kind].map((text) => el("span", { class: "chip" }, el("b", {}, text))), chips),
       words(row),
       el("div", { class: "actions" },
+        toggle("Compare", () => compare(row.pair, row.images, rolesOf(row), { large: true, prototype: row.prototype_task })),
         toggle("Provenance", () => provenance(row)),
         row.contexts.map((one, rank) =>
           toggle(row.contexts.length > 1 ? `Context pair ${rank + 1}` : "Context pair", () => context(row, one)))),

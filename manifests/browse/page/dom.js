@@ -15,6 +15,13 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Addresses of a pair's pictures; with the sha256 of the stored image a browser may keep what it got. */
+export const picture = (pair, role, sha256 = "") => address("image", pair, role, sha256 ? { v: sha256.slice(0, 20) } : {});
+export const thumbnail = (pair, role, side, sha256 = "") =>
+  address("thumbnail", pair, role, { side, ...(sha256 ? { v: sha256.slice(0, 20) } : {}) });
+const address = (kind, pair, role, query) =>
+  `/${kind}/${encodeURIComponent(pair)}/${encodeURIComponent(role)}${Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""}`;
+
 export async function ask(path, parameters = {}) {
   const used = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined);
   const response = await fetch(`/api/${path}?${new URLSearchParams(used)}`);
