@@ -17,7 +17,7 @@ def has_it(if_none_match: str | None, etag: str) -> bool:
 
 
 def may_have_a_part(if_range: str | None, etag: str | None) -> bool:
-    """Whether a range may be sent: there is no header field If-Range, or one with the tag of the answer, if that has any.
+    """Whether a range may be sent: no header field If-Range forbids it, or it has the tag of the answer.
 
     Of another answer a part would be no part of what the client has (section 13.1.5). Weak tags and dates are none of
     ours.

@@ -5,14 +5,16 @@ Filters and pages are DuckDB's work, so a page costs the same memory whatever th
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
-from manifests.dataset import find_datasets
+from manifests.dataset import Dataset, find_datasets
 from manifests.read.query import connect, datasets_by_task, overview, select
 
 PAGE_EXAMPLES = 24
@@ -120,9 +122,19 @@ class Snapshot:
         return place
 
 
-def committed_units(url: str) -> dict[str, list[str]]:
-    """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
+def committed_units(url: str) -> dict[str, tuple[list[str], tuple[int, int]]]:
+    """Names of the committed units by dataset, and when a local one's were last written: no file is opened."""
+    return {dataset.url: (dataset.unit_names(), _written(dataset)) for dataset in find_datasets(url)}
+
+
+def _written(dataset: Dataset) -> tuple[int, int]:
+    """What changes when a unit's manifest is written or removed, by which one of the same name is told from another."""
+    if not dataset.store.is_local:
+        return 0, 0
+    with suppress(FileNotFoundError):
+        status = os.stat(dataset.store.path("manifest"))
+        return status.st_ino, status.st_mtime_ns
+    return 0, 0
 
 
 def _equal(query: Mapping[str, str], columns: tuple[str, ...]) -> tuple[list[str], list[Any]]:

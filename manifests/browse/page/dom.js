@@ -15,12 +15,15 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
-/** Addresses of a pair's pictures; with the sha256 of the stored image a browser may keep what it got. */
-export const picture = (pair, role, sha256 = "") => address("image", pair, role, sha256 ? { v: sha256.slice(0, 20) } : {});
-export const thumbnail = (pair, role, side, sha256 = "") =>
-  address("thumbnail", pair, role, { side, ...(sha256 ? { v: sha256.slice(0, 20) } : {}) });
-const address = (kind, pair, role, query) =>
-  `/${kind}/${encodeURIComponent(pair)}/${encodeURIComponent(role)}${Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""}`;
+const place = (pair, role, values) => {
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+  return `${encodeURIComponent(pair)}/${encodeURIComponent(role)}${query.size ? `?${query}` : ""}`;
+};
+/** The address of an image of a pair as it is stored, or converted to what a browser shows. With its sha256 the address
+ *  says which bytes it means, and a browser need not ask again. */
+export const picture = (pair, role, sha256 = "") => `/image/${place(pair, role, { v: sha256.slice(0, 20) })}`;
+/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
+export const thumbnail = (pair, role, side, sha256 = "") => `/thumbnail/${place(pair, role, { side, v: sha256.slice(0, 20) })}`;
 
 export async function ask(path, parameters = {}) {
   const used = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined);

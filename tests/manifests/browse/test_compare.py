@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, encode_lossless, stored
 from manifests.schema import Item
 from manifests.write.writer import UnitWriter
-from tests.manifests.browse.test_server import CHROMIUM, CHROMIUM_ARGUMENTS
 from tests.manifests.make import make_dataset, make_pair, make_plan
-from tests.manifests.web import ask, serving
+from tests.manifests.web import ask
+
+expect.set_options(timeout=30_000)  # of a machine that others use, too
 
 WIDTH_PX, HEIGHT_PX = 96, 64
 COLOURS = ((0, 0, 0), (52, 16, 110), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
@@ -80,43 +81,27 @@ _SUFFIXES = {"input": "png", "target": "png", "mask": "png", "person": "png"}
 
 
 @pytest.fixture(scope="module")
-def port(out: Path) -> Iterator[int]:
-    with serving(str(out)) as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no `chromium` on PATH to open the page with")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def problems() -> list[str]:
     """What the page logs as errors."""
     return []
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, port: int, problems: list[str]) -> Page:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+def loaded(page: Page, port: int, problems: list[str]) -> Page:
+    """The browse page, once for all of these tests."""
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"http://127.0.0.1:{port}/")
-    expect(page.locator(".card")).not_to_have_count(0)
+    expect(page.locator(".card").first).to_be_visible()
     return page
 
 
 @pytest.fixture
-def opened(page: Page, problems: list[str]) -> Iterator[Page]:
+def opened(loaded: Page, problems: list[str]) -> Iterator[Page]:
     """The page with an address that says nothing; the test fails if it logs an error."""
-    page.evaluate(
+    loaded.evaluate(
         "history.replaceState(null, '', '/'); dispatchEvent(new HashChangeEvent('hashchange')); scrollTo(0, 0)"
     )
-    yield page
+    yield loaded
     assert problems == []
 
 

@@ -6,13 +6,17 @@ import io
 import os
 import shutil
 import threading
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from manifests.browse import thumbnails
+from manifests.browse.images import Place
 from manifests.browse.thumbnails import SIDES, Cache, cache_folder, make_thumbnail, name_of
 from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb, encode_lossless
@@ -130,10 +134,11 @@ def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- how they are sent ---
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    make_dataset(f"{tmp_path}/derain", units=1, pairs=2)
-    return tmp_path
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    make_dataset(f"{out}/derain", units=1, pairs=2)
+    return out
 
 
 def _pair(port: int) -> tuple[str, str]:
@@ -142,67 +147,106 @@ def _pair(port: int) -> tuple[str, str]:
     return pair, next(image["sha256"] for image in images if image["role"] == "input")
 
 
-def test_a_thumbnail_is_made_once(out: Path) -> None:
+def test_a_thumbnail_is_made_once(out: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = {path: path.read_bytes() for path in _files(out)}
-    with serving(str(out)) as port:
-        pair, sha256 = _pair(port)
-        response, body = get(port, f"/thumbnail/{pair}/input?side=160")
-        assert (response.status, response.headers["Content-Type"]) == (200, "image/webp")
-        assert body == make_thumbnail(encode_lossless("input", photo(0) // 2).data, 160)
-        assert response.headers["Cache-Control"] == "private, no-cache"
-        assert {path: path.read_bytes() for path in _files(out)} == dataset  # nothing is kept beside it
-        shutil.rmtree(out / "derain/shards")
-        assert get(port, f"/thumbnail/{pair}/input?side=160")[1] == body  # the shard is not looked at again
-        assert get(port, f"/thumbnail/{pair}/input?side=320")[0].status == 400
-        # What a browser has it need not get again.
-        etag = response.headers["ETag"]
-        for named in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-            response, body = get(port, f"/thumbnail/{pair}/input?side=160", headers={"If-None-Match": named})
-            assert (response.status, body, response.headers["ETag"]) == (304, b"", etag)
-        # An address that names the image's bytes means the same for ever.
-        for version, kept in (
-            (sha256[:20], "private, max-age=31536000, immutable"),
-            (sha256[:8], "private, no-cache"),
-            ("0" * 20, "private, no-cache"),
-        ):
-            response, _ = get(port, f"/thumbnail/{pair}/input?side=160&v={version}")
-            assert (response.status, response.headers["Cache-Control"]) == (200, kept)
+    pair, said = _pair(port)
+    path = f"/thumbnail/{pair}/input?side=160"
+    response, body = get(port, path)
+    assert (response.status, response.headers["Content-Type"]) == (200, "image/webp")
+    assert body == make_thumbnail(encode_lossless("input", photo(0) // 2).data, 160)
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert {path: path.read_bytes() for path in _files(out)} == dataset  # nothing is kept beside it
+    monkeypatch.setattr("manifests.browse.images.read_image", None)
+    assert get(port, path)[1] == body
+    # What a browser has it need not get again.
+    etag = response.headers["ETag"]
+    for named in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response, body = get(port, path, headers={"If-None-Match": named})
+        assert (response.status, body, response.headers["ETag"]) == (304, b"", etag)
+    # An address that names the image's bytes means the same for ever.
+    always = "private, max-age=31536000, immutable"
+    for version, kept in ((said[:20], always), (said[:8], "private, no-cache"), ("0" * 20, "private, no-cache")):
+        response, _ = get(port, f"{path}&v={version}")
+        assert (response.status, response.headers["Cache-Control"]) == (200, kept)
 
 
-def test_what_is_no_thumbnail(out: Path) -> None:
-    with serving(str(out)) as port:
-        pair, _ = _pair(port)
-        for query in ("", "?side=", "?side=100000", "?side=-160", "?side=160.0", "?side=0160", "?side=%31%36%30%00"):
-            assert get(port, f"/thumbnail/{pair}/input{query}")[0].status == 400
-        for path in (f"/thumbnail/{pair}/unknown", "/thumbnail/unknown/input", f"/thumbnail/{pair}/input/more"):
-            assert get(port, f"{path}?side=160")[0].status == 404
+def test_what_is_no_thumbnail(port: int) -> None:
+    pair, _ = _pair(port)
+    for query in ("", "?side=", "?side=100000", "?side=-160", "?side=160.0", "?side=0160", "?side=%31%36%30%00"):
+        assert get(port, f"/thumbnail/{pair}/input{query}")[0].status == 400
+    for path in (f"/thumbnail/{pair}/unknown", "/thumbnail/unknown/input", f"/thumbnail/{pair}/input/more"):
+        assert get(port, f"{path}?side=160")[0].status == 404
 
 
-def _make(url: str, level: int) -> None:
-    """A dataset of one pair with a flat input; its key does not depend on the level."""
-    dataset = Dataset(url)
+def test_a_part_of_an_image_that_a_client_has_in_part(port: int) -> None:
+    path = f"/image/{_pair(port)[0]}/input"
+    whole_response, whole = get(port, path)
+    etag, asked = whole_response.headers["ETag"], {"Range": "bytes=10-19"}
+    for tag, status in ((etag, 206), (f"W/{etag}", 200), ('"other"', 200), ("Sat, 29 Oct 1994 19:43:31 GMT", 200)):
+        response, body = get(port, path, headers=asked | {"If-Range": tag})
+        assert (response.status, body) == (status, whole[10:20] if status == 206 else whole)
+        assert response.headers["ETag"] == etag
+    # Who has it all is told so before a range is looked at (section 13.2.2).
+    assert get(port, path, headers=asked | {"If-None-Match": etag})[0].status == 304
+
+
+def _make(root: Path, level: int) -> None:
+    """A dataset of one pair with a flat input; the pair's key does not depend on it."""
+    shutil.rmtree(root / "derain", ignore_errors=True)
+    dataset = Dataset(f"{root}/derain")
     plan = make_plan(dataset, units=1, pairs=0)
+    pair = make_pair("derain", Item(ref="photo.png#0", files=("photo.png",)))
+    flat = encode_lossless("input", np.full_like(photo(0), level))
     with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes=SUFFIXES) as writer:
-        pair = make_pair("derain", Item(ref="photo.png#0", files=("photo.png",)))
-        flat = encode_lossless("input", np.full_like(photo(0), level))
-        writer.add(thumbnails_free(pair, flat))
+        writer.add(replace(pair, images=(flat, pair.images[1])))
     writer.commit({}, 0, {})
 
 
 def test_a_dataset_that_was_made_anew_never_shows_an_old_picture(tmp_path: Path) -> None:
-    shown = []
-    with serving(str(_made(tmp_path, 200))) as port:
-        pair, sha256 = _pair(port)
+    tags: dict[str, str] = {}
+    _make(tmp_path, 200)
+    with serving(str(tmp_path)) as port:
+        pair, first = _pair(port)
         for level in (200, 50):
-            shutil.rmtree(tmp_path / "derain", ignore_errors=True)
-            _made(tmp_path, level)
+            _make(tmp_path, level)
             get(port, "/")
-            for path in (f"/thumbnail/{pair}/input?side=160", f"/image/{pair}/input"):
-                tag = {"If-None-Match": shown[-2][1]} if len(shown) > 1 else {}
-                response, body = get(port, f"{path}{'&' if '?' in path else '?'}v={sha256[:20]}", headers=tag)
+            for path in (f"/thumbnail/{pair}/input?side=160&v={first}", f"/image/{pair}/input?v={first}"):
+                response, body = get(port, path, headers={"If-None-Match": tags.get(path, '"none"')})
                 assert response.status == 200
-                colour = np.asarray(PILImage.open(io.BytesIO(body)).convert("RGB"))[5, 5]
-                assert np.abs(colour.astype(int) - level).max() <= 3
+                shown = np.asarray(PILImage.open(io.BytesIO(body)).convert("RGB"), np.int16)
+                assert np.abs(shown - level).max() <= 3
                 assert ("immutable" in response.headers["Cache-Control"]) is (level == 200)
-                shown.append((level, response.headers["ETag"]))
-    assert len({etag for _, etag in shown}) == 4
+                assert response.headers["ETag"] != tags.get(path)
+                tags[path] = response.headers["ETag"]
+
+
+def test_a_manifest_cannot_have_its_picture_shown_in_another_dataset(tmp_path: Path) -> None:
+    """It says of its images that they have the sha256 of one of another dataset, or what is none."""
+    make_dataset(f"{tmp_path}/honest", task="honest", units=1, pairs=1)
+    make_dataset(f"{tmp_path}/forged", task="forged", units=1, pairs=8, first=7)
+    honest = encode_lossless("input", photo(0) // 2).data
+    said = iter([sha256(honest).hexdigest(), "", "..", "\0", "../../x", "0" * 63, "x" * 64, "F" * 64])
+
+    def forge(rows: list[dict[str, Any]]) -> None:
+        values = {row["pair"]: next(said) for row in rows[::4]}  # a pair has four rows
+        for row in rows:
+            row["images"][0]["sha256"] = values[row["pair"]]
+
+    edit(tmp_path / "forged/manifest/forged-000000.parquet", forge)
+    with serving(str(tmp_path)) as port:
+        rows = ask(port, "sql", query="SELECT pair, images[1].sha256 FROM pairs ORDER BY task, pair")["rows"]
+        assert len(rows) == 9
+        for pair, named in rows[:-1]:
+            for path in (f"/thumbnail/{pair}/input?side=160&v={quote(named)}", f"/image/{pair}/input?v={quote(named)}"):
+                response, _ = get(port, path)
+                headers = response.headers
+                assert (response.status, headers["ETag"], headers["Cache-Control"]) == (200, None, "no-store")
+        assert get(port, f"/thumbnail/{rows[-1][0]}/input?side=160")[1] == make_thumbnail(honest, 160)
+
+
+def test_a_conversion_has_a_tag_of_its_own() -> None:
+    tags = [
+        Place(dataset=Dataset("x"), shard="x.tar", image={"sha256": "0" * 64, "format": "jpeg", "mode": mode}).tag
+        for mode in ("RGB", "CMYK")
+    ]
+    assert len({*tags, ""}) == 3
