@@ -1,23 +1,16 @@
-// The pictures of a pair: small ones for a grid, and large ones to be compared, pixel by pixel.
+// The full pictures of a pair, to be compared pixel by pixel. What that takes is loaded when the first ones are opened.
 
-import { el, picture, thumbnail } from "./dom.js";
+import { el, picture } from "./dom.js";
 
-/** The pictures in the order of `roles`, then the pair's others. Thumbnails; with `large` all is there to compare them:
- *  side by side first, but for a restoration (`prototype` is "low-level"), whose pictures are the same but for what
- *  covers all of them. Returns elements. */
-export function compare(pair, images, roles, { large = false, prototype = "" } = {}) {
+/** The pictures in the order of `roles`, of which the last is the output, then the pair's others: side by side at
+ *  first, but for a restoration (`prototype` is "low-level"), whose pictures are the same but for what covers all of
+ *  them, with a slider. Returns elements. */
+export function compare(pair, images, roles, { prototype = "" } = {}) {
   const byRole = new Map(images.map((image) => [image.role, image]));
   const named = [...new Set([...roles, ...byRole.keys()])].map((role) => byRole.get(role)).filter(Boolean);
   if (!named.length) return [];
   const output = byRole.get(roles.at(-1)) ?? named.at(-1);
-  return [large ? viewer(pair, named, output, prototype) : thumbnails(pair, named)];
-}
-
-function thumbnails(pair, images) {
-  return el("div", { class: "thumbnails" }, images.map((image) => el("figure", {},
-    el("img", { src: thumbnail(pair, image.role, 320, image.sha256), alt: image.role, loading: "lazy", decoding: "async",
-      width: image.width_px, height: image.height_px }),
-    el("figcaption", { class: "tag left" }, image.role))));
+  return [viewer(pair, named, output, prototype)];
 }
 
 function defaultMode(images, prototype) {

@@ -115,7 +115,7 @@ def _compare(page: Page, port: int, ref: str, task: str = "edit") -> Locator:
             const { compare } = await import("/page/compare.js"), place = document.createElement("div");
             place.id = "compared";
             document.querySelector("#compared")?.remove();
-            place.append(...compare(pair, images, ["input", "target"], { large: true, prototype }));
+            place.append(...compare(pair, images, ["input", "target"], { prototype }));
             document.body.prepend(place);
         }""",
         [pair, images, prototype],
@@ -364,7 +364,7 @@ def test_what_cannot_be_read_is_said(opened: Page, port: int) -> None:
     message = opened.evaluate(
         """async () => {
             const { compare } = await import("/page/compare.js");
-            const [viewer] = compare("nosuch", [{ role: "input" }], ["input"], { large: true });
+            const [viewer] = compare("nosuch", [{ role: "input" }], ["input"]);
             document.body.prepend(viewer);
             while (!viewer.querySelector("[role=alert]")) await new Promise(requestAnimationFrame);
             return viewer.textContent;
