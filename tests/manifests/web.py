@@ -32,7 +32,8 @@ HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.
 
 @contextmanager
 def serving(url: str) -> Iterator[int]:
-    with make_server(url, 0) as server, tempfile.TemporaryDirectory() as folder:
+    # A thread may still keep a picture when the server has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, make_server(url, 0) as server:
         server.thumbnails = Cache(Path(folder))  # not the user's own
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image as PILImage
 from playwright.sync_api import Locator, Page, expect
 
+from infra.bench.browse import write_4k
 from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels, encode_lossless, stored
 from manifests.schema import Item
 from manifests.write.writer import UnitWriter
 from tests.manifests.make import make_dataset, make_pair, make_plan
-from tests.manifests.web import ask
+from tests.manifests.web import ask, serving
 
 expect.set_options(timeout=30_000)  # of a machine that others use, too
 
@@ -114,7 +115,7 @@ def _compare(page: Page, port: int, ref: str, task: str = "edit") -> Locator:
             const { compare } = await import("/page/compare.js"), place = document.createElement("div");
             place.id = "compared";
             document.querySelector("#compared")?.remove();
-            place.append(...compare(pair, images, ["input", "target"], { large: true, prototype }));
+            place.append(...compare(pair, images, ["input", "target"], { prototype }));
             document.body.prepend(place);
         }""",
         [pair, images, prototype],
@@ -363,10 +364,31 @@ def test_what_cannot_be_read_is_said(opened: Page, port: int) -> None:
     message = opened.evaluate(
         """async () => {
             const { compare } = await import("/page/compare.js");
-            const [viewer] = compare("nosuch", [{ role: "input" }], ["input"], { large: true });
+            const [viewer] = compare("nosuch", [{ role: "input" }], ["input"]);
             document.body.prepend(viewer);
             while (!viewer.querySelector("[role=alert]")) await new Promise(requestAnimationFrame);
             return viewer.textContent;
         }"""
     )
     assert message == "input: no manifest names this"
+
+
+def test_a_grid_never_loads_a_full_file(opened: Page, tmp_path: Path) -> None:
+    write_4k(tmp_path, 6)
+    stored_bytes = sum(path.stat().st_size for path in (tmp_path / "out/derain/shards").iterdir())
+    assert stored_bytes > 10 * 2**20
+    sent: dict[str, int] = {}
+    context = opened.context.browser.new_context(viewport={"width": 1280, "height": 900})  # type: ignore[union-attr]
+    with serving(str(tmp_path / "out")) as port:
+        page = context.new_page()
+        page.on("requestfinished", lambda request: sent.update({request.url: sum(request.sizes().values())}))
+        page.goto(f"http://127.0.0.1:{port}/", wait_until="networkidle")
+        pictures = page.locator(".card img")
+        for number in range(pictures.count()):  # those that are further down are loaded when they come into view
+            pictures.nth(number).scroll_into_view_if_needed()
+            pictures.nth(number).evaluate("image => image.decode()")
+        page.wait_for_load_state("networkidle")
+        context.close()
+    assert not [url for url in sent if "/image/" in url]
+    assert len([url for url in sent if "/thumbnail/" in url]) == 12
+    assert sum(sent.values()) < 300 * 2**10
