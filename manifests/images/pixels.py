@@ -230,6 +230,21 @@ def reduced(data: bytes) -> Reduced:
     return result
 
 
+def shrunk(data: bytes, side_px: int) -> Pixels:
+    """The upright image in 8-bit sRGB, whose longer side has at most so many pixels; a smaller one keeps its size.
+
+    A JPEG is decoded at a scale near it. The memory that is open is neither asked nor written. Raises as `decode_rgb`.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        longer_px = max(image.size)
+        if longer_px > side_px:
+            width, height = (max(1, -(-side * side_px // longer_px)) for side in image.size)
+            image.draft("RGB", (width, height))
+        rgb = _upright_rgb(image, data)
+    rgb.thumbnail((side_px, side_px), PILImage.Resampling.LANCZOS)
+    return np.asarray(rgb)
+
+
 def sampled(image: PILImage.Image) -> Pixels:
     """Three pixels of each whole 8 x 8 of an RGB image: one in its middle, and those 2 px right of it and below it.
 

@@ -83,7 +83,7 @@ def test_contexts_chosen_anew_make_it_one_of_today(old: Dataset) -> None:
 
 @pytest.mark.parametrize(("finished", "state"), [(True, "It stays readable as it is"), (False, "Only that version")])
 def test_one_that_was_begun_is_not_gone_on_with(old: Dataset, finished: bool, state: str) -> None:
-    table, config = pq.read_table(f"{old.url}/plan.parquet"), {**old.plan().config, "schema_version": 2}
+    table, config = pq.read_table(f"{old.url}/plan.parquet"), {**old.plan().config, "schema_version": 3}
     if not finished:
         old.store.remove("dataset.json")
     with pytest.raises(DatasetError) as caught:
@@ -97,6 +97,6 @@ def test_a_later_version_is_refused(old: Dataset) -> None:
     for file in Path(old.url).rglob("*.parquet"):
         data = file.read_bytes()
         assert b'"schema_version":1' in data
-        file.write_bytes(data.replace(b'"schema_version":1', b'"schema_version":3'))
-    with pytest.raises(DatasetError, match=r"is of schema version 3, and 1 and 2 are read: update this package"):
+        file.write_bytes(data.replace(b'"schema_version":1', b'"schema_version":4'))
+    with pytest.raises(DatasetError, match=r"is of schema version 4, and 1, 2 and 3 are read: update this package"):
         old.plan()
