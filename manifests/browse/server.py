@@ -4,10 +4,15 @@
     GET /api/overview                  the datasets: units, pairs, examples, rejects
     GET /api/scores                    names and ranges of the scores, by task
     GET /api/examples?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
-    GET /api/rejects?task=&reason=&page=
+    GET /api/rejects?task=&reason=&score=&min=&max=&page=
+    GET /api/histogram?task=&score=&reason=&bins=&low=&high=
+                                       values of a score, kept and rejected, by bin, and how many two bounds would keep
+    GET /api/beside?task=&score=&reason=&at=
+                                       the kept pairs and the rejects nearest a value
     GET /api/pair/<pair>               one pair with its examples
     GET /api/sql?query=
     GET /image/<pair>/<role>
+    GET /reject/<task>/<source_ref>/<side>      a small picture of what a gate rejected
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
 neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host).
@@ -26,8 +31,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from manifests.browse.asked import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
-from manifests.browse.snapshot import BadRequest, Snapshot, committed_units
+from manifests.browse.snapshot import Snapshot, committed_units
 from manifests.dataset import DatasetError
 from manifests.printing import printable_lines
 from manifests.read.query import run_sql
@@ -132,7 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "examples"]:
                 self._json(snapshot.examples(query))
             case ["api", "rejects"]:
-                self._json(snapshot.rejects(query))
+                self._json(snapshot.rejects.page(query))
+            case ["api", "histogram"]:
+                self._json(snapshot.rejects.histogram(query))
+            case ["api", "beside"]:
+                self._json(snapshot.rejects.beside(query))
             case ["api", "pair", key] if pair := snapshot.pair(key):
                 self._json(pair)
             case ["api", "sql"]:
@@ -141,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["image", key, role] if place := snapshot.place(key, role):
                 with place.shown() as (content_type, body):
                     self._send_image(content_type, body)
+            case ["reject", task, ref, side] if picture := snapshot.rejects.picture(task, ref, side):
+                self._send_image("image/webp", picture)
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
 

@@ -5,25 +5,21 @@ Filters and pages are DuckDB's work, so a page costs the same memory whatever th
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from manifests.browse.asked import equal, number, page_number
 from manifests.browse.images import Place
+from manifests.browse.rejects import Rejects
 from manifests.dataset import find_datasets
 from manifests.read.query import connect, datasets_by_task, overview, select
 
 PAGE_EXAMPLES = 24
-PAGE_REJECTS = 100
 _REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
 
 _ORDERS = {"low": "scores[?] ASC, pair, direction, kind", "high": "scores[?] DESC, pair, direction, kind"}
-
-
-class BadRequest(ValueError):
-    """A parameter of a request that cannot be used."""
 
 
 class Snapshot:
@@ -33,6 +29,7 @@ class Snapshot:
         self.datasets = datasets_by_task(url)
         self.committed = committed_units(url)
         self.connection = connect(url)
+        self.rejects = Rejects(self.connection, self.datasets)
         self._places: dict[str, Mapping[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -50,14 +47,14 @@ class Snapshot:
 
     def examples(self, query: Mapping[str, str]) -> dict[str, Any]:
         """A page of examples in stored order, or by a score."""
-        conditions, values = _equal(query, ("task", "direction", "kind"))
+        conditions, values = equal(query, ("task", "direction", "kind"))
         if text := query.get("text"):
             conditions.append("contains(lower(instruction), lower(?))")
             values.append(text)
         score = query.get("score")
         if score:
             conditions.append("scores[?] BETWEEN ? AND ?")
-            low, high = _number(query, "min", float("-inf")), _number(query, "max", float("inf"))
+            low, high = number(query, "min", float("-inf")), number(query, "max", float("inf"))
             values += [score, low, high]
         where = " AND ".join(conditions) or "true"
         order, by = "", []
@@ -67,30 +64,11 @@ class Snapshot:
         rows = select(
             self.connection,
             f"SELECT * FROM examples WHERE {where} {order} LIMIT {PAGE_EXAMPLES} OFFSET ?",
-            [*values, *by, _page(query) * PAGE_EXAMPLES],
+            [*values, *by, page_number(query) * PAGE_EXAMPLES],
         )
         for row in rows:
             self._remember(row)
         return {"total": total[0]["total"], "page_size": PAGE_EXAMPLES, "rows": rows}
-
-    def rejects(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of rejects, with the counts of all by reason."""
-        conditions, values = _equal(query, ("task", "reason"))
-        where = " AND ".join(conditions) or "true"
-        return {
-            "total": select(self.connection, f"SELECT count(*) AS n FROM rejects WHERE {where}", values)[0]["n"],
-            "page_size": PAGE_REJECTS,
-            "reasons": select(
-                self.connection,
-                "SELECT task, operator, reason, count(*) AS items FROM rejects GROUP BY ALL "
-                "ORDER BY items DESC, task, operator, reason",
-            ),
-            "rows": select(
-                self.connection,
-                f"SELECT * FROM rejects WHERE {where} LIMIT {PAGE_REJECTS} OFFSET ?",
-                [*values, _page(query) * PAGE_REJECTS],
-            ),
-        }
 
     def pair(self, key: str) -> dict[str, Any] | None:
         """One pair with all its examples."""
@@ -123,24 +101,3 @@ class Snapshot:
 def committed_units(url: str) -> dict[str, list[str]]:
     """Names of the committed units by dataset: listings, no file is opened."""
     return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
-
-
-def _equal(query: Mapping[str, str], columns: tuple[str, ...]) -> tuple[list[str], list[Any]]:
-    """Conditions, and their values, for the columns that the query names."""
-    named = [column for column in columns if query.get(column)]
-    return [f"{column} = ?" for column in named], [query[column] for column in named]
-
-
-def _number(query: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return float(query.get(name) or default)
-    except ValueError:
-        raise BadRequest(f"{name} is not a number: {query[name]}") from None
-
-
-def _page(query: Mapping[str, str]) -> int:
-    """The page's number, from 0."""
-    text = query.get("page", "0")
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise BadRequest(f"page is not a number: {text}")
-    return int(text)

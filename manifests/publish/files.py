@@ -1,8 +1,8 @@
 """The files of a dataset as its repository on a hub is to hold them, each with what vouches for it.
 
 What dataset.json vouches for goes as it is: plan, shards, manifests and rejects, and beside them candidates and
-pictures of rejects. The card is written for the hub, with pictures and how to open the shards there, so dataset.json has
-its hash in the place of that of the local README.md: who downloads the repository can verify it. Tokens are of one
+pictures of rejects. The card is written for the hub, with pictures and how to open the shards there, so dataset.json
+has its hash in the place of that of the local README.md: who downloads the repository can verify it. Tokens are of one
 tokenizer and answers of one model: they stay.
 """
 
