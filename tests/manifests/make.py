@@ -73,9 +73,7 @@ def write_unit(
             pair = make_pair(plan.task, item)
             writer.add(replace(pair, candidates=candidates_of(pair.key, won=1) if candidates else ()))
         lost = candidates_of(pair_key(plan.task, bad.ref), won=None) if candidates else ()
-        seen = [
-            small(side, image.data) for side, image in zip(SIDES, make_pair(plan.task, bad).images, strict=True)
-        ]
+        seen = [small(side, image.data) for side, image in zip(SIDES, make_pair(plan.task, bad).images, strict=True)]
         why = Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}, lost)
         writer.reject(bad, SOURCE, "read", why, seen if pictures else ())
     keys = [stored.pair.key for stored in writer.stored]

@@ -5,9 +5,9 @@ import { $, ask, el, number, short, thumbnail } from "./dom.js";
 import { histogram } from "./histogram.js";
 import { pager, table } from "./table.js";
 
-let asked = 0, askedBeside = 0;  // an answer that comes after a later question is dropped
+let asked = 0, askedCounts = 0, askedBeside = 0;  // an answer that comes after a later question is dropped
 let listed, drawn, plot;  // what the list, the histogram and the pairs beside it show
-let timer;
+let timer, lastSide = "low";
 
 const given = (values, name) => { const text = values.get(name) ?? ""; return text === "" || !Number.isFinite(Number(text)) ? null : Number(text); };
 const asText = (value) => value === null ? "" : `${value}`;
@@ -87,42 +87,40 @@ async function bound(task, score, reason, low, high) {
     $("#histogram").replaceChildren();
   }
   plot?.set(low, high);
-  await counted({ task, score, reason, low, high }, "low");
+  const query = { task, score, reason, low, high }, found = await counted(query);
+  if (found) await beside(query, found);
 }
 
-/** Ask what bounds keep and say it; draw the histogram if it is another one. */
-async function counted(query, side, ready = () => true) {
-  const { task, score, reason, low, high } = query, problem = $("#bound .error");
-  const wanted = drawn;
+/** Ask what bounds keep and say it; draw the histogram if it is another one. Null if a later question came between. */
+async function counted(query) {
+  const { low, high } = query, question = ++askedCounts, problem = $("#bound .error");
   try {
-    const found = await ask("histogram", { task, score, reason, low: asText(low), high: asText(high) });
-    if (wanted !== drawn || !ready()) return;
+    const found = await ask("histogram", { ...query, low: asText(low), high: asText(high) });
+    if (question !== askedCounts) return null;
     problem.hidden = true;
     if (!plot) {
       plot = histogram({ counts: found, bounds: found.bounds, low, high, onchange: moved });
       $("#histogram").replaceChildren(plot);
     }
     say(found, query);
-    beside(query, found, side);
+    return found;
   } catch (error) {
-    if (wanted !== drawn) return;
+    if (question !== askedCounts) return null;
     problem.textContent = error.message;
     problem.hidden = false;
+    return null;
   }
 }
 
-let latest = 0, lastSide = "low";
 /** A handle is moved: counts follow at once, the address and what is shown beside it when it is let go. */
 function moved(low, high, side, done) {
-  const values = state(), number = ++latest;
+  const values = state(), fields = $("#bounds").elements;
   lastSide = side;
-  const fields = $("#bounds").elements;
   fields.low.value = asText(low);
   fields.high.value = asText(high);
   clearTimeout(timer);
-  const query = { task: values.get("rtask") ?? "", score: values.get("rscore") ?? "", reason: values.get("reason") ?? "", low, high };
   if (done) timer = setTimeout(() => move({ rlow: asText(low), rhigh: asText(high), rpage: "" }, true), 150);
-  else counted(query, side, () => number === latest);
+  else counted({ task: values.get("rtask") ?? "", score: values.get("rscore") ?? "", reason: values.get("reason") ?? "", low, high });
 }
 
 const option = (bound, value) => bound.option ? `${bound.option} ${value}` : null;
@@ -137,7 +135,6 @@ function say(found, { task, score, reason, low, high }) {
     "A reject within the bounds may have been rejected for another score, and later gates have not seen it.";
   $("#by-reason").replaceChildren(...(found.reasons.length ? [table(["operator", "reason", "with the score", "within the bounds"],
     found.reasons.map((row) => [row.operator, row.reason, row.having, row.within]))] : []));
-  const sql = (name, text) => `${name}${text}`;
   const literal = (text) => `'${text.replaceAll("'", "''")}'`;
   const at = `scores[${literal(score)}]`;
   const condition = low !== null && high !== null ? `${at} BETWEEN ${low} AND ${high}` : low !== null ? `${at} >= ${low}` : high !== null ? `${at} <= ${high}` : `${at} IS NOT NULL`;
@@ -157,7 +154,7 @@ function say(found, { task, score, reason, low, high }) {
   $("#no-option").textContent = options.length || why.length ? [...why, ...(options.length ? ["Type the option behind the command that made the dataset, with another --out."] : why.length ? ["Use the SQL."] : [])].join(" ") : "Move a bound to write it as an option or as SQL.";
 }
 
-async function beside({ task, score, reason, low, high }, found, side) {
+async function beside({ task, score, reason, low, high }, found) {
   const question = ++askedBeside;
   const bounds = found.bounds.map((one) => one.value), at = (lastSide === "high" ? high ?? low : low ?? high) ?? bounds[0] ?? found.edges[0];
   const answer = await ask("beside", { task, score, reason, at: `${at}` });
