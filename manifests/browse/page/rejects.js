@@ -130,8 +130,9 @@ function say(found, { task, score, reason, low, high }) {
   $("#would-keep").replaceChildren(
     el("b", {}, `${number(within.kept)} of ${number(having.kept)}`), ` kept pairs and `,
     el("b", {}, `${number(within.rejected)} of ${number(having.rejected)}`), ` rejects${reason ? ` (${reason})` : ""} that have the score are within the bounds.`);
-  const without = [all.kept - having.kept && `${number(all.kept - having.kept)} kept pairs`, ...(reason ? [] : [all.rejected - having.rejected && `${number(all.rejected - having.rejected)} rejects`])].filter(Boolean);
-  $("#would-not").textContent = `${without.length ? `${without.join(" and ")} have no ${score}. ` : ""}` +
+  const without = [["kept pairs", all.kept - having.kept], ["rejects", reason ? 0 : all.rejected - having.rejected]]
+    .filter(([, count]) => count).map(([name, count]) => `${name}: ${number(count)}`);
+  $("#would-not").textContent = `${without.length ? `Without ${score}, and not counted: ${without.join(", ")}. ` : ""}` +
     "A reject within the bounds may have been rejected for another score, and later gates have not seen it.";
   $("#by-reason").replaceChildren(...(found.reasons.length ? [table(["operator", "reason", "with the score", "within the bounds"],
     found.reasons.map((row) => [row.operator, row.reason, row.having, row.within]))] : []));

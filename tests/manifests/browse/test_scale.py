@@ -76,6 +76,11 @@ def _check_large_dataset(port: int) -> None:
     assert [int(row["pair"], 16) for row in highest["rows"]] == list(range(99_999, 99_975, -1))
     assert len(ask(port, f"pair/{99_999:032x}")["examples"]) == 4
     assert get(port, f"/image/{54_321:032x}/target")[0].status == 200
+    query = {"task": "derain", "score": "position"}
+    found = ask(port, "histogram", **query, low=40_000, high=40_049, bins=50)
+    assert (sum(found["kept"]), found["having"]["kept"], found["within"]["kept"]) == (100_000, 100_000, 50)
+    assert set(found["kept"]) <= {1_999, 2_000, 2_001}
+    assert ask(port, "beside", **query, at=54_321)["kept"][0]["pair"] == f"{54_321:032x}"
 
 
 def _peak_mib(pid: int) -> float:
