@@ -7,6 +7,7 @@ import { pager, table } from "./table.js";
 
 let asked = 0, askedCounts = 0, askedBeside = 0;  // an answer that comes after a later question is dropped
 let listed, drawn, plot;  // what the list, the histogram and the pairs beside it show
+let tasks = [], chosen;  // the tasks, and the promise that their scores can be chosen
 let timer, lastSide = "low";
 
 const given = (values, name) => { const text = values.get(name) ?? ""; return text === "" || !Number.isFinite(Number(text)) ? null : Number(text); };
@@ -20,6 +21,7 @@ export async function show(values) {
   await Promise.all([
     list({ task, reason, score: score && (low !== null || high !== null) ? score : "", min: asText(low), max: asText(high), page: Number(values.get("rpage") ?? 0) }),
     bound(task, score, reason, low, high),
+    chosen ??= choices(),
   ]);
 }
 
@@ -165,7 +167,7 @@ async function beside({ task, score, reason, low, high }, found) {
   $("#rejected-beside").replaceChildren(...answer.rejected.map(reject), ...(answer.rejected.length ? [] : [el("p", { class: "empty" }, "No reject has the score.")]));
 }
 
-export async function start(datasets) {
+export function start(datasets) {
   const bounds = $("#bounds");
   bounds.addEventListener("submit", (event) => event.preventDefault());
   bounds.addEventListener("change", (event) => {
@@ -185,10 +187,15 @@ export async function start(datasets) {
     const same = task === state().get("rtask");
     move({ rtask: task, rscore: score, rlow: "", rhigh: "", rpage: "", ...(same ? {} : { reason: "" }) });
   });
+  tasks = datasets.map((dataset) => dataset.task);
+}
+
+/** The scores that can be chosen; asked for when the view is first shown, so that it takes no time from another. */
+async function choices() {
   const [pairs, found] = await Promise.all([ask("scores"), ask("rejects")]), names = {};
   for (const { task, name } of [...found.scores, ...pairs]) (names[task] ??= new Set()).add(name);
-  $("#rscore").append(...datasets.filter((one) => names[one.task]).map((one) => el("optgroup", { label: one.task },
-    [...names[one.task]].sort().map((name) => el("option", { value: JSON.stringify([one.task, name]) }, name)))));
+  $("#rscore").append(...tasks.filter((task) => names[task]).map((task) => el("optgroup", { label: task },
+    [...names[task]].sort().map((name) => el("option", { value: JSON.stringify([task, name]) }, name)))));
   const score = state().get("rscore");
   if (score) $("#rscore").value = JSON.stringify([state().get("rtask") ?? "", score]);
 }
