@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests.browse.asked import BadRequest, equal, number, page_number
 from manifests.browse.bounds import bounds_of
+from manifests.browse.pairs import BadRequest, equal, number, page_number
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.small import MOST_BYTES
 from manifests.read.query import select

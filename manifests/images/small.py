@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image as PILImage
 
-from manifests.images.pixels import Pixels, shrunk
+from manifests.images.pixels import fitted
 from manifests.schema import Image
 
 MOST_BYTES = 16_000
@@ -25,23 +25,21 @@ _METHOD = 4  # libwebp's own: 6 takes twice as long for 2% fewer bytes
 def small(role: str, data: bytes) -> Image:
     """A WebP of at most `MOST_BYTES` of an encoded image, upright and in sRGB, under a role.
 
-    The same image gives the same bytes, whatever was decoded before. Raises Reject as `shrunk` does.
+    The same image gives the same bytes, whatever was decoded before. Raises Reject as `fitted` does.
     """
-    encoded, pixels = b"", shrunk(data, SIDES_PX[0])
+    encoded, picture = b"", fitted(data, SIDES_PX[0])
     for side_px in SIDES_PX:
-        if max(pixels.shape[:2]) > side_px:
-            smaller = PILImage.fromarray(pixels)
-            smaller.thumbnail((side_px, side_px), PILImage.Resampling.LANCZOS)
-            pixels = np.asarray(smaller)
+        picture.thumbnail((side_px, side_px), PILImage.Resampling.LANCZOS)
         for quality in _QUALITIES:
-            encoded = _encoded(pixels, quality)
+            encoded = _encoded(picture, quality)
             if len(encoded) <= MOST_BYTES:
-                height, width, _ = pixels.shape
+                width, height = picture.size
                 return Image(role=role, data=encoded, format="webp", width_px=width, height_px=height, mode="RGB")
     raise AssertionError(f"{SIDES_PX[-1]} px at quality {_QUALITIES[-1]} have {len(encoded):,} bytes")
 
 
-def _encoded(pixels: Pixels, quality: int) -> bytes:
+def _encoded(picture: PILImage.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
-    PILImage.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=_METHOD, lossless=False)
+    plain = PILImage.fromarray(np.asarray(picture))  # without a profile, or what else a file's metadata may have
+    plain.save(buffer, "WEBP", quality=quality, method=_METHOD, lossless=False)
     return buffer.getvalue()
