@@ -5,12 +5,17 @@
     GET /api/scores                    names and ranges of the scores, by task
     GET /api/pairs?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
     GET /api/named?keys=               the pairs of some keys, with commas between them
-    GET /api/rejects?task=&reason=&page=
+    GET /api/rejects?task=&reason=&score=&min=&max=&page=
+    GET /api/histogram?task=&score=&reason=&bins=&low=&high=
+                                       values of a score, kept and rejected, by bin, and how many two bounds would keep
+    GET /api/beside?task=&score=&reason=&at=
+                                       the kept pairs and the rejects nearest a value
     GET /api/pair/<pair>               one pair with its examples
     GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
     GET /candidate/<pair>/<number>     the picture of a candidate
     GET /api/sql?query=
     GET /image/<pair>/<role>           one range of it, if asked for
+    GET /reject/<task>/<source_ref>/<side>  a small picture of what a gate rejected
     GET /thumbnail/<pair>/<role>?side=160|320|640
 
 Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
@@ -165,7 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "named"]:
                 self._json(snapshot.named([key for key in query.get("keys", "").split(",") if key]))
             case ["api", "rejects"]:
-                self._json(snapshot.rejects(query))
+                self._json(snapshot.rejects.page(query))
+            case ["api", "histogram"]:
+                self._json(snapshot.rejects.histogram(query))
+            case ["api", "beside"]:
+                self._json(snapshot.rejects.beside(query))
             case ["api", "pair", key] if pair := snapshot.pair(key):
                 self._json(pair)
             case ["api", "pair", key, part] if part in _PARTS and (pair := snapshot.pair(key)):
@@ -183,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
                 tag = place.thumbnail_tag(side_px := _side(query))
                 if not self._has_it(tag, cache := _kept(place, query)):
                     self._send_image(place.thumbnail(side_px, self.server.thumbnails), tag, cache)
+            case ["reject", task, ref, side] if small := snapshot.rejects.picture(task, ref, side):
+                self._send(HTTPStatus.OK, "image/webp", small, cache="private, max-age=600")
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
 

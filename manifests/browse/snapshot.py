@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
-from manifests.browse.pairs import Pairs, equal, page_number
+from manifests.browse.pairs import Pairs
+from manifests.browse.rejects import Rejects
 from manifests.dataset import Dataset, find_datasets
 from manifests.read.query import connect, datasets_by_task, overview, select
 
-PAGE_REJECTS = 100
 _REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
 _WHOLE_PAIRS = 64
 
@@ -30,6 +30,7 @@ class Snapshot:
         self.committed = committed_units(url)
         self.connection = connect(url)
         self.pairs = Pairs(self.datasets, {url: names for url, (names, _) in self.committed.items()}, self.connection)
+        self.rejects = Rejects(self.connection, self.datasets)
         self._places: dict[str, Mapping[str, Any]] = {}
         self._pairs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -59,25 +60,6 @@ class Snapshot:
         for row in rows:
             self._remember(row)
         return rows
-
-    def rejects(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of rejects, with the counts of all by reason."""
-        conditions, values = equal(query, ("task", "reason"))
-        where = " AND ".join(conditions) or "true"
-        return {
-            "total": select(self.connection, f"SELECT count(*) AS n FROM rejects WHERE {where}", values)[0]["n"],
-            "page_size": PAGE_REJECTS,
-            "reasons": select(
-                self.connection,
-                "SELECT task, operator, reason, count(*) AS items FROM rejects GROUP BY ALL "
-                "ORDER BY items DESC, task, operator, reason",
-            ),
-            "rows": select(
-                self.connection,
-                f"SELECT * FROM rejects WHERE {where} LIMIT {PAGE_REJECTS} OFFSET ?",
-                [*values, page_number(query) * PAGE_REJECTS],
-            ),
-        }
 
     def pair(self, key: str) -> dict[str, Any] | None:
         """One pair with all its examples. It is remembered for a while: each part of its page asks for it."""

@@ -17,7 +17,7 @@ from manifests.licences.sql import terms_view
 from manifests.read.sql_pool import Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
-from manifests.versions import as_today, schema_of
+from manifests.versions import as_today, rejects_as_today, rejects_schema_of, schema_of
 from manifests.write.finish import Totals
 
 MAX_ROWS = 1_000
@@ -83,7 +83,7 @@ def connect(url: str) -> Pool:
     datasets = datasets_by_task(url)
     for view, folder, schema in (("examples", "manifest", MANIFEST), ("rejects", "rejects", REJECTS)):
         found = {
-            f"{task}/{folder}/{name}.parquet": _Table(dataset, f"{folder}/{name}.parquet", schema).read
+            f"{task}/{folder}/{name}.parquet": _Table(dataset, folder, name, schema).read
             for task, dataset in datasets.items()
             for name in dataset.unit_names()
         }
@@ -129,11 +129,12 @@ def read_image(dataset: Dataset, shard: str, image: Mapping[str, Any]) -> bytes:
 class _Table:
     """A Parquet file of a committed unit, which is looked at when its bytes are first asked for.
 
-    A manifest of version 1 is made one of today's, which takes its time with each request.
+    A table of an earlier version is made one of today's, which takes its time with each request.
     """
 
-    def __init__(self, dataset: Dataset, name: str, schema: pa.Schema) -> None:
-        self._dataset, self._name, self._schema = dataset, name, schema
+    def __init__(self, dataset: Dataset, folder: str, unit: str, schema: pa.Schema) -> None:
+        self._dataset, self._unit, self._schema = dataset, unit, schema
+        self._name = f"{folder}/{unit}.parquet"
         self._is_checked = self._is_old = False
 
     def read(self, offset: int, length: int | None) -> bytes:
@@ -143,13 +144,17 @@ class _Table:
             try:
                 with store.open(self._name) as file:
                     there = pq.read_schema(file)
-                self._is_old = self._schema is MANIFEST and schema_of(there) is not MANIFEST
-                check_columns(there, schema_of(there) if self._is_old else self._schema)
+                stored = schema_of(there) if self._schema is MANIFEST else rejects_schema_of(there)
+                self._is_old = stored is not self._schema
+                check_columns(there, stored)
             except (pa.ArrowException, OSError, DatasetError) as error:
                 raise DatasetError(f"{self._dataset.url}/{self._name}: {error}") from None
             self._is_checked = True
         if self._is_old:
-            return _bytes_of(as_today(store.read(self._name)), offset, length)
+            data = store.read(self._name)
+            is_manifest = self._schema is MANIFEST
+            today = as_today(data) if is_manifest else rejects_as_today(data, f"{self._unit}.tar")
+            return _bytes_of(today, offset, length)
         return str(store.size(self._name)).encode() if length is None else store.read(self._name, offset, length)
 
 

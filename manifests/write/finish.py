@@ -19,12 +19,14 @@ from manifests.records import version_of
 from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.card import Contents, header, split_name
+from manifests.write.reject_pictures import FOLDER as PICTURES
 
 _ABOUT = """\
 A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`), and `<pair>.json` with
 its instructions. A member's ending is the commonest of its role in the source; the manifest's `format` says what each
 file is. `manifest/` has one row per example: instruction, in-context example, scores, licence and provenance.
-`rejects/` has one row per item that was not kept, with its reason.
+`rejects/` has one row per item that was not kept, with its reason; `reject_pictures/` small pictures of those that
+gates rejected.
 """
 
 
@@ -107,7 +109,7 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     with suppress(FileNotFoundError):
         dataset.store.remove(SEEN)
     responses = [f"responses/{name}" for name in dataset.store.names("responses")]
-    for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
+    for folder in ("", "shards", "rejects", "manifest", CANDIDATES, PICTURES, *responses):
         dataset.store.remove_temporary(folder)
     return totals
 

@@ -76,6 +76,11 @@ def _check_large_dataset(port: int) -> None:
     assert _numbers(ask(port, "pairs", text="the rain is GONE", page=4_166)) == [*range(99_984, 100_000)]
     _check_a_pair(port, f"{99_999:032x}")
     assert get(port, f"/image/{54_321:032x}/target")[0].status == 200
+    query = {"task": "derain", "score": "position"}
+    found = ask(port, "histogram", **query, low=40_000, high=40_049, bins=50)
+    assert (sum(found["kept"]), found["having"]["kept"], found["within"]["kept"]) == (100_000, 100_000, 50)
+    assert set(found["kept"]) <= {1_999, 2_000, 2_001}
+    assert ask(port, "beside", **query, at=54_321)["kept"][0]["pair"] == f"{54_321:032x}"
 
 
 def _check_the_page(page: Page, port: int) -> None:

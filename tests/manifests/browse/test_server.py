@@ -219,7 +219,7 @@ def test_rejects_tab(opened: Page) -> None:
     opened.get_by_role("tab", name="Rejects").click()
     expect(opened.locator("#reasons tbody tr")).to_have_count(1)
     expect(opened.locator("#reasons")).to_contain_text("truncated")
-    expect(opened.locator("#rejected tbody tr")).to_have_count(2)
+    expect(opened.locator("#rejected .reject")).to_have_count(2)
     expect(opened.locator("#rejected")).to_contain_text("it cannot be decoded to its end")
     opened.get_by_role("button", name="Show these").click()
     expect(opened.get_by_role("button", name="Show all")).to_be_visible()
