@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
 from manifests.dataset import find_datasets
-from manifests.read.query import connect, datasets_by_task, overview, select
+from manifests.read.query import MAX_RESULT_BYTES, TIMEOUT_S, connect, datasets_by_task, overview, select
 
 PAGE_EXAMPLES = 24
 PAGE_REJECTS = 100
@@ -24,6 +25,20 @@ _ORDERS = {"low": "scores[?] ASC, pair, direction, kind", "high": "scores[?] DES
 
 class BadRequest(ValueError):
     """A parameter of a request that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Only:
+    """A condition on pairs, by their keys."""
+
+    keys: Sequence[str]
+    inside: bool
+    """Whether the pairs are those of the keys, or all others."""
+
+    @property
+    def sql(self) -> str:
+        """The condition on the column `pair`, with the list of the keys as its one parameter."""
+        return f"pair {'' if self.inside else 'NOT '}IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 
 
 class Snapshot:
@@ -48,9 +63,12 @@ class Snapshot:
             "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) GROUP BY ALL ORDER BY ALL",
         )
 
-    def examples(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of examples in stored order, or by a score."""
+    def examples(self, query: Mapping[str, str], only: Only | None = None) -> dict[str, Any]:
+        """A page of examples in stored order, or by a score; of all pairs, or of some."""
         conditions, values = _equal(query, ("task", "direction", "kind"))
+        if only:
+            conditions.append(only.sql)
+            values.append([*only.keys])
         if text := query.get("text"):
             conditions.append("contains(lower(instruction), lower(?))")
             values.append(text)
@@ -91,6 +109,20 @@ class Snapshot:
                 [*values, _page(query) * PAGE_REJECTS],
             ),
         }
+
+    def shown(self, pairs: Sequence[str]) -> list[str]:
+        """Those of some pairs that are among the units."""
+        if not pairs:
+            return []
+        result = self.connection.run(
+            f"SELECT DISTINCT pair FROM examples WHERE {Only(keys=pairs, inside=True).sql}",
+            [[*pairs]],
+            is_foreign=False,
+            max_rows=len(pairs),
+            max_bytes=MAX_RESULT_BYTES,
+            timeout_s=TIMEOUT_S,
+        )
+        return [row[0] for row in result.rows]
 
     def pair(self, key: str) -> dict[str, Any] | None:
         """One pair with all its examples."""

@@ -1,8 +1,8 @@
 """How far reviewers agree with each other, and with the gates and judges of a dataset.
 
-Raters say keep or drop of a pair. A reviewer does by a decision (a fix keeps; a flag is neither); a judge by a score that
-is 0 or 1 of every pair of the dataset, as a vision-language model's No and Yes are stored (1 keeps); a gate by a bound
-on any score, which is given. Two raters are compared over the pairs of which both say something; all reviewers
+Raters say keep or drop of a pair. A reviewer does by a decision (a fix keeps; a flag is neither); a judge by a score
+that is 0 or 1 of every pair of the dataset, as a vision-language model's No and Yes are stored (1 keeps); a gate by a
+bound on any score, which is given. Two raters are compared over the pairs of which both say something; all reviewers
 together, if they are three or more, over the pairs of which each says something.
 
     Cohen's kappa   (observed - expected) / (1 - expected) agreement of two raters, expected of each one's own shares
@@ -123,7 +123,9 @@ def agreement(standing: Mapping[str, Mapping[str, Standing]], pool: Pool, gates:
     two = [compared(*names, votes[names[0]], votes[names[1]]) for names in itertools.combinations(names, 2)]
     two += [compared(name, other, votes[name], said) for name in names for other, said in sorted(machines.items())]
     everybody = [pair for pair in there if all(pair in votes[name] for name in names)] if len(names) > 2 else []
-    table = [(sum(votes[name][pair] for name in names), sum(not votes[name][pair] for name in names)) for pair in everybody]
+    table = [
+        (sum(votes[name][pair] for name in names), sum(not votes[name][pair] for name in names)) for pair in everybody
+    ]
     return Agreement(
         reviewers={name: dict(sorted(counts[name].items())) for name in sorted(counts)},
         two=[one for one in two if one.pairs],

@@ -26,8 +26,8 @@ _STAY = (CANDIDATES, TOKENS, "responses", "embeddings")
 def add_derive(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `xprompt derive` to its parser."""
     command.description = (
-        "A pair is left out if more reviewers drop it than keep it, or as many; instructions become what most reviewers "
-        "made of them. The new dataset names its parent, and who decided what; the parent is not touched."
+        "A pair is left out if more reviewers drop it than keep it, or as many; instructions become what most "
+        "reviewers made of them. The new dataset names its parent, and who decided what; the parent is not touched."
     )
     command.add_argument("dataset", metavar="DATASET", help="a finished dataset, local or an fsspec URL")
     command.add_argument("--out", required=True, help="the folder that gets the new dataset's, of the parent's name")
@@ -36,7 +36,8 @@ def add_derive(command: argparse.ArgumentParser) -> None:
         "--sql",
         metavar="SELECT",
         default=None,
-        help="only pairs that a query over the parent's views yields: \"SELECT pair FROM pairs WHERE scores['ssim'] > 0.8\"",
+        help="only pairs that a query over the parent's views yields: "
+        "\"SELECT pair FROM pairs WHERE scores['ssim'] > 0.8\"",
     )
     command.add_argument(
         "--undecided",
@@ -72,7 +73,9 @@ def _told(parent: Dataset, done: Derived) -> list[str]:
     """What a derived dataset is, in lines."""
     chosen, url = done.selection, done.dataset.url
     there = "was there already: " if done.was_there else ""
-    lines = [f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {done.fixed:,} instructions fixed"]
+    lines = [
+        f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {done.fixed:,} instructions fixed"
+    ]
     if chosen.reasons:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in sorted(chosen.reasons.items()))
         lines.append(f"left out, as rejects with why: {reasons}")
@@ -133,7 +136,9 @@ def _lines(found: Agreement) -> list[str]:
             f"Cohen's kappa {_number(two.kappa)}"
         )
     if found.all_pairs:
-        lines.append(f"all reviewers, {found.all_pairs:,} pairs that each decided: Fleiss' kappa {_number(found.fleiss)}")
+        lines.append(
+            f"all reviewers, {found.all_pairs:,} pairs that each decided: Fleiss' kappa {_number(found.fleiss)}"
+        )
     return lines or ["no pair of these datasets has a decision"]
 
 

@@ -123,12 +123,16 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.changed: set[str] = set()
+        """Pairs that may stand otherwise than when a user of the ledger last emptied this."""
+        self.standing: dict[str, dict[str, Standing]] = {}
+        """Pair -> reviewer -> what that reviewer's lines come to."""
         self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
-        self.standing: dict[str, dict[str, Standing]] = {}
-        """Pair -> reviewer -> what that reviewer's lines come to."""
+        self.changed.update(self.standing)
+        self.standing = {}
         self.torn: list[int] = []
         """The numbers of lines that a crash has cut off."""
         self.lines = 0
@@ -211,6 +215,7 @@ class Ledger:
             raise BadDecision(
                 f"{self.path}, line {number:,}, is no decision: {error}; remove the line, or give another --decisions"
             ) from None
+        self.changed.add(decision.pair)
         reviewers = self.standing.setdefault(decision.pair, {})
         if decision.decision == "clear":
             reviewers.pop(decision.reviewer, None)

@@ -77,8 +77,8 @@ def derive(
     """Derive a dataset from a finished one into a folder of its own, or go on with doing so.
 
     The same parent, decisions and SQL give the same bytes, however often it was interrupted. Raises NothingLeft if no
-    pair is left; DatasetError for a parent that is unfinished or damaged, and for a folder that is the parent's, lies in
-    it or around it, or holds anything else; SqlError as `selection` does.
+    pair is left; DatasetError for a parent that is unfinished or damaged, and for a folder that is the parent's, lies
+    in it or around it, or holds anything else; SqlError as `selection` does.
     """
     _refuse_place(parent, out)
     plan, description = parent.plan(), parent.description()

@@ -80,7 +80,8 @@ def selection(dataset: Dataset, ledger: Ledger | None, sql: str | None, undecide
         for example in of.instructions:
             if example not in examples[pair]:
                 raise DatasetError(
-                    f"{ledger.path if ledger else ''} fixes {' '.join(example)} of pair {pair}, which has no such example in {dataset.url}"
+                    f"{ledger.path if ledger else ''} fixes the example {' '.join(example)} of pair {pair}, which has "
+                    f"none in {dataset.url}"
                 )
     left_out: dict[str, str] = {}
     for pair in examples:

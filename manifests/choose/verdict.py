@@ -35,9 +35,9 @@ class Verdict:
 
     @property
     def filters(self) -> list[str]:
-        """The names in FILTERS that the pair goes by."""
-        named = {self.status: True, "flagged": self.flagged, "disagree": self.differ}
-        return [name for name in FILTERS if named.get(name)]
+        """Its status, and the other names in FILTERS that the pair goes by."""
+        others = {"flagged": self.flagged, "disagree": self.differ}
+        return [self.status, *(name for name, applies in others.items() if applies)]
 
 
 def verdict(reviewers: Mapping[str, Standing]) -> Verdict:

@@ -1,6 +1,7 @@
 // One example, with its provenance and its in-context examples.
 
 import { compare } from "./compare.js";
+import { controls } from "./decisions.js";
 import { ask, el, facts, number, short } from "./dom.js";
 
 const rolesOf = (example) => [...example.inputs, ...(example.output ? [example.output] : [])];
@@ -35,6 +36,7 @@ export function card(row) {
         toggle("Provenance", () => provenance(row)),
         row.contexts.map((one, rank) =>
           toggle(row.contexts.length > 1 ? `Context pair ${rank + 1}` : "Context pair", () => context(row, one)))),
+      controls(row),
       part));
 }
 

@@ -16,8 +16,17 @@ export function el(name, attributes = {}, ...children) {
 }
 
 export async function ask(path, parameters = {}) {
-  const used = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined);
+  const entries = Array.isArray(parameters) ? parameters : Object.entries(parameters);  // a name may be given again
+  const used = entries.filter(([, value]) => value !== "" && value !== undefined);
   const response = await fetch(`/api/${path}?${new URLSearchParams(used)}`);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+/** POST a JSON object; the answer, as of `ask`. */
+export async function send(path, body) {
+  const response = await fetch(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;

@@ -1,12 +1,13 @@
 // The views, of which the address says which one is shown.
 
 import { move, state } from "./address.js";
+import * as choosing from "./choosing.js";
 import { $, ask, number } from "./dom.js";
 import * as pairs from "./pairs.js";
 import * as rejects from "./rejects.js";
 import * as sql from "./sql.js";
 
-const VIEWS = { pairs, rejects, sql };
+const VIEWS = { pairs, rejects, decisions: choosing, sql };
 
 function show() {
   const values = state(), wanted = values.get("tab"), shown = wanted in VIEWS ? wanted : "pairs";

@@ -2,13 +2,14 @@
 
 import { move, state } from "./address.js";
 import { card } from "./card.js";
+import { asked as decidedAs, counted, watch } from "./decisions.js";
 import { $, ask, el, facts, number, short } from "./dom.js";
 import { pager } from "./table.js";
 
 let scores = [];
 let asked = 0;  // an answer that comes after a later question is dropped
 let answered;  // what the cards show: another layout or a visit to another tab leaves them, and what is open in them, alone
-const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "page"];
+const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "decision", "page"];
 
 function fillScores(filters) {
   const chosen = state().get("score") ?? "", task = filters.task.value;
@@ -36,7 +37,7 @@ export async function show(values) {
   fillScores(filters);
   const panel = $("#pairs"), count = $("#count");
   try {
-    const found = await ask("examples", query);
+    const found = await ask("examples", { ...query, ...decidedAs(query.decision) });
     if (question !== asked) return;
     answered = wanted;
     count.textContent = `${number(found.total)} examples`;
@@ -52,6 +53,7 @@ export async function show(values) {
 }
 
 export async function start(datasets) {
+  watch((answer) => { $("#decided").textContent = counted(answer.counts); });
   for (const button of $("#layout").children)
     button.addEventListener("click", () => move({ layout: button.dataset.layout === "side" ? "side" : "" }));
   const filters = $("#filters");
