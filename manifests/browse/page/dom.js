@@ -31,6 +31,11 @@ export async function send(path, body) {
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }
+const place = (pair, role) => `${encodeURIComponent(pair)}/${encodeURIComponent(role)}`;
+/** The address of an image of a pair as it is stored, or converted to what a browser shows. */
+export const picture = (pair, role) => `/image/${place(pair, role)}`;
+/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
+export const thumbnail = (pair, role, side) => `/thumbnail/${place(pair, role)}?side=${side}`;
 
 export function facts(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
