@@ -7,14 +7,14 @@
     GET /api/rejects?task=&reason=&page=
     GET /api/pair/<pair>               one pair with its examples
     GET /api/sql?query=
-    GET /api/decisions?pair=<pair>,<pair>   what reviewers decided of them, and the counts of all
+    GET /api/decisions?pair=<pair>,  what reviewers decided of them, and the counts of all
     POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
-    GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores ("ssim>=0.6")
+    GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores
     GET /image/<pair>/<role>
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
-neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must besides say that
-it comes from this page (Origin), and be JSON, which no form sends.
+neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must, besides, say
+that it comes from this page (Origin), and be JSON, which no form sends.
 """
 
 from __future__ import annotations

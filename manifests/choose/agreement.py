@@ -158,7 +158,7 @@ def cohen(table: Sequence[Sequence[int]]) -> float | None:
     if chance == total * total:  # in whole numbers, so that it is told exactly
         return None
     same = sum(row[place] for place, row in enumerate(table))
-    return (same * total - chance) / (total * total - chance)
+    return float(same * total - chance) / (total * total - chance)
 
 
 def fleiss(table: Sequence[Sequence[int]]) -> float | None:
@@ -170,7 +170,7 @@ def fleiss(table: Sequence[Sequence[int]]) -> float | None:
     if any(sum(column) == raters * subjects for column in zip(*table, strict=True)):
         return None
     alike = sum(sum(count * (count - 1) for count in row) for row in table) / (raters * (raters - 1) * subjects)
-    return (alike - expected) / (1 - expected)
+    return float((alike - expected) / (1 - expected))
 
 
 def scores_of(pool: Pool, pairs: Sequence[str]) -> dict[str, Mapping[str, float]]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import stat
@@ -206,7 +207,7 @@ class Ledger:
             try:
                 values = parse_json(line)
             except ValueError as error:
-                if line and (line.startswith(_BEGINS) or _BEGINS.startswith(line)):
+                if line and _is_cut_off(line, error):
                     self.torn.append(number)
                     return
                 raise BadDecision(in_a_line(error, _WHY_CHARS)) from None
@@ -255,6 +256,17 @@ class Ledger:
                 os.close(descriptor)
             if is_new:
                 _fsync(self.path.parent)
+
+
+def _is_cut_off(line: bytes, error: ValueError) -> bool:
+    """Whether a line that is no JSON, because of an error, is the beginning of one of ours."""
+    if not (line.startswith(_BEGINS) or _BEGINS.startswith(line)):
+        return False
+    if isinstance(error, UnicodeDecodeError):
+        return error.end == len(line) and len(line) - error.start < 4  # inside a character
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or len(error.doc) - error.pos <= len(r"\uXXXX")
 
 
 def _opened(path: Path, flags: int) -> int:
