@@ -36,7 +36,7 @@ def add_derive(command: argparse.ArgumentParser) -> None:
         "--sql",
         metavar="SELECT",
         default=None,
-        help="only pairs that a query over the parent's views yields: "
+        help="only pairs that a query over the parent's views yields (a LIMIT needs an ORDER BY): "
         "\"SELECT pair FROM pairs WHERE scores['ssim'] > 0.8\"",
     )
     command.add_argument(
