@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manifests.browse.snapshot import BadRequest, Only, Snapshot
+from manifests.browse.pairs import BadRequest, Only
+from manifests.browse.snapshot import Snapshot
 from manifests.choose.agreement import MOST_GATES, Gate, agreement
 from manifests.choose.decisions import BadDecision, Decision, Ledger, Place, Standing, now
 from manifests.choose.verdict import FILTERS, verdict

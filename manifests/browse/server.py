@@ -3,9 +3,12 @@
     GET /, /page/<file>                the page: page/
     GET /api/overview                  the datasets: units, pairs, examples, rejects
     GET /api/scores                    names and ranges of the scores, by task
-    GET /api/examples?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
+    GET /api/pairs?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
+    GET /api/named?keys=               the pairs of some keys, with commas between them
     GET /api/rejects?task=&reason=&page=
     GET /api/pair/<pair>               one pair with its examples
+    GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
+    GET /candidate/<pair>/<number>     the picture of a candidate
     GET /api/sql?query=
     GET /api/decisions?pair=<pair>,  what reviewers decided of them, and the counts of all
     POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
@@ -31,9 +34,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from manifests.browse import pair_page
 from manifests.browse.choosing import Choosing
+from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
-from manifests.browse.snapshot import BadRequest, Snapshot, committed_units
+from manifests.browse.snapshot import Snapshot, committed_units
 from manifests.choose.agreement import BadGate
 from manifests.choose.decisions import BadDecision, place_of
 from manifests.dataset import DatasetError
@@ -74,6 +79,21 @@ def serve(url: str, port: int, decisions: str | None = None) -> None:
 def make_server(url: str, port: int, decisions: str | None = None) -> _Server:
     """The server, listening; port 0 takes a free one."""
     return _Server(url, port, decisions)
+
+
+_PARTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], Any]] = {
+    "serves": lambda snapshot, pair: pair_page.serves(snapshot.connection, pair),
+    "images": lambda snapshot, pair: pair_page.near_images(snapshot.connection, pair),
+    "instructions": lambda snapshot, pair: pair_page.near_instructions(snapshot.connection, pair),
+    "candidates": lambda snapshot, pair: pair_page.candidates(snapshot.datasets[pair["task"]], pair),
+    "answers": lambda snapshot, pair: pair_page.answers(snapshot.datasets[pair["task"]], pair),
+}
+"""Parts of the page of a pair."""
+
+
+def _candidate(snapshot: Snapshot, key: str, number: str) -> tuple[str, bytes] | None:
+    pair = snapshot.pair(key) if re.fullmatch("[0-9]{1,4}", number) else None
+    return pair_page.candidate_picture(snapshot.datasets[pair["task"]], pair, int(number)) if pair else None
 
 
 class _Server(ThreadingHTTPServer):
@@ -173,13 +193,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(snapshot.overview)
             case ["api", "scores"]:
                 self._json(snapshot.scores)
-            case ["api", "examples"]:
+            case ["api", "pairs"]:
                 only = self.server.choosing.only(query.get("decision", ""), query.get("reviewer", ""), snapshot)
-                self._json(snapshot.examples(query, only))
+                self._json(snapshot.page(query, only))
+            case ["api", "named"]:
+                self._json(snapshot.named([key for key in query.get("keys", "").split(",") if key]))
             case ["api", "rejects"]:
                 self._json(snapshot.rejects(query))
             case ["api", "pair", key] if pair := snapshot.pair(key):
                 self._json(pair)
+            case ["api", "pair", key, part] if part in _PARTS and (pair := snapshot.pair(key)):
+                self._json(_PARTS[part](snapshot, pair))
+            case ["candidate", key, number] if found := _candidate(snapshot, key, number):
+                self._send(HTTPStatus.OK, *found)
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))

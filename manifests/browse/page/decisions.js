@@ -25,14 +25,15 @@ function tell(answer) { for (const show of watchers) show(answer); }
 export const counted = (counts) =>
   ["kept", "dropped", "flagged", "disagree", "undecided"].map((name) => `${number(counts[name])} ${name}`).join(", ");
 
-/** The buttons for a pair's decision. `row` is a pair with its examples, or one example. */
-export function controls(row) {
+/** The buttons for a pair's decision. `row` is a pair with its examples, `open` says which of them is shown. */
+export function controls(row, open = () => row.examples[0]) {
   const group = el("div", { class: "decide", role: "group", "aria-label": "Decision", "data-pair": row.pair },
     el("div", { class: "actions" }, CHOICES.map(([decision, label, key]) =>
       el("button", { type: "button", "data-decision": decision, "aria-pressed": "false", "aria-keyshortcuts": key,
         title: `${label} (${key})`, onclick: () => choose(group, decision) }, label))),
     el("p", { class: "said quiet" }), el("form", { class: "fix", hidden: "" }), el("p", { class: "error", role: "alert", hidden: "" }));
-  group.examples = row.examples ?? [row];
+  group.examples = row.examples;
+  group.open = open;
   paint(group);
   if (!waiting.size) setTimeout(fetchWaiting);
   waiting.set(row.pair, row);
@@ -93,7 +94,12 @@ function openFix(group) {
   const text = el("textarea", { class: "field", "aria-label": "New instruction", maxlength: 4000, required: "" });
   const which = el("select", { "aria-label": "Example", onchange: () => { text.value = fixed(examples[which.value]); } },
     examples.map((one, index) => el("option", { value: index }, `${one.direction} ${one.kind}`)));
-  const close = () => { form.hidden = true; form.replaceChildren(); (group.closest(".card") ?? group.querySelector("[data-decision=fix]")).focus(); };
+  which.value = Math.max(0, examples.indexOf(group.open()));
+  const close = () => {
+    form.hidden = true;
+    form.replaceChildren();
+    group.querySelector("[data-decision=fix]").focus();
+  };
   form.replaceChildren(which, text, el("div", { class: "actions" }, el("button", {}, "Save"),
     el("button", { type: "button", onclick: close }, "Cancel")));
   form.onkeydown = (event) => {
@@ -105,7 +111,7 @@ function openFix(group) {
     const one = examples[which.value];
     if (await choose(group, "fix", { instruction: text.value, direction: one.direction, kind: one.kind })) { close(); goOn(group); }
   };
-  text.value = fixed(examples[0]);
+  text.value = fixed(examples[which.value]);
   form.hidden = false;
   text.focus();
 }
@@ -143,8 +149,8 @@ addEventListener("keydown", async (event) => {
   const choice = CHOICES.find(([, , key]) => key === event.key);
   if (!choice || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (event.target.closest("input:not([type=range]), textarea, select, dialog, [contenteditable]")) return;
-  const within = event.target.closest(".card, .pair-page"), shown = (one) => one.offsetParent !== null;
-  const group = within ? within.querySelector(".decide") : [...document.querySelectorAll(".pair-page .decide")].find(shown);
+  const within = event.target.closest(".card, #pair"), shown = (one) => one.offsetParent !== null;
+  const group = within ? within.querySelector(".decide") : [...document.querySelectorAll("#pair .decide")].find(shown);
   if (!group) {  // nothing has the focus yet: the first card gets it, and nothing is decided
     const first = [...document.querySelectorAll("#cards .card")].find(shown);
     if (first) { event.preventDefault(); focusCard(first); }
