@@ -27,7 +27,7 @@ export const counted = (counts) =>
 
 /** The buttons for a pair's decision. `row` is a pair with its examples, `open` says which of them is shown. */
 export function controls(row, open = () => row.examples[0]) {
-  const group = el("div", { class: "decide", role: "group", "aria-label": "Decision", "data-pair": row.pair },
+  const group = el("div", { class: "decide", role: "group", "aria-label": "Decision on this pair", "data-pair": row.pair },
     el("div", { class: "actions" }, CHOICES.map(([decision, label, key]) =>
       el("button", { type: "button", "data-decision": decision, "aria-pressed": "false", "aria-keyshortcuts": key,
         title: `${label} (${key})`, onclick: () => choose(group, decision) }, label))),
