@@ -158,7 +158,7 @@ def cohen(table: Sequence[Sequence[int]]) -> float | None:
     if chance == total * total:  # in whole numbers, so that it is told exactly
         return None
     same = sum(row[place] for place, row in enumerate(table))
-    return float(same * total - chance) / (total * total - chance)
+    return float((same * total - chance) / (total * total - chance))
 
 
 def fleiss(table: Sequence[Sequence[int]]) -> float | None:

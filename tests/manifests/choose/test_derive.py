@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from infra.command import main
-from manifests.choose import derive as deriving
 from manifests.choose.decisions import Ledger
 from manifests.choose.derive import derive
 from manifests.choose.derived_unit import derive_unit
@@ -87,8 +86,8 @@ def test_what_is_derived_is_what_was_decided(parent: Dataset, ledger: Ledger, tm
         "fixed": [{"direction": "forward", "kind": "generate", "was": "Take away the rain — vollständig."}],
         "reviews": [{"decision": "fix", "reviewer": "Ada", "time": "2026-11-30T02:20:00Z"}],
     }
-    said = {one["decision"] for one in json.loads(steps[keys[1]]["params"])["reviews"]}
-    assert (steps[keys[1]]["operator"], said) == ("choose", {"keep", "drop"})
+    voted = {one["decision"] for one in json.loads(steps[keys[1]]["params"])["reviews"]}
+    assert (steps[keys[1]]["operator"], voted) == ("choose", {"keep", "drop"})
     assert files(parent.url) == before
     plan, named = done.dataset.plan(), done.dataset.description()["config"]["derived_from"]
     assert (named["dataset"], named["sql"], named["undecided"]) == ("derain", sql, "keep")
@@ -124,12 +123,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         write(store, name, data)
 
     for target, stop in (
-        ((deriving, "derive_unit"), after_one_unit),
-        ((type(half.store), "write_bytes"), before_its_manifest),
-        ((type(half.store), "write_bytes"), before_the_end),
+        ("manifests.choose.derive.derive_unit", after_one_unit),
+        ("manifests.storage.Store.write_bytes", before_its_manifest),
+        ("manifests.storage.Store.write_bytes", before_the_end),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(*target, stop)
+            patch.setattr(target, stop)
             with pytest.raises(KeyboardInterrupt):
                 derive(parent, half.url, ledger=ledger)
         assert not half.store.exists("dataset.json") and {*half.unit_names()} <= {"derain-000000", "derain-000001"}
