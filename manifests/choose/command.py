@@ -74,13 +74,13 @@ def _told(parent: Dataset, done: Derived) -> list[str]:
     chosen, url = done.selection, done.dataset.url
     there = "was there already: " if done.was_there else ""
     lines = [
-        f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {done.fixed:,} instructions fixed"
+        f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {_count(done.fixed, 'instruction')} fixed"
     ]
     if chosen.reasons:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in sorted(chosen.reasons.items()))
         lines.append(f"left out, as rejects with why: {reasons}")
     if chosen.elsewhere:
-        lines.append(f"{chosen.elsewhere:,} pairs with decisions are of other datasets")
+        lines.append(f"{_count(chosen.elsewhere, 'pair')} with decisions in the file, not in this dataset")
     counts = [one.description()["totals"]["examples_without_context"] for one in (parent, done.dataset)]
     if counts[1] > counts[0]:
         lines.append(
@@ -90,6 +90,10 @@ def _told(parent: Dataset, done: Derived) -> list[str]:
     if left := [folder for folder in _STAY if parent.store.names(folder)]:
         lines.append(f"not carried over: {', '.join(left)}")
     return [*lines, f"next: xprompt diff {shlex.quote(parent.url)} {shlex.quote(url)}"]
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def add_agreement(command: argparse.ArgumentParser) -> None:

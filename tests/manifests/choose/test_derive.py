@@ -242,9 +242,9 @@ def test_the_command(parents: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out = tmp_path / "chosen"
     assert main(["derive", f"{parents}/derain", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert f"{out}/derain: 6 of 8 pairs of {parents}/derain, 1 instructions fixed" in printed
+    assert f"{out}/derain: 6 of 8 pairs of {parents}/derain, 1 instruction fixed" in printed
     assert "left out, as rejects with why: 1 disputed; 1 dropped" in printed
-    assert "1 pairs with decisions are of other datasets" in printed
+    assert "1 pair with decisions in the file, not in this dataset" in printed
     assert f"xprompt contexts {out}/derain chooses them anew" in printed
     assert main(["verify", str(out)]) == 0
     assert main(["agreement", str(parents), "--gate", "mean_abs_diff>=0.05", "--json"]) == 0
