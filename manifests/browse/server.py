@@ -13,7 +13,10 @@
     GET /api/decisions?pair=<pair>,  what reviewers decided of them, and the counts of all
     POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
     GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores
-    GET /image/<pair>/<role>
+    GET /image/<pair>/<role>           one range of it, if asked for
+    GET /thumbnail/<pair>/<role>?side=160|320|640
+
+Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
 neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must, besides, say
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import sys
 import traceback
@@ -36,9 +40,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifests.browse import pair_page
 from manifests.browse.choosing import Choosing
+from manifests.browse.conditions import has_it, may_have_a_part
+from manifests.browse.images import Place, Shown
 from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
 from manifests.browse.snapshot import Snapshot, committed_units
+from manifests.browse.thumbnails import SIDES, Cache, cache_folder
 from manifests.choose.agreement import BadGate
 from manifests.choose.decisions import BadDecision, place_of
 from manifests.dataset import DatasetError
@@ -51,6 +58,8 @@ HOST = "127.0.0.1"
 _IDLE_S = 60
 MOST_BODY_BYTES = 32 * 2**10
 """Of a decision, whose instruction is its only long text."""
+_YEAR_S = 31_536_000
+_VERSION_DIGITS = 16  # of a sha256; what two images share by chance no more than two datasets a pair's key
 
 _PAGE = {file.name: file.read_bytes() for file in sorted((Path(__file__).parent / "page").iterdir())}
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -102,6 +111,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, url: str, port: int, decisions: str | None) -> None:
         self._url = url
         self.choosing = Choosing(place_of(url, decisions))
+        self.thumbnails = Cache(cache_folder(os.environ))
         try:  # before the manifests are looked into, which takes a while
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -216,8 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
                 gates = [value for name, value in parse_qsl(address.query) if name == "gate"]
                 self._json(self.server.choosing.agreement(gates, snapshot))
             case ["image", key, role] if place := snapshot.place(key, role):
-                with place.shown() as (content_type, body):
-                    self._send_image(content_type, body)
+                if not self._has_it(place.tag, cache := _kept(place, query)):
+                    with place.shown() as shown:
+                        self._send_image(shown, place.tag, cache)
+            case ["thumbnail", key, role] if place := snapshot.place(key, role):
+                tag = place.thumbnail_tag(side_px := _side(query))
+                if not self._has_it(tag, cache := _kept(place, query)):
+                    self._send_image(place.thumbnail(side_px, self.server.thumbnails), tag, cache)
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
 
@@ -225,14 +240,25 @@ class _Handler(BaseHTTPRequestHandler):
         content_type = f"{_PAGE_TYPES[Path(name).suffix]}; charset=utf-8"
         self._send(HTTPStatus.OK, content_type, _PAGE[name], csp=_PAGE_POLICY)
 
-    def _send_image(self, content_type: str, body: bytes) -> None:
+    def _has_it(self, tag: str, cache: str) -> bool:
+        """Whether the client has what the tag names, and was told so."""
+        if not tag or not has_it(self.headers.get("If-None-Match"), f'"{tag}"'):
+            return False
+        self.send_response(HTTPStatus.NOT_MODIFIED)
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("Cache-Control", cache)
+        self.end_headers()
+        return True
+
+    def _send_image(self, shown: Shown, tag: str, cache: str) -> None:
         """Send an image or the one range of it that is asked for."""
-        # Answers have no validator, so a condition If-Range is never met: all of the image is sent (section 13.1.5).
-        asked = None if "If-Range" in self.headers else self.headers.get("Range")
-        # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
-        cache, status, further = "private, max-age=600", HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        body, status, further = shown.body, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        etag = f'"{tag}"' if shown.is_named else None
+        if etag:
+            further["ETag"] = etag
         try:
-            part = asked_range(asked, len(body))
+            in_part = may_have_a_part(self.headers.get("If-Range"), etag)
+            part = asked_range(self.headers.get("Range") if in_part else None, len(body))
         except Unsatisfiable as error:
             content_range = {"Content-Range": f"bytes */{len(body)}"}
             message = json.dumps({"error": str(error)}).encode()
@@ -241,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
         if part is not None:
             status, body = HTTPStatus.PARTIAL_CONTENT, body[part.first : part.last + 1]
             further["Content-Range"] = part.content_range
-        self._send(status, content_type, body, cache=cache, further=further)
+        self._send(status, shown.content_type, body, cache=cache if etag else "no-store", further=further)
 
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
@@ -276,3 +302,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """A line a request would drown the terminal; errors are printed by `do_GET`."""
+
+
+def _kept(place: Place, query: Mapping[str, str]) -> str:
+    """How long a client may keep an image: for ever if its address says which bytes it is of.
+
+    Pair and role alone do not: a dataset can be removed and made anew. So it asks each time, by the tag.
+    """
+    version = query.get("v", "")
+    named = len(version) >= _VERSION_DIGITS and place.sha256.startswith(version)
+    return f"private, max-age={_YEAR_S}, immutable" if named else "private, no-cache"
+
+
+def _side(query: Mapping[str, str]) -> int:
+    text = query.get("side", "")
+    if text not in map(str, SIDES):
+        raise BadRequest(f"side is none of {', '.join(map(str, SIDES))}: {text!r}")
+    return int(text)

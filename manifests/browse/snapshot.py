@@ -5,14 +5,16 @@ Filters and pages are DuckDB's work, so a page costs the same memory whatever th
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
 from manifests.browse.pairs import Only, Pairs, equal, page_number
-from manifests.dataset import find_datasets
+from manifests.dataset import Dataset, find_datasets
 from manifests.read.query import MAX_RESULT_BYTES, TIMEOUT_S, connect, datasets_by_task, overview, select
 
 PAGE_REJECTS = 100
@@ -27,7 +29,7 @@ class Snapshot:
         self.datasets = datasets_by_task(url)
         self.committed = committed_units(url)
         self.connection = connect(url)
-        self.pairs = Pairs(self.datasets, self.committed, self.connection)
+        self.pairs = Pairs(self.datasets, {url: names for url, (names, _) in self.committed.items()}, self.connection)
         self._places: dict[str, Mapping[str, Any]] = {}
         self._pairs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -123,6 +125,16 @@ def _keep(kept: dict[str, Any], key: str, value: Any, most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def committed_units(url: str) -> dict[str, list[str]]:
-    """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
+def committed_units(url: str) -> dict[str, tuple[list[str], tuple[int, int]]]:
+    """Names of the committed units by dataset, and when a local one's were last written: no file is opened."""
+    return {dataset.url: (dataset.unit_names(), _written(dataset)) for dataset in find_datasets(url)}
+
+
+def _written(dataset: Dataset) -> tuple[int, int]:
+    """What changes when a unit's manifest is written or removed, by which one of the same name is told from another."""
+    if not dataset.store.is_local:
+        return 0, 0
+    with suppress(FileNotFoundError):
+        status = os.stat(dataset.store.path("manifest"))
+        return status.st_ino, status.st_mtime_ns
+    return 0, 0

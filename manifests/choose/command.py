@@ -72,10 +72,8 @@ def run_derive(options: argparse.Namespace) -> int:
 def _told(parent: Dataset, done: Derived) -> list[str]:
     """What a derived dataset is, in lines."""
     chosen, url = done.selection, done.dataset.url
-    there = "was there already: " if done.was_there else ""
-    lines = [
-        f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {_count(done.fixed, 'instruction')} fixed"
-    ]
+    there, fixed = "was there already: " if done.was_there else "", _count(done.fixed, "instruction")
+    lines = [f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {fixed} fixed"]
     if chosen.reasons:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in sorted(chosen.reasons.items()))
         lines.append(f"left out, as rejects with why: {reasons}")

@@ -4,6 +4,7 @@ commit, as manifests/write/writer.py does."""
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from manifests.write.tar import TarWriter
 from manifests.write.writer import ROW_GROUP_ROWS, sample_json
 
 STEP, VERSION = "choose", 1
+
+_PICTURES = "reject_pictures"
 
 Row = dict[str, Any]
 
@@ -40,7 +43,9 @@ def derive_unit(
         written = [row for rows in kept for row in _stored(parent, dataset, tar, rows, chosen)]
         tar.finish()
     left_out = [_rejected(rows[0], files, chosen) for rows in pairs if rows[0]["pair"] in chosen.left_out]
-    rejects = pa.Table.from_pylist([*_rejects(parent, name), *left_out], schema=REJECTS)
+    rejected = [{**row, "shard": f"{name}.tar"} for row in (*_rejects(parent, name), *left_out)]
+    rejects = pa.Table.from_pylist(rejected, schema=REJECTS)
+    _copy_pictures(parent, dataset, name)
     rejects_bytes = write_table(dataset.store, f"rejects/{name}.parquet", rejects, {"unit": unit})
     commit = Commit(
         unit=unit,
@@ -134,7 +139,16 @@ def _rejected(row: Row, files: Mapping[str, Sequence[str]], chosen: Selection) -
         "reason": chosen.left_out[row["pair"]],
         "message": chosen.told(row["pair"]),
         "scores": row["scores"],
+        "pictures": [],
     }
+
+
+def _copy_pictures(parent: Dataset, dataset: Dataset, name: str) -> None:
+    """Copy the small pictures of the parent's rejects, whose rows are the same and name the same places."""
+    file = f"{_PICTURES}/{name}.tar"
+    if parent.store.exists(file):
+        with parent.store.open(file) as there, dataset.store.write(file) as here:
+            shutil.copyfileobj(there, here)
 
 
 def _rejects(parent: Dataset, name: str) -> list[Row]:

@@ -9,8 +9,6 @@ function changed(changes) {
   return next;
 }
 
-/** The address that `move` would go to, for links. */
-export const linked = (changes) => `#${changed(changes)}`;
 /** Change what it says; "" takes a name out. With `replace` the step before cannot be gone back to. */
 export function move(changes, replace = false) {
   const next = changed(changes);
@@ -18,3 +16,10 @@ export function move(changes, replace = false) {
   history.replaceState(null, "", `#${next}`);
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
+
+/** Attributes of a link to the page of a pair. What the address says when it is clicked stays, as filters do. */
+export const toPair = (key) => ({ href: `#${changed({ pair: key })}`, onclick: (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;  // a new tab or window
+  event.preventDefault();
+  move({ pair: key });
+} });

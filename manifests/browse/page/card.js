@@ -1,6 +1,6 @@
 // One pair: its examples as tabs, each a row of thumbnails, and what opens below them.
 
-import { linked } from "./address.js";
+import { toPair } from "./address.js";
 import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
 import { el } from "./dom.js";
@@ -20,7 +20,7 @@ export function card(row) {
   return el("article", { class: "card", "data-pair": row.pair, "aria-label": `Pair of ${row.source_ref}` },
     examples(row, row.shown, { onopen: (example) => { open = example; } }),
     el("footer", { class: "actions" },
-      el("a", { class: "button", href: linked({ pair: row.pair }), "aria-label": `Open the pair of ${row.source_ref}` }, "Open"),
+      el("a", { class: "button", ...toPair(row.pair), "aria-label": `Open the pair of ${row.source_ref}` }, "Open"),
       toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { large: true, prototype: row.prototype_task })),
       toggle("Provenance", () => [provenance(row)])),
     controls(row, () => open),

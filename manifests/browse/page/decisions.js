@@ -147,7 +147,7 @@ function focusCard(card) {
 
 addEventListener("keydown", async (event) => {
   const choice = CHOICES.find(([, , key]) => key === event.key);
-  if (!choice || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (!choice || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (event.target.closest("input:not([type=range]), textarea, select, dialog, [contenteditable]")) return;
   const within = event.target.closest(".card, #pair"), shown = (one) => one.offsetParent !== null;
   const group = within ? within.querySelector(".decide") : [...document.querySelectorAll("#pair .decide")].find(shown);

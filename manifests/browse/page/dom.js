@@ -15,6 +15,16 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+const place = (pair, role, values) => {
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+  return `${encodeURIComponent(pair)}/${encodeURIComponent(role)}${query.size ? `?${query}` : ""}`;
+};
+/** The address of an image of a pair as it is stored, or converted to what a browser shows. With its sha256 the address
+ *  says which bytes it means, and a browser need not ask again. */
+export const picture = (pair, role, sha256 = "") => `/image/${place(pair, role, { v: sha256.slice(0, 20) })}`;
+/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
+export const thumbnail = (pair, role, side, sha256 = "") => `/thumbnail/${place(pair, role, { side, v: sha256.slice(0, 20) })}`;
+
 export async function ask(path, parameters = {}) {
   const entries = Array.isArray(parameters) ? parameters : Object.entries(parameters);  // a name may be given again
   const used = entries.filter(([, value]) => value !== "" && value !== undefined);
@@ -31,11 +41,6 @@ export async function send(path, body) {
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }
-const place = (pair, role) => `${encodeURIComponent(pair)}/${encodeURIComponent(role)}`;
-/** The address of an image of a pair as it is stored, or converted to what a browser shows. */
-export const picture = (pair, role) => `/image/${place(pair, role)}`;
-/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
-export const thumbnail = (pair, role, side) => `/thumbnail/${place(pair, role)}?side=${side}`;
 
 export function facts(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");

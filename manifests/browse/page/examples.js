@@ -1,6 +1,6 @@
 // The examples of a pair as tabs; each is a row of pictures: in-context example, query, answer.
 
-import { linked } from "./address.js";
+import { toPair } from "./address.js";
 import { el, short, thumbnail } from "./dom.js";
 import { named } from "./named.js";
 import { tabs } from "./tabs.js";
@@ -26,7 +26,7 @@ export const answerText = (example) => example.text === null ? null : el("p", { 
 
 const arrow = () => el("span", { class: "arrow", "aria-hidden": "true" }, "→");
 const part = (name, count, ...content) => {
-  const figure = el("figure", { class: `step ${name}` }, el("div", { class: "pictures" }, content), el("figcaption", {}, name));
+  const figure = el("figure", { class: "step", "data-step": name }, el("div", { class: "pictures" }, content), el("figcaption", {}, name === "text" ? "answer" : name));
   figure.style.flexGrow = count;
   return figure;
 };
@@ -37,7 +37,7 @@ function flow(row, example) {
   const answer = example.output === null ? answerText(example) : small(row, example.output, `Answer: ${example.output} of ${row.source_ref}`);
   const shown = [
     part("query", Math.max(1, query.length), query.length ? query : el("p", { class: "quiet" }, "the instruction alone")), arrow(),
-    part("answer", example.output === null ? 2 : 1, answer)];
+    part(example.output === null ? "text" : "answer", example.output === null ? 2 : 1, answer)];
   if (example.contexts.length) {
     const context = part("context", rolesOf(example).length, el("p", { class: "quiet" }, "…"));
     fillContext(context, example, example.contexts[0]);
@@ -65,7 +65,7 @@ const missing = (context) => el("p", { class: "quiet" },
 function contextLink(pair, example, context) {
   const shown = pair.examples.find((other) => other.direction === example.direction && other.kind === example.kind);
   const roles = shown ? rolesShown(shown, pair.images) : pair.images.map((image) => image.role);
-  return el("a", { class: "pictures", href: linked({ pair: context.pair }), "aria-label": `In-context example: pair of ${pair.source_ref}` },
+  return el("a", { class: "pictures", ...toPair(context.pair), "aria-label": `In-context example: pair of ${pair.source_ref}` },
     roles.map((role) => small(pair, role, `In-context example: ${role} of ${pair.source_ref}`)));
 }
 

@@ -1,6 +1,6 @@
 // The page of one pair, at #pair=<key>: all that is stored of it, and which pairs are like it.
 
-import { linked, move, state } from "./address.js";
+import { move, state, toPair } from "./address.js";
 import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
 import { $, ask, el, facts, number, picture, short } from "./dom.js";
@@ -31,7 +31,7 @@ const none = (text) => el("p", { class: "quiet" }, text);
 /** Other pairs as tiles: a picture, and what `say` says of each. */
 function tiles(rows, say) {
   return el("ul", { class: "tiles" }, rows.map((row) => {
-    const link = el("a", { class: "pictures", href: linked({ pair: row.pair }), "aria-label": `Pair ${row.pair}` }, el("p", { class: "quiet" }, "…"));
+    const link = el("a", { class: "pictures", ...toPair(row.pair), "aria-label": `Pair ${row.pair}` }, el("p", { class: "quiet" }, "…"));
     named(row.pair).then((pair) => {
       link.setAttribute("aria-label", `Pair of ${pair.source_ref}`);
       link.replaceChildren(...pair.images.filter((image) => image.role !== "mask").slice(0, 3).map((image) => small(pair, image.role, `${image.role} of ${pair.source_ref}`)));

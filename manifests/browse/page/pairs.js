@@ -9,7 +9,7 @@ import { pager } from "./table.js";
 let datasets = [];
 let scores;  // asked for when the first cards are there
 let asked = 0;  // an answer that comes after a later question is dropped
-let answered;  // what the cards show: another layout or a visit to another tab leaves them, and what is open in them, alone
+let answered;  // what the cards show: a visit to another tab leaves them, and what is open in them, alone
 const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "decision", "page"];
 
 function fillScores(filters) {
@@ -52,9 +52,6 @@ function empty(query, found) {
 }
 
 export async function show(values) {
-  const layout = values.get("layout") === "side" ? "side" : "slider";
-  for (const button of $("#layout").children) button.setAttribute("aria-pressed", button.dataset.layout === layout);
-  $("#cards").classList.toggle("side", layout === "side");
   const query = Object.fromEntries(FILTERS.map((name) => [name, values.get(name) ?? ""])), wanted = JSON.stringify(query);
   if (wanted === answered) return;
   const question = ++asked, filters = $("#filters").elements;
@@ -86,8 +83,6 @@ export async function show(values) {
 export function start(all) {
   datasets = all;
   watch((answer) => { $("#decided").textContent = counted(answer.counts); });
-  for (const button of $("#layout").children)
-    button.addEventListener("click", () => move({ layout: button.dataset.layout === "side" ? "side" : "" }));
   const filters = $("#filters");
   filters.addEventListener("submit", (event) => event.preventDefault());
   let typing;

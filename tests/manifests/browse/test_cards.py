@@ -52,6 +52,7 @@ def test_examples_are_tabs(opened: Page) -> None:
     opened.keyboard.press("ArrowRight")
     expect(tabs.nth(1)).to_be_focused()
     expect(card.get_by_role("tabpanel")).to_contain_text("The rain is gone.")
+    expect(card.get_by_role("link", name="In-context example")).to_be_visible()
     assert _shown(card)[2:] == ["Query: input of photo.png#0", "Query: target of photo.png#0"]
     opened.keyboard.press("ArrowLeft")
     opened.keyboard.press("ArrowLeft")

@@ -215,47 +215,6 @@ def test_a_new_page_shows_what_has_been_committed_since(tmp_path: Path) -> None:
         ]
 
 
-def test_slider_changes_the_share_of_the_before_image(opened: Page) -> None:
-    card = opened.locator(".card").first
-    card.get_by_role("button", name="Compare").click()
-    card.locator("img.after").evaluate("image => image.decode()")
-    card.locator("img.before").evaluate("image => image.decode()")
-    dark = {share: _dark_share(opened, share) for share in (0, 25, 75, 100)}
-    for share, seen in dark.items():
-        assert seen == pytest.approx(share / 100, abs=0.06)
-    opened.get_by_role("button", name="Side by side").click()
-    before, after = card.locator("img.before").bounding_box(), card.locator("img.after").bounding_box()
-    assert before is not None
-    assert after is not None
-    assert after["x"] == pytest.approx(before["x"] + before["width"], abs=1)
-
-
-def _dark_share(page: Page, share: int) -> float:
-    """Share of columns of the first card's image that show the before image, which is the after image at half value."""
-    compare = page.locator(".card .compare").first
-    compare.locator("input").evaluate(
-        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }", share
-    )
-    shown = PILImage.open(io.BytesIO(compare.screenshot())).convert("RGB")
-    pixels = np.asarray(shown.resize((64, 48), PILImage.Resampling.BOX), np.float32)
-    columns = pixels.mean(axis=(0, 2)) / photo(0).mean(axis=(0, 2))
-    return float((columns < 0.75).mean())
-
-
-def test_slider_follows_the_mouse(opened: Page) -> None:
-    opened.locator(".card").first.get_by_role("button", name="Compare").click()
-    compare = opened.locator(".card .compare").first
-    compare.scroll_into_view_if_needed()
-    box = compare.bounding_box()
-    assert box is not None
-    opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
-    opened.mouse.down()
-    opened.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 50, steps=4)
-    opened.mouse.up()
-    cut = float(compare.evaluate("box => box.style.getPropertyValue('--cut')").removesuffix("%"))
-    assert cut == pytest.approx(80, abs=2)
-
-
 def test_rejects_tab(opened: Page) -> None:
     opened.get_by_role("tab", name="Rejects").click()
     expect(opened.locator("#reasons tbody tr")).to_have_count(1)
