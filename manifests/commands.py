@@ -21,6 +21,7 @@ from rich.text import Text
 from manifests.browse.contact_sheet import write_contact_sheet
 from manifests.browse.server import serve
 from manifests.browse.similarity import Similarities, similarity_sheet
+from manifests.choose import command as choosing
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.export import command as exporting
 from manifests.images.evaluation import hash_folder
@@ -118,10 +119,22 @@ def add_commands(commands: Any) -> None:
 
     exporting.add_arguments(command("export", exporting.run, exporting.TEXT))
 
+    choosing.add_derive(command("derive", choosing.run_derive, choosing.DERIVE))
+
+    agreement = command("agreement", choosing.run_agreement, choosing.AGREEMENT)
+    add_path(agreement)
+    choosing.add_agreement(agreement)
+
     browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
     add_path(browse)
     browse.add_argument(
         "--port", type=int, default=8008, help="the port to listen at; 0 takes a free one (default: %(default)s)"
+    )
+    browse.add_argument(
+        "--decisions",
+        metavar="FILE",
+        default=None,
+        help="the file that keep, drop, flag and fix are added to (default: decisions.jsonl beside the datasets)",
     )
 
 
@@ -326,7 +339,7 @@ def _hashes(options: argparse.Namespace) -> int:
 
 
 def _browse(options: argparse.Namespace) -> int:
-    serve(options.path, options.port)
+    serve(options.path, options.port, options.decisions)
     return 0
 
 

@@ -46,6 +46,20 @@ class PairRows:
     """Direction and kind."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Only:
+    """A condition on pairs, by their keys."""
+
+    keys: Sequence[str]
+    inside: bool
+    """Whether the pairs are those of the keys, or all others."""
+
+    @property
+    def sql(self) -> str:
+        """The condition on the column `pair`, with the list of the keys as its one parameter."""
+        return f"pair {'' if self.inside else 'NOT '}IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+
+
 class Pairs:
     """The pairs of the units that were committed at one moment."""
 
@@ -55,7 +69,7 @@ class Pairs:
         """Those of some units, named by the URL of their dataset, which the connection sees."""
         self._datasets, self._committed, self._connection = datasets, committed, connection
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, str], only: Only | None = None) -> dict[str, Any]:
         """A page of the pairs that have an example as it is asked for: `total`, `page_size` and `rows`.
 
         A row is one of the view `pairs`; `shown` names the direction and the kind of the first example that was asked
@@ -63,6 +77,9 @@ class Pairs:
         """
         start = page_number(query) * PAGE_PAIRS
         conditions, values = equal(query, ("task", "direction", "kind"))
+        if only:
+            conditions.append(only.sql)
+            values.append([*only.keys])
         if text := query.get("text"):
             conditions.append("(contains(lower(instruction), lower(?)) OR contains(lower(text), lower(?)))")
             values += [text, text]

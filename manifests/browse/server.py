@@ -14,6 +14,9 @@
     GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
     GET /candidate/<pair>/<number>     the picture of a candidate
     GET /api/sql?query=
+    GET /api/decisions?pair=<pair>,  what reviewers decided of them, and the counts of all
+    POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
+    GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores
     GET /image/<pair>/<role>           one range of it, if asked for
     GET /reject/<task>/<source_ref>/<side>  a small picture of what a gate rejected
     GET /thumbnail/<pair>/<role>?side=160|320|640
@@ -21,7 +24,8 @@
 Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
-neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host).
+neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must, besides, say
+that it comes from this page (Origin), and be JSON, which no form sends.
 """
 
 from __future__ import annotations
@@ -40,20 +44,25 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifests.browse import pair_page
+from manifests.browse.choosing import Choosing
 from manifests.browse.conditions import has_it, may_have_a_part
 from manifests.browse.images import Place, Shown
 from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
 from manifests.browse.snapshot import Snapshot, committed_units
 from manifests.browse.thumbnails import SIDES, Cache, cache_folder
+from manifests.choose.agreement import BadGate
+from manifests.choose.decisions import BadDecision, place_of
 from manifests.dataset import DatasetError
-from manifests.printing import printable_lines
+from manifests.printing import printable_lines, say
 from manifests.read.query import run_sql
 from manifests.read.sql_pool import SqlError
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
 _IDLE_S = 60
+MOST_BODY_BYTES = 32 * 2**10
+"""Of a decision, whose instruction is its only long text."""
 _YEAR_S = 31_536_000
 _VERSION_DIGITS = 16  # of a sha256; what two images share by chance no more than two datasets a pair's key
 
@@ -66,22 +75,24 @@ _PAGE_POLICY = (
 """It runs this server's own script and style and nothing else: images and answers are sent as what no browser runs."""
 
 
-def serve(url: str, port: int) -> None:
-    """Serve the page until interrupted.
+def serve(url: str, port: int, decisions: str | None = None) -> None:
+    """Serve the page until interrupted; decisions go into a file, by default the one beside the datasets.
 
-    Raises DatasetError if there is no dataset at the URL, OSError if the port is in use.
+    Raises DatasetError if there is no dataset at the URL, BadDecision for a file that decisions cannot go into, OSError
+    if the port is in use.
     """
-    with make_server(url, port) as server:
+    with make_server(url, port, decisions) as server:
         print(f"{url}: http://{HOST}:{server.server_port}/ (Ctrl-C ends)", flush=True)
+        say(f"decisions: {server.choosing.place}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
 
 
-def make_server(url: str, port: int) -> _Server:
+def make_server(url: str, port: int, decisions: str | None = None) -> _Server:
     """The server, listening; port 0 takes a free one."""
-    return _Server(url, port)
+    return _Server(url, port, decisions)
 
 
 _PARTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], Any]] = {
@@ -102,8 +113,9 @@ def _candidate(snapshot: Snapshot, key: str, number: str) -> tuple[str, bytes] |
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, url: str, port: int) -> None:
+    def __init__(self, url: str, port: int, decisions: str | None) -> None:
         self._url = url
+        self.choosing = Choosing(place_of(url, decisions))
         self.thumbnails = Cache(cache_folder(os.environ))
         try:  # before the manifests are looked into, which takes a while
             super().__init__((HOST, port), _Handler)
@@ -131,17 +143,48 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_S
 
     def do_GET(self) -> None:
+        if not self._is_ours("same-origin", "none"):
+            return self._forbid()
+        self._try(self._answer)
+
+    def do_POST(self) -> None:
+        self.close_connection = True  # what of a body is not read would be taken for the next request
+        origin = f"http://{self.headers.get('Host')}"
+        if not self._is_ours("same-origin") or self.headers.get("Origin") != origin:
+            return self._forbid()
+        if urlsplit(self.path).path != "/api/decisions":
+            return self._error(HTTPStatus.NOT_FOUND, "decisions alone are taken, at /api/decisions")
+        if self.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
+            return self._error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a decision is application/json")
+        length = self.headers.get("Content-Length", "")
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,9}", length):
+            return self._error(HTTPStatus.LENGTH_REQUIRED, "a decision has a Content-Length")
+        if int(length) > MOST_BODY_BYTES:
+            return self._error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has {MOST_BODY_BYTES:,} bytes at most")
+        self._try(lambda: self._decide(int(length)))
+
+    def _is_ours(self, *sites: str) -> bool:
+        """Whether a request comes from this page, as far as its host and the browser tell."""
         hosts = (f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}")
-        same_site = self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-        if self.headers.get("Host") not in hosts or not same_site:
-            return self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{hosts[0]} are answered")
+        return self.headers.get("Host") in hosts and self.headers.get("Sec-Fetch-Site", sites[0]) in sites
+
+    def _forbid(self) -> None:
+        self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{HOST}:{self.server.server_port} are answered")
+
+    def _decide(self, length: int) -> None:
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise BadRequest("the decision is cut off")
+        self._json(self.server.choosing.add(body, self.server.snapshot))
+
+    def _try(self, answer: Callable[[], None]) -> None:
         try:
-            self._answer()
+            answer()
         except Reject as error:
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser went on to another page
-        except (DatasetError, SqlError, BadRequest, OSError) as error:
+        except (DatasetError, SqlError, BadRequest, BadDecision, BadGate, OSError) as error:
             self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
@@ -166,7 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "scores"]:
                 self._json(snapshot.scores)
             case ["api", "pairs"]:
-                self._json(snapshot.page(query))
+                only = self.server.choosing.only(query.get("decision", ""), query.get("reviewer", ""), snapshot)
+                self._json(snapshot.page(query, only))
             case ["api", "named"]:
                 self._json(snapshot.named([key for key in query.get("keys", "").split(",") if key]))
             case ["api", "rejects"]:
@@ -184,6 +228,12 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))
+            case ["api", "decisions"]:
+                pairs = [pair for pair in query.get("pair", "").split(",") if pair]
+                self._json(self.server.choosing.of(pairs, snapshot))
+            case ["api", "agreement"]:
+                gates = [value for name, value in parse_qsl(address.query) if name == "gate"]
+                self._json(self.server.choosing.agreement(gates, snapshot))
             case ["image", key, role] if place := snapshot.place(key, role):
                 if not self._has_it(place.tag, cache := _kept(place, query)):
                     with place.shown() as shown:

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
-from manifests.browse.pairs import Pairs
+from manifests.browse.pairs import Only, Pairs
 from manifests.browse.rejects import Rejects
 from manifests.dataset import Dataset, find_datasets
-from manifests.read.query import connect, datasets_by_task, overview, select
+from manifests.read.query import MAX_RESULT_BYTES, TIMEOUT_S, connect, datasets_by_task, overview, select
 
 _REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
 _WHOLE_PAIRS = 64
@@ -47,9 +47,9 @@ class Snapshot:
             "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) GROUP BY ALL ORDER BY ALL",
         )
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, str], only: Only | None = None) -> dict[str, Any]:
         """A page of pairs: see `Pairs.page`."""
-        found = self.pairs.page(query)
+        found = self.pairs.page(query, only)
         for row in found["rows"]:
             self._remember(row)
         return found
@@ -60,6 +60,20 @@ class Snapshot:
         for row in rows:
             self._remember(row)
         return rows
+
+    def shown(self, pairs: Sequence[str]) -> list[str]:
+        """Those of some pairs that are among the units."""
+        if not pairs:
+            return []
+        result = self.connection.run(
+            f"SELECT DISTINCT pair FROM examples WHERE {Only(keys=pairs, inside=True).sql}",
+            [[*pairs]],
+            is_foreign=False,
+            max_rows=len(pairs),
+            max_bytes=MAX_RESULT_BYTES,
+            timeout_s=TIMEOUT_S,
+        )
+        return [row[0] for row in result.rows]
 
     def pair(self, key: str) -> dict[str, Any] | None:
         """One pair with all its examples. It is remembered for a while: each part of its page asks for it."""

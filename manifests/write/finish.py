@@ -184,6 +184,7 @@ def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, 
         f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",
         "",
         *_made_again(plan),
+        *_derived(plan),
         *([published, ""] if published else []),
         "| split | pairs | shards |",
         "|---|---|---|",
@@ -217,6 +218,20 @@ def _made_again(plan: Plan) -> list[str]:
         return []
     reasons = ", ".join(map(str, parent.get("reasons", ())))
     return [f"Made again of what `{parent.get('dataset')}` ({parent.get('fingerprint')}) rejected: {reasons}.", ""]
+
+
+def _derived(plan: Plan) -> list[str]:
+    """Of which dataset's pairs some were chosen, and how, if they were (manifests/choose/derive.py)."""
+    parent = plan.config.get("derived_from")
+    if not isinstance(parent, dict):
+        return []
+    decisions, sql = parent.get("decisions_sha256"), parent.get("sql")
+    by = [
+        *([f"decisions of reviewers (sha256 `{decisions}`)"] if decisions else []),
+        *(["the SQL that dataset.json has"] if sql else []),
+    ]
+    said = f"Derived from `{parent.get('dataset')}` (sha256 of its dataset.json `{parent.get('dataset_json_sha256')}`)"
+    return [f"{said}{' by ' if by else ''}{' and '.join(by)}.", ""]
 
 
 def licence_table(licences: Mapping[str, str]) -> list[str]:

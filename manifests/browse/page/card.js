@@ -2,6 +2,7 @@
 
 import { toPair } from "./address.js";
 import { compare } from "./compare.js";
+import { controls } from "./decisions.js";
 import { el } from "./dom.js";
 import { examples, rolesOf } from "./examples.js";
 import { provenance } from "./provenance.js";
@@ -22,5 +23,6 @@ export function card(row) {
       el("a", { class: "button", ...toPair(row.pair), "aria-label": `Open the pair of ${row.source_ref}` }, "Open"),
       toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { prototype: row.prototype_task })),
       toggle("Provenance", () => [provenance(row)])),
+    controls(row, () => open),
     part);
 }

@@ -26,8 +26,17 @@ export const picture = (pair, role, sha256 = "") => `/image/${place(pair, role, 
 export const thumbnail = (pair, role, side, sha256 = "") => `/thumbnail/${place(pair, role, { side, v: sha256.slice(0, 20) })}`;
 
 export async function ask(path, parameters = {}) {
-  const used = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined);
+  const entries = Array.isArray(parameters) ? parameters : Object.entries(parameters);  // a name may be given again
+  const used = entries.filter(([, value]) => value !== "" && value !== undefined);
   const response = await fetch(`/api/${path}?${new URLSearchParams(used)}`);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+/** POST a JSON object; the answer, as of `ask`. */
+export async function send(path, body) {
+  const response = await fetch(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;

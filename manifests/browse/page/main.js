@@ -1,13 +1,14 @@
 // The views, of which the address says which one is shown. The page of a pair lies over the view that it was opened from.
 
 import { move, state } from "./address.js";
+import * as choosing from "./choosing.js";
 import { $, ask, el, number } from "./dom.js";
 import * as pair from "./pair.js";
 import * as pairs from "./pairs.js";
 import * as rejects from "./rejects.js";
 import * as sql from "./sql.js";
 
-const VIEWS = { pairs, rejects, sql };
+const VIEWS = { pairs, rejects, decisions: choosing, sql };
 
 function show() {
   const values = state(), wanted = values.get("tab"), tab = wanted in VIEWS ? wanted : "pairs", isPair = values.has("pair");

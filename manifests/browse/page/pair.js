@@ -2,6 +2,7 @@
 
 import { move, state, toPair } from "./address.js";
 import { compare } from "./compare.js";
+import { controls } from "./decisions.js";
 import { $, ask, el, facts, number, picture, short } from "./dom.js";
 import { contexts, examples, rolesOf, small } from "./examples.js";
 import { named } from "./named.js";
@@ -91,6 +92,7 @@ function page(pair) {
   return [
     el("div", { class: "bar" }, el("button", { type: "button", onclick: close }, "← Back"), el("h2", { tabindex: -1 }, `Pair of ${pair.source_ref}`),
       el("code", { class: "quiet" }, pair.pair), el("div", { class: "actions" })),
+    controls(pair),
     section("Images", compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
     section("Examples", examples(pair, pair.shown, { further: (example) => [el("h4", {}, "In-context examples"), contexts(example)] })),
     asked("Serves as an in-context example", `${path}/serves`, served),

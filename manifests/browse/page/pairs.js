@@ -2,6 +2,7 @@
 
 import { move, state } from "./address.js";
 import { card } from "./card.js";
+import { asked as decidedAs, counted, watch } from "./decisions.js";
 import { $, ask, el, facts, number, short } from "./dom.js";
 import { pager } from "./table.js";
 
@@ -9,7 +10,7 @@ let datasets = [];
 let scores;  // asked for when the first cards are there
 let asked = 0;  // an answer that comes after a later question is dropped
 let answered;  // what the cards show: a visit to another tab leaves them, and what is open in them, alone
-const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "page"];
+const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "decision", "page"];
 
 function fillScores(filters) {
   const chosen = state().get("score") ?? "", task = filters.task.value;
@@ -61,7 +62,7 @@ export async function show(values) {
   fillScores(filters);
   const panel = $("#pairs"), count = $("#count");
   try {
-    const found = await ask("pairs", query);
+    const found = await ask("pairs", { ...query, ...decidedAs(query.decision) });
     if (question !== asked) return;
     answered = wanted;
     count.textContent = `${number(found.total)} ${found.total === 1 ? "pair" : "pairs"}`;
@@ -81,6 +82,7 @@ export async function show(values) {
 
 export function start(all) {
   datasets = all;
+  watch((answer) => { $("#decided").textContent = counted(answer.counts); });
   const filters = $("#filters");
   filters.addEventListener("submit", (event) => event.preventDefault());
   let typing;
