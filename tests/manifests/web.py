@@ -1,9 +1,10 @@
-"""A browse server in a thread, and requests to it."""
+"""A browse server in a thread, requests to it, and the browser that opens its page."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from manifests.browse.server import make_server
+
+CHROMIUM = shutil.which("chromium")
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
+"""What a dataset may say that a page must show as text."""
 
 
 @contextmanager

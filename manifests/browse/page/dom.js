@@ -23,6 +23,12 @@ export async function ask(path, parameters = {}) {
   return answer;
 }
 
+const place = (pair, role) => `${encodeURIComponent(pair)}/${encodeURIComponent(role)}`;
+/** The address of an image of a pair as it is stored, or converted to what a browser shows. */
+export const picture = (pair, role) => `/image/${place(pair, role)}`;
+/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
+export const thumbnail = (pair, role, side) => `/thumbnail/${place(pair, role)}?side=${side}`;
+
 export function facts(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return el("dl", { class: "facts" }, known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, `${value}`)]));
