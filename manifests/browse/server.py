@@ -6,7 +6,10 @@
     GET /api/examples?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
     GET /api/rejects?task=&reason=&page=
     GET /api/pair/<pair>               one pair with its examples
-    GET /api/sql?query=
+    GET /api/statistics?task=&part=    counts, sizes, lengths, scores ... (statistics.py), all or one part of them
+    GET /api/schema                    the SQL views and their columns
+    GET /api/sql?query=                rows, or an error with its place
+    GET /api/sql.csv?query=, /api/sql.parquet?query=    all rows as a file
     GET /image/<pair>/<role>
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
@@ -20,21 +23,28 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from manifests.browse.columns import schema
 from manifests.browse.ranges import Unsatisfiable, asked_range
 from manifests.browse.snapshot import BadRequest, Snapshot, committed_units
+from manifests.browse.statistics import Statistics
 from manifests.dataset import DatasetError
 from manifests.printing import printable_lines
-from manifests.read.query import run_sql
+from manifests.read.query import export_sql, run_sql
 from manifests.read.sql_pool import SqlError
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
+FIRST_PORT = 8008
+"""Where the page is when no port is asked for, if it is free; else at one of the next `_PORTS`."""
+
+_PORTS = 100
 _IDLE_S = 60
 
 _PAGE = {file.name: file.read_bytes() for file in sorted((Path(__file__).parent / "page").iterdir())}
@@ -46,8 +56,8 @@ _PAGE_POLICY = (
 """It runs this server's own script and style and nothing else: images and answers are sent as what no browser runs."""
 
 
-def serve(url: str, port: int) -> None:
-    """Serve the page until interrupted.
+def serve(url: str, port: int | None) -> None:
+    """Serve the page until interrupted, at a port as `make_server` takes it.
 
     Raises DatasetError if there is no dataset at the URL, OSError if the port is in use.
     """
@@ -59,9 +69,26 @@ def serve(url: str, port: int) -> None:
             print()
 
 
-def make_server(url: str, port: int) -> _Server:
-    """The server, listening; port 0 takes a free one."""
-    return _Server(url, port)
+def make_server(url: str, port: int | None) -> _Server:
+    """The server, listening: at a port, for 0 at any free one, for None at the first free one from FIRST_PORT on.
+
+    Raises OSError if the port is in use, or all of those that are tried; ValueError for what is no port.
+    """
+    if port is not None:
+        if not 0 <= port < 2**16:
+            raise ValueError(f"{port} is no port: they go from 1 to {2**16 - 1}, and 0 takes a free one")
+        return _Server(url, port)
+    for one in range(FIRST_PORT, FIRST_PORT + _PORTS):
+        with suppress(_PortInUse):
+            return _Server(url, one)
+    raise _PortInUse(f"{FIRST_PORT} to {FIRST_PORT + _PORTS - 1}")
+
+
+class _PortInUse(OSError):
+    def __init__(self, port: int | str) -> None:
+        super().__init__(
+            f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
+        )
 
 
 class _Server(ThreadingHTTPServer):
@@ -74,11 +101,9 @@ class _Server(ThreadingHTTPServer):
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise OSError(
-                f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
-            ) from None
+            raise _PortInUse(port) from None
         try:
-            self.snapshot = Snapshot(url)
+            self._look()
         except BaseException:
             self.server_close()
             raise
@@ -86,7 +111,11 @@ class _Server(ThreadingHTTPServer):
     def renew(self) -> None:
         """Show what has been committed since; called when the page is loaded."""
         if committed_units(self._url) != self.snapshot.committed:
-            self.snapshot = Snapshot(self._url)
+            self._look()
+
+    def _look(self) -> None:
+        self.snapshot = Snapshot(self._url)
+        self.statistics = Statistics(self.snapshot.connection, self.snapshot.datasets)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser went on to another page
-        except (DatasetError, SqlError, BadRequest, OSError) as error:
+        except SqlError as error:
+            self._json({"error": str(error), "place": error.place}, HTTPStatus.BAD_REQUEST)
+        except (DatasetError, BadRequest, OSError) as error:
             self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
@@ -138,6 +169,16 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))
+            case ["api", "sql.csv"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "csv")
+                self._send_file("text/csv; charset=utf-8; header=present", "rows.csv", body)
+            case ["api", "sql.parquet"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "parquet")
+                self._send_file("application/vnd.apache.parquet", "rows.parquet", body)
+            case ["api", "schema"]:
+                self._json(schema(snapshot.connection))
+            case ["api", "statistics"]:
+                self._json(self.server.statistics.answer(query))
             case ["image", key, role] if place := snapshot.place(key, role):
                 with place.shown() as (content_type, body):
                     self._send_image(content_type, body)
@@ -147,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_page(self, name: str) -> None:
         content_type = f"{_PAGE_TYPES[Path(name).suffix]}; charset=utf-8"
         self._send(HTTPStatus.OK, content_type, _PAGE[name], csp=_PAGE_POLICY)
+
+    def _send_file(self, content_type: str, name: str, body: bytes) -> None:
+        self._send(HTTPStatus.OK, content_type, body, further={"Content-Disposition": f'attachment; filename="{name}"'})
 
     def _send_image(self, content_type: str, body: bytes) -> None:
         """Send an image or the one range of it that is asked for."""

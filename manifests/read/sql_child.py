@@ -168,6 +168,8 @@ def _as_parquet(cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> 
                     _bound(buffer.tell(), asked)
             writer.write_table(pa.Table.from_batches(waiting, reader.schema))
         _bound(buffer.tell(), asked)
+    except OSError as error:  # what DuckDB says on the way; a file it is not
+        raise Refused(told(error, asked["sql"])[0]) from None
     except pa.ArrowException as error:
         raise Refused(f"this cannot be written as Parquet, cast it to VARCHAR: {one_line(str(error))}") from None
     return b"=" + buffer.getvalue()

@@ -1,17 +1,19 @@
 // The views, of which the address says which one is shown.
 
 import { move, state } from "./address.js";
-import { $, ask, number } from "./dom.js";
+import { $, ask, number, shared } from "./dom.js";
 import * as pairs from "./pairs.js";
 import * as rejects from "./rejects.js";
 import * as sql from "./sql.js";
+import * as statistics from "./statistics.js";
 
-const VIEWS = { pairs, rejects, sql };
+const VIEWS = shared ? { pairs, statistics } : { pairs, rejects, statistics, sql };
 
 function show() {
   const values = state(), wanted = values.get("tab"), shown = wanted in VIEWS ? wanted : "pairs";
   for (const button of document.querySelectorAll("nav button")) {
     button.setAttribute("aria-selected", button.dataset.tab === shown);
+    button.hidden = !(button.dataset.tab in VIEWS);
     $(`#${button.dataset.tab}`).hidden = button.dataset.tab !== shown;
   }
   VIEWS[shown].show?.(values);
