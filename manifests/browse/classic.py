@@ -39,15 +39,24 @@ def _add(name: str, modules: Mapping[str, str], order: list[str], above: tuple[s
         raise ValueError(f"{above[-1] if above else 'the page'} imports {name}, which is not there")
     for match in _IMPORT.finditer(modules[name]):
         _add(match[3], modules, order, (*above, name))
+        taken = [one.split()[0] for one in (match[1] or "").split(",") if one.strip()]
+        if missing := [one for one in taken if one not in _exported(modules[match[3]])]:
+            raise ValueError(
+                f"{name} imports {missing[0]} from {match[3]}, which exports no function or constant of it"
+            )
     order.append(name)
 
 
 def _body(name: str, text: str) -> str:
-    exported = [match[2] or match[3] or match[4] for match in _EXPORT.finditer(text)]
+    exported = _exported(text)
     text = _EXPORT.sub(lambda match: match[1], _IMPORT.sub(_taken, text))
     if left := _LEFT.search(text):
         raise ValueError(f"{name}: this cannot be made part of a classic script: {left[0].strip()}")
     return f"{text.rstrip()}\nreturn {{ {', '.join(exported)} }};\n"
+
+
+def _exported(text: str) -> list[str]:
+    return [match[2] or match[3] or match[4] for match in _EXPORT.finditer(text)]
 
 
 def _taken(match: re.Match[str]) -> str:

@@ -21,10 +21,13 @@ function link(address, ...children) {
 }
 const query = (sql) => ({ tab: "sql", query: sql });
 
-/** Bars of {count, label, address}, each a link. */
+/** Bars of {place, count, label, address}, each a link; a place that none has is left empty. */
 function bars(all, what) {
-  const most = Math.max(...all.map((bar) => bar.count));
-  return el("ol", { class: "bars" }, all.map((bar) => {
+  const most = Math.max(...all.map((bar) => bar.count)), places = new Map(all.map((bar) => [bar.place, bar]));
+  const last = Math.max(-1, ...places.keys());
+  return el("ol", { class: "bars" }, Array.from({ length: last + 1 }, (_, place) => {
+    const bar = places.get(place);
+    if (!bar) return el("li", { "aria-hidden": "true" });
     const fill = el("span", { class: "bar-fill" }), name = `${bar.label}: ${number(bar.count)} ${what}`;
     fill.style.height = `${Math.max(2, 100 * bar.count / most)}%`;
     const whole = link(bar.address, fill);
@@ -52,11 +55,11 @@ const PARTS = {
       : el("p", { class: "quiet" }, "Nothing was rejected.")]],
   scores: ["Scores", (found, task) => found.length ? found.map((score) => figure(score.name,
     `${number(score.pairs)} pairs${score.not_finite ? `, and ${number(score.not_finite)} without a finite number` : ""}`,
-    score.bins.map((bin) => ({ count: bin.count, label: range(bin.low, bin.high),
+    score.bins.map((bin) => ({ place: bin.bin, count: bin.count, label: range(bin.low, bin.high),
       address: { task, score: score.name, min: `${bin.low}`, max: `${bin.high}` } })), "pairs", ...ends(score)))
     : [el("p", { class: "quiet" }, "The pairs have no scores.")]],
   lengths: ["Lengths in words", (found, task) => found.map((one) => figure(`${one.what}, ${one.kind}`, `${number(one.examples)} examples`,
-    one.bins.map((bin) => ({ count: bin.count, label: `${range(bin.low, bin.high)} words`, address: query(
+    one.bins.map((bin) => ({ place: (bin.low - one.min) / (bin.high - bin.low + 1), count: bin.count, label: `${range(bin.low, bin.high)} words`, address: query(
       `SELECT pair, direction, ${column(one)}\nFROM examples WHERE ${ofTask(task)} AND kind = ${quoted(one.kind)}\n` +
       `  AND len(regexp_extract_all(${column(one)}, '${WORD}')) BETWEEN ${bin.low} AND ${bin.high}`) })), "examples", ...ends(one)))],
   instructions: ["Most frequent instructions", (found, task) => [
@@ -88,7 +91,7 @@ const PARTS = {
   contexts: ["In-context examples", (found, task) => [
     table(["chosen by", "examples"], found.methods.map((row) => [row.method === null ? "none" : row.method, row.examples])),
     figure("how many pairs a pair serves", found.from_elsewhere ? `(${number(found.from_elsewhere)} pairs are served from other datasets)` : "",
-      found.reuse.map((bin) => ({ count: bin.pairs, label: `serves ${range(bin.low, bin.high)}`, address: query(
+      found.reuse.map((bin, place) => ({ place, count: bin.pairs, label: `serves ${range(bin.low, bin.high)}`, address: query(
         `SELECT pairs.pair, count(shown.pair) AS serves FROM pairs LEFT JOIN (\n` +
         `  SELECT DISTINCT task, pair, c.pair AS context FROM (SELECT task, pair, unnest(contexts) AS c FROM examples)\n` +
         `  WHERE c.dataset IS NULL) AS shown ON shown.task = pairs.task AND shown.context = pairs.pair\n` +

@@ -363,7 +363,10 @@ def test_an_export_is_kept_in_as_any_other_statement(connection: Pool) -> None:
             ("COPY pairs TO 'x.csv'", "refused"),
             ("SELECT * FROM read_text('/etc/passwd')", "Permission Error"),
             ("SELECT nosuch FROM pairs", "nosuch"),
-            ("SELECT CASE WHEN range > 5000 THEN error('too late') END FROM range(9999)", "^Invalid Input Error: too late$"),
+            (
+                "SELECT CASE WHEN range > 5000 THEN error('too late') END FROM range(9999)",
+                "^Invalid Input Error: too late$",
+            ),
             ("SELECT md5(range::VARCHAR) AS a FROM range(100_000_000)", "more than 2 MiB"),
         ):
             with pytest.raises(SqlError, match=message):
