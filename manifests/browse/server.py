@@ -3,14 +3,20 @@
     GET /, /page/<file>                the page: page/
     GET /api/overview                  the datasets: units, pairs, examples, rejects
     GET /api/scores                    names and ranges of the scores, by task
-    GET /api/examples?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
+    GET /api/pairs?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
+    GET /api/named?keys=               the pairs of some keys, with commas between them
     GET /api/rejects?task=&reason=&page=
     GET /api/pair/<pair>               one pair with its examples
+    GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
+    GET /candidate/<pair>/<number>     the picture of a candidate
     GET /api/statistics?task=&part=    counts, sizes, lengths, scores ... (statistics.py), all or one part of them
     GET /api/schema                    the SQL views and their columns
     GET /api/sql?query=                rows, or an error with its place
     GET /api/sql.csv?query=, /api/sql.parquet?query=    all rows as a file
-    GET /image/<pair>/<role>
+    GET /image/<pair>/<role>           one range of it, if asked for
+    GET /thumbnail/<pair>/<role>?side=160|320|640
+
+Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
 neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host).
@@ -20,9 +26,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,10 +38,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from manifests.browse import pair_page
 from manifests.browse.columns import schema
+from manifests.browse.conditions import has_it, may_have_a_part
+from manifests.browse.images import Place, Shown
+from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
-from manifests.browse.snapshot import BadRequest, Snapshot, committed_units
+from manifests.browse.snapshot import Snapshot, committed_units
 from manifests.browse.statistics import Statistics
+from manifests.browse.thumbnails import SIDES, Cache, cache_folder
 from manifests.dataset import DatasetError
 from manifests.printing import printable_lines
 from manifests.read.query import export_sql, run_sql
@@ -46,6 +59,8 @@ FIRST_PORT = 8008
 
 _PORTS = 100
 _IDLE_S = 60
+_YEAR_S = 31_536_000
+_VERSION_DIGITS = 16  # of a sha256; what two images share by chance no more than two datasets a pair's key
 
 _PAGE = {file.name: file.read_bytes() for file in sorted((Path(__file__).parent / "page").iterdir())}
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -91,11 +106,27 @@ class _PortInUse(OSError):
         )
 
 
+_PARTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], Any]] = {
+    "serves": lambda snapshot, pair: pair_page.serves(snapshot.connection, pair),
+    "images": lambda snapshot, pair: pair_page.near_images(snapshot.connection, pair),
+    "instructions": lambda snapshot, pair: pair_page.near_instructions(snapshot.connection, pair),
+    "candidates": lambda snapshot, pair: pair_page.candidates(snapshot.datasets[pair["task"]], pair),
+    "answers": lambda snapshot, pair: pair_page.answers(snapshot.datasets[pair["task"]], pair),
+}
+"""Parts of the page of a pair."""
+
+
+def _candidate(snapshot: Snapshot, key: str, number: str) -> tuple[str, bytes] | None:
+    pair = snapshot.pair(key) if re.fullmatch("[0-9]{1,4}", number) else None
+    return pair_page.candidate_picture(snapshot.datasets[pair["task"]], pair, int(number)) if pair else None
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, url: str, port: int) -> None:
         self._url = url
+        self.thumbnails = Cache(cache_folder(os.environ))
         try:  # before the manifests are looked into, which takes a while
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -160,12 +191,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(snapshot.overview)
             case ["api", "scores"]:
                 self._json(snapshot.scores)
-            case ["api", "examples"]:
-                self._json(snapshot.examples(query))
+            case ["api", "pairs"]:
+                self._json(snapshot.page(query))
+            case ["api", "named"]:
+                self._json(snapshot.named([key for key in query.get("keys", "").split(",") if key]))
             case ["api", "rejects"]:
                 self._json(snapshot.rejects(query))
             case ["api", "pair", key] if pair := snapshot.pair(key):
                 self._json(pair)
+            case ["api", "pair", key, part] if part in _PARTS and (pair := snapshot.pair(key)):
+                self._json(_PARTS[part](snapshot, pair))
+            case ["candidate", key, number] if found := _candidate(snapshot, key, number):
+                self._send(HTTPStatus.OK, *found)
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))
@@ -180,8 +217,13 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "statistics"]:
                 self._json(self.server.statistics.answer(query))
             case ["image", key, role] if place := snapshot.place(key, role):
-                with place.shown() as (content_type, body):
-                    self._send_image(content_type, body)
+                if not self._has_it(place.tag, cache := _kept(place, query)):
+                    with place.shown() as shown:
+                        self._send_image(shown, place.tag, cache)
+            case ["thumbnail", key, role] if place := snapshot.place(key, role):
+                tag = place.thumbnail_tag(side_px := _side(query))
+                if not self._has_it(tag, cache := _kept(place, query)):
+                    self._send_image(place.thumbnail(side_px, self.server.thumbnails), tag, cache)
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
 
@@ -192,14 +234,25 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, content_type: str, name: str, body: bytes) -> None:
         self._send(HTTPStatus.OK, content_type, body, further={"Content-Disposition": f'attachment; filename="{name}"'})
 
-    def _send_image(self, content_type: str, body: bytes) -> None:
+    def _has_it(self, tag: str, cache: str) -> bool:
+        """Whether the client has what the tag names, and was told so."""
+        if not tag or not has_it(self.headers.get("If-None-Match"), f'"{tag}"'):
+            return False
+        self.send_response(HTTPStatus.NOT_MODIFIED)
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("Cache-Control", cache)
+        self.end_headers()
+        return True
+
+    def _send_image(self, shown: Shown, tag: str, cache: str) -> None:
         """Send an image or the one range of it that is asked for."""
-        # Answers have no validator, so a condition If-Range is never met: all of the image is sent (section 13.1.5).
-        asked = None if "If-Range" in self.headers else self.headers.get("Range")
-        # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
-        cache, status, further = "private, max-age=600", HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        body, status, further = shown.body, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        etag = f'"{tag}"' if shown.is_named else None
+        if etag:
+            further["ETag"] = etag
         try:
-            part = asked_range(asked, len(body))
+            in_part = may_have_a_part(self.headers.get("If-Range"), etag)
+            part = asked_range(self.headers.get("Range") if in_part else None, len(body))
         except Unsatisfiable as error:
             content_range = {"Content-Range": f"bytes */{len(body)}"}
             message = json.dumps({"error": str(error)}).encode()
@@ -208,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         if part is not None:
             status, body = HTTPStatus.PARTIAL_CONTENT, body[part.first : part.last + 1]
             further["Content-Range"] = part.content_range
-        self._send(status, content_type, body, cache=cache, further=further)
+        self._send(status, shown.content_type, body, cache=cache if etag else "no-store", further=further)
 
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
@@ -243,3 +296,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """A line a request would drown the terminal; errors are printed by `do_GET`."""
+
+
+def _kept(place: Place, query: Mapping[str, str]) -> str:
+    """How long a client may keep an image: for ever if its address says which bytes it is of.
+
+    Pair and role alone do not: a dataset can be removed and made anew. So it asks each time, by the tag.
+    """
+    version = query.get("v", "")
+    named = len(version) >= _VERSION_DIGITS and place.sha256.startswith(version)
+    return f"private, max-age={_YEAR_S}, immutable" if named else "private, no-cache"
+
+
+def _side(query: Mapping[str, str]) -> int:
+    text = query.get("side", "")
+    if text not in map(str, SIDES):
+        raise BadRequest(f"side is none of {', '.join(map(str, SIDES))}: {text!r}")
+    return int(text)

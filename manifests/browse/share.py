@@ -11,7 +11,6 @@ rejects, how many there are by reason. The datasets' places are not in it, see `
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import os
@@ -22,16 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as PILImage
-
 from manifests.browse.classic import classic
 from manifests.browse.images import Place
 from manifests.browse.public import public
 from manifests.browse.snapshot import Snapshot
 from manifests.browse.statistics import Statistics
+from manifests.browse.thumbnails import Cache
 from manifests.dataset import DatasetError
 from manifests.export.folder import refuse_inside
-from manifests.images.pixels import decode_rgb
 from manifests.read.query import select
 from manifests.records import parse_json
 from manifests.schema import Reject, canonical_json
@@ -203,12 +200,7 @@ def _pictures(
 
 def _thumbnail(place: Place) -> bytes:
     """A WebP of at most SIDE_PX, without what the file said beside its pixels: where and by whom it was taken."""
-    buffer = io.BytesIO()
-    with place.shown() as (_, data):
-        picture = PILImage.fromarray(decode_rgb(data))
-        picture.thumbnail((SIDE_PX, SIDE_PX), PILImage.Resampling.LANCZOS)
-        picture.save(buffer, "WEBP", quality=75)
-    return buffer.getvalue()
+    return place.thumbnail(SIDE_PX, Cache(None)).body
 
 
 def _page() -> dict[str, str]:

@@ -5,25 +5,21 @@ Filters and pages are DuckDB's work, so a page costs the same memory whatever th
 
 from __future__ import annotations
 
-import re
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
-from manifests.dataset import find_datasets
+from manifests.browse.pairs import Pairs, equal, page_number
+from manifests.dataset import Dataset, find_datasets
 from manifests.read.query import connect, datasets_by_task, overview, select
 
-PAGE_EXAMPLES = 24
 PAGE_REJECTS = 100
 _REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
-
-_ORDERS = {"low": "scores[?] ASC, pair, direction, kind", "high": "scores[?] DESC, pair, direction, kind"}
-
-
-class BadRequest(ValueError):
-    """A parameter of a request that cannot be used."""
+_WHOLE_PAIRS = 64
 
 
 class Snapshot:
@@ -33,7 +29,9 @@ class Snapshot:
         self.datasets = datasets_by_task(url)
         self.committed = committed_units(url)
         self.connection = connect(url)
+        self.pairs = Pairs(self.datasets, {url: names for url, (names, _) in self.committed.items()}, self.connection)
         self._places: dict[str, Mapping[str, Any]] = {}
+        self._pairs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -48,34 +46,23 @@ class Snapshot:
             "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) GROUP BY ALL ORDER BY ALL",
         )
 
-    def examples(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of examples in stored order, or by a score."""
-        conditions, values = _equal(query, ("task", "direction", "kind"))
-        if text := query.get("text"):
-            conditions.append("contains(lower(instruction), lower(?))")
-            values.append(text)
-        score = query.get("score")
-        if score:
-            conditions.append("scores[?] BETWEEN ? AND ?")
-            low, high = _number(query, "min", float("-inf")), _number(query, "max", float("inf"))
-            values += [score, low, high]
-        where = " AND ".join(conditions) or "true"
-        order, by = "", []
-        if score and query.get("order") in _ORDERS:
-            order, by = f"ORDER BY {_ORDERS[query['order']]}", [score]
-        total = select(self.connection, f"SELECT count(*) AS total FROM examples WHERE {where}", values)
-        rows = select(
-            self.connection,
-            f"SELECT * FROM examples WHERE {where} {order} LIMIT {PAGE_EXAMPLES} OFFSET ?",
-            [*values, *by, _page(query) * PAGE_EXAMPLES],
-        )
+    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """A page of pairs: see `Pairs.page`."""
+        found = self.pairs.page(query)
+        for row in found["rows"]:
+            self._remember(row)
+        return found
+
+    def named(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The pairs of some keys: see `Pairs.named`."""
+        rows = self.pairs.named(keys)
         for row in rows:
             self._remember(row)
-        return {"total": total[0]["total"], "page_size": PAGE_EXAMPLES, "rows": rows}
+        return rows
 
     def rejects(self, query: Mapping[str, str]) -> dict[str, Any]:
         """A page of rejects, with the counts of all by reason."""
-        conditions, values = _equal(query, ("task", "reason"))
+        conditions, values = equal(query, ("task", "reason"))
         where = " AND ".join(conditions) or "true"
         return {
             "total": select(self.connection, f"SELECT count(*) AS n FROM rejects WHERE {where}", values)[0]["n"],
@@ -88,59 +75,52 @@ class Snapshot:
             "rows": select(
                 self.connection,
                 f"SELECT * FROM rejects WHERE {where} LIMIT {PAGE_REJECTS} OFFSET ?",
-                [*values, _page(query) * PAGE_REJECTS],
+                [*values, page_number(query) * PAGE_REJECTS],
             ),
         }
 
     def pair(self, key: str) -> dict[str, Any] | None:
-        """One pair with all its examples."""
-        rows = select(self.connection, "SELECT * FROM pairs WHERE pair = ?", [key])
-        return rows[0] if rows else None
+        """One pair with all its examples. It is remembered for a while: each part of its page asks for it."""
+        if known := self._pairs.get(key):
+            return known
+        found = next(iter(self.named([key])), None)
+        if found:
+            with self._lock:
+                _keep(self._pairs, key, found, _WHOLE_PAIRS)
+        return found
 
     def place(self, key: str, role: str) -> Place | None:
         """Where a pair's image is, if manifests name one."""
-        known = self._places.get(key)
+        known: Mapping[str, Any] | None = self._places.get(key) or self.pair(key)
         if known is None:
-            rows = select(
-                self.connection, "SELECT pair, task, shard, images FROM examples WHERE pair = ? LIMIT 1", [key]
-            )
-            if not rows:
-                return None
-            known = self._remember(rows[0])
+            return None
         image = next((image for image in known["images"] if image["role"] == role), None)
         dataset = self.datasets.get(known["task"])
         return Place(dataset=dataset, shard=known["shard"], image=image) if image and dataset else None
 
-    def _remember(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _remember(self, row: Mapping[str, Any]) -> None:
         place = {name: row[name] for name in ("task", "shard", "images")}
         with self._lock:
-            self._places[row["pair"]] = place
-            if len(self._places) > _REMEMBERED_PAIRS:
-                del self._places[next(iter(self._places))]
-        return place
+            _keep(self._places, row["pair"], place, _REMEMBERED_PAIRS)
 
 
-def committed_units(url: str) -> dict[str, list[str]]:
-    """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
+def _keep(kept: dict[str, Any], key: str, value: Any, most: int) -> None:
+    """Keep a value, and forget the oldest if there are more than so many."""
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
-def _equal(query: Mapping[str, str], columns: tuple[str, ...]) -> tuple[list[str], list[Any]]:
-    """Conditions, and their values, for the columns that the query names."""
-    named = [column for column in columns if query.get(column)]
-    return [f"{column} = ?" for column in named], [query[column] for column in named]
+def committed_units(url: str) -> dict[str, tuple[list[str], tuple[int, int]]]:
+    """Names of the committed units by dataset, and when a local one's were last written: no file is opened."""
+    return {dataset.url: (dataset.unit_names(), _written(dataset)) for dataset in find_datasets(url)}
 
 
-def _number(query: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return float(query.get(name) or default)
-    except ValueError:
-        raise BadRequest(f"{name} is not a number: {query[name]}") from None
-
-
-def _page(query: Mapping[str, str]) -> int:
-    """The page's number, from 0."""
-    text = query.get("page", "0")
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise BadRequest(f"page is not a number: {text}")
-    return int(text)
+def _written(dataset: Dataset) -> tuple[int, int]:
+    """What changes when a unit's manifest is written or removed, by which one of the same name is told from another."""
+    if not dataset.store.is_local:
+        return 0, 0
+    with suppress(FileNotFoundError):
+        status = os.stat(dataset.store.path("manifest"))
+        return status.st_ino, status.st_mtime_ns
+    return 0, 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from manifests.browse.snapshot import BadRequest
+from manifests.browse.pairs import BadRequest
 from manifests.licences.records import PERMISSIONS
 from manifests.read.query import select
 from manifests.read.sql_pool import Pool

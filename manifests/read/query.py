@@ -26,6 +26,9 @@ MAX_RESULT_BYTES = 64 * 2**20
 
 TIMEOUT_S = 30.0
 
+MANIFESTS = "read_parquet('manifests://*/manifest/*')"
+"""All manifests, for statements of our own: it has filename and file_row_number beside the columns of `examples`."""
+
 _PAIRS = """
 CREATE VIEW pairs AS
 SELECT pair, task, any_value(COLUMNS(['prototype_task', 'shard', 'images', 'scores', 'source', 'source_ref',
@@ -92,6 +95,11 @@ def connect(url: str) -> Pool:
         return Pool(files, [*views, _PAIRS, terms_view()])
     except SqlError as error:
         raise DatasetError(f"the manifests at {url} cannot be read: {error}") from None
+
+
+def manifest_file(task: str, unit: str) -> str:
+    """The filename, in `MANIFESTS`, of a unit's manifest."""
+    return f"manifests://{task}/manifest/{unit}.parquet"
 
 
 def run_sql(pool: Pool, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> Result:

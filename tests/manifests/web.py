@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from manifests.browse.server import make_server
+from manifests.browse.thumbnails import Cache
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGUMENTS = [
@@ -29,7 +32,8 @@ HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.
 
 @contextmanager
 def serving(url: str) -> Iterator[int]:
-    with make_server(url, 0) as server:
+    with make_server(url, 0) as server, tempfile.TemporaryDirectory() as folder:
+        server.thumbnails = Cache(Path(folder))  # not the user's own
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server.server_port

@@ -6,6 +6,9 @@ import { read, sampled } from "./shared.js";
 /** On a page that was written with a sample of a dataset: what it answers by itself. null where a server answers. */
 export const shared = sampled(read(globalThis.sharedSample));
 
+/** Whether the page is opened from a disk, where no script can read a picture: then none are compared. */
+export const onDisk = location.protocol === "file:";
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const number = (value) => typeof value === "number" ? value.toLocaleString("en", { maximumSignificantDigits: 15 }) : value;
 export const short = (value) => typeof value === "number" ? Number(value.toPrecision(4)).toString() : value;
@@ -16,9 +19,20 @@ export function el(name, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (value !== null && value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
+
+const place = (pair, role, values) => {
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+  return `${encodeURIComponent(pair)}/${encodeURIComponent(role)}${query.size ? `?${query}` : ""}`;
+};
+/** The address of an image of a pair as it is stored, or converted to what a browser shows. With its sha256 the address
+ *  says which bytes it means, and a browser need not ask again. */
+export const picture = (pair, role, sha256 = "") => shared ? shared.picture(pair, role) : `/image/${place(pair, role, { v: sha256.slice(0, 20) })}`;
+/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
+export const thumbnail = (pair, role, side, sha256 = "") =>
+  shared ? shared.picture(pair, role) : `/thumbnail/${place(pair, role, { side, v: sha256.slice(0, 20) })}`;
 
 export async function ask(path, parameters = {}) {
   if (shared) return shared.answer(path, parameters);
@@ -28,12 +42,6 @@ export async function ask(path, parameters = {}) {
   if (!response.ok) throw Object.assign(new Error(answer.error), { place: answer.place });
   return answer;
 }
-
-const place = (pair, role) => `${encodeURIComponent(pair)}/${encodeURIComponent(role)}`;
-/** The address of an image of a pair as it is stored, or converted to what a browser shows. */
-export const picture = (pair, role) => shared ? shared.picture(pair, role) : `/image/${place(pair, role)}`;
-/** The address of a small copy of it, at most `side` px (160, 320 or 640) wide and high. */
-export const thumbnail = (pair, role, side) => shared ? shared.picture(pair, role) : `/thumbnail/${place(pair, role)}?side=${side}`;
 
 export function facts(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");

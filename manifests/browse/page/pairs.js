@@ -5,27 +5,52 @@ import { card } from "./card.js";
 import { $, ask, el, facts, number, short } from "./dom.js";
 import { pager } from "./table.js";
 
-let scores = [];
+let datasets = [];
+let scores;  // asked for when the first cards are there
 let asked = 0;  // an answer that comes after a later question is dropped
-let answered;  // what the cards show: another layout or a visit to another tab leaves them, and what is open in them, alone
+let answered;  // what the cards show: a visit to another tab leaves them, and what is open in them, alone
 const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "page"];
 
 function fillScores(filters) {
   const chosen = state().get("score") ?? "", task = filters.task.value;
-  const names = [...new Set(scores.filter((score) => !task || score.task === task).map((score) => score.name))];
+  const known = scores ?? [];
+  const names = [...new Set(known.filter((score) => !task || score.task === task).map((score) => score.name))];
   if (chosen && !names.includes(chosen)) names.push(chosen);
   filters.score.replaceChildren(el("option", { value: "" }, "any"), ...names.map((name) => el("option", {}, name)));
   filters.score.value = chosen;
-  const ranges = scores.filter((score) => score.name === chosen && (!task || score.task === task));
+  const ranges = known.filter((score) => score.name === chosen && (!task || score.task === task));
   filters.min.placeholder = ranges.length ? short(Math.min(...ranges.map((score) => score.min))) : "";
   filters.max.placeholder = ranges.length ? short(Math.max(...ranges.map((score) => score.max))) : "";
   for (const name of ["min", "max", "order"]) filters[name].disabled = !chosen;
 }
 
+async function askScores(filters) {
+  scores = [];
+  try { scores = await ask("scores"); } catch { scores = undefined; return; }  // asked again with the next cards
+  fillScores(filters);
+}
+
+const press = (text, act) => el("button", { type: "button", onclick: act }, text);
+const clear = () => move(Object.fromEntries(FILTERS.map((name) => [name, ""])));
+
+/** What is said where no card can be shown, and what to do about it. */
+function empty(query, found) {
+  const tasks = datasets.map((dataset) => dataset.task), say = (head, ...more) => [el("div", { class: "empty" }, el("h2", {}, head), more)];
+  if (query.task && !tasks.includes(query.task))
+    return say(`There is no task “${query.task}” here`, el("p", {}, tasks.length ? "There are:" : "There is none yet."),
+      el("p", { class: "choices" }, tasks.map((task) => press(task, () => move({ task, page: "" }))), press("all tasks", () => move({ task: "", page: "" }))));
+  if (found.total) {
+    const last = Math.ceil(found.total / found.page_size);
+    return say(`There is no page ${number(Number(query.page) + 1)}`, el("p", {}, `These filters leave ${number(found.total)} pairs, on ${number(last)} pages.`),
+      el("p", { class: "choices" }, press("First page", () => move({ page: "" })), press("Last page", () => move({ page: last - 1 }))));
+  }
+  if (FILTERS.some((name) => query[name] && name !== "page"))
+    return say("No pair matches these filters", el("p", {}, query.text ? "Text is looked for as it is written, in instructions and in answers; upper and lower case are the same." : "Fewer filters leave more."),
+      press("Clear filters", clear));
+  return say("No pair is committed yet", el("p", {}, "A run commits its pairs shard by shard. Reload the page to see what has been committed since."));
+}
+
 export async function show(values) {
-  const layout = values.get("layout") === "side" ? "side" : "slider";
-  for (const button of $("#layout").children) button.setAttribute("aria-pressed", button.dataset.layout === layout);
-  $("#cards").classList.toggle("side", layout === "side");
   const query = Object.fromEntries(FILTERS.map((name) => [name, values.get(name) ?? ""])), wanted = JSON.stringify(query);
   if (wanted === answered) return;
   const question = ++asked, filters = $("#filters").elements;
@@ -36,24 +61,26 @@ export async function show(values) {
   fillScores(filters);
   const panel = $("#pairs"), count = $("#count");
   try {
-    const found = await ask("examples", query);
+    const found = await ask("pairs", query);
     if (question !== asked) return;
     answered = wanted;
-    count.textContent = `${number(found.total)} examples`;
+    count.textContent = `${number(found.total)} ${found.total === 1 ? "pair" : "pairs"}`;
     count.className = "";
     pager($(".pager", panel), Number(query.page), found.total, found.page_size, (target) => move({ page: target || "" }));
-    $("#cards").replaceChildren(...found.rows.map(card), ...(found.rows.length ? [] : [el("p", { class: "empty" }, "No example matches.")]));
+    $("#cards").replaceChildren(...(found.rows.length ? found.rows.map(card) : empty(query, found)));
+    if (!scores) askScores(filters);
   } catch (error) {
     if (question !== asked) return;
-    count.textContent = error.message;
-    count.className = "error";
-    $("#cards").replaceChildren();
+    answered = undefined;
+    count.textContent = "";
+    $(".pager", panel).replaceChildren();
+    $("#cards").replaceChildren(el("div", { class: "empty" }, el("h2", {}, "The pairs cannot be shown"),
+      el("p", { class: "error", role: "alert" }, error.message), press("Clear filters", clear)));
   }
 }
 
-export async function start(datasets) {
-  for (const button of $("#layout").children)
-    button.addEventListener("click", () => move({ layout: button.dataset.layout === "side" ? "side" : "" }));
+export function start(all) {
+  datasets = all;
   const filters = $("#filters");
   filters.addEventListener("submit", (event) => event.preventDefault());
   let typing;
@@ -64,12 +91,10 @@ export async function start(datasets) {
     clearTimeout(typing);
     typing = setTimeout(() => move(Object.fromEntries(FILTERS.map((name) => [name, fields[name]?.value ?? ""])), typed), typed ? 300 : 0);
   });
-  filters.addEventListener("reset", () => move(Object.fromEntries(FILTERS.map((name) => [name, ""]))));
+  filters.addEventListener("reset", clear);
   filters.elements.task.append(...datasets.map((dataset) => el("option", {}, dataset.task)));
   $("#totals").append(el("h2", {}, "Datasets"), ...datasets.map((dataset) => facts([
     [dataset.task, `${number(dataset.pairs)} pairs`],
     ["", ""], ["units", dataset.finished ? `${number(dataset.units)}, finished` : `${number(dataset.committed)} of ${number(dataset.units)} so far`],
     ["size", `${number(Math.round(dataset.shard_bytes / 2 ** 20))} MiB`]])));
-  scores = await ask("scores");
-  fillScores(filters.elements);
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,17 +66,30 @@ def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
 def _check_large_dataset(port: int) -> None:
     assert ask(port, "overview")[0]["pairs"] == PARTS * PAIRS
     assert ask(port, "scores") == [{"task": "derain", "name": "position", "min": 0, "max": PARTS * PAIRS - 1}]
-    first, last = ask(port, "examples"), ask(port, "examples", page=16_666)
-    assert first["total"] == last["total"] == 4 * PARTS * PAIRS
-    assert [int(row["pair"], 16) for row in first["rows"]] == [number // 4 for number in range(24)]
-    assert [int(row["pair"], 16) for row in last["rows"]] == [number // 4 for number in range(399_984, 400_000)]
+    first, last = ask(port, "pairs"), ask(port, "pairs", page=4_166)
+    assert first["total"] == last["total"] == PARTS * PAIRS
+    assert _numbers(first) == [*range(24)] and _numbers(last) == [*range(99_984, 100_000)]
     query = {"kind": "describe", "direction": "reverse", "score": "position", "min": 40_000, "max": 40_049}
-    found = ask(port, "examples", **query, page=2)
-    assert (found["total"], [int(row["pair"], 16) for row in found["rows"]]) == (50, [40_048, 40_049])
-    highest = ask(port, "examples", score="position", order="high", kind="generate", direction="forward")
-    assert [int(row["pair"], 16) for row in highest["rows"]] == list(range(99_999, 99_975, -1))
-    assert len(ask(port, f"pair/{99_999:032x}")["examples"]) == 4
+    found = ask(port, "pairs", **query, page=2)
+    assert (found["total"], _numbers(found)) == (50, [40_048, 40_049])
+    assert found["rows"][0]["shown"] == ["reverse", "describe"]
+    assert _numbers(ask(port, "pairs", score="position", order="high")) == [*range(99_999, 99_975, -1)]
+    assert _numbers(ask(port, "pairs", text="the rain is GONE", page=4_166)) == [*range(99_984, 100_000)]
+    _check_a_pair(port, f"{99_999:032x}")
     assert get(port, f"/image/{54_321:032x}/target")[0].status == 200
+
+
+def _check_a_pair(port: int, key: str) -> None:
+    """Whose images and instructions are those of all."""
+    assert len(ask(port, f"pair/{key}")["examples"]) == 4
+    assert ask(port, f"pair/{key}/serves")["total"] == 0
+    for part in ("images", "instructions"):
+        found = ask(port, f"pair/{key}/{part}")
+        assert (found["total"], _numbers(found)) == (PARTS * PAIRS - 1, [*range(24)])
+
+
+def _numbers(found: Any) -> list[int]:
+    return [int(row["pair"], 16) for row in found["rows"]]
 
 
 def _peak_mib(pid: int) -> float:

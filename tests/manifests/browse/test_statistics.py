@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
-from manifests.browse.snapshot import BadRequest
+from manifests.browse.pairs import BadRequest
 from manifests.browse.statistics import BINS, PARTS, Statistics
 from manifests.dataset import Dataset
 from manifests.licences.effective import effective, parents_of_row
