@@ -23,6 +23,7 @@ from typing import Any
 
 from manifests.browse.classic import classic
 from manifests.browse.images import Place
+from manifests.browse.pairs import MOST_KEYS
 from manifests.browse.public import public
 from manifests.browse.snapshot import Snapshot
 from manifests.browse.statistics import Statistics
@@ -131,15 +132,8 @@ def _drawn(snapshot: Snapshot, pairs: int, seed: int) -> list[str]:
 
 def _rows(snapshot: Snapshot, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Rows of the view `pairs` by key, in the order of the keys; those that are there."""
-    found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(keys), 100):
-        some = keys[start : start + 100]
-        marks = ", ".join("?" * len(some))
-        found |= {
-            row["pair"]: row
-            for row in select(snapshot.connection, f"SELECT * FROM pairs WHERE pair IN ({marks})", some)
-        }
-    return {key: found[key] for key in keys if key in found}
+    some = (keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS))
+    return {row["pair"]: row for part in some for row in snapshot.named(part)}
 
 
 def _statistics(snapshot: Snapshot) -> list[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 import { toPair } from "./address.js";
 import { compare } from "./compare.js";
-import { el } from "./dom.js";
+import { el, onDisk } from "./dom.js";
 import { examples, rolesOf } from "./examples.js";
 import { provenance } from "./provenance.js";
 
@@ -20,7 +20,7 @@ export function card(row) {
     examples(row, row.shown, { onopen: (example) => { open = example; } }),
     el("footer", { class: "actions" },
       el("a", { class: "button", ...toPair(row.pair), "aria-label": `Open the pair of ${row.source_ref}` }, "Open"),
-      toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { large: true, prototype: row.prototype_task })),
+      onDisk ? null : toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { large: true, prototype: row.prototype_task })),
       toggle("Provenance", () => [provenance(row)])),
     part);
 }

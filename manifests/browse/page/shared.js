@@ -29,7 +29,7 @@ function page(pairs, query) {
   const inBounds = (value) => value !== undefined && value >= bound("min", -Infinity) && value <= bound("max", Infinity);
   const found = pairs.filter((pair) => (!query.task || pair.task === query.task) && (!query.score || inBounds(pair.scores[query.score])))
     .map((pair) => ({ pair, example: pair.examples.find(wanted) })).filter(({ example }) => example)
-    .map(({ pair, example }) => ({ ...pair, shown: { direction: example.direction, kind: example.kind } }));
+    .map(({ pair, example }) => ({ ...pair, shown: [example.direction, example.kind] }));
   if (query.score && (query.order === "low" || query.order === "high")) {
     const sign = query.order === "low" ? 1 : -1;
     found.sort((one, other) => sign * (one.scores[query.score] - other.scores[query.score]));

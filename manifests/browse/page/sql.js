@@ -1,6 +1,6 @@
 // The view "SQL": a query, which the address holds, its rows or its error, and the schema beside it.
 
-import { move, state } from "./address.js";
+import { move, state, toPair } from "./address.js";
 import { $, ask, el, number } from "./dom.js";
 import { table } from "./table.js";
 
@@ -46,7 +46,7 @@ async function run(query) {
   }
 }
 
-const link = (pair) => el("a", { href: `#pair=${encodeURIComponent(pair)}`, class: "mono" }, pair);
+const link = (pair) => el("a", { ...toPair(pair), class: "mono" }, pair);
 
 function clear() {
   const panel = $("#sql");

@@ -1,7 +1,7 @@
 // The view "Statistics": what is in the datasets, counted. What is counted leads to the pairs: by the filters of the
 // view "Pairs" where it has one, by a query where it has none.
 
-import { move } from "./address.js";
+import { move, toPair } from "./address.js";
 import { $, ask, el, number, shared, short } from "./dom.js";
 import { table } from "./table.js";
 
@@ -97,7 +97,7 @@ const PARTS = {
         `  WHERE c.dataset IS NULL) AS shown ON shown.task = pairs.task AND shown.context = pairs.pair\n` +
         `WHERE ${task ? `pairs.${ofTask(task)}` : "true"} GROUP BY pairs.task, pairs.pair\nHAVING serves BETWEEN ${bin.low} AND ${bin.high} ORDER BY serves DESC`) })),
       "pairs", ...found.reuse.length ? [`${number(found.reuse[0].low)}`, `${number(found.reuse.at(-1).high)}`] : []),
-    found.most.length ? table(["most used pair", "serves"], found.most.map((row) => [link({ pair: row.pair }, row.pair), row.times])) : null]],
+    found.most.length ? table(["most used pair", "serves"], found.most.map((row) => [shared ? row.pair : el("a", toPair(row.pair), row.pair), row.times])) : null]],
 };
 const WORD = String.raw`[^\s\v\x1c-\x1f\x85\pZ]+`;  // manifests/browse/statistics.py
 const column = (one) => one.what === "answer" ? "text" : "instruction";
