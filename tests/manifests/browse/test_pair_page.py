@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -64,6 +65,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines[1] = lines[1].replace(b'"tokens_out":3', b'"tokens_out":4')  # it was changed after it was stored
     folder = root / "derain/responses"
     folder.mkdir()
+    old = json.loads(_answer("gpt", ASKED_BY, "what differs?", shown[2], "Of an older dataset."))
+    (folder / old["key"][:2]).mkdir()
+    (folder / old["key"][:2] / f"{old['key']}.json").write_bytes(
+        encoded({name: old[name] for name in ("request", "answer")})
+    )
     (folder / "000001-0123456789ab.jsonl").write_bytes(b"".join(lines) + b"no JSON\n" + lines[0][:50])
     return root
 
@@ -96,7 +102,10 @@ def test_answers_are_found_by_what_was_asked(asked_port: int) -> None:
     assert (by_text["answer"]["text"], by_text["roles"]) == ("object_removal", [])
     ((changed,), _) = (step["said"] for step in second)
     assert (changed["answer"]["text"], changed["flaw"]) == (HOSTILE, "its answer was changed after it was stored")
-    assert [len(step["said"]) for step in third] == [0, 1]  # the instruction is that of all
+    assert [[one["answer"]["text"] for one in step["said"]] for step in third] == [
+        ["Of an older dataset."],
+        ["object_removal"],  # the instruction is that of all
+    ]
     assert fourth == []
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from playwright.sync_api import Page, expect
 
 from manifests.dataset import Commit, Dataset, write_table
 from manifests.schema import MANIFEST, REJECTS
@@ -46,10 +47,7 @@ def _write_part(dataset: Dataset, name: str, table: pa.Table, commit: Commit) ->
     write_table(dataset.store, f"manifest/{name}.parquet", table, vars(commit), range(1_024, table.num_rows, 1_024))
 
 
-# ---- the server by itself -----------------------------------------------------------------------------------------
-
-
-def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
+def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path, page: Page) -> None:
     _make_large_dataset(f"{tmp_path}/derain")
     command = [sys.executable, "-m", "infra.command", "browse", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as server:
@@ -58,8 +56,9 @@ def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path) -> None:
             (port,) = map(int, re.findall(r"127\.0\.0\.1:(\d+)/", server.stdout.readline()))
             before_mib = _peak_mib(server.pid)
             _check_large_dataset(port)
-            _check_statistics(port)
+            _check_the_page(page, port)
             assert _peak_mib(server.pid) - before_mib < 400, (before_mib, _peak_mib(server.pid))
+            _check_statistics(port)
         finally:
             server.terminate()
 
@@ -80,6 +79,19 @@ def _check_large_dataset(port: int) -> None:
     assert get(port, f"/image/{54_321:032x}/target")[0].status == 200
 
 
+def _check_the_page(page: Page, port: int) -> None:
+    page.goto(f"http://127.0.0.1:{port}/")
+    expect(page.locator("#count")).to_have_text("100,000 pairs", timeout=60_000)
+    expect(page.locator(".card")).to_have_count(24)
+    page.evaluate("location.hash = 'page=99999'")
+    expect(page.locator("#cards")).to_contain_text("There is no page 100,000", timeout=60_000)
+    page.get_by_role("button", name="Last page").last.click()
+    expect(page.locator(".card")).to_have_count(16, timeout=60_000)
+    page.locator(".card").last.get_by_role("link", name="Open the pair").click()
+    expect(page.locator("#pair code")).to_have_text(f"{PARTS * PAIRS - 1:032x}", timeout=60_000)
+    expect(page.locator("#pair")).to_contain_text("99,999 pairs have half of its words or more", timeout=60_000)
+
+
 def _check_a_pair(port: int, key: str) -> None:
     """Whose images and instructions are those of all."""
     assert len(ask(port, f"pair/{key}")["examples"]) == 4
@@ -94,7 +106,7 @@ def _numbers(found: Any) -> list[int]:
 
 
 def _check_statistics(port: int) -> None:
-    """In bounded memory, as all else; tests of each part are in test_statistics.py."""
+    """Counted without a timeout; tests of each part are in test_statistics.py."""
     counts = ask(port, "statistics", task="derain", part="counts")["counts"]
     assert counts["pairs"] == [{"task": "derain", "pairs": PARTS * PAIRS, "examples": 4 * PARTS * PAIRS}]
     (score,) = ask(port, "statistics", part="scores")["scores"]
@@ -109,6 +121,3 @@ def _peak_mib(pid: int) -> float:
     (peak_kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     children = [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
     return int(peak_kib) / 2**10 + sum(_peak_mib(int(child)) for child in children)
-
-
-# ---- the page in a browser --------------------------------------------------------------------------------------
