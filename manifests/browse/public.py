@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]*")
-_PATH = re.compile(r"(?<![\w./:~\\-])(?:~[\w.-]*|[A-Za-z]:)?(?:[/\\]+[^\s/\\\"',;:|]+)+[/\\]?|file:/[^\s\"',;|]*")
+_PATH = re.compile(r"(?<![\w./:~<\\-])(?:~[\w.-]*|[A-Za-z]:)?(?:[/\\]+[^\s/\\\"',;:|]+)+[/\\]?|file:/[^\s\"',;|]*")
 """An absolute path of Unix or Windows, or one below a home folder."""
 
 

@@ -31,6 +31,7 @@ from manifests.browse.public import public
         ("CC-BY-4.0; CC0", "CC-BY-4.0; CC0"),
         ("1/2", "1/2"),
         ("a / b", "a / b"),
+        ("<b>and</b>", "<b>and</b>"),
         ("", ""),
     ],
 )
