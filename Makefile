@@ -120,7 +120,7 @@ $(TINY)/qwen2-vl/config.json: infra/tiny/qwen2_vl.py | $(MODELS_INSTALLED)
 	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny.qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
 
 .PHONY: browse
-browse: $(CORE) ## look at datasets in a web browser: [OUT=data] [PORT=8008]
+browse: $(CORE) ## look at datasets in a web browser: [OUT=data] [PORT=8008, or the next free one] [SHARE=folder]
 	@$(XPROMPT) browse $(GIVEN)
 
 .PHONY: verify

@@ -13,8 +13,11 @@
     GET /api/pair/<pair>               one pair with its examples
     GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
     GET /candidate/<pair>/<number>     the picture of a candidate
-    GET /api/sql?query=
-    GET /api/decisions?pair=<pair>,  what reviewers decided of them, and the counts of all
+    GET /api/statistics?task=&part=    counts, sizes, lengths, scores ... (statistics.py), all or one part of them
+    GET /api/schema                    the SQL views and their columns
+    GET /api/sql?query=                rows, or an error with its place
+    GET /api/sql.csv?query=, /api/sql.parquet?query=    all rows as a file
+    GET /api/decisions?pair=<pair>,    what reviewers decided of them, and the counts of all
     POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
     GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores
     GET /image/<pair>/<role>           one range of it, if asked for
@@ -37,6 +40,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,21 +49,27 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifests.browse import pair_page
 from manifests.browse.choosing import Choosing
+from manifests.browse.columns import schema
 from manifests.browse.conditions import has_it, may_have_a_part
 from manifests.browse.images import Place, Shown
 from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
 from manifests.browse.snapshot import Snapshot, committed_units
+from manifests.browse.statistics import Statistics
 from manifests.browse.thumbnails import SIDES, Cache, cache_folder
 from manifests.choose.agreement import BadGate
 from manifests.choose.decisions import BadDecision, place_of
 from manifests.dataset import DatasetError
 from manifests.printing import printable_lines, say
-from manifests.read.query import run_sql
+from manifests.read.query import export_sql, run_sql
 from manifests.read.sql_pool import SqlError
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
+FIRST_PORT = 8008
+"""Where the page is when no port is asked for, if it is free; else at one of the next `_PORTS`."""
+
+_PORTS = 100
 _IDLE_S = 60
 MOST_BODY_BYTES = 32 * 2**10
 """Of a decision, whose instruction is its only long text."""
@@ -75,8 +85,10 @@ _PAGE_POLICY = (
 """It runs this server's own script and style and nothing else: images and answers are sent as what no browser runs."""
 
 
-def serve(url: str, port: int, decisions: str | None = None) -> None:
-    """Serve the page until interrupted; decisions go into a file, by default the one beside the datasets.
+def serve(url: str, port: int | None, decisions: str | None = None) -> None:
+    """Serve the page until interrupted, at a port as `make_server` takes it.
+
+    Decisions go into a file, by default the one beside the datasets.
 
     Raises DatasetError if there is no dataset at the URL, BadDecision for a file that decisions cannot go into, OSError
     if the port is in use.
@@ -90,9 +102,26 @@ def serve(url: str, port: int, decisions: str | None = None) -> None:
             print()
 
 
-def make_server(url: str, port: int, decisions: str | None = None) -> _Server:
-    """The server, listening; port 0 takes a free one."""
-    return _Server(url, port, decisions)
+def make_server(url: str, port: int | None, decisions: str | None = None) -> _Server:
+    """The server, listening: at a port, for 0 at any free one, for None at the first free one from FIRST_PORT on.
+
+    Raises OSError if the port is in use, or all of those that are tried; ValueError for what is no port.
+    """
+    if port is not None:
+        if not 0 <= port < 2**16:
+            raise ValueError(f"{port} is no port: they go from 1 to {2**16 - 1}, and 0 takes a free one")
+        return _Server(url, port, decisions)
+    for one in range(FIRST_PORT, FIRST_PORT + _PORTS):
+        with suppress(_PortInUse):
+            return _Server(url, one, decisions)
+    raise _PortInUse(f"{FIRST_PORT} to {FIRST_PORT + _PORTS - 1}")
+
+
+class _PortInUse(OSError):
+    def __init__(self, port: int | str) -> None:
+        super().__init__(
+            f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
+        )
 
 
 _PARTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], Any]] = {
@@ -122,11 +151,9 @@ class _Server(ThreadingHTTPServer):
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise OSError(
-                f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
-            ) from None
+            raise _PortInUse(port) from None
         try:
-            self.snapshot = Snapshot(url)
+            self._look()
         except BaseException:
             self.server_close()
             raise
@@ -134,7 +161,11 @@ class _Server(ThreadingHTTPServer):
     def renew(self) -> None:
         """Show what has been committed since; called when the page is loaded."""
         if committed_units(self._url) != self.snapshot.committed:
-            self.snapshot = Snapshot(self._url)
+            self._look()
+
+    def _look(self) -> None:
+        self.snapshot = Snapshot(self._url)
+        self.statistics = Statistics(self.snapshot.connection, self.snapshot.datasets)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -184,7 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser went on to another page
-        except (DatasetError, SqlError, BadRequest, BadDecision, BadGate, OSError) as error:
+        except SqlError as error:
+            self._json({"error": str(error), "place": error.place}, HTTPStatus.BAD_REQUEST)
+        except (DatasetError, BadRequest, BadDecision, BadGate, OSError) as error:
             self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
@@ -228,6 +261,16 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))
+            case ["api", "sql.csv"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "csv")
+                self._send_file("text/csv; charset=utf-8; header=present", "rows.csv", body)
+            case ["api", "sql.parquet"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "parquet")
+                self._send_file("application/vnd.apache.parquet", "rows.parquet", body)
+            case ["api", "schema"]:
+                self._json(schema(snapshot.connection))
+            case ["api", "statistics"]:
+                self._json(self.server.statistics.answer(query))
             case ["api", "decisions"]:
                 pairs = [pair for pair in query.get("pair", "").split(",") if pair]
                 self._json(self.server.choosing.of(pairs, snapshot))
@@ -250,6 +293,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_page(self, name: str) -> None:
         content_type = f"{_PAGE_TYPES[Path(name).suffix]}; charset=utf-8"
         self._send(HTTPStatus.OK, content_type, _PAGE[name], csp=_PAGE_POLICY)
+
+    def _send_file(self, content_type: str, name: str, body: bytes) -> None:
+        self._send(HTTPStatus.OK, content_type, body, further={"Content-Disposition": f'attachment; filename="{name}"'})
 
     def _has_it(self, tag: str, cache: str) -> bool:
         """Whether the client has what the tag names, and was told so."""

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.licences.sql import terms_view
-from manifests.read.sql_pool import Pool, ReadBytes, Result, SqlError
+from manifests.read.sql_pool import Form, Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
 from manifests.versions import as_today, rejects_as_today, rejects_schema_of, schema_of
@@ -105,6 +105,11 @@ def manifest_file(task: str, unit: str) -> str:
 def run_sql(pool: Pool, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> Result:
     """Run one SELECT, or EXPLAIN of one, of anybody's. Raises SqlError: refused, wrong, too slow or too big."""
     return pool.run(sql, is_foreign=True, max_rows=max_rows, max_bytes=MAX_RESULT_BYTES, timeout_s=timeout_s)
+
+
+def export_sql(pool: Pool, sql: str, form: Form, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """All rows of one SELECT of anybody's, as a file. Raises SqlError as `run_sql` does."""
+    return pool.export(sql, form, max_bytes=MAX_RESULT_BYTES, timeout_s=timeout_s)
 
 
 def select(pool: Pool, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:

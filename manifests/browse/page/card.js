@@ -3,7 +3,7 @@
 import { toPair } from "./address.js";
 import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
-import { el } from "./dom.js";
+import { el, onDisk, shared } from "./dom.js";
 import { examples, rolesOf } from "./examples.js";
 import { provenance } from "./provenance.js";
 
@@ -21,8 +21,8 @@ export function card(row) {
     examples(row, row.shown, { onopen: (example) => { open = example; } }),
     el("footer", { class: "actions" },
       el("a", { class: "button", ...toPair(row.pair), "aria-label": `Open the pair of ${row.source_ref}` }, "Open"),
-      toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { prototype: row.prototype_task })),
+      onDisk ? null : toggle("Compare", () => compare(row.pair, row.images, rolesOf(open), { prototype: row.prototype_task })),
       toggle("Provenance", () => [provenance(row)])),
-    controls(row, () => open),
+    shared ? null : controls(row, () => open),
     part);
 }

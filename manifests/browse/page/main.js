@@ -2,17 +2,19 @@
 
 import { move, state } from "./address.js";
 import * as choosing from "./choosing.js";
-import { $, ask, el, number } from "./dom.js";
+import { $, ask, el, number, shared } from "./dom.js";
 import * as pair from "./pair.js";
 import * as pairs from "./pairs.js";
 import * as rejects from "./rejects.js";
 import * as sql from "./sql.js";
+import * as statistics from "./statistics.js";
 
-const VIEWS = { pairs, rejects, decisions: choosing, sql };
+const VIEWS = shared ? { pairs, statistics } : { pairs, rejects, decisions: choosing, statistics, sql };
 
 function show() {
   const values = state(), wanted = values.get("tab"), tab = wanted in VIEWS ? wanted : "pairs", isPair = values.has("pair");
   for (const button of document.querySelectorAll("nav button")) {
+    button.hidden = !(button.dataset.tab in VIEWS);
     button.setAttribute("aria-selected", button.dataset.tab === tab);
     $(`#${button.dataset.tab}`).hidden = isPair || button.dataset.tab !== tab;
   }

@@ -3,7 +3,7 @@
 import { move, state, toPair } from "./address.js";
 import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
-import { $, ask, el, facts, number, picture, short } from "./dom.js";
+import { $, ask, el, facts, number, onDisk, picture, shared, short } from "./dom.js";
 import { contexts, examples, rolesOf, small } from "./examples.js";
 import { named } from "./named.js";
 import { provenance } from "./provenance.js";
@@ -18,8 +18,9 @@ function section(name, ...content) {
   return el("section", { class: "about", "aria-labelledby": id }, el("h3", { id }, name), content);
 }
 
-/** A section whose content is asked for, and which says so meanwhile. */
+/** A section whose content is asked for, and which says so meanwhile; none on a page that has nobody to ask. */
 function asked(name, path, fill) {
+  if (shared) return [];
   const place = el("div", { "aria-live": "polite" }, el("p", { class: "quiet" }, "Looking …"));
   ask(path).then((found) => place.replaceChildren(...[fill(found)].flat()))
     .catch((error) => place.replaceChildren(el("p", { class: "error", role: "alert" }, error.message)));
@@ -92,7 +93,7 @@ function page(pair) {
   return [
     el("div", { class: "bar" }, el("button", { type: "button", onclick: close }, "← Back"), el("h2", { tabindex: -1 }, `Pair of ${pair.source_ref}`),
       el("code", { class: "quiet" }, pair.pair), el("div", { class: "actions" })),
-    controls(pair),
+    shared ? null : controls(pair),
     section("Images", compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
     section("Examples", examples(pair, pair.shown, { further: (example) => [el("h4", {}, "In-context examples"), contexts(example)] })),
     asked("Serves as an in-context example", `${path}/serves`, served),
@@ -101,7 +102,7 @@ function page(pair) {
     asked("What the vision-language model said", `${path}/answers`, answers),
     asked("Similar images", `${path}/images`, likeImages),
     asked("Similar instructions", `${path}/instructions`, likeInstructions),
-  ];
+  ].flat();
 }
 
 export async function show(values) {

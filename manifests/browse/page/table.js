@@ -2,8 +2,10 @@
 
 import { el, number } from "./dom.js";
 
+/** A table of JSON values and of elements. */
 export function table(columns, rows, onrow) {
   const cell = (value) => {
+    if (value instanceof Node) return el("td", {}, value);
     if (value === null) return el("td", { class: "quiet" }, "∅");
     if (typeof value === "number") return el("td", { class: "number" }, number(value));
     if (typeof value === "object") return el("td", {}, el("pre", {}, JSON.stringify(value, null, 1)));

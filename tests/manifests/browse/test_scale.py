@@ -58,6 +58,7 @@ def test_100_000_pairs_are_paged_in_bounded_memory(tmp_path: Path, page: Page) -
             _check_large_dataset(port)
             _check_the_page(page, port)
             assert _peak_mib(server.pid) - before_mib < 400, (before_mib, _peak_mib(server.pid))
+            _check_statistics(port)
         finally:
             server.terminate()
 
@@ -107,6 +108,17 @@ def _check_a_pair(port: int, key: str) -> None:
 
 def _numbers(found: Any) -> list[int]:
     return [int(row["pair"], 16) for row in found["rows"]]
+
+
+def _check_statistics(port: int) -> None:
+    """Counted without a timeout; tests of each part are in test_statistics.py."""
+    counts = ask(port, "statistics", task="derain", part="counts")["counts"]
+    assert counts["pairs"] == [{"task": "derain", "pairs": PARTS * PAIRS, "examples": 4 * PARTS * PAIRS}]
+    (score,) = ask(port, "statistics", part="scores")["scores"]
+    assert (score["min"], score["median"], score["max"]) == (0, PARTS * PAIRS / 2 - 0.5, PARTS * PAIRS - 1)
+    assert [one["count"] for one in score["bins"]] == [PARTS * PAIRS // 20] * 20
+    images = ask(port, "statistics", part="images")["images"]
+    assert images["same_hash"]["images"] == 2 * PARTS * PAIRS
 
 
 def _peak_mib(pid: int) -> float:
