@@ -187,7 +187,7 @@ def _as_asked(dataset: Dataset, pair: Row) -> dict[str, str]:
     """The roles of the pair's images, by the sha256 of what a model is shown of each."""
     from manifests.images.as_asked import as_asked  # not before somebody looks: cv2 takes a while
 
-    roles = {}
+    roles: dict[str, str] = {}
     for image in pair["images"]:
         try:
             shown = as_asked(read_image(dataset, pair["shard"], image))

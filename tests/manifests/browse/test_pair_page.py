@@ -19,6 +19,7 @@ from manifests.answers import encoded, record_of, request_key
 from manifests.dataset import Dataset
 from manifests.images.as_asked import as_asked
 from manifests.images.pixels import encode_lossless
+from manifests.schema import Step
 from manifests.write.writer import UnitWriter
 from tests.edits import make_edits
 from tests.manifests.make import SUFFIXES, candidates_of, make_pair, make_plan, photo
@@ -38,8 +39,10 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = Dataset(f"{root}/derain")
     plan = make_plan(dataset, units=1, pairs=4)
     large = encode_lossless("target", np.resize(photo(0), (LARGE_PX[1], LARGE_PX[0], 3)))
-    by_images = {"operator": "difference", "version": 2, "model": "gpt", "prompt": ASKED_BY}
-    by_text = {"operator": "hold_out_edits", "version": 3, "model": "gpt", "prompt": SORTED_BY}
+    asking = (
+        Step(operator="difference", version=2, model="gpt", prompt=ASKED_BY),
+        Step(operator="hold_out_edits", version=3, model="gpt", prompt=SORTED_BY),
+    )
     kept = []
     with UnitWriter.open(dataset, plan, 0, prototype_task="low-level", suffixes=SUFFIXES) as writer:
         for number, item in enumerate(dataset.unit(plan, 0).items[:4]):
@@ -47,7 +50,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if not number:
                 pair = replace(pair, images=(pair.images[0], large))
             if number < 3:
-                asking = (replace(pair.steps[0], params={}, seed=None, **said) for said in (by_images, by_text))
                 pair = replace(pair, steps=(*pair.steps, *asking))
             kept.append(replace(pair, candidates=candidates_of(pair.key, won=1)))
             writer.add(kept[-1])
