@@ -108,7 +108,7 @@ export class Viewer {
       context.beginPath();
       context.rect(0, 0, Math.round(this.cut * context.canvas.width), context.canvas.height);
       context.clip();
-      context.fillStyle = getComputedStyle(this.panes).getPropertyValue("--image");
+      context.fillStyle = getComputedStyle(context.canvas.parentElement).backgroundColor;  // no canvas knows light-dark()
       context.fillRect(0, 0, context.canvas.width, context.canvas.height);
       draw(context, this.before, at);
       context.restore();

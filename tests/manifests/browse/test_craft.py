@@ -359,9 +359,9 @@ SEEN = """() => [...document.images].every((one) => one.complete && one.naturalW
 
 @pytest.mark.skipif(not SHOOTS, reason="XPROMPT_SCREENSHOTS=1 writes them")
 def test_screenshots(opened: Page) -> None:
-    key = opened.locator(".card").nth(4).get_attribute("data-pair")
+    key = opened.locator(".card").last.get_attribute("data-pair")
     states = {
-        "cards": ("", ".card img"),
+        "cards": ("score=visible_change&order=high", ".card img"),
         "pair": (f"pair={key}", "#pair .tile img"),
         "rejects": ("tab=rejects&rtask=derain&rscore=alignment&rlow=0.85", "#kept-beside img"),
         "statistics": ("tab=statistics", "#counted section:last-child table"),
