@@ -55,9 +55,12 @@ def test_the_report_says_what_came_out(tmp_path: Path) -> None:
         for budget in (4, 16)
         for seed in range(2)
     ]
+    runs += [_run("base", 0, 0, 7)]
     write_report(tmp_path, runs)
     text = (tmp_path / "report.md").read_text()
     assert "| no context | 9.50 ± 0.71 | 0.950 ± 0.071 | 8.50 ± 0.71 | 0.850 ± 0.071 |" in text
+    assert "| the base, which sees the whole example | 8.00 | 0.800 | 7.00 | 0.700 |" in text
+    assert "Runs finished: 11 and 1 bases, 1 CPU minutes in all." in text
     assert "| context, plain causal mask | 10.00, 1.000 | not yet |" in text
     assert "- Difficulty: the best arm on held-out tasks, context through X-Prompt tokens, S = 16, has 1.060" in text
     assert ("doing nothing has the better PSNR" in text) == (copied("parameters", SMALL).psnr_db > 10.6)
@@ -96,5 +99,5 @@ def _run(arm: Arm, xp_tokens: int, seed: int, psnr_db: float) -> Run:
         scores=by_set,
         families={name: dict.fromkeys(of, by_set[name]) for name, of in families.items()},
         seconds=5.0,
-        pictures=[[[0, 1, 2, 3]] * 3] * 4 + [[[7, 7, 7, 7 if arm == "none" else 8]] * 3],
+        pictures=[[[0, 1, 2] * 3] * 3] * 4 + [[[7] * 8 + [7 if arm == "none" else 8]] * 3],
     )
