@@ -44,13 +44,13 @@ class Planned(NamedTuple):
 def train(planned: Planned, settings: Settings, folder: Path, device: str = "cpu") -> Run:
     """Train a base from scratch, and keep its weights in `folder`, or an arm from the base there; then score it.
 
-    On one thread, so that it is the same however many run at once.
+    Without steps for a base, an arm is from scratch. On one thread, so that it is the same however many run at once.
     """
     torch.set_num_threads(1)
     started_s = time.process_time()
     arm, seed, xp_tokens = planned
     learner = IclModel(arm, xp_tokens, seed, settings, device)
-    if arm != BASE:
+    if arm != BASE and settings.base_steps:
         base = Run(arm=BASE, seed=seed, xp_tokens=0, settings=settings)
         learner.start_from(load_file(base.weights(folder), device))
     random = np.random.default_rng([seed, arm != BASE])  # the arms of a seed are shown the same examples
@@ -125,10 +125,11 @@ def by_family(examples: Examples, found: NDArray[np.int64]) -> dict[str, Score]:
     }
 
 
-def plan(seeds: int, budgets: Sequence[int]) -> list[Planned]:
+def plan(seeds: int, budgets: Sequence[int], *, bases: bool = True) -> list[Planned]:
     """Every run, a base before its arms; seed by seed, so that what is there when it stops can be compared."""
-    arms = [(arm, budget) for arm in ARMS for budget in (budgets if arm in COMPRESSED else (0,))]
-    return [Planned(arm, seed, budget) for seed in range(seeds) for arm, budget in [(BASE, 0), *arms]]
+    arms: list[tuple[Arm, int]] = [(BASE, 0)] if bases else []
+    arms += [(arm, budget) for arm in ARMS for budget in (budgets if arm in COMPRESSED else (0,))]
+    return [Planned(arm, seed, budget) for seed in range(seeds) for arm, budget in arms]
 
 
 def run_all(
@@ -138,7 +139,7 @@ def run_all(
     folder = out / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     todo = []
-    for each in plan(seeds, budgets):
+    for each in plan(seeds, budgets, bases=settings.base_steps > 0):
         if run := Run.finished(folder, *each, settings):
             yield run
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from train.icl.averages import bins
 from train.icl.drawings import curves, grid
 from train.icl.experiment import copied
 from train.icl.model import example_tokens
@@ -80,14 +81,19 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
     lines = [
         "# In-context learning in miniature: the paper's Tab. 4",
         "",
-        f"For each seed a Chameleon of {settings.layers} layers and width {settings.width} is trained from scratch on "
-        f"tasks over real pictures, {settings.base_steps:,} steps of {settings.batch} examples with the whole "
-        "in-context example in sight: the base. From it, as the paper's arms from one Chameleon, each arm is trained "
-        f"{settings.steps:,} steps more in its own way. The pictures are crops of {settings.side} x {settings.side} "
+        f"A Chameleon of {settings.layers} layers and width {settings.width} is trained on tasks over real pictures"
+        + (
+            f", for each seed {settings.base_steps:,} steps of {settings.batch} examples from scratch with the whole "
+            "in-context example in sight: the base. From it, as the paper's arms from one Chameleon, each arm is "
+            f"trained {settings.steps:,} steps more in its own way."
+            if settings.base_steps
+            else f", each arm for {settings.steps:,} steps of {settings.batch} examples from scratch."
+        )
+        + f" The pictures are crops of {settings.side} x {settings.side} "
         f"pixels in {COLOURS} colours, a token each, from {photos['train']}. Examined is it "
         f"on crops from {photos['test']}, with one in-context example, which alone tells the task, over another crop; "
         "the answer is written token by token, each the likeliest after those written before. An example has "
-        f"{length} tokens. Runs finished: {len(runs) - bases} and {bases} bases, "
+        f"{length} tokens. Runs finished: {len(runs) - bases}{f' and {bases} bases' if bases else ''}, "
         f"{sum(run.seconds for run in runs) / 60:.0f} CPU minutes in all.",
         "",
         f"- {SETS['trained']}: of the families {', '.join(TRAINED)}",
@@ -107,7 +113,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         "",
         "![Learning curves](curves.svg)",
         "",
-        "Exact tokens of some held-out tasks while training from the base; the line is the seeds' mean, the band their "
+        "Exact tokens of some held-out tasks while the arms are trained; the line is the seeds' mean, the band their "
         "range.",
         "",
         "## Which differences are shown",
@@ -184,7 +190,7 @@ def _pairs(groups: Sequence[_Group]) -> list[tuple[_Group, _Group]]:
 
 def _comparisons(groups: Sequence[_Group]) -> Iterable[str]:
     yield (
-        "Paired t-tests over the seeds (scipy.stats.ttest_rel): arms of one seed have the same base, training "
+        "Paired t-tests over the seeds (scipy.stats.ttest_rel): arms of one seed have the same first weights, training "
         "examples and examination. It assumes that the differences of the seeds are independent and normal, which so "
         "few cannot tell, and it speaks of further trainings, not of other photos or tasks. p is adjusted for all "
         f"lines of its table by Holm's method; a difference is shown if it is below {_SIGNIFICANT}."
@@ -277,18 +283,21 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
                 group.mean("parameters", _right) - causal.mean("parameters", _right)
                 for group in (by_key["xprompt", budget], averages)
             )
+            whole = bool((bins(budget, length) == 1).any(0).all())
             who = "the two keep about the same"
             if abs(learned - plain) > _MATTERS:
                 who = "averages, for which nothing is learned, keep more" if plain > learned else "X-Prompt keeps more"
             yield (
                 f"- Compression, S = {budget}: against the whole example in sight, X-Prompt has {learned:+.3f} of the "
                 f"tokens exact on held-out tasks and averages {plain:+.3f}: {who}."
+                + (" Among so many averages each token has one of its own: they leave out nothing." if whole else "")
             )
-    yield (
-        f"- Base: its {settings.base_steps:,} steps are with the example in plain sight. The causal arm goes on with "
-        f"that, the others have {settings.steps:,} steps to learn another way. With a base that was trained otherwise, "
-        "or with none, their order may be another."
-    )
+    if settings.base_steps:
+        yield (
+            f"- Base: its {settings.base_steps:,} steps are with the example in plain sight. The causal arm goes on "
+            f"with that, the others have {settings.steps:,} steps to learn another way. With a base that was trained "
+            "otherwise, or with none (`--base-steps 0`), their order may be another."
+        )
     falls = {group.name: _last_third_nats(group) for group in groups}
     unfinished = [f"{name} {fall:.2f}" for name, fall in falls.items() if fall > _UNFINISHED_NATS]
     yield (

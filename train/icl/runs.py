@@ -28,16 +28,17 @@ class Settings:
     width: int = _of(48, "width of the model's hidden states")
     layers: int = _of(4, "layers of the model")
     heads: int = _of(3, "attention heads of each layer")
-    base_steps: int = _of(2_000, "steps of the optimizer for a seed's base")
-    steps: int = _of(400, "steps of each arm, from the base of its seed")
+    base_steps: int = _of(2_000, "steps of the optimizer for a seed's base; 0: none, each arm from scratch")
+    steps: int = _of(400, "steps of each arm")
     batch: int = _of(32, "examples of a step")
     learning_rate: float = _of(4e-3, "learning rate at its highest")
     examined: int = _of(400, "examples of each set of tasks that are scored at the end")
 
     def __post_init__(self) -> None:
         """Raises ValueError for a shape that no model has, or nothing to do."""
-        if min(asdict(self).values()) <= 0 or self.side < 3:
-            raise ValueError(f"all settings are above 0, the side at least 3: {self}")
+        values = asdict(self)
+        if values.pop("base_steps") < 0 or min(values.values()) <= 0 or self.side < 3:
+            raise ValueError(f"all settings are above 0 (base steps: or 0), the side at least 3: {self}")
         if self.width % (2 * self.heads):
             raise ValueError(f"a model of width {self.width} cannot have {self.heads} heads of an even width")
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from tests.train.icl.small import SMALL
 from train.icl.command import main
 from train.icl.experiment import Planned, copied, plan, score, train
+from train.icl.model import IclModel
 from train.icl.runs import ARMS, BASE, COMPRESSED, Run, Settings
+from train.icl.tasks import draw
 
 
 def test_a_run_is_the_same_when_repeated_and_read_back(tmp_path: Path) -> None:
@@ -37,6 +40,18 @@ def test_a_run_is_the_same_when_repeated_and_read_back(tmp_path: Path) -> None:
     assert Run.finished(folder, BASE, 1, 0, SMALL) is None
 
 
+def test_an_arm_begins_at_the_base_or_from_scratch(tmp_path: Path) -> None:
+    """By its first loss."""
+    base = train(Planned(BASE, 0), SMALL, tmp_path)
+    examples = draw(None, SMALL.batch, SMALL.side, np.random.default_rng([0, 1]))
+    learner = IclModel("xprompt", 3, 0, SMALL)
+    for settings in (replace(SMALL, base_steps=0), SMALL):
+        if settings.base_steps:
+            learner.start_from(load_file(base.weights(tmp_path)))
+        first = train(Planned("xprompt", 0, 3), settings, tmp_path).curve[0][1]
+        assert first == pytest.approx(float(learner.loss(examples).detach()), rel=1e-6)
+
+
 def test_a_score_is_that_of_pixels() -> None:
     """One channel of one of four pixels is wrong by one level of two: by half of white."""
     wanted = np.array([[[0, 13], [22, 26]]])
@@ -54,6 +69,7 @@ def test_what_is_planned() -> None:
     assert all((each.xp_tokens == 0) == (each.arm not in COMPRESSED) for each in found)
     for each in found:
         assert found.index(Planned(BASE, each.seed)) <= found.index(each)
+    assert plan(5, (4, 16, 64), bases=False) == [each for each in found if each.arm != BASE]
 
 
 def test_the_command_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +88,6 @@ def test_the_command_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Cap
     assert [line.split(":")[0] for line in lines] == ["base-0", "xprompt3-0", "averages3-0", "none-0", "causal-0"]
     run = Run.finished(folder, "causal", 0, 0, SMALL)
     assert run and lines[-1].split(",")[0] == f"causal-0: trained {run.scores['trained'].psnr_db:.2f}"
-    assert run.curve[-1][1] < base.curve[0][1]  # it has begun at the base
     assert report == str(tmp_path / "report.md")
     assert main([*options, "--report"]) == 0
     assert capsys.readouterr().out == f"{report}\n"
