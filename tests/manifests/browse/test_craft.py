@@ -80,9 +80,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _done(operator: Any, pair: Pair) -> Pair | Reject:
     try:
-        return operator(pair, seed_for(0, pair.key, operator.name))
+        made: Pair = operator(pair, seed_for(0, pair.key, operator.name))
     except Reject as reject:
         return reject
+    return made
 
 
 def _sides(pair: Pair) -> list[Any]:
