@@ -19,11 +19,14 @@ from pathlib import Path
 PACKAGED = Path(__file__).parent / "checkpoint"
 """The trained tokenizer and model that come with the package, in the format of facebook/chameleon-7b."""
 
-TASKS = ("derain", "denoise", "lowlight", "infra.demo.tasks:RECOLOUR")
+TASKS = (
+    *("derain", "denoise", "lowlight"),
+    *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "MOVED", "GREY")),
+)
 
-_STEPS, _SCRATCH_STEPS = 20, 160
-_PHOTOS, _SCRATCH_PHOTOS = 60, 400
-_HELD_OUT = 6
+_STEPS, _SCRATCH_STEPS = 20, 600
+_PHOTOS, _SCRATCH_PHOTOS = 60, 500
+_HELD_OUT = 9
 _ROWS = 2
 
 
@@ -74,7 +77,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     parser.add_argument(
         "--from-scratch", action="store_true", help="train the tokenizer and the model from nothing (an hour or more)"
     )
-    parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all four)")
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all six)")
     parser.add_argument("--photos", type=int, help=f"pictures to train on ({_PHOTOS}; from scratch {_SCRATCH_PHOTOS})")
     parser.add_argument(
         "--held-out", type=int, default=_HELD_OUT, help="crops of unseen photos to score, of each task (%(default)s)"
