@@ -89,6 +89,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     given = parser.parse_args(arguments)
     if given.tokenizer_steps is not None and not given.from_scratch:
         parser.error("--tokenizer-steps goes with --from-scratch: otherwise the packaged tokenizer is used")
+    if len(given.tasks) < 2:
+        parser.error("--tasks names two or more: answers after an example of another task are shown beside")
     for name in ("photos", "held_out", "rows", "steps", "tokenizer_steps", "cpus"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is at least 1")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from infra.demo.command import PACKAGED, Options
-from infra.demo.model import XP_TOKENS, write_start
+from infra.demo.model import CONTEXT_PX, XP_TOKENS, write_start
 from infra.demo.pictures import HELD_OUT, TRAINED, crop, drawn
 from infra.demo.sheet import Answer, draw_sheet, table
 from infra.demo.tokenizer import DECODER_STEPS, SIDE_PX, STEPS, train
@@ -25,15 +25,14 @@ from pipelines.tasks.catalogue import find_task
 from train.evaluate.predictions import examples
 from xprompt_model.vqgan import CHECKPOINT_FILE, VQGAN
 
-CONTEXT_PX = 32
-"""The side of in-context images: they need to tell what is done, not to be looked at, and so a document is shorter."""
-
 _SEED = 11
 _DRAWN_EVERY = 4
 """Every so many pictures to train on one is generated; the others are crops of photos."""
+_OTHER_COLOURS = 0.5
+"""The share of those crops whose colours change places: six of the photos have colours, and these are mostly browns."""
 
 _WINDOW_TOKENS = 768
-"""The longest document has some 740: of 64 px an image is 258, of 32 px 66, and there are two instructions."""
+"""The longest document has some 700: an image of 64 px is 258, one of 32 px 66, and there are two instructions."""
 
 Run = Callable[[Sequence[str]], int]
 
@@ -110,6 +109,8 @@ def _write_photos(options: Options) -> None:
                 pixels = drawn(SIDE_PX, random)
             else:
                 pixels = crop(trained[index % len(trained)], SIDE_PX, random)
+                if random.random() < _OTHER_COLOURS:
+                    pixels = np.ascontiguousarray(pixels[..., random.permutation(3)])
             if not file.is_file():
                 PILImage.fromarray(pixels).save(file)
         print(f"{count} pictures of {SIDE_PX} px in {path}")

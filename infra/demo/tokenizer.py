@@ -24,9 +24,9 @@ from xprompt_model.vqgan import VQGAN
 
 SIDE_PX = 64
 CODES = 1_024
-STEPS = 4_500
+STEPS = 1_900
 """Of all networks; then come those of the decoder alone, which change no code."""
-DECODER_STEPS = 400
+DECODER_STEPS = 150
 SEED = 0
 
 _BATCH = 4
@@ -35,7 +35,8 @@ _DRAWN_SHARE = 0.25
 """Of the pictures that are generated and not crops of photos."""
 _CONTINUOUS_STEPS = 400
 """That are done before there is a codebook; at most half of all."""
-_PEAK_LR, _DECODER_LR, _WARM_UP_STEPS = 2e-3, 5e-4, 50
+_PEAK_LR, _DECODER_LR = 2e-3, 5e-4
+_WARM_UP_STEPS, _COSINE_STEPS, _COOL_DOWN_STEPS = 50, 4_500, 500
 _DECAY = 0.98
 _COMMITMENT = 0.25
 _UNUSED = 0.02
@@ -46,7 +47,7 @@ _TEST_CROPS = 16
 
 
 def config() -> ChameleonVQVAEConfig:
-    """The shape of the networks: Chameleon's, with three levels instead of five, so that a code stands for 4 x 4 pixels.
+    """The shape of the networks: Chameleon's, with three levels instead of five, so that a code stands for 4 x 4 px.
 
     Few channels where there are many pixels: that is where the time goes.
     """
@@ -163,11 +164,11 @@ def _picture(random: np.random.Generator) -> Pixels:
 
 
 def _learning_rate(step: int, steps: int, decoder_steps: int) -> float:
-    """A warm-up and a cosine to 0; then in a line to 0 for the decoder alone."""
+    """A warm-up, a slow cosine, and to 0 in a line at the end; then again for the decoder alone."""
     if step >= steps:
         return _DECODER_LR * (steps + decoder_steps - step) / decoder_steps
-    cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-    return _PEAK_LR * cosine * min(1.0, (step + 1) / _WARM_UP_STEPS)
+    cosine = 0.5 + 0.5 * math.cos(math.pi * min(step, _COSINE_STEPS) / _COSINE_STEPS)
+    return _PEAK_LR * cosine * min(1.0, (step + 1) / _WARM_UP_STEPS, (steps - step) / _COOL_DOWN_STEPS)
 
 
 @torch.no_grad()
