@@ -18,14 +18,12 @@ from transformers import ChameleonConfig
 
 from infra.demo.tokenizer import load
 from infra.tiny.chameleon import special_tokens, text_tokenizer, write_processors
-from xprompt_model.checkpoint import read_arm, read_context_pixels, read_trained_tokenizer
+from xprompt_model.checkpoint import read_arm, read_trained_tokenizer
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import CHECKPOINT_FILE, VQGAN
 
 XP_TOKENS = 16
 """S: an in-context example of the demo has some 150 tokens."""
-CONTEXT_PX = 32
-"""The side of in-context images: they need to tell what is done, not to be looked at, and so a document is shorter."""
 
 _TEXT_TOKENS = 480
 """Of bytes and pieces of words."""
@@ -94,9 +92,9 @@ def _begin_at_the_codebook(model: XPromptChameleon, vqgan: VQGAN) -> None:
     model.lm_head.weight[ids] = _SHARPNESS * features @ said + noise * torch.randn(len(ids), width)
     attention: Any = model.blocks[0].self_attn
     rope: Any = model.config.rope_parameters
-    context_tokens = (CONTEXT_PX // vqgan.pixels_per_code) ** 2
-    for head, before, into in ((0, model.vocabulary.image_tokens + 2, said), (1, context_tokens + 3, paired)):
-        angles = before * rope["rope_theta"] ** -(torch.arange(half) / half)
+    before = model.vocabulary.image_tokens + 2
+    for head, into in ((0, said), (1, paired)):
+        angles = (before + head) * rope["rope_theta"] ** -(torch.arange(half) / half)
         for norm, (along, across) in (
             (attention.k_norm, (torch.ones(half), torch.zeros(half))),
             (attention.q_norm, (angles.cos(), -angles.sin())),  # turned back: what lies that far before fits best
@@ -133,5 +131,4 @@ def write_halved(trained: Path, folder: Path) -> None:
         source=trained,
         arm=read_arm(trained),
         tokenizer=read_trained_tokenizer(trained),
-        context_pixels=read_context_pixels(trained),
     )

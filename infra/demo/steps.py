@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from infra.demo.command import PACKAGED, Options
-from infra.demo.model import CONTEXT_PX, XP_TOKENS, write_start
+from infra.demo.model import XP_TOKENS, write_start
 from infra.demo.pictures import HELD_OUT, TRAINED, crop, drawn
 from infra.demo.sheet import Answer, draw_sheet, table
 from infra.demo.tokenizer import DECODER_STEPS, SIDE_PX, STEPS, train
@@ -31,8 +31,8 @@ _DRAWN_EVERY = 4
 _OTHER_COLOURS = 0.5
 """The share of those crops whose colours change places: six of the photos have colours, and these are mostly browns."""
 
-_WINDOW_TOKENS = 768
-"""The longest document has some 700: an image of 64 px is 258, one of 32 px 66, and there are two instructions."""
+_WINDOW_TOKENS = 384
+"""A document has four images of 66 tokens, two instructions and the X-Prompt: 350 at most."""
 
 Run = Callable[[Sequence[str]], int]
 
@@ -71,8 +71,7 @@ def run_all(options: Options, run: Run) -> int:
             for task, photos, data in made:
                 must("shards", task, "--data", photos, "--out", str(data))
             for task in names:
-                for size in ((), ("--context-pixels", str(CONTEXT_PX))):
-                    must("tokens", task, "--models", str(models), "--out", str(out / "data"), *size)
+                must("tokens", task, "--models", str(models), "--out", str(out / "data"))
         with _timed("training"):
             must("train", *_training(options, [str(out / "data" / name) for name in names.values()]))
         trained = out / "run" / "model"
@@ -136,14 +135,14 @@ def _write_model(folder: Path, options: Options) -> None:
 
 
 def _training(options: Options, data: Sequence[str]) -> list[str]:
-    """The arguments of `xprompt train`: a document of the demo has some 700 tokens, and all are about images."""
+    """The arguments of `xprompt train`: a document of the demo has some 320 tokens, and all are about images."""
     return [
         *("--data", *data, "--model", str(options.out / "models/chameleon"), "--out", str(options.out / "run")),
         *("--steps", str(options.steps), "--warmup-steps", str(max(1, options.steps // 20))),
         *("--lr", "2e-3" if options.from_scratch else "3e-4", "--xp-tokens", str(XP_TOKENS)),
-        *("--window-tokens", str(_WINDOW_TOKENS), "--windows", "1", "--global-windows", "8"),
-        *("--context-pixels", str(CONTEXT_PX), "--context-image-weight", "1"),
-        *("--sampling", "*/*/describe=0", "*/reverse/*=0", "--checkpoint-every", "50"),
+        *("--window-tokens", str(_WINDOW_TOKENS), "--windows", "2", "--global-windows", "8"),
+        *("--context-image-weight", "1", "--sampling", "*/*/describe=0", "*/reverse/*=0"),
+        *("--checkpoint-every", "50"),
     ]
 
 

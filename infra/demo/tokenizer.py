@@ -1,4 +1,4 @@
-"""Trains the demo's VQ tokenizer: images of 64 px to 16 x 16 codes of 1,024 and back, in Meta's file format.
+"""Trains the demo's VQ tokenizer: images of 64 px to 8 x 8 codes of 1,024 and back, in Meta's file format.
 
 First the networks alone, then with the codebook: its entries are moving averages of the latents that fall to them
 (van den Oord et al. 2017, appendix A.1), and entries that none falls to are put where latents are. A checkpoint is
@@ -24,41 +24,41 @@ from xprompt_model.vqgan import VQGAN
 
 SIDE_PX = 64
 CODES = 1_024
-STEPS = 1_900
+STEPS = 1_000
 """Of all networks; then come those of the decoder alone, which change no code."""
-DECODER_STEPS = 150
+DECODER_STEPS = 250
 SEED = 0
 
-_BATCH = 4
-_CODES_AN_IMAGE = (SIDE_PX // 4) ** 2
+_BATCH = 8
+_CODES_AN_IMAGE = (SIDE_PX // 8) ** 2
 _DRAWN_SHARE = 0.25
 """Of the pictures that are generated and not crops of photos."""
 _CONTINUOUS_STEPS = 400
 """That are done before there is a codebook; at most half of all."""
-_PEAK_LR, _DECODER_LR = 2e-3, 5e-4
-_WARM_UP_STEPS, _COSINE_STEPS, _COOL_DOWN_STEPS = 50, 4_500, 500
+_PEAK_LR, _DECODER_LR = 2e-3, 1e-3
+_WARM_UP_STEPS, _COSINE_STEPS, _COOL_DOWN_STEPS = 30, 2_400, 225
 _DECAY = 0.98
 _COMMITMENT = 0.25
 _UNUSED = 0.02
 """An entry is put elsewhere when fewer latents a step fall to it, on average."""
-_SAVE_EVERY = 100
+_SAVE_EVERY = 25
 _TEST_CROPS = 16
 """Of each photo that is measured on."""
 
 
 def config() -> ChameleonVQVAEConfig:
-    """The shape of the networks: Chameleon's, with three levels instead of five, so that a code stands for 4 x 4 px.
+    """The shape of the networks: Chameleon's, with four levels instead of five, and 64 channels in each.
 
-    Few channels where there are many pixels: that is where the time goes.
+    Not fewer where there are many pixels: GroupNorm has 32 groups, and one of a single channel loses how bright it is.
     """
     return ChameleonVQVAEConfig(
         num_embeddings=CODES,
-        embed_dim=8,
-        latent_channels=8,
+        embed_dim=16,
+        latent_channels=16,
         resolution=SIDE_PX,
-        base_channels=32,
-        channel_multiplier=[1, 1, 2],
-        num_res_blocks=1,
+        base_channels=64,
+        channel_multiplier=[1, 1, 1, 1],
+        num_res_blocks=0,
     )
 
 

@@ -43,7 +43,7 @@ def _check(out: Path, printed: str) -> None:
     row = re.search(r"\| recolour-moved \| 1 \| (\S+) dB \| (\S+) dB \| (\S+) dB \| (\S+) dB \|", printed)
     assert row and row.groups() == tuple(f"{psnr_db(one, truth):.1f}" for one in (query, *made))
     said = [line.split()[2] for line in printed.splitlines() if line.startswith("$ xprompt ")]
-    assert said == [*["shards"] * 4, *["tokens"] * 4, "train", *["predict"] * 4]
+    assert said == [*["shards"] * 4, *["tokens"] * 2, "train", *["predict"] * 4]
     _check_contexts(out, answers)
 
 
@@ -75,7 +75,7 @@ def test_what_is_done_is_not_done_again(local_ray: None, tmp_path: Path, capfd: 
     sheet = (tmp_path / "demo/sheet.png").read_bytes()
     assert _run(tmp_path / "demo") == 0
     said = re.findall(r"^\$ xprompt (\w+)", capfd.readouterr().out, re.MULTILINE)
-    assert said == [*["tokens"] * 4, "train", *["predict"] * 4]
+    assert said == [*["tokens"] * 2, "train", *["predict"] * 4]
     assert (tmp_path / "demo/sheet.png").read_bytes() == sheet
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from infra.demo.command import PACKAGED
-from infra.demo.model import CONTEXT_PX, XP_TOKENS, write_halved, write_start
+from infra.demo.model import XP_TOKENS, write_halved, write_start
 from infra.demo.pictures import crop
 from infra.demo.tokenizer import SIDE_PX
-from xprompt_model.checkpoint import read_arm, read_context_pixels, read_trained_tokenizer
+from xprompt_model.checkpoint import read_arm, read_trained_tokenizer
 from xprompt_model.layout import Turn, build_document
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.same_tokenizers import refuse_other_tokenizers
@@ -44,7 +44,6 @@ def test_the_start_has_like_embeddings_for_like_codes_and_answers_with_the_input
 def test_the_packaged_model_loads_with_the_tokenizers_that_it_was_trained_with() -> None:
     assert XPromptChameleon.from_pretrained(PACKAGED).xp_tokens == XP_TOKENS
     assert read_arm(PACKAGED) == "xprompt"
-    assert read_context_pixels(PACKAGED) == CONTEXT_PX
     recorded = read_trained_tokenizer(PACKAGED)
     assert recorded
     refuse_other_tokenizers(recorded, "", PACKAGED, TextTokenizer(PACKAGED), VQGAN.load(PACKAGED), "")
