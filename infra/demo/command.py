@@ -24,7 +24,7 @@ TASKS = (
     *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "MOVED", "GREY")),
 )
 
-_STEPS, _SCRATCH_STEPS = 20, 600
+_STEPS, _SCRATCH_STEPS = 20, 900
 _PHOTOS, _SCRATCH_PHOTOS = 60, 240
 _HELD_OUT = 6
 _ROWS = 2
