@@ -90,7 +90,7 @@ def test_from_nothing_to_the_sheet(local_ray: None, tmp_path: Path, capfd: pytes
 
 
 def test_what_cannot_be_asked_for_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(tmp_path), "--tasks", "derian"]) == 2
+    assert main(["demo", "--out", str(tmp_path), "--tasks", "derian", "denoise"]) == 2
     assert capsys.readouterr().err == (
         "xprompt demo: there is no task 'derian': did you mean derain? `xprompt tasks` lists them all\n"
     )
