@@ -120,7 +120,7 @@ $(TINY)/qwen2-vl/config.json: infra/tiny/qwen2_vl.py | $(MODELS_INSTALLED)
 	@$(BIN)/python -c 'from pathlib import Path; from infra.tiny.qwen2_vl import write_qwen2_vl; write_qwen2_vl(Path("$(@D)"))'
 
 .PHONY: browse
-browse: $(CORE) ## look at datasets in a web browser: [OUT=data] [PORT=8008]
+browse: $(CORE) ## look at datasets in a web browser: [OUT=data] [PORT=8008, or the next free one] [SHARE=folder]
 	@$(XPROMPT) browse $(GIVEN)
 
 .PHONY: verify
@@ -128,10 +128,10 @@ verify: $(CORE) ## check every byte and row of datasets: [OUT=data]
 	@$(XPROMPT) verify $(GIVEN)
 
 .PHONY: chromium
-chromium: # for the test that drives the browse page; skipped where it cannot be had
+chromium: # for tests and bench of the browse page; skipped where it cannot be had
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-		|| echo "No chromium, and it cannot be installed here: the browser test will be skipped."
+		|| echo "No chromium, and it cannot be installed here: what needs it will be skipped."
 
 .PHONY: test
 test: $(DEV) chromium ## install everything and run the tests
@@ -153,7 +153,7 @@ check: $(DEV) ## lint, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
+bench: $(DEV) chromium $(TINY)/.made ## compare the engine with plain scripts and naive Ray Data, side by side (minutes)
 	@$(BIN)/python -m infra.bench.derain
 	@$(BIN)/python -m infra.bench.cluster --part 0.25
 	@$(BIN)/python -m infra.bench.scaling
@@ -163,6 +163,7 @@ bench: $(MODELS_INSTALLED) $(TINY)/.made ## compare the engine with plain script
 	@$(BIN)/python -m infra.bench.loader
 	@$(BIN)/python -m infra.bench.reading
 	@$(BIN)/python -m infra.bench.export --pairs 2000
+	@$(BIN)/python -m infra.bench.browse
 	@$(BIN)/python -m infra.bench.batching
 	@$(BIN)/python -m infra.bench.vlm
 	@$(BIN)/python -m infra.bench.gate

@@ -6,6 +6,8 @@
     xprompt retry, contexts                         make rejects again; choose in-context examples anew
     xprompt browse, verify, sql, show, ls, ...      look at datasets
     xprompt diff data/derain other/derain           tell which pairs of two datasets differ, and in what
+    xprompt derive data/derain --out chosen         a dataset of the pairs that reviewers or SQL choose
+    xprompt agreement data/derain                   how far reviewers agree, with each other and with gates
     xprompt export data/derain --to FORMAT --out F  write datasets in the layout that another trainer reads
     xprompt push data/derain NAMESPACE/NAME         upload a dataset to a hub
     xprompt train, generate                         train a model, use it

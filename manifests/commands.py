@@ -19,8 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from manifests.browse.contact_sheet import write_contact_sheet
-from manifests.browse.server import serve
+from manifests.browse.server import FIRST_PORT, serve
+from manifests.browse.share import PAIRS, share
 from manifests.browse.similarity import Similarities, similarity_sheet
+from manifests.choose import command as choosing
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.export import command as exporting
 from manifests.images.evaluation import hash_folder
@@ -118,11 +120,23 @@ def add_commands(commands: Any) -> None:
 
     exporting.add_arguments(command("export", exporting.run, exporting.TEXT))
 
-    browse = command("browse", _browse, "serve a page with examples, rejects and SQL, on this machine only")
+    choosing.add_derive(command("derive", choosing.run_derive, choosing.DERIVE))
+
+    agreement = command("agreement", choosing.run_agreement, choosing.AGREEMENT)
+    add_path(agreement)
+    choosing.add_agreement(agreement)
+
+    text = "serve a page with pairs, rejects, statistics and SQL, on this machine only, or write a page to share"
+    browse = command("browse", _browse, text)
     add_path(browse)
-    browse.add_argument(
-        "--port", type=int, default=8008, help="the port to listen at; 0 takes a free one (default: %(default)s)"
-    )
+    text = f"the port to listen at; 0 takes a free one (default: the first that is free from {FIRST_PORT} on)"
+    browse.add_argument("--port", type=int, help=text)
+    text = "the file that keep, drop, flag and fix are added to (default: decisions.jsonl beside the datasets)"
+    browse.add_argument("--decisions", metavar="FILE", help=text)
+    text = "write a static page with some pairs and the statistics into this folder, which any web space can show"
+    browse.add_argument("--share", type=Path, metavar="DIR", help=text)
+    browse.add_argument("--pairs", type=int, help=f"with --share: how many pairs it shows (default: {PAIRS})")
+    browse.add_argument("--seed", type=int, help="with --share: another seed shows other pairs (default: 0)")
 
 
 def _ls(options: argparse.Namespace) -> int:
@@ -326,7 +340,17 @@ def _hashes(options: argparse.Namespace) -> int:
 
 
 def _browse(options: argparse.Namespace) -> int:
-    serve(options.path, options.port)
+    if options.share is None:
+        if options.pairs is not None or options.seed is not None:
+            raise ValueError("--pairs and --seed are for --share DIR, a page of some pairs: browse shows all of them")
+        serve(options.path, options.port, options.decisions)
+        return 0
+    if options.port is not None or options.decisions is not None:
+        raise ValueError("--share writes a page and serves none: leave --port and --decisions out")
+    pairs = PAIRS if options.pairs is None else options.pairs
+    for problem in share(options.path, options.share, pairs=pairs, seed=options.seed or 0):
+        say(problem, error=True)
+    say(f"{options.share}/index.html: put the folder on any web space, or open it from there")
     return 0
 
 

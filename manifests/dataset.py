@@ -6,6 +6,7 @@
       shards/<task>-000000.tar           WebDataset
       rejects/<task>-000000.parquet      items not kept, and why
       manifest/<task>-000000.parquet     one row per example; its appearance is the unit's commit
+      reject_pictures/<task>-000000.tar  small pictures of what gates rejected, if there are any
       candidates/<task>-000000.tar       what targets were chosen among, where KEEP_CANDIDATES asks for it
       dataset.json, README.md            totals, config, versions, hashes; written when all units are committed
 

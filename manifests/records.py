@@ -140,7 +140,7 @@ def read_record(
     if not isinstance(values, dict) or "schema_version" not in values:
         raise DatasetError(f"{file} has lost its metadata, as if edited or written by something else; {way_out}")
     if (version := values.pop("schema_version")) not in READ:
-        known = " and ".join(map(str, READ))
+        known = f"{', '.join(map(str, READ[:-1]))} and {READ[-1]}"
         raise DatasetError(f"{file} is of schema version {version}, and {known} are read: update this package")
     try:
         return typed(kind, values), footer.num_rows

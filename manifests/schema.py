@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
-"""2 since an example has a ranked list of in-context examples; what reads 1 is in manifests/versions.py."""
+SCHEMA_VERSION = 3
+"""2 since an example has a ranked list of in-context examples, 3 since small pictures of what gates rejected are kept
+(manifests/write/reject_pictures.py); what reads 1 and 2 is in manifests/versions.py."""
 
 Direction = Literal["forward", "reverse"]
 Kind = Literal["generate", "describe"]
@@ -172,7 +173,7 @@ class Reject(Exception):
 
     `reason` is a short code to count by ("truncated"); the message is for people, and kept `in_short`, since models and
     sources say what they like; scores are those of the gate; candidates are those of which none was good enough, where
-    they are to be stored.
+    they are to be stored; `output` is the image that was judged, where the pair itself has no target yet.
     """
 
     def __init__(
@@ -181,12 +182,14 @@ class Reject(Exception):
         message: str,
         scores: Mapping[str, float] | None = None,
         candidates: tuple[Candidate, ...] = (),
+        output: Image | None = None,
     ) -> None:
         self.reason = reason
         self.message = in_short(message)
         super().__init__(self.message)
         self.scores = dict(scores or {})
         self.candidates = candidates
+        self.output = output
 
     def __reduce__(self) -> tuple[type[Reject], tuple[str, str, dict[str, float]]]:
         """A copy in another process is made of all three, not of the message alone."""
@@ -312,7 +315,7 @@ MANIFEST = pa.schema(
     ]
 )
 
-REJECTS = pa.schema(
+TEXT_REJECTS = pa.schema(
     [
         pa.field("task", pa.string(), False),
         pa.field("source", pa.string(), False),
@@ -324,3 +327,22 @@ REJECTS = pa.schema(
         pa.field("scores", _SCORES, False),
     ]
 )
+"""The columns of texts that got no tokens (manifests/tokens.py), and of the rejects of versions 1 and 2."""
+
+PICTURE = pa.struct(
+    [
+        pa.field("side", pa.string(), False),  # "input" or "output"
+        pa.field("member", pa.string(), False),
+        pa.field("offset", pa.int64(), False),
+        pa.field("bytes", pa.int32(), False),
+        pa.field("sha256", pa.string(), False),
+        pa.field("width_px", pa.int32(), False),
+        pa.field("height_px", pa.int32(), False),
+    ]
+)
+"""A small picture of a reject, in the tar of its unit: manifests/write/reject_pictures.py."""
+
+REJECTS = TEXT_REJECTS.append(pa.field("shard", pa.string(), False)).append(
+    pa.field("pictures", pa.list_(PICTURE), False)  # empty if there is none
+)
+"""`shard` is the name of the unit's tars, of which the one in `reject_pictures/` has the pictures."""

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from manifests.dataset import Dataset, DatasetError, Plan, write_table
 from manifests.records import read_record, typed
-from manifests.schema import REJECTS, canonical_json
+from manifests.schema import TEXT_REJECTS, canonical_json
 from manifests.write.tar import TarWriter
 
 FOLDER = "tokens"
@@ -134,7 +134,7 @@ def write_tokens(
         tar.finish()
     rejects_bytes = b""
     if rejects:
-        rejected = pa.Table.from_pylist(rejects, schema=REJECTS)
+        rejected = pa.Table.from_pylist(rejects, schema=TEXT_REJECTS)
         rejects_bytes = write_table(dataset.store, rejects_file(name, pixels), rejected, {"unit": unit})
     commit = TokenCommit(
         unit=unit,

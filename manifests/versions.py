@@ -1,7 +1,8 @@
-"""Manifests of version 1, in which an example had one in-context example at the most, read as those of today.
+"""Tables of earlier versions, read as those of today.
 
-Which version a manifest is of, its columns say: choosing in-context examples anew rewrites parts as they are today, in
-a dataset that was planned by version 1.
+In version 1 an example had one in-context example at the most; up to version 2 a reject had no pictures. Which version
+a table is of, its columns say: choosing in-context examples anew rewrites parts as they are today, in a dataset that
+was planned by version 1.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.parquet import ParquetFile
-from manifests.schema import CONTEXT, MANIFEST
+from manifests.schema import CONTEXT, MANIFEST, REJECTS, TEXT_REJECTS
 
-READ = (1, 2)
+READ = (1, 2, 3)
 """The schema versions that are read."""
 
 _CONTEXT = {"context_pair": "pair", "context_dataset": "dataset", "context_score": "score"}
@@ -36,10 +37,29 @@ MANIFEST_1 = pa.schema(
 """The columns of a manifest of version 1."""
 
 
+REJECTS_2 = TEXT_REJECTS
+"""The columns of rejects up to version 2."""
+
+
 def schema_of(there: pa.Schema) -> pa.Schema:
     """The schema that a manifest with these columns is to have: version 1's if it has that one's, else today's."""
     is_old = "contexts" not in there.names and "context_pair" in there.names
     return MANIFEST_1 if is_old else MANIFEST
+
+
+def rejects_schema_of(there: pa.Schema) -> pa.Schema:
+    """The schema that rejects with these columns are to have: version 2's if they have no pictures, else today's."""
+    return REJECTS_2 if not {"shard", "pictures"} & {*there.names} else REJECTS
+
+
+def with_pictures(table: pa.Table, shard: str) -> pa.Table:
+    """Rejects of the unit of a shard with the columns that version 2 has not, which say that there are no pictures."""
+    if table.schema.get_field_index("pictures") >= 0:
+        return table
+    pictures = REJECTS.field("pictures")
+    return table.append_column(REJECTS.field("shard"), pa.array([shard] * table.num_rows, pa.string())).append_column(
+        pictures, pa.array([[]] * table.num_rows, pictures.type)
+    )
 
 
 def read_manifest(file: ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
@@ -66,8 +86,17 @@ def with_contexts(table: pa.Table) -> pa.Table:
 
 def as_today(manifest: bytes) -> bytes:
     """A manifest's file of version 1 as one that has today's columns, without the metadata of ours."""
+    return _file_of(read_manifest(ParquetFile(io.BytesIO(manifest))).cast(MANIFEST))
+
+
+def rejects_as_today(rejects: bytes, shard: str) -> bytes:
+    """A file of version 2 with the rejects of the unit of a shard as one that has today's columns."""
+    return _file_of(with_pictures(ParquetFile(io.BytesIO(rejects)).read(), shard).cast(REJECTS))
+
+
+def _file_of(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(read_manifest(ParquetFile(io.BytesIO(manifest))).cast(MANIFEST), buffer)
+    pq.write_table(table, buffer)
     return buffer.getvalue()
 
 

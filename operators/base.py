@@ -153,6 +153,17 @@ class TakesTurns(Protocol):
 
 
 @runtime_checkable
+class ShowsRejects(Protocol):
+    """An operator that says whether small pictures are to be kept of the pairs that it rejects.
+
+    Of others they are kept where a Reject has scores. A gate may say yes for those without; what keeps images out on
+    purpose says no.
+    """
+
+    shows_rejects: ClassVar[bool]
+
+
+@runtime_checkable
 class Judge(Protocol):
     """An operator that rejects pairs by their scores."""
 

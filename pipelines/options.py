@@ -59,6 +59,12 @@ SHAPE = (
     Option(
         name="keep", choices=("judged", "all"), default="judged", help="all: store scores and reject nothing by them"
     ),
+    Option(
+        name="reject_pictures",
+        type=bool,
+        default=True,
+        help="no: keep no small pictures of what gates reject (default: yes, at most 16 KB a side)",
+    ),
     Option(name="guard", type=place, help="guard file of evaluation images to leave out (xprompt hashes writes it)"),
     Option(
         name="hold_out",

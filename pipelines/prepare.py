@@ -56,6 +56,7 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     )
     reader = _counted(source.reader, own, task)
     task = _with_added(task.with_options(own), reader, values)
+    task = replace(task, reject_pictures=values["reject_pictures"])
     if values["keep"] == "all":
         task = task.keeping_all()
     task = task.for_source(reader)

@@ -41,6 +41,9 @@ from pipelines.tasks.task import Task
 _FRESH = ("data", "models", "guard", *(one.name for one in ASK), *(one.name for one in WHERE))
 """Options of which a dataset's configuration says too little to set them again: places, and models."""
 
+_SHAPE = ("source", "operators", "in_context", "least_group", "reject_pictures")
+"""Entries of a configuration that must be as they were."""
+
 _MADE_AGAIN = re.compile(r"(.*)-retry-([1-9][0-9]*)")
 
 
@@ -218,6 +221,8 @@ def _options(config: Mapping[str, Any], task: Task, *, has_data: bool) -> Iterat
             found["hold_out_by"] = judges[0]
     if allowed := operators.get(AllowedLicences.name):
         found["allow_licence"] = allowed["allowed"]
+    if config.get("reject_pictures") is False:
+        found["reject_pictures"] = False
     yield found
     if task.judges:
         yield {**found, "keep": "all"}
@@ -232,7 +237,7 @@ def _set(record: Any, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration must be as it was: all but versions, and which items."""
-    shape = {name: config[name] for name in ("source", "operators", "in_context", "least_group") if name in config}
+    shape = {name: config[name] for name in _SHAPE if name in config}
     return {name: _without_version(value) for name, value in shape.items()}
 
 

@@ -18,18 +18,25 @@ from tests.vlm import transformers_serve
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook of this name reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, a file is run by one, and all files that use a Ray of this process by the same one.
+    """With several workers, a file is run by one, and all files that use a Ray of this process by one of two.
 
     These and other files that start processes come first: they take longest, and none is to run alone at the end.
     """
+    rays = {path: index % _RAYS for index, path in enumerate(dict.fromkeys(i.path for i in items if _has_ray(i)))}
     for item in items:
-        group = "ray" if _has(item.path, *_OWN_RAY) else str(item.path)
+        group = f"ray-{rays[item.path]}" if item.path in rays else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: (not _has(item.path, *_OWN_RAY), not _has(item.path, *_PROCESSES)))
+    items.sort(key=lambda item: (item.path not in rays, not _has(item.path, *_PROCESSES)))
 
 
+_RAYS = 2
+"""Started at the same time at most: each takes memory, and half of a minute to start."""
 _OWN_RAY = ("local_ray", "gpu_ray", "ray_session(")
 _PROCESSES = ("tests.commands", "tests.train.ranks", "tests.buckets", "subprocess", "Popen", "browser")
+
+
+def _has_ray(item: pytest.Item) -> bool:
+    return _has(item.path, *_OWN_RAY)
 
 
 @lru_cache

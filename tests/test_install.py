@@ -112,7 +112,9 @@ def test_the_wheel_holds_the_packages_and_what_they_read_and_nothing_else(wheel:
     assert len(prompts) >= 6
     demo = {name for name in tracked_files() if name.startswith(("infra/demo/checkpoint/", "infra/demo/photos/"))}
     assert {"infra/demo/checkpoint/vqgan.ckpt", "infra/demo/checkpoint/model.safetensors"} < demo
-    read = {"manifests/browse/browse.html", "pipelines/full_8m.toml", *prompts, *demo}
+    page = {name for name in tracked_files() if name.startswith("manifests/browse/page/")}
+    assert "manifests/browse/page/index.html" in page
+    read = {*page, "pipelines/full_8m.toml", *prompts, *demo}
     assert {name for name in names if not name.endswith(".py")} == read
 
 

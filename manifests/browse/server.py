@@ -1,247 +1,171 @@
 """A page to look at a dataset with, on this machine only: examples, rejects, provenance and SQL.
 
-    GET /                              browse.html
+    GET /, /page/<file>                the page: page/
     GET /api/overview                  the datasets: units, pairs, examples, rejects
     GET /api/scores                    names and ranges of the scores, by task
-    GET /api/examples?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
-    GET /api/rejects?task=&reason=&page=
+    GET /api/pairs?task=&direction=&kind=&text=&score=&min=&max=&order=&page=
+    GET /api/named?keys=               the pairs of some keys, with commas between them
+    GET /api/rejects?task=&reason=&score=&min=&max=&page=
+    GET /api/histogram?task=&score=&reason=&bins=&low=&high=
+                                       values of a score, kept and rejected, by bin, and how many two bounds would keep
+    GET /api/beside?task=&score=&reason=&at=
+                                       the kept pairs and the rejects nearest a value
     GET /api/pair/<pair>               one pair with its examples
-    GET /api/sql?query=
-    GET /image/<pair>/<role>
+    GET /api/pair/<pair>/<part>        serves, images, instructions, candidates or answers: pair_page.py
+    GET /candidate/<pair>/<number>     the picture of a candidate
+    GET /api/statistics?task=&part=    counts, sizes, lengths, scores ... (statistics.py), all or one part of them
+    GET /api/schema                    the SQL views and their columns
+    GET /api/sql?query=                rows, or an error with its place
+    GET /api/sql.csv?query=, /api/sql.parquet?query=    all rows as a file
+    GET /api/decisions?pair=<pair>,    what reviewers decided of them, and the counts of all
+    POST /api/decisions                a decision, as manifests/choose/decisions.py has it, without task and time
+    GET /api/agreement?gate=&gate=     of reviewers with each other, with judges, and with bounds on scores
+    GET /image/<pair>/<role>           one range of it, if asked for
+    GET /reject/<task>/<source_ref>/<side>  a small picture of what a gate rejected
+    GET /thumbnail/<pair>/<role>?side=160|320|640
 
-Filters and pages are DuckDB's work, so a page costs the same memory whatever the dataset's size. A client names an
-image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can neither ask
-(Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host).
+Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
+
+A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
+neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must, besides, say
+that it comes from this page (Origin), and be JSON, which no form sends.
 """
 
 from __future__ import annotations
 
-import base64
 import errno
-import hashlib
-import io
 import json
+import os
 import re
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from PIL import Image as PILImage
-
-from manifests.browse.budget import Budget
+from manifests.browse import pair_page
+from manifests.browse.choosing import Choosing
+from manifests.browse.columns import schema
+from manifests.browse.conditions import has_it, may_have_a_part
+from manifests.browse.images import Place, Shown
+from manifests.browse.pairs import BadRequest
 from manifests.browse.ranges import Unsatisfiable, asked_range
-from manifests.dataset import Dataset, DatasetError, find_datasets
-from manifests.images.pixels import decode_rgb, read_header
-from manifests.printing import printable_lines
-from manifests.read.query import connect, datasets_by_task, overview, read_image, run_sql, select
+from manifests.browse.snapshot import Snapshot, committed_units
+from manifests.browse.statistics import Statistics
+from manifests.browse.thumbnails import SIDES, Cache, cache_folder
+from manifests.choose.agreement import BadGate
+from manifests.choose.decisions import BadDecision, place_of
+from manifests.dataset import DatasetError
+from manifests.printing import printable_lines, say
+from manifests.read.query import export_sql, run_sql
 from manifests.read.sql_pool import SqlError
 from manifests.schema import Reject
 
 HOST = "127.0.0.1"
-PAGE_EXAMPLES = 24
-PAGE_REJECTS = 100
-_REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
+FIRST_PORT = 8008
+"""Where the page is when no port is asked for, if it is free; else at one of the next `_PORTS`."""
+
+_PORTS = 100
 _IDLE_S = 60
+MOST_BODY_BYTES = 32 * 2**10
+"""Of a decision, whose instruction is its only long text."""
+_YEAR_S = 31_536_000
+_VERSION_DIGITS = 16  # of a sha256; what two images share by chance no more than two datasets a pair's key
 
-# What every browser shows as it is; the rest is converted.
-_SHOWN_FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
-_SHOWN_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
-
-_BYTES_A_PIXEL = 24
-"""What it takes to convert a pixel: 12 of 16-bit gray, 14 of CMYK, 16 of RGBA were measured, and some are left over."""
-
-_BUDGET = Budget(2**30)
-"""For the images that are read, converted and sent at the same time; a larger one is alone."""
-
-_ORDERS = {"low": "scores[?] ASC, pair, direction, kind", "high": "scores[?] DESC, pair, direction, kind"}
-
-_HTML = Path(__file__).with_name("browse.html").read_text()
+_PAGE = {file.name: file.read_bytes() for file in sorted((Path(__file__).parent / "page").iterdir())}
+_PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""It runs this server's own script and style and nothing else: images and answers are sent as what no browser runs."""
 
 
-def serve(url: str, port: int) -> None:
-    """Serve the page until interrupted.
+def serve(url: str, port: int | None, decisions: str | None = None) -> None:
+    """Serve the page until interrupted, at a port as `make_server` takes it.
 
-    Raises DatasetError if there is no dataset at the URL, OSError if the port is in use.
+    Decisions go into a file, by default the one beside the datasets.
+
+    Raises DatasetError if there is no dataset at the URL, BadDecision for a file that decisions cannot go into, OSError
+    if the port is in use.
     """
-    with make_server(url, port) as server:
+    with make_server(url, port, decisions) as server:
         print(f"{url}: http://{HOST}:{server.server_port}/ (Ctrl-C ends)", flush=True)
+        say(f"decisions: {server.choosing.place}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
 
 
-def make_server(url: str, port: int) -> _Server:
-    """The server, listening; port 0 takes a free one."""
-    return _Server(url, port)
+def make_server(url: str, port: int | None, decisions: str | None = None) -> _Server:
+    """The server, listening: at a port, for 0 at any free one, for None at the first free one from FIRST_PORT on.
+
+    Raises OSError if the port is in use, or all of those that are tried; ValueError for what is no port.
+    """
+    if port is not None:
+        if not 0 <= port < 2**16:
+            raise ValueError(f"{port} is no port: they go from 1 to {2**16 - 1}, and 0 takes a free one")
+        return _Server(url, port, decisions)
+    for one in range(FIRST_PORT, FIRST_PORT + _PORTS):
+        with suppress(_PortInUse):
+            return _Server(url, one, decisions)
+    raise _PortInUse(f"{FIRST_PORT} to {FIRST_PORT + _PORTS - 1}")
 
 
-class _Snapshot:
-    """The units that were committed at one moment."""
-
-    def __init__(self, url: str) -> None:
-        self.datasets = datasets_by_task(url)
-        self.committed = _committed(url)
-        self.connection = connect(url)
-        self._places: dict[str, Mapping[str, Any]] = {}
-        self._lock = threading.Lock()
-
-    @cached_property
-    def overview(self) -> list[dict[str, Any]]:
-        return [overview(dataset) for dataset in self.datasets.values()]
-
-    @cached_property
-    def scores(self) -> list[dict[str, Any]]:
-        return select(
-            self.connection,
-            "SELECT task, score.key AS name, min(score.value) AS min, max(score.value) AS max "
-            "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) GROUP BY ALL ORDER BY ALL",
+class _PortInUse(OSError):
+    def __init__(self, port: int | str) -> None:
+        super().__init__(
+            f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
         )
 
-    def examples(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of examples in stored order, or by a score."""
-        conditions, values = _equal(query, ("task", "direction", "kind"))
-        if text := query.get("text"):
-            conditions.append("contains(lower(instruction), lower(?))")
-            values.append(text)
-        score = query.get("score")
-        if score:
-            conditions.append("scores[?] BETWEEN ? AND ?")
-            low, high = _number(query, "min", float("-inf")), _number(query, "max", float("inf"))
-            values += [score, low, high]
-        where = " AND ".join(conditions) or "true"
-        order, by = "", []
-        if score and query.get("order") in _ORDERS:
-            order, by = f"ORDER BY {_ORDERS[query['order']]}", [score]
-        total = select(self.connection, f"SELECT count(*) AS total FROM examples WHERE {where}", values)
-        rows = select(
-            self.connection,
-            f"SELECT * FROM examples WHERE {where} {order} LIMIT {PAGE_EXAMPLES} OFFSET ?",
-            [*values, *by, _page(query) * PAGE_EXAMPLES],
-        )
-        for row in rows:
-            self._remember(row)
-        return {"total": total[0]["total"], "page_size": PAGE_EXAMPLES, "rows": rows}
 
-    def rejects(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """A page of rejects, with the counts of all by reason."""
-        conditions, values = _equal(query, ("task", "reason"))
-        where = " AND ".join(conditions) or "true"
-        return {
-            "total": select(self.connection, f"SELECT count(*) AS n FROM rejects WHERE {where}", values)[0]["n"],
-            "page_size": PAGE_REJECTS,
-            "reasons": select(
-                self.connection,
-                "SELECT task, operator, reason, count(*) AS items FROM rejects GROUP BY ALL "
-                "ORDER BY items DESC, task, operator, reason",
-            ),
-            "rows": select(
-                self.connection,
-                f"SELECT * FROM rejects WHERE {where} LIMIT {PAGE_REJECTS} OFFSET ?",
-                [*values, _page(query) * PAGE_REJECTS],
-            ),
-        }
-
-    def pair(self, key: str) -> dict[str, Any] | None:
-        """One pair with all its examples."""
-        rows = select(self.connection, "SELECT * FROM pairs WHERE pair = ?", [key])
-        return rows[0] if rows else None
-
-    def place(self, key: str, role: str) -> _Place | None:
-        """Where a pair's image is, if manifests name one."""
-        known = self._places.get(key)
-        if known is None:
-            rows = select(
-                self.connection, "SELECT pair, task, shard, images FROM examples WHERE pair = ? LIMIT 1", [key]
-            )
-            if not rows:
-                return None
-            known = self._remember(rows[0])
-        image = next((image for image in known["images"] if image["role"] == role), None)
-        dataset = self.datasets.get(known["task"])
-        return _Place(dataset=dataset, shard=known["shard"], image=image) if image and dataset else None
-
-    def _remember(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        place = {name: row[name] for name in ("task", "shard", "images")}
-        with self._lock:
-            self._places[row["pair"]] = place
-            if len(self._places) > _REMEMBERED_PAIRS:
-                del self._places[next(iter(self._places))]
-        return place
+_PARTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], Any]] = {
+    "serves": lambda snapshot, pair: pair_page.serves(snapshot.connection, pair),
+    "images": lambda snapshot, pair: pair_page.near_images(snapshot.connection, pair),
+    "instructions": lambda snapshot, pair: pair_page.near_instructions(snapshot.connection, pair),
+    "candidates": lambda snapshot, pair: pair_page.candidates(snapshot.datasets[pair["task"]], pair),
+    "answers": lambda snapshot, pair: pair_page.answers(snapshot.datasets[pair["task"]], pair),
+}
+"""Parts of the page of a pair."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where an image is, and what its manifest says of it: a struct of the column `images`."""
-
-    dataset: Dataset
-    shard: str
-    image: Mapping[str, Any]
-
-    @contextmanager
-    def shown(self) -> Iterator[tuple[str, bytes]]:
-        """Content type and bytes of the image as a browser can show it, which are in the budget until they are sent.
-
-        Raises DatasetError if it cannot be read, Reject if it cannot be decoded.
-        """
-        image = self.image
-        pixels, size = image["width_px"] * image["height_px"], _count(image["bytes"])
-        if image["format"] in _SHOWN_FORMATS and image["mode"] in _SHOWN_MODES:
-            with _BUDGET.taking(size):
-                yield _SHOWN_FORMATS[image["format"]], read_image(self.dataset, self.shard, image)
-            return
-        with _BUDGET.taking(size + _count(pixels) * _BYTES_A_PIXEL):
-            data = read_image(self.dataset, self.shard, image)
-            header = read_header(data)
-            if header.width_px * header.height_px != pixels:
-                raise DatasetError(f"{self.dataset.url}/shards/{self.shard} has an image of another size than is said")
-            buffer = io.BytesIO()
-            PILImage.fromarray(decode_rgb(data)).save(buffer, "PNG", compress_level=1)
-            yield "image/png", buffer.getvalue()
-
-
-def _count(number: int | str) -> int:
-    """A number of a manifest, or 0 if it is none that can be: negative, or too large for JSON, and then digits."""
-    return max(0, number) if isinstance(number, int) else 0
-
-
-def _committed(url: str) -> dict[str, list[str]]:
-    """Names of the committed units by dataset: listings, no file is opened."""
-    return {dataset.url: dataset.unit_names() for dataset in find_datasets(url)}
+def _candidate(snapshot: Snapshot, key: str, number: str) -> tuple[str, bytes] | None:
+    pair = snapshot.pair(key) if re.fullmatch("[0-9]{1,4}", number) else None
+    return pair_page.candidate_picture(snapshot.datasets[pair["task"]], pair, int(number)) if pair else None
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, url: str, port: int) -> None:
+    def __init__(self, url: str, port: int, decisions: str | None) -> None:
         self._url = url
+        self.choosing = Choosing(place_of(url, decisions))
+        self.thumbnails = Cache(cache_folder(os.environ))
         try:  # before the manifests are looked into, which takes a while
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise OSError(
-                f"Port {port} of {HOST} is in use by another program: choose another by --port N; 0 takes a free one."
-            ) from None
+            raise _PortInUse(port) from None
         try:
-            self.snapshot = _Snapshot(url)
+            self._look()
         except BaseException:
             self.server_close()
             raise
 
     def renew(self) -> None:
         """Show what has been committed since; called when the page is loaded."""
-        if _committed(self._url) != self.snapshot.committed:
-            self.snapshot = _Snapshot(self._url)
+        if committed_units(self._url) != self.snapshot.committed:
+            self._look()
+
+    def _look(self) -> None:
+        self.snapshot = Snapshot(self._url)
+        self.statistics = Statistics(self.snapshot.connection, self.snapshot.datasets)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -250,17 +174,50 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_S
 
     def do_GET(self) -> None:
+        if not self._is_ours("same-origin", "none"):
+            return self._forbid()
+        self._try(self._answer)
+
+    def do_POST(self) -> None:
+        self.close_connection = True  # what of a body is not read would be taken for the next request
+        origin = f"http://{self.headers.get('Host')}"
+        if not self._is_ours("same-origin") or self.headers.get("Origin") != origin:
+            return self._forbid()
+        if urlsplit(self.path).path != "/api/decisions":
+            return self._error(HTTPStatus.NOT_FOUND, "decisions alone are taken, at /api/decisions")
+        if self.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
+            return self._error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a decision is application/json")
+        length = self.headers.get("Content-Length", "")
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,9}", length):
+            return self._error(HTTPStatus.LENGTH_REQUIRED, "a decision has a Content-Length")
+        if int(length) > MOST_BODY_BYTES:
+            return self._error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has {MOST_BODY_BYTES:,} bytes at most")
+        self._try(lambda: self._decide(int(length)))
+
+    def _is_ours(self, *sites: str) -> bool:
+        """Whether a request comes from this page, as far as its host and the browser tell."""
         hosts = (f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}")
-        same_site = self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-        if self.headers.get("Host") not in hosts or not same_site:
-            return self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{hosts[0]} are answered")
+        return self.headers.get("Host") in hosts and self.headers.get("Sec-Fetch-Site", sites[0]) in sites
+
+    def _forbid(self) -> None:
+        self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{HOST}:{self.server.server_port} are answered")
+
+    def _decide(self, length: int) -> None:
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise BadRequest("the decision is cut off")
+        self._json(self.server.choosing.add(body, self.server.snapshot))
+
+    def _try(self, answer: Callable[[], None]) -> None:
         try:
-            self._answer()
+            answer()
         except Reject as error:
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser went on to another page
-        except (DatasetError, SqlError, _BadRequest, OSError) as error:
+        except SqlError as error:
+            self._json({"error": str(error), "place": error.place}, HTTPStatus.BAD_REQUEST)
+        except (DatasetError, BadRequest, BadDecision, BadGate, OSError) as error:
             self._error(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
@@ -270,41 +227,95 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             address = urlsplit(self.path)
         except ValueError as error:
-            raise _BadRequest(f"this is no address: {error}") from None
+            raise BadRequest(f"this is no address: {error}") from None
         query = dict(parse_qsl(address.query))
         path = [unquote(part) for part in address.path.split("/")[1:]]
         snapshot = self.server.snapshot
         match path:
             case [""]:
                 self.server.renew()
-                self._send(HTTPStatus.OK, "text/html; charset=utf-8", _HTML.encode(), csp=_page_policy(_HTML))
+                self._send_page("index.html")
+            case ["page", name] if name in _PAGE:
+                self._send_page(name)
             case ["api", "overview"]:
                 self._json(snapshot.overview)
             case ["api", "scores"]:
                 self._json(snapshot.scores)
-            case ["api", "examples"]:
-                self._json(snapshot.examples(query))
+            case ["api", "pairs"]:
+                only = self.server.choosing.only(query.get("decision", ""), query.get("reviewer", ""), snapshot)
+                self._json(snapshot.page(query, only))
+            case ["api", "named"]:
+                self._json(snapshot.named([key for key in query.get("keys", "").split(",") if key]))
             case ["api", "rejects"]:
-                self._json(snapshot.rejects(query))
+                self._json(snapshot.rejects.page(query))
+            case ["api", "histogram"]:
+                self._json(snapshot.rejects.histogram(query))
+            case ["api", "beside"]:
+                self._json(snapshot.rejects.beside(query))
             case ["api", "pair", key] if pair := snapshot.pair(key):
                 self._json(pair)
+            case ["api", "pair", key, part] if part in _PARTS and (pair := snapshot.pair(key)):
+                self._json(_PARTS[part](snapshot, pair))
+            case ["candidate", key, number] if found := _candidate(snapshot, key, number):
+                self._send(HTTPStatus.OK, *found)
             case ["api", "sql"]:
                 result = run_sql(snapshot.connection, query.get("query", ""))
                 self._json(vars(result))
+            case ["api", "sql.csv"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "csv")
+                self._send_file("text/csv; charset=utf-8; header=present", "rows.csv", body)
+            case ["api", "sql.parquet"]:
+                body = export_sql(snapshot.connection, query.get("query", ""), "parquet")
+                self._send_file("application/vnd.apache.parquet", "rows.parquet", body)
+            case ["api", "schema"]:
+                self._json(schema(snapshot.connection))
+            case ["api", "statistics"]:
+                self._json(self.server.statistics.answer(query))
+            case ["api", "decisions"]:
+                pairs = [pair for pair in query.get("pair", "").split(",") if pair]
+                self._json(self.server.choosing.of(pairs, snapshot))
+            case ["api", "agreement"]:
+                gates = [value for name, value in parse_qsl(address.query) if name == "gate"]
+                self._json(self.server.choosing.agreement(gates, snapshot))
             case ["image", key, role] if place := snapshot.place(key, role):
-                with place.shown() as (content_type, body):
-                    self._send_image(content_type, body)
+                if not self._has_it(place.tag, cache := _kept(place, query)):
+                    with place.shown() as shown:
+                        self._send_image(shown, place.tag, cache)
+            case ["thumbnail", key, role] if place := snapshot.place(key, role):
+                tag = place.thumbnail_tag(side_px := _side(query))
+                if not self._has_it(tag, cache := _kept(place, query)):
+                    self._send_image(place.thumbnail(side_px, self.server.thumbnails), tag, cache)
+            case ["reject", task, ref, side] if small := snapshot.rejects.picture(task, ref, side):
+                self._send(HTTPStatus.OK, "image/webp", small, cache="private, max-age=600")
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
 
-    def _send_image(self, content_type: str, body: bytes) -> None:
+    def _send_page(self, name: str) -> None:
+        content_type = f"{_PAGE_TYPES[Path(name).suffix]}; charset=utf-8"
+        self._send(HTTPStatus.OK, content_type, _PAGE[name], csp=_PAGE_POLICY)
+
+    def _send_file(self, content_type: str, name: str, body: bytes) -> None:
+        self._send(HTTPStatus.OK, content_type, body, further={"Content-Disposition": f'attachment; filename="{name}"'})
+
+    def _has_it(self, tag: str, cache: str) -> bool:
+        """Whether the client has what the tag names, and was told so."""
+        if not tag or not has_it(self.headers.get("If-None-Match"), f'"{tag}"'):
+            return False
+        self.send_response(HTTPStatus.NOT_MODIFIED)
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("Cache-Control", cache)
+        self.end_headers()
+        return True
+
+    def _send_image(self, shown: Shown, tag: str, cache: str) -> None:
         """Send an image or the one range of it that is asked for."""
-        # Answers have no validator, so a condition If-Range is never met: all of the image is sent (section 13.1.5).
-        asked = None if "If-Range" in self.headers else self.headers.get("Range")
-        # Pair and role name these bytes for ever, but a dataset can be removed and made anew.
-        cache, status, further = "private, max-age=600", HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        body, status, further = shown.body, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        etag = f'"{tag}"' if shown.is_named else None
+        if etag:
+            further["ETag"] = etag
         try:
-            part = asked_range(asked, len(body))
+            in_part = may_have_a_part(self.headers.get("If-Range"), etag)
+            part = asked_range(self.headers.get("Range") if in_part else None, len(body))
         except Unsatisfiable as error:
             content_range = {"Content-Range": f"bytes */{len(body)}"}
             message = json.dumps({"error": str(error)}).encode()
@@ -313,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
         if part is not None:
             status, body = HTTPStatus.PARTIAL_CONTENT, body[part.first : part.last + 1]
             further["Content-Range"] = part.content_range
-        self._send(status, content_type, body, cache=cache, further=further)
+        self._send(status, shown.content_type, body, cache=cache if etag else "no-store", further=further)
 
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
@@ -350,38 +361,18 @@ class _Handler(BaseHTTPRequestHandler):
         """A line a request would drown the terminal; errors are printed by `do_GET`."""
 
 
-class _BadRequest(ValueError):
-    """A parameter of a request that cannot be used."""
+def _kept(place: Place, query: Mapping[str, str]) -> str:
+    """How long a client may keep an image: for ever if its address says which bytes it is of.
+
+    Pair and role alone do not: a dataset can be removed and made anew. So it asks each time, by the tag.
+    """
+    version = query.get("v", "")
+    named = len(version) >= _VERSION_DIGITS and place.sha256.startswith(version)
+    return f"private, max-age={_YEAR_S}, immutable" if named else "private, no-cache"
 
 
-def _equal(query: Mapping[str, str], columns: tuple[str, ...]) -> tuple[list[str], list[Any]]:
-    """Conditions, and their values, for the columns that the query names."""
-    named = [column for column in columns if query.get(column)]
-    return [f"{column} = ?" for column in named], [query[column] for column in named]
-
-
-def _number(query: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return float(query.get(name) or default)
-    except ValueError:
-        raise _BadRequest(f"{name} is not a number: {query[name]}") from None
-
-
-def _page(query: Mapping[str, str]) -> int:
-    """The page's number, from 0."""
-    text = query.get("page", "0")
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise _BadRequest(f"page is not a number: {text}")
+def _side(query: Mapping[str, str]) -> int:
+    text = query.get("side", "")
+    if text not in map(str, SIDES):
+        raise BadRequest(f"side is none of {', '.join(map(str, SIDES))}: {text!r}")
     return int(text)
-
-
-def _page_policy(html: str) -> str:
-    """A policy that runs this page's own script and style, by their hashes, and nothing else."""
-    hashes = {}
-    for tag in ("script", "style"):
-        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        hashes[tag] = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src 'sha256-{hashes['style']}'; "
-        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )

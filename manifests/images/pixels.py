@@ -71,6 +71,10 @@ _CHANNELS = ("L", "RGB", "CMYK", "LAB")
 """The modes of whose channels a colour profile can be."""
 
 _THUMBNAIL_SCALE = 8  # the largest reduction libjpeg does while decoding
+_DECODED_OVER = 2.0
+"""From twice the pixels a side on, what was reduced by averages first cannot be told from what was resampled at once:
+Pillow's own default of `reducing_gap` for thumbnails."""
+
 _memory: ContextVar[Memory | None] = ContextVar("memory", default=None)
 """The memory of `remembering`; None where that is not open."""
 
@@ -228,6 +232,30 @@ def reduced(data: bytes) -> Reduced:
     if memory:
         memory.put(data, result)
     return result
+
+
+def fitted(data: bytes, side_px: int) -> PILImage.Image:
+    """The upright image in sRGB as `decode_rgb` has it, its longer side at most `side_px`; never enlarged.
+
+    A JPEG is decoded at the smallest scale that leaves `_DECODED_OVER` times the pixels a side that are wanted: a large
+    photo takes a fraction of the time and memory. Raises Reject as `decode_rgb` does.
+    """
+    with _open(data, MAX_PIXELS) as image:
+        width, height = image.size
+        scale = min(1.0, side_px / max(width, height))
+        if scale < 1:
+            image.draft("RGB", (_side(width, scale * _DECODED_OVER), _side(height, scale * _DECODED_OVER)))
+        turned = _turn(image) in _SWAP_SIDES
+        rgb = _upright_rgb(image, data)
+    if scale == 1:
+        return rgb
+    size = (_side(width, scale), _side(height, scale))
+    size = size[::-1] if turned else size
+    return rgb.resize(size, PILImage.Resampling.LANCZOS, reducing_gap=_DECODED_OVER)
+
+
+def _side(side_px: int, scale: float) -> int:
+    return max(1, round(side_px * scale))
 
 
 def sampled(image: PILImage.Image) -> Pixels:

@@ -1,9 +1,9 @@
 """The files of a dataset as its repository on a hub is to hold them, each with what vouches for it.
 
-What dataset.json vouches for goes as it is: plan, shards, manifests and rejects, and candidates beside them. The card
-is written for the hub, with pictures and how to open the shards there, so dataset.json has its hash in the place of
-that of the local README.md: who downloads the repository can verify it. Tokens are of one tokenizer and answers of one
-model: they stay.
+What dataset.json vouches for goes as it is: plan, shards, manifests and rejects, and beside them candidates and
+pictures of rejects. The card is written for the hub, with pictures and how to open the shards there, so dataset.json
+has its hash in the place of that of the local README.md: who downloads the repository can verify it. Tokens are of one
+tokenizer and answers of one model: they stay.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from manifests.write.finish import (
     shard_entry,
     with_readme,
 )
+from manifests.write.reject_pictures import FOLDER as PICTURES
 
 CHECKSUMS, PREVIEW = "checksums.txt", "preview.png"
 
-FOLDERS = ("shards", "manifest", "rejects", CANDIDATES)
+FOLDERS = ("shards", "manifest", "rejects", CANDIDATES, PICTURES)
 """The folders of a repository that are the dataset's alone: what else is in them is removed."""
 
 _PREVIEW_PAIRS = 6
@@ -106,8 +107,8 @@ def publication(dataset: Dataset, repository: str, *, whole: bool) -> Publicatio
         totals.add(commit)
         contents.add(manifest)
         files += _unit_files(dataset, name, commit, manifest)
-    for name in dataset.store.names(CANDIDATES):
-        files.append(_hashed(dataset, f"{CANDIDATES}/{name}"))
+    for folder in (CANDIDATES, PICTURES):
+        files += [_hashed(dataset, f"{folder}/{name}") for name in dataset.store.names(folder)]
     return Publication(
         dataset=dataset,
         plan=plan,

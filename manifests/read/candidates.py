@@ -5,17 +5,19 @@ No manifest vouches for it, so each candidate is checked against what it says of
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from manifests.images.pixels import MAX_BYTES
 from manifests.read.reader import Reader
 from manifests.read.shards import verify_hint
 from manifests.records import parse_json
 from manifests.schema import DatasetError
 from manifests.write.candidates import FOLDER, candidate_sha256
-from manifests.write.tar import Damaged, Member, Walk
+from manifests.write.tar import Damaged, Member, Walk, places
 
 _MAX_JSON_BYTES = 2**20
 
@@ -78,6 +80,32 @@ def candidates_of(dataset: Reader, unit: str) -> Iterator[tuple[str, list[Stored
         raise _damaged(dataset, file, f"member {picture.name} is the last, and nothing is said of it")
     if of_pair:
         yield of_pair[0].pair, of_pair
+
+
+def candidates_of_pair(dataset: Reader, unit: str, pair: str) -> list[StoredCandidate]:
+    """The candidates of one pair of a unit, [] if it has none. Raises DatasetError if they are damaged.
+
+    Of the archive the headers are read, and the members of that pair.
+    """
+    file = f"{FOLDER}/{unit}.tar"
+    members: list[Member] = []
+    try:
+        with dataset.store.open(file) as opened:
+            for name, offset, size in places(opened):
+                if name.partition(".")[0] == pair:
+                    if size > MAX_BYTES:
+                        raise Damaged(f"member {name} is larger than any of ours", offset)
+                    sha256 = hashlib.sha256(dataset.store.read(file, offset, size)).hexdigest()
+                    members.append(Member(name=name, offset=offset, bytes=size, sha256=sha256))
+                elif members:
+                    break
+    except FileNotFoundError:
+        return []
+    except Damaged as damage:
+        raise _damaged(dataset, file, str(damage)) from None
+    if len(members) % 2:
+        raise _damaged(dataset, file, f"nothing is said of member {members[-1].name}")
+    return [_candidate(dataset, file, *two) for two in zip(members[::2], members[1::2], strict=True)]
 
 
 def _candidate(dataset: Reader, file: str, picture: Member, about: Member) -> StoredCandidate:

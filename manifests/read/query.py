@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, find_datasets
 from manifests.licences.sql import terms_view
-from manifests.read.sql_pool import Pool, ReadBytes, Result, SqlError
+from manifests.read.sql_pool import Form, Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
-from manifests.versions import as_today, schema_of
+from manifests.versions import as_today, rejects_as_today, rejects_schema_of, schema_of
 from manifests.write.finish import Totals
 
 MAX_ROWS = 1_000
@@ -25,6 +25,9 @@ MAX_RESULT_BYTES = 64 * 2**20
 """The most that an answer's rows may have, as JSON; what is larger is read with `manifests.Dataset`."""
 
 TIMEOUT_S = 30.0
+
+MANIFESTS = "read_parquet('manifests://*/manifest/*')"
+"""All manifests, for statements of our own: it has filename and file_row_number beside the columns of `examples`."""
 
 _PAIRS = """
 CREATE VIEW pairs AS
@@ -80,7 +83,7 @@ def connect(url: str) -> Pool:
     datasets = datasets_by_task(url)
     for view, folder, schema in (("examples", "manifest", MANIFEST), ("rejects", "rejects", REJECTS)):
         found = {
-            f"{task}/{folder}/{name}.parquet": _Table(dataset, f"{folder}/{name}.parquet", schema).read
+            f"{task}/{folder}/{name}.parquet": _Table(dataset, folder, name, schema).read
             for task, dataset in datasets.items()
             for name in dataset.unit_names()
         }
@@ -94,9 +97,19 @@ def connect(url: str) -> Pool:
         raise DatasetError(f"the manifests at {url} cannot be read: {error}") from None
 
 
+def manifest_file(task: str, unit: str) -> str:
+    """The filename, in `MANIFESTS`, of a unit's manifest."""
+    return f"manifests://{task}/manifest/{unit}.parquet"
+
+
 def run_sql(pool: Pool, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> Result:
     """Run one SELECT, or EXPLAIN of one, of anybody's. Raises SqlError: refused, wrong, too slow or too big."""
     return pool.run(sql, is_foreign=True, max_rows=max_rows, max_bytes=MAX_RESULT_BYTES, timeout_s=timeout_s)
+
+
+def export_sql(pool: Pool, sql: str, form: Form, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """All rows of one SELECT of anybody's, as a file. Raises SqlError as `run_sql` does."""
+    return pool.export(sql, form, max_bytes=MAX_RESULT_BYTES, timeout_s=timeout_s)
 
 
 def select(pool: Pool, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -121,11 +134,12 @@ def read_image(dataset: Dataset, shard: str, image: Mapping[str, Any]) -> bytes:
 class _Table:
     """A Parquet file of a committed unit, which is looked at when its bytes are first asked for.
 
-    A manifest of version 1 is made one of today's, which takes its time with each request.
+    A table of an earlier version is made one of today's, which takes its time with each request.
     """
 
-    def __init__(self, dataset: Dataset, name: str, schema: pa.Schema) -> None:
-        self._dataset, self._name, self._schema = dataset, name, schema
+    def __init__(self, dataset: Dataset, folder: str, unit: str, schema: pa.Schema) -> None:
+        self._dataset, self._unit, self._schema = dataset, unit, schema
+        self._name = f"{folder}/{unit}.parquet"
         self._is_checked = self._is_old = False
 
     def read(self, offset: int, length: int | None) -> bytes:
@@ -135,13 +149,17 @@ class _Table:
             try:
                 with store.open(self._name) as file:
                     there = pq.read_schema(file)
-                self._is_old = self._schema is MANIFEST and schema_of(there) is not MANIFEST
-                check_columns(there, schema_of(there) if self._is_old else self._schema)
+                stored = schema_of(there) if self._schema is MANIFEST else rejects_schema_of(there)
+                self._is_old = stored is not self._schema
+                check_columns(there, stored)
             except (pa.ArrowException, OSError, DatasetError) as error:
                 raise DatasetError(f"{self._dataset.url}/{self._name}: {error}") from None
             self._is_checked = True
         if self._is_old:
-            return _bytes_of(as_today(store.read(self._name)), offset, length)
+            data = store.read(self._name)
+            is_manifest = self._schema is MANIFEST
+            today = as_today(data) if is_manifest else rejects_as_today(data, f"{self._unit}.tar")
+            return _bytes_of(today, offset, length)
         return str(store.size(self._name)).encode() if length is None else store.read(self._name, offset, length)
 
 

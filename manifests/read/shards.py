@@ -32,7 +32,8 @@ class Shards:
             raise DatasetError(f"{self._url}: a manifest names an impossible place, {shard!r} at {offset}")
         try:
             if self._store.is_local:
-                data = os.pread(self._opened(shard).descriptor, length, offset)
+                opened = self._opened(shard)  # held while it is read, since who holds it last closes it
+                data = os.pread(opened.descriptor, length, offset)
             else:
                 data = self._store.read(f"shards/{shard}", offset, length)
         except FileNotFoundError:

@@ -11,7 +11,9 @@ is `ServedFiles`, which knows the names that it was told and asks the other proc
 
 from __future__ import annotations
 
+import csv
 import fnmatch
+import io
 import itertools
 import json
 import math
@@ -34,6 +36,7 @@ MEMORY_BYTES = 2 * 2**30
 """What the process may take beyond what it has once it has started: above DuckDB's own limit, for all else."""
 
 _SETTINGS = (
+    "SET GLOBAL errors_as_json = true",  # with the place in the statement; GLOBAL: for all cursors
     "SET memory_limit = '1GB'",  # of DuckDB's buffers, hash tables and sorts; nothing spills to disk
     "SET temp_directory = ''",
     "SET parquet_metadata_cache = true",  # committed files never change
@@ -48,9 +51,14 @@ _SETTINGS = (
 # What may stand before the statement that is explained. Neither quotes nor comments: they could hide another one.
 _EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE)?(\s*\([\w\s,]*\))?\s", re.IGNORECASE)
 _RAISED = re.compile(r"\w+: ")
-_QUOTED = re.compile(r"LINE \d+:")  # the statement and a caret below it follow
 _SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript and many JSON readers round
 _ROWS_AT_ONCE = 64
+_EXPORTED_AT_ONCE = 2_048  # rows of an export: DuckDB's own vectors
+_ROW_GROUP_BYTES = 8 * 2**20  # in memory, of an export's Parquet
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet may take as the beginning of a formula (OWASP, "CSV Injection")."""
+
 _BROKEN = (MemoryError, duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
 """After these another process goes on."""
 
@@ -68,7 +76,7 @@ def main() -> None:
     try:
         connection = connect(ServedFiles(task["files"], channels), task["views"])
     except (duckdb.Error, MemoryError) as error:
-        control.send_bytes(json.dumps({"error": one_line(error)}).encode())
+        control.send_bytes(json.dumps({"error": one_line(str(error))}).encode())
         return
     control.send_bytes(json.dumps({"ready": True}).encode())
     while True:
@@ -100,30 +108,102 @@ def _bound_memory() -> None:
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> bytes:
-    """The reply to a statement. An error's says whether the process is of no more use after it."""
+    """The reply to a statement: JSON, or "=" and the file that is asked for.
+
+    An error's says where in the statement it is, if DuckDB knows: the first character and the one after the last. And
+    it says whether the process is of no more use.
+    """
     try:
         cursor = connection.cursor()
         if asked["is_foreign"]:
             _check(cursor, asked["sql"])
-        cursor.execute(asked["sql"], asked["parameters"])
-        columns = json.dumps([column[0] for column in cursor.description or ()])
-        rows, size = [], 0
-        for row in itertools.islice(_rows(cursor), asked["max_rows"] + 1):
-            rows.append(json.dumps(plain(row)))
-            size += len(rows[-1])
-            if size > asked["max_bytes"]:
-                raise Refused(f"the answer has more than {asked['max_bytes'] / 2**20:g} MiB: ask for fewer rows")
-        truncated = json.dumps(len(rows) > asked["max_rows"])
-        shown = ", ".join(rows[: asked["max_rows"]])
-        return f'{{"columns": {columns}, "rows": [{shown}], "truncated": {truncated}}}'.encode()
+        return _FORMS[asked["form"]](cursor, asked)
     except (duckdb.Error, Refused, MemoryError, RecursionError) as error:
-        return json.dumps({"error": one_line(error), "is_broken": isinstance(error, _BROKEN)}).encode()
+        message, place = told(error, asked["sql"])
+        return json.dumps({"error": message, "place": place, "is_broken": isinstance(error, _BROKEN)}).encode()
     except (OverflowError, ValueError) as error:  # of an interval of ten million years, which DuckDB has and Python not
-        return json.dumps({"error": f"a value cannot be shown, cast it to VARCHAR: {one_line(error)}"}).encode()
+        return json.dumps({"error": f"a value cannot be shown, cast it to VARCHAR: {one_line(str(error))}"}).encode()
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+def _as_json(cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> bytes:
+    cursor.execute(asked["sql"], asked["parameters"])
+    rows, size, max_rows = [], 0, asked["max_rows"]
+    for row in itertools.islice(_rows(cursor, _ROWS_AT_ONCE), max_rows + 1):
+        rows.append(json.dumps(plain(row)))
+        size += len(rows[-1])
+        _bound(size, asked)
+    shown, truncated = ", ".join(rows[:max_rows]), json.dumps(len(rows) > max_rows)
+    return f'{{"columns": {json.dumps(_names(cursor))}, "rows": [{shown}], "truncated": {truncated}}}'.encode()
+
+
+def _as_csv(cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> bytes:
+    """All rows as RFC 4180 has them, in UTF-8, with a head line; lists and structs as JSON, NULL as nothing."""
+    cursor.execute(asked["sql"], asked["parameters"])
+    buffer = io.BytesIO()
+    text = io.TextIOWrapper(buffer, "utf-8", errors="replace", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(map(_field, _names(cursor)))
+    for row in _rows(cursor, _EXPORTED_AT_ONCE):
+        writer.writerow([_field(plain(value)) for value in row])
+        _bound(buffer.tell(), asked)
+    return b"=" + buffer.getvalue()
+
+
+def _as_parquet(cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Any]) -> bytes:
+    """All rows with DuckDB's types."""
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve more than a bounded process may have
+    import pyarrow as pa  # 0.1 s, which statements that are only shown need not take
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    reader = cursor.sql(asked["sql"]).to_arrow_reader(_EXPORTED_AT_ONCE)  # `execute` would make all rows first
+    try:
+        with pq.ParquetWriter(buffer, reader.schema, compression="zstd") as writer:
+            waiting: list[Any] = []
+            for batch in reader:
+                waiting.append(batch)
+                if sum(one.nbytes for one in waiting) > _ROW_GROUP_BYTES:
+                    writer.write_table(pa.Table.from_batches(waiting))
+                    waiting.clear()
+                    _bound(buffer.tell(), asked)
+            writer.write_table(pa.Table.from_batches(waiting, reader.schema))
+        _bound(buffer.tell(), asked)
+    except OSError as error:  # what DuckDB says on the way; a file it is not
+        raise Refused(told(error, asked["sql"])[0]) from None
+    except pa.ArrowException as error:
+        raise Refused(f"this cannot be written as Parquet, cast it to VARCHAR: {one_line(str(error))}") from None
+    return b"=" + buffer.getvalue()
+
+
+_FORMS = {"json": _as_json, "csv": _as_csv, "parquet": _as_parquet}
+
+
+def _field(value: Any) -> Any:
+    """A value as a field of CSV. What a spreadsheet would run as a formula is marked as text, by an apostrophe."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return f"'{value}" if value.startswith(_FORMULA) and not _is_number(value) else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_number(text: str) -> bool:
+    """Whether this is a number in digits, as `plain` makes of one that JSON readers would round."""
+    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) is not None
+
+
+def _names(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+    return [column[0] for column in cursor.description or ()]
+
+
+def _bound(size: int, asked: Mapping[str, Any]) -> None:
+    if size > asked["max_bytes"]:
+        raise Refused(f"the answer has more than {asked['max_bytes'] / 2**20:g} MiB: ask for fewer rows")
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, at_once: int) -> Iterator[tuple[Any, ...]]:
+    while rows := cursor.fetchmany(at_once):
         yield from rows
 
 
@@ -155,13 +235,32 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def one_line(error: BaseException) -> str:
-    """What DuckDB says, with its suggestions ("Did you mean"), less the quoted statement at its end."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if lines[0].startswith("Traceback"):  # raised in our file system, between its places
+def told(error: BaseException, sql: str) -> tuple[str, tuple[int, int] | None]:
+    """What an error says in one line, and its place in the statement: the first character, and the one after the last.
+
+    DuckDB counts in bytes of UTF-8.
+    """
+    kind, _, text = str(error).partition(": ")
+    try:
+        said = json.loads(text)
+        message = f"{kind}: {said['exception_message']}"
+    except (ValueError, TypeError, KeyError, RecursionError):  # not of DuckDB's, or of a file
+        return one_line(str(error) or type(error).__name__), None
+    found = re.fullmatch(r"\[(\d+),(\d+)\]", str(said.get("location")))
+    if not found:
+        return one_line(message), None
+    start, length = int(found[1]), int(found[2])
+    bytes_before = sql.encode()[:start], sql.encode()[: start + length]
+    first, end = (len(part.decode(errors="ignore")) for part in bytes_before)
+    return one_line(message), (first, end)
+
+
+def one_line(text: str) -> str:
+    """What DuckDB says, with its suggestions ("Did you mean")."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("Traceback"):  # raised in our file system, between its places
         return next((line for line in reversed(lines) if _RAISED.match(line)), lines[0])
-    message = itertools.takewhile(lambda line: not _QUOTED.match(line), lines)
-    return " ".join(line.strip() for line in message) or lines[0]
+    return " ".join(line.strip() for line in lines)
 
 
 class ServedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _PROGRAM = Path(__file__).with_name("sql_child.py")
 _AT_ONCE = 4
@@ -29,12 +29,19 @@ _CHANNELS = 4  # for files, of each process: DuckDB reads with several threads
 _START_S = 60.0
 _MAX_OVERHEAD_BYTES = 2**20  # of a reply, beyond its rows
 
+Form = Literal["csv", "parquet"]
+
 ReadBytes = Callable[[int, int | None], bytes]
 """The bytes of a file from an offset, so many; for None its size, in digits. Raises OSError or ValueError."""
 
 
 class SqlError(ValueError):
     """A statement that is not run, or that failed. The message is one line."""
+
+    def __init__(self, message: str, place: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+        """Where in the statement the error is, if it is known: the first character, and the one after the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +76,31 @@ class Pool:
         timeout_s: float,
     ) -> Result:
         """Run a statement; a foreign one is checked to be a SELECT. Raises SqlError."""
+        reply = self._ask(sql, parameters, is_foreign, "json", max_rows, max_bytes, timeout_s)
+        found = json.loads(reply)
+        return Result(
+            columns=found["columns"], rows=[tuple(row) for row in found["rows"]], truncated=found["truncated"]
+        )
+
+    def export(self, sql: str, form: Form, *, max_bytes: int, timeout_s: float) -> bytes:
+        """All rows of a foreign SELECT as a file of a form (`sql_child`). Raises SqlError, also for more bytes."""
+        return self._ask(sql, (), True, form, 0, max_bytes, timeout_s)[1:]
+
+    def _ask(
+        self,
+        sql: str,
+        parameters: Sequence[Any],
+        is_foreign: bool,
+        form: str,
+        max_rows: int,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> bytes:
         asked = {
             "sql": sql.encode(errors="replace").decode(),
             "parameters": list(parameters),
             "is_foreign": is_foreign,
+            "form": form,
             "max_rows": max_rows,
             "max_bytes": max_bytes,
             "alive_s": timeout_s + 5,
@@ -81,19 +109,19 @@ class Pool:
             child = self._take()
             try:
                 reply = child.ask(asked, max_bytes + _MAX_OVERHEAD_BYTES, timeout_s)
+                failed = _failure(reply)
             except BaseException:
                 self._running.discard(child)
                 child.end()
                 raise
-            if reply.get("is_broken"):
+            if failed and failed["is_broken"]:
                 self._running.discard(child)
                 child.end()
             else:
                 self._idle.append(child)
-        if "error" in reply:
-            raise SqlError(reply["error"])
-        rows = [tuple(row) for row in reply["rows"]]
-        return Result(columns=reply["columns"], rows=rows, truncated=reply["truncated"])
+        if failed:
+            raise SqlError(failed["error"], failed["place"] and (failed["place"][0], failed["place"][1]))
+        return reply
 
     def _take(self) -> _Child:
         """A process that is idle, or a new one."""
@@ -111,14 +139,15 @@ class Pool:
         self._running.add(child)
         try:
             reply = child.ask({"files": [*self._files], "views": self._views}, _MAX_OVERHEAD_BYTES, _START_S)
+            failed = _failure(reply)
         except BaseException:
             self._running.discard(child)
             child.end()
             raise
-        if "error" in reply:
+        if failed:
             self._running.discard(child)
             child.end()
-            raise SqlError(reply["error"])
+            raise SqlError(failed["error"])
         return child
 
 
@@ -141,19 +170,18 @@ class _Child:
         for channel in channels:
             threading.Thread(target=_serve, args=(channel, files), daemon=True).start()
 
-    def ask(self, message: Mapping[str, Any], max_bytes: int, timeout_s: float) -> dict[str, Any]:
+    def ask(self, message: Mapping[str, Any], max_bytes: int, timeout_s: float) -> bytes:
         """The reply to a message. Raises SqlError if the process ended, or has not answered in time."""
         deadline = time.monotonic() + timeout_s
         try:
             self._control.send_bytes(json.dumps(message).encode())
             if not self._control.poll(max(0.0, deadline - time.monotonic())):
                 raise SqlError(f"stopped after {timeout_s:g} s: ask for less, for example one task")
-            reply: dict[str, Any] = json.loads(self._control.recv_bytes(max_bytes))
+            return self._control.recv_bytes(max_bytes)
         except (EOFError, OSError):
             raise SqlError(
                 "the query ended its process, as one does that takes too much memory: ask for less"
             ) from None
-        return reply
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -163,6 +191,14 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self._control.close()
+
+
+def _failure(reply: bytes) -> dict[str, Any] | None:
+    """What a reply says of an error, if it is one."""
+    if not reply.startswith(b'{"error"'):
+        return None
+    failed: dict[str, Any] = {"place": None, "is_broken": False, **json.loads(reply)}
+    return failed
 
 
 def _serve(channel: Connection, files: Mapping[str, ReadBytes]) -> None:

@@ -27,10 +27,12 @@ from manifests.read.places import folder_of, url_at
 from manifests.schema import MANIFEST, PLAN
 from manifests.verify.answers import answer_problems
 from manifests.verify.candidates import candidate_problems
+from manifests.verify.reject_pictures import picture_problems
 from manifests.verify.tokens import token_problems
 from manifests.verify.unit import EXAMPLES, Problem, check_unit, most_rows, read_file, row_batches
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.finish import Totals, as_written, description_sha256, plan_entries, readme_sha256, shard_entry
+from manifests.write.reject_pictures import FOLDER as PICTURES
 
 _AGAIN = "run the same command again"
 _REOPENED = "reopened.json"
@@ -38,7 +40,7 @@ _MOST_OF_A_FILE = 100
 """Findings of one file that are told singly; beyond them they are counted."""
 
 _MOST_CHARS = 1_000  # of a message: it may quote what a stranger wrote
-_FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet", CANDIDATES: ".tar"}
+_FOLDERS = {"shards": ".tar", "rejects": ".parquet", "manifest": ".parquet", CANDIDATES: ".tar", PICTURES: ".tar"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def _dataset_problems(dataset: Dataset, examples_in: Callable[[str], Mapping[str
             f"is missing, and all units are there: it was removed, or a run was stopped before its end; {_AGAIN}",
         )
     yield from candidate_problems(dataset, plan, committed)
+    yield from picture_problems(dataset, plan, committed)
     yield from token_problems(dataset, plan, committed)
     yield from answer_problems(dataset)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from manifests.dataset import Dataset, DatasetError, Plan
-from manifests.schema import MANIFEST, REJECTS
+from manifests.schema import MANIFEST, TEXT_REJECTS
 from manifests.tokens import (
     TOKENS,
     TokenCommit,
@@ -110,7 +110,7 @@ def _reject_problems(dataset: Dataset, plan: Plan, name: str, commit: TokenCommi
     try:
         data = read_file(dataset, file)
         most = _TEXTS * plan.items
-        batches = row_batches(data, REJECTS, ["reason"], most)
+        batches = row_batches(data, TEXT_REJECTS, ["reason"], most)
         reasons = [reason for batch in batches for reason in batch["reason"].to_pylist()]
         right = hashlib.sha256(data).hexdigest() == commit.rejects_sha256 and Counter(reasons) == Counter(
             commit.rejects

@@ -21,7 +21,7 @@ import pyarrow as pa
 from manifests.dataset import Commit, Dataset, DatasetError, Plan
 from manifests.parquet import ParquetFile, refuse_large_pages
 from manifests.schema import MANIFEST, MASK, MASKED, REJECTS
-from manifests.versions import schema_of, with_contexts
+from manifests.versions import rejects_schema_of, schema_of, with_contexts, with_pictures
 from manifests.write.tar import Damaged, Walk
 from manifests.write.writer import sample_json
 
@@ -129,7 +129,8 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
     """
     try:
         file = ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        there = schema_of(file.schema_arrow) if schema is MANIFEST else schema
+        there = file.schema_arrow
+        there = schema_of(there) if schema is MANIFEST else rejects_schema_of(there) if schema is REJECTS else schema
         if not file.schema_arrow.equals(there):
             raise DatasetError("its columns are not ours: it was edited, or written by something else")
         if file.metadata.num_rows > most:
@@ -146,7 +147,8 @@ def row_batches(data: bytes, schema: pa.Schema, columns: list[str], most: int) -
                 if batch.nbytes > _BATCH_BYTES:
                     raise DatasetError(f"{batch.num_rows:,} rows of it have {batch.nbytes:,} bytes: it was edited")
                 batch.validate(full=True)
-                yield with_contexts(pa.Table.from_batches([batch])).select(columns)
+                table = with_contexts(pa.Table.from_batches([batch]))
+                yield (with_pictures(table, "") if schema is REJECTS else table).select(columns)
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise DatasetError(f"it is damaged: {error}") from error
 

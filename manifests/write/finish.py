@@ -19,12 +19,14 @@ from manifests.records import version_of
 from manifests.schema import canonical_json
 from manifests.write.candidates import FOLDER as CANDIDATES
 from manifests.write.card import Contents, header, split_name
+from manifests.write.reject_pictures import FOLDER as PICTURES
 
 _ABOUT = """\
 A shard is a WebDataset tar: per pair one member a role (`<pair>.input.*`, `<pair>.target.*`), and `<pair>.json` with
 its instructions. A member's ending is the commonest of its role in the source; the manifest's `format` says what each
 file is. `manifest/` has one row per example: instruction, in-context example, scores, licence and provenance.
-`rejects/` has one row per item that was not kept, with its reason.
+`rejects/` has one row per item that was not kept, with its reason; `reject_pictures/` small pictures of those that
+gates rejected.
 """
 
 
@@ -107,7 +109,7 @@ def finish(dataset: Dataset, plan: Plan, *, versions: Mapping[str, str], licence
     with suppress(FileNotFoundError):
         dataset.store.remove(SEEN)
     responses = [f"responses/{name}" for name in dataset.store.names("responses")]
-    for folder in ("", "shards", "rejects", "manifest", CANDIDATES, *responses):
+    for folder in ("", "shards", "rejects", "manifest", CANDIDATES, PICTURES, *responses):
         dataset.store.remove_temporary(folder)
     return totals
 
@@ -182,6 +184,7 @@ def card(plan: Plan, totals: Totals, contents: Contents, licences: Mapping[str, 
         f"{totals.units:,} shards. {totals.rejects.total():,} items were rejected.",
         "",
         *_made_again(plan),
+        *_derived(plan),
         *([published, ""] if published else []),
         "| split | pairs | shards |",
         "|---|---|---|",
@@ -215,6 +218,20 @@ def _made_again(plan: Plan) -> list[str]:
         return []
     reasons = ", ".join(map(str, parent.get("reasons", ())))
     return [f"Made again of what `{parent.get('dataset')}` ({parent.get('fingerprint')}) rejected: {reasons}.", ""]
+
+
+def _derived(plan: Plan) -> list[str]:
+    """Of which dataset's pairs some were chosen, and how, if they were (manifests/choose/derive.py)."""
+    parent = plan.config.get("derived_from")
+    if not isinstance(parent, dict):
+        return []
+    decisions, sql = parent.get("decisions_sha256"), parent.get("sql")
+    by = [
+        *([f"decisions of reviewers (sha256 `{decisions}`)"] if decisions else []),
+        *(["the SQL that dataset.json has"] if sql else []),
+    ]
+    said = f"Derived from `{parent.get('dataset')}` (sha256 of its dataset.json `{parent.get('dataset_json_sha256')}`)"
+    return [f"{said}{' by ' if by else ''}{' and '.join(by)}.", ""]
 
 
 def licence_table(licences: Mapping[str, str]) -> list[str]:

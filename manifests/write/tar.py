@@ -115,6 +115,17 @@ class Walk:
         return data
 
 
+def places(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """Name, offset and size in bytes of each member of an open tar, by the headers alone. Raises Damaged."""
+    at = 0
+    while (block := file.read(tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
+        if len(block) < tarfile.BLOCKSIZE:
+            raise Damaged("it is cut off", at)
+        name, size = _parse(block, at)
+        yield name, at + tarfile.BLOCKSIZE, size
+        at = file.seek(at + tarfile.BLOCKSIZE + size + -size % tarfile.BLOCKSIZE)
+
+
 def _parse(block: bytes, offset: int) -> tuple[str, int]:
     """Name and size of a header that is byte for byte as we write it."""
     try:

@@ -15,11 +15,12 @@ from manifests.dataset import Commit, Dataset, Plan, write_table
 from manifests.images.phash import phash
 from manifests.images.pixels import NEW_IMAGE_FORMAT
 from manifests.schema import MANIFEST, REJECTS, Candidate, Direction, Image, Item, Kind, Pair, Reject, canonical_json
-from manifests.write import candidates
+from manifests.write import candidates, reject_pictures
 from manifests.write.candidates import CandidateWriter
+from manifests.write.reject_pictures import PictureWriter
 from manifests.write.tar import TarWriter
 
-_ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
+ROW_GROUP_ROWS = 8_192  # scans 2-3 times faster than 1,024; the first page of a browser is not slower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class UnitWriter:
         self._files = files
         self._tar = TarWriter(self._open("shards"))
         self._candidates: CandidateWriter | None = None
+        self._pictures: PictureWriter | None = None
         self._rejects: list[dict[str, Any]] = []
         self.stored: list[Stored] = []
 
@@ -77,8 +79,9 @@ class UnitWriter:
             writer = cls(dataset, plan, unit, prototype_task=prototype_task, suffixes=suffixes, files=files)
             yield writer
             writer._tar.finish()
-            if writer._candidates:
-                writer._candidates.finish()
+            for further in (writer._candidates, writer._pictures):
+                if further:
+                    further.finish()
 
     def add(self, pair: Pair) -> None:
         """Append a pair's images and its JSON to the shard.
@@ -118,7 +121,8 @@ class UnitWriter:
         without_data = replace(pair, images=images_without_data, candidates=())
         self.stored.append(Stored(pair=without_data, images=images))
 
-    def reject(self, item: Item, source: str, operator: str, reject: Reject) -> None:
+    def reject(self, item: Item, source: str, operator: str, reject: Reject, pictures: Sequence[Image] = ()) -> None:
+        """Add an item that is not kept. `pictures` are small ones, as `manifests.images.small` makes them."""
         self._add_candidates(item.ref, reject.candidates)
         self._rejects.append(
             {
@@ -131,6 +135,8 @@ class UnitWriter:
                 # What a model or a source said may have no bytes in UTF-8: half of a surrogate pair.
                 "message": reject.message.encode(errors="backslashreplace").decode(),
                 "scores": sorted(reject.scores.items()),
+                "shard": f"{self._name}.tar",
+                "pictures": self._with_pictures(pictures),
             }
         )
 
@@ -143,6 +149,13 @@ class UnitWriter:
         if pictures:
             self._candidates = self._candidates or CandidateWriter(self._open(candidates.FOLDER))
             self._candidates.add(source_ref, pictures)
+
+    def _with_pictures(self, pictures: Sequence[Image]) -> list[dict[str, Any]]:
+        """Append the pictures of the next reject to a tar of their own, which is begun with the first."""
+        if not pictures:
+            return []
+        self._pictures = self._pictures or PictureWriter(self._open(reject_pictures.FOLDER))
+        return self._pictures.add(len(self._rejects), pictures)
 
     def commit(
         self, contexts: Mapping[tuple[str, Direction, Kind], Context], needing: int, missing: Mapping[str, int]
@@ -172,7 +185,7 @@ class UnitWriter:
             f"manifest/{self._name}.parquet",
             pa.Table.from_pylist(rows, schema=MANIFEST),
             vars(commit),
-            range(_ROW_GROUP_ROWS, len(rows), _ROW_GROUP_ROWS),
+            range(ROW_GROUP_ROWS, len(rows), ROW_GROUP_ROWS),
         )
         return commit
 

@@ -24,6 +24,7 @@ class Gate:
 
     name: ClassVar[str] = "gate"
     version: ClassVar[int] = 1
+    shows_rejects: ClassVar[bool] = True
     max_mean_abs_diff: float = 1.0
 
     def __call__(self, pair: Pair, seed: int) -> Pair:

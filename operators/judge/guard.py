@@ -27,6 +27,8 @@ class Guard:
 
     name: ClassVar[str] = "guard"
     version: ClassVar[int] = 2
+    shows_rejects: ClassVar[bool] = False
+    """No picture of an evaluation image is kept, however small."""
     path: str = field(metadata={"location": True})
     """The guard file, an absolute path or an fsspec URL."""
     sha256: str

@@ -26,6 +26,7 @@ class JudgeOwnPairs:
 
     name: ClassVar[str] = "judge_own_pairs"
     version: ClassVar[int] = 1
+    shows_rejects: ClassVar[bool] = True
     min_alignment: float = option(
         ANY, "least correlation of the structures of input and target: below it they show different scenes; -1: any"
     )

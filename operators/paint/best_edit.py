@@ -186,7 +186,8 @@ class BestEdit:
         highest = max(edits, key=lambda one: (isinstance(one.judged, Pair), one.judged.scores[self.rank]))
         if isinstance(highest.judged, Reject):
             message = f"none of {len(edits)}; the best: {highest.judged.message}"
-            raise Reject("no_candidate", message, highest.judged.scores, self._candidates(pair, edits, None))
+            lost = self._candidates(pair, edits, None)
+            raise Reject("no_candidate", message, highest.judged.scores, lost, output=highest.image)
         return highest
 
     def _candidates(self, pair: Pair, edits: Sequence[Edit], best: Edit | None) -> tuple[Candidate, ...]:

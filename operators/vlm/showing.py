@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import cv2
-
-from manifests.images.pixels import decode_rgb, encode_lossless, read_header, reduced
+from manifests.images.as_asked import MAX_SIDE_PX, as_asked
+from manifests.images.pixels import read_header
 from manifests.schema import Pair
 from operators.vlm.request import Request
 
-MAX_SIDE_PX = 1_024
-"""The longest side of an image that is shown: about 1,370 tokens of Qwen2-VL. A larger image is shown scaled down."""
-
-_FORMATS = ("jpeg", "png", "webp")  # what servers take
+__all__ = ["MAX_SIDE_PX", "shown", "tokens_in"]
 
 
 def shown(pair: Pair, role: str) -> bytes:
-    """A pair's image as a file that servers take, its own bytes where they do. Raises Reject if it cannot be decoded.
-
-    It is looked through to its end before: a server would answer a cut-off file with an error that ends the run.
-    """
+    """A pair's image as `manifests.images.as_asked` has it. Raises Reject if it cannot be decoded."""
     image = pair.image(role)
     assert image, f"{pair.key} has no {role}"
-    reduced(image.data)
-    header = read_header(image.data)
-    side_px = max(header.width_px, header.height_px)
-    if side_px <= MAX_SIDE_PX and header.plain and header.format in _FORMATS:
-        return image.data
-    pixels = decode_rgb(image.data)
-    if side_px > MAX_SIDE_PX:
-        scale = MAX_SIDE_PX / side_px
-        size = max(1, round(header.width_px * scale)), max(1, round(header.height_px * scale))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(pixels.dtype)
-    return encode_lossless(role, pixels).data
+    return as_asked(image.data)
 
 
 def tokens_in(request: Request) -> float:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-from manifests.schema import Item, Pair, Reject, seed_for
+from manifests.images.small import small
+from manifests.schema import MASK, Image, Item, Pair, Reject, seed_for
 from operators.base import Limited, Link, Operator, Reader, StopRun
 from operators.models.device import gpu_failed, memory_ran_out
 from pipelines.run.spent import Spent
@@ -25,6 +26,8 @@ class Rejected:
 
     step: str
     reject: Reject
+    pictures: tuple[Image, ...] = ()
+    """Small ones of its input and output, if a gate rejected it and they are to be kept."""
 
 
 def batch_size(operators: Iterable[Link]) -> int:
@@ -70,17 +73,45 @@ def go_on(
     run_seed: int,
     spent: Spent,
     using: Using = freely,
+    *,
+    pictures: bool = False,
 ) -> list[State]:
-    """The states of items after `operators`, the first links of their chain, less those that they have gone through."""
+    """The states of items after `operators`, the first links of their chain, less those that they have gone through.
+
+    With `pictures`, what a gate rejects has small pictures of what the gate has seen.
+    """
     states = list(states)
     for number, operator in enumerate(operators):
         places = [place for place, state in enumerate(states) if isinstance(state.made, Pair) and state.links <= number]
         pairs = [cast(Pair, states[place].made) for place in places]
         seeds = [seed_for(run_seed, _drawn_by(operator, pair), operator.name) for pair in pairs]
-        for place, result in zip(places, _run(operator, pairs, seeds, spent, using), strict=True):
-            made = Rejected(step=operator.name, reject=result) if isinstance(result, Reject) else result
+        for place, pair, result in zip(places, pairs, _run(operator, pairs, seeds, spent, using), strict=True):
+            made: Pair | Rejected
+            if isinstance(result, Reject):
+                seen = _pictures(pair, result) if pictures and _is_gate(operator, result) else ()
+                made = Rejected(step=operator.name, reject=result, pictures=seen)
+            else:
+                made = result
             states[place] = State(made=made, links=number + 1)
     return states
+
+
+def _is_gate(operator: Link, reject: Reject) -> bool:
+    """Whether an operator rejects for what pictures show (operators.base.ShowsRejects), or has scored the pair."""
+    return getattr(operator, "shows_rejects", bool(reject.scores))
+
+
+def _pictures(pair: Pair, reject: Reject) -> tuple[Image, ...]:
+    """Small pictures of a pair's input and of its output; none if one of the two cannot be decoded."""
+    output = reject.output or pair.image("target")
+    inputs = [image for image in pair.images if image.role not in ("target", MASK)]
+    named = (next((image for image in inputs if image.role == role), None) for role in ("input", "person"))
+    before = next((image for image in (*named, *inputs) if image), None)
+    sides = {"input": before, "output": output}
+    try:
+        return tuple(small(side, image.data) for side, image in sides.items() if image)
+    except Reject:
+        return ()
 
 
 def _drawn_by(operator: Link, pair: Pair) -> str:

@@ -101,6 +101,7 @@ def _encoded(made: Pair | Rejected) -> bytes:
         record: dict[str, Any] = {
             "step": made.step,
             "reject": {"reason": reject.reason, "message": reject.message, "scores": reject.scores},
+            "pictures": [described(picture) for picture in made.pictures],
             "candidates": candidates(reject),
         }
     else:
@@ -126,12 +127,13 @@ def _decoded(data: bytes) -> Pair | Rejected:
     def image(described: dict[str, Any]) -> Image:
         return Image(**{**described, "data": left.read(described["data"])})
 
-    images = tuple(image(described) for described in record.get("images", ()))
+    images = tuple(image(described) for described in record.get("images", record.get("pictures", ())))
     candidates = tuple(
         Candidate(**{**one, "image": image(one["image"]), "step": Step(**one["step"])}) for one in record["candidates"]
     )
     if "reject" in record:
-        return Rejected(step=record["step"], reject=Reject(**record["reject"], candidates=candidates))
+        reject = Reject(**record["reject"], candidates=candidates)
+        return Rejected(step=record["step"], reject=reject, pictures=images)
     return Pair(
         **{
             **record,

@@ -84,7 +84,12 @@ class Painter:
                 job.watched(unit, items).refuse_vanished(new, [state.made for state in read])
             states = {**kept, **dict(zip(new, read, strict=True))}
             done = go_on(
-                [states[position] for position in positions], operators, job.seed, spent, partial(self._using, spent)
+                [states[position] for position in positions],
+                operators,
+                job.seed,
+                spent,
+                partial(self._using, spent),
+                pictures=task.reject_pictures,
             )
             with watched(disk(len(positions))):
                 for position, state in zip(positions, done, strict=True):

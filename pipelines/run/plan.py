@@ -285,12 +285,14 @@ def _items_config(task: Task, seed: int, suffixes: dict[str, str], units: Sequen
 
 
 def _grouping(task: Task) -> dict[str, Any]:
-    """How a task's in-context examples differ from those of most tasks, whose fingerprints know nothing of it."""
+    """How a task's in-context examples and rejects differ from those of most, whose fingerprints know nothing of it."""
     told: dict[str, Any] = {}
     if task.in_context is not None:
         told["in_context"] = [list(example) for example in task.in_context]
     if task.least_group > 1:
         told["least_group"] = task.least_group
+    if not task.reject_pictures:
+        told["reject_pictures"] = False
     return told
 
 

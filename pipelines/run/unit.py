@@ -56,7 +56,7 @@ def make_unit(
     started_s = time.perf_counter()
     unit = dataset.unit(job.plan, index)
     operators = job.task.operators(job.reader)
-    least = job.task.least_group
+    least, pictures = job.task.least_group, job.task.reject_pictures
     size = len(unit.items) if least > 1 else batch_size(operators[painted:])  # a group is judged whole
     progress = on_their_way.progress() if painted else {}
     watched, kept, trial = job.watched(index, unit.items), list[bool](), Trial()
@@ -73,7 +73,7 @@ def make_unit(
                     else:
                         states = read_items(job.reader, job.task.name, items, spent)
                         watched.refuse_vanished(range(start, start + len(items)), [state.made for state in states])
-                made = [state.made for state in go_on(states, operators, job.seed, spent, using)]
+                made = [state.made for state in go_on(states, operators, job.seed, spent, using, pictures=pictures)]
                 kept += [isinstance(one, Pair) for one in made]
                 with using(disk(len(items)), 1):
                     for item, one in zip(items, without_small_groups(made, least), strict=True):
@@ -113,5 +113,5 @@ def _store(writer: UnitWriter, source: str, item: Item, made: Pair | Rejected) -
             raise
         except Exception as error:  # an image that cannot be decoded to its end
             made = Rejected(step="store", reject=as_reject(error))
-    writer.reject(item, source, made.step, made.reject)
+    writer.reject(item, source, made.step, made.reject, made.pictures)
     return made

@@ -63,6 +63,8 @@ class Task:
     """
     least_group: int = 1
     """The fewest pairs of one context group that are kept: those of a smaller group are rejected (small_group)."""
+    reject_pictures: bool = True
+    """Whether a run keeps small pictures of what gates reject."""
     pairs_per_shard: int = 512
     """A shard of some 100 to 200 MB at 512 px, WebDataset's advice for shards on disk or in a bucket."""
 

@@ -24,6 +24,7 @@ from operators.tokenize import Tokenizer, tokenize_unit
 from tests.buckets.conftest import S3
 from tests.commands import Running, run
 from tests.datasets import contexts_of, make_dataset, sha256_by_file
+from tests.manifests.make import make_dataset as make_by_hand
 from tests.manifests.web import ask, get, serving
 from tests.sources import write_photos
 from tests.train.make import VOCABULARY, make_model, options, tokenizers
@@ -224,3 +225,15 @@ def _feed(dataset: Dataset, workers: int) -> Iterator[Fed]:
     corpus = Corpus.open([dataset.url])
     long = options(window_tokens=512)
     return feed(corpus, VOCABULARY, long, rank=0, ranks=1, workers=workers, first=0, cursors={})
+
+
+def test_pictures_of_rejects_are_those_of_a_disk(s3: S3, tmp_path: Path) -> None:
+    url = f"s3://{s3.bucket('rejects')}/derain"
+    make_by_hand(url, units=1, pictures=True)
+    make_by_hand(f"{tmp_path}/derain", units=1, pictures=True)
+    there = {name: hashlib.sha256(data).hexdigest() for name, data in s3.objects("rejects", "derain/").items()}
+    assert there == sha256_by_file(tmp_path / "derain") and "reject_pictures/derain-000000.tar" in there
+    assert list(verify(url)) == []
+    with serving(url) as port:
+        response, body = get(port, "/reject/derain/photo.png%234/output")
+        assert (response.status, body[8:12]) == (200, b"WEBP")

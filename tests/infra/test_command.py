@@ -41,6 +41,7 @@ from tests.commands import ROOT
             "shards pipelines.tasks.editing:EDTING",
             "xprompt shards: pipelines.tasks.editing:EDTING is not a task: it has",
         ),
+        ("derive data/derain", "xprompt derive: missing: --out"),
         ("plan derain --generator flux", "xprompt plan: there is no option --generator"),
         ("recipe --sed 1", "xprompt recipe: no dataset of the recipe has an option --sed: did you mean --seed?"),
         ("recipe --scale 1%", "xprompt recipe: --scale: 1% is not a share above 0 and up to 1"),

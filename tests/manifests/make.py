@@ -15,8 +15,10 @@ import skimage.data
 
 from manifests.dataset import Dataset, Plan, plan_table
 from manifests.images.pixels import Pixels, encode_lossless
+from manifests.images.small import small
 from manifests.schema import Candidate, Example, Item, Pair, Reject, Step, pair_key
 from manifests.write.finish import finish
+from manifests.write.reject_pictures import SIDES
 from manifests.write.writer import Context, UnitWriter
 
 SOURCE = "scikit-image photos"
@@ -33,14 +35,15 @@ def make_dataset(
     units: int = 3,
     pairs: int = 4,
     candidates: bool = False,
+    pictures: bool = False,
     first: int = 0,
     split: str = "",
 ) -> Dataset:
-    """A finished dataset at a path or URL, with or without candidates beside it."""
+    """A finished dataset at a path or URL, with or without candidates and pictures of rejects beside it."""
     dataset = Dataset(url)
     plan = make_plan(dataset, task=task, units=units, pairs=pairs, first=first, split=split)
     for unit in range(units):
-        write_unit(dataset, plan, unit, candidates=candidates)
+        write_unit(dataset, plan, unit, candidates=candidates, pictures=pictures)
     finish_dataset(dataset, plan)
     return dataset
 
@@ -58,16 +61,21 @@ def make_plan(
     return dataset.write_plan(task, {"task": task, "seed": 0, **source}, "f" * 64, plan_table(items))
 
 
-def write_unit(dataset: Dataset, plan: Plan, unit: int, *, candidates: bool = False) -> UnitWriter:
+def write_unit(
+    dataset: Dataset, plan: Plan, unit: int, *, candidates: bool = False, pictures: bool = False
+) -> UnitWriter:
     """Write and commit one unit of a plan by `make_plan`; its last item is rejected. With `candidates` each pair has
-    three, of which the second won, and so has the item that is rejected, of which none won."""
+    three, of which the second won, and so has the item that is rejected, of which none won. With `pictures` that item
+    has those of a darkened photo and the photo."""
     *kept, bad = dataset.unit(plan, unit).items
     with UnitWriter.open(dataset, plan, unit, prototype_task="low-level", suffixes=SUFFIXES) as writer:
         for item in kept:
             pair = make_pair(plan.task, item)
             writer.add(replace(pair, candidates=candidates_of(pair.key, won=1) if candidates else ()))
         lost = candidates_of(pair_key(plan.task, bad.ref), won=None) if candidates else ()
-        writer.reject(bad, SOURCE, "read", Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}, lost))
+        seen = [small(side, image.data) for side, image in zip(SIDES, make_pair(plan.task, bad).images, strict=True)]
+        why = Reject("truncated", "it cannot be decoded to its end", {"psnr": 1.0}, lost)
+        writer.reject(bad, SOURCE, "read", why, seen if pictures else ())
     keys = [stored.pair.key for stored in writer.stored]
     contexts = {
         (key, example.direction, example.kind): Context(pair=keys[position - 1], method="seeded")

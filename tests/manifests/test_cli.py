@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.command import main
+from manifests.browse import server
 from manifests.commands import add_commands
 from manifests.dataset import Dataset
 from manifests.read.query import connect, select
@@ -67,6 +68,26 @@ def test_a_port_in_use_is_named_with_the_way_out(out: Path, capsys: Capture) -> 
         assert main(["browse", str(out), "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"Port {port} " in line and "--port N" in line and "0 takes a free one" in line
+
+
+def test_without_a_port_the_next_free_one_is_taken(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(server, "FIRST_PORT", taken.getsockname()[1])
+        with server.make_server(str(out), None) as made:
+            assert server.FIRST_PORT < made.server_port < server.FIRST_PORT + 100
+        monkeypatch.setattr(server, "_PORTS", 1)
+        with pytest.raises(OSError, match="is in use by another program"):
+            server.make_server(str(out), None)
+
+
+def test_a_page_to_share(out: Path, tmp_path: Path, capsys: Capture) -> None:
+    page = tmp_path / "page"
+    assert main(["browse", f"OUT={out}", f"SHARE={page}", "PAIRS=3", "SEED=1"]) == 0
+    assert capsys.readouterr().out.startswith(f"{page}/index.html: ")
+    assert (page / "index.html").exists() and len([*page.glob("images/*")]) >= 6
+    for options in (["--share", str(page), "--port", "1"], ["--pairs", "3"], ["--seed", "3"], ["--port", "70000"]):
+        assert main(["browse", str(out), *options]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_another_command_line_can_have_the_commands(out: Path, capsys: Capture) -> None:

@@ -13,7 +13,7 @@ from manifests.dataset import Dataset, DatasetError
 from manifests.read.query import connect, run_sql, select
 from manifests.schema import MANIFEST
 from manifests.verify.dataset import verify
-from manifests.versions import MANIFEST_1
+from manifests.versions import MANIFEST_1, REJECTS_2
 from manifests.write.contexts import finish_rewriting, write_contexts
 from tests.commands import ROOT
 from tests.datasets import Row, contexts_of, nearest
@@ -36,6 +36,7 @@ def stored(dataset: Dataset) -> list[Row]:
 
 def test_the_columns_of_version_1_are_those_of_the_files(old: Dataset) -> None:
     assert MANIFEST_1.equals(pq.read_schema(f"{old.url}/manifest/{PARTS[0]}.parquet").remove_metadata())
+    assert REJECTS_2.equals(pq.read_schema(f"{old.url}/rejects/{PARTS[0]}.parquet").remove_metadata())
 
 
 def test_its_rows_are_read_as_todays(old: Dataset) -> None:
@@ -54,12 +55,14 @@ def test_its_rows_are_read_as_todays(old: Dataset) -> None:
 
 
 def test_it_verifies_and_can_be_asked_in_sql_beside_one_of_today(old: Dataset, tmp_path: Path) -> None:
-    make_dataset(str(tmp_path / "edits"), task="edits")
+    make_dataset(str(tmp_path / "edits"), task="edits", pictures=True)
     assert list(verify(str(tmp_path))) == []
     pool = connect(str(tmp_path))
     sql = "SELECT task, count(*), count(DISTINCT contexts[1].pair) FROM examples GROUP BY task ORDER BY task"
     assert run_sql(pool, sql).rows == [("derain", 16, 4), ("edits", 48, 12)]
     assert len(select(pool, "SELECT examples FROM pairs WHERE task = 'derain'")) == 4
+    sql = "SELECT task, count(*), sum(len(pictures)) FROM rejects GROUP BY task ORDER BY task"
+    assert run_sql(pool, sql).rows == [("derain", 2, 0), ("edits", 3, 6)]
 
 
 def test_an_edited_one_is_found(old: Dataset) -> None:
@@ -83,7 +86,7 @@ def test_contexts_chosen_anew_make_it_one_of_today(old: Dataset) -> None:
 
 @pytest.mark.parametrize(("finished", "state"), [(True, "It stays readable as it is"), (False, "Only that version")])
 def test_one_that_was_begun_is_not_gone_on_with(old: Dataset, finished: bool, state: str) -> None:
-    table, config = pq.read_table(f"{old.url}/plan.parquet"), {**old.plan().config, "schema_version": 2}
+    table, config = pq.read_table(f"{old.url}/plan.parquet"), {**old.plan().config, "schema_version": 3}
     if not finished:
         old.store.remove("dataset.json")
     with pytest.raises(DatasetError) as caught:
@@ -97,6 +100,6 @@ def test_a_later_version_is_refused(old: Dataset) -> None:
     for file in Path(old.url).rglob("*.parquet"):
         data = file.read_bytes()
         assert b'"schema_version":1' in data
-        file.write_bytes(data.replace(b'"schema_version":1', b'"schema_version":3'))
-    with pytest.raises(DatasetError, match=r"is of schema version 3, and 1 and 2 are read: update this package"):
+        file.write_bytes(data.replace(b'"schema_version":1', b'"schema_version":4'))
+    with pytest.raises(DatasetError, match=r"is of schema version 4, and 1, 2 and 3 are read: update this package"):
         old.plan()

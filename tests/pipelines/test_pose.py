@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.browse.server import _Snapshot
+from manifests.browse.snapshot import Snapshot
 from manifests.images.pixels import decode_rgb
 from manifests.read.pairs import StoredPair
 from manifests.schema import Pair
@@ -58,7 +58,7 @@ def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
         prompt = next(step["prompt"] for step in row["steps"] if step["prompt"])
         assert prompt.removeprefix("a photo of ") in row["instruction"]
         assert dict(row["scores"])["oks"] == 0
-        place = _Snapshot(str(tmp_path)).place(row["pair"], "pose")
+        place = Snapshot(str(tmp_path)).place(row["pair"], "pose")
         assert place
         with place.shown() as (_, shown):
             assert decode_rgb(shown).any()

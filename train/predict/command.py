@@ -13,9 +13,11 @@ last bits of logits may differ, and with them a code here and there.
 In-context examples (--contexts):
 
     none      there are none
-    fixed     the same for all examples of a task: the pair --context, else one of --contexts-from drawn by --seed
+    fixed     the same for all examples of a task: the pairs --context, else drawn of --contexts-from by --seed
     seeded    drawn by --seed for each example: of those that `xprompt contexts` ranked for it, or of --contexts-from
-    raie      the pair of --contexts-from whose instruction is nearest (paper section 3.3), or the best ranked one
+    raie      the pairs of --contexts-from whose instructions are nearest (paper section 3.3), or the best ranked ones
+
+One is shown, or --examples of them, each compressed by itself, as far as the model's window has room.
 
 They come from data to train on, never from a test split or from what is predicted itself, unless --context names one.
 Of --contexts-from, the datasets of the example's own task serve, if there are any, for `fixed` and `seeded`; all serve
@@ -69,7 +71,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--samples", type=_positive, default=SAMPLES, help="images a prompt of GenEval (default: 4)")
     parser.add_argument("--contexts", choices=POLICIES, help="which in-context examples: see above")
     parser.add_argument("--contexts-from", nargs="+", default=[], metavar="DATASET", help="datasets that they are of")
-    parser.add_argument("--context", metavar="PAIR", help="for fixed: the key of a pair of --contexts-from")
+    parser.add_argument(
+        "--context", nargs="+", default=[], metavar="PAIR", help="for fixed: keys of pairs of --contexts-from, in order"
+    )
+    parser.add_argument("--examples", type=_positive, default=1, help="in-context examples of a prediction (default 1)")
     parser.add_argument("--library", type=Path, help="folder that keeps compressed examples, for this and later runs")
     parser.add_argument("--clip", type=Path, help="for raie: CLIP to compare instructions by, instead of MiniLM")
     parser.add_argument("--arm", choices=ARMS, help="what is seen of the example (default: as the model was trained)")
@@ -87,6 +92,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
         parser.error("GenEval's prompts have no in-context examples: leave out --contexts")
     if options.contexts != "fixed" and options.context:
         parser.error("--context goes with --contexts fixed")
+    if options.context and options.examples > 1:
+        parser.error("--examples does not go with --context: as many are shown as it names")
+    if options.examples > 1 and (options.contexts or "none") == "none":
+        parser.error("--examples needs --contexts fixed, seeded or raie")
     if options.contexts == "fixed" and not options.contexts_from:
         parser.error("--contexts fixed needs --contexts-from")
     if options.contexts in (None, "none") and options.contexts_from:

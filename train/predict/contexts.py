@@ -1,4 +1,4 @@
-"""Which in-context example each prediction has: the same, one by seed, or the nearest by instruction (RAIE)."""
+"""Which in-context examples each prediction has: the same, some by seed, or the nearest by instruction (RAIE)."""
 
 from __future__ import annotations
 
@@ -38,72 +38,77 @@ class Chosen:
 
 
 class Contexts(Protocol):
-    """Says which in-context example an example has."""
+    """Says which in-context examples an example has."""
 
-    def of(self, example: Example) -> Chosen | None:
-        """None if there is none for it. Raises ValueError, with the way out, if what was asked for is not there."""
+    def of(self, example: Example, count: int) -> list[Chosen]:
+        """So many at most, each another pair, in their order; fewer if there are no more for it.
+
+        Raises ValueError, with the way out, if what was asked for is not there.
+        """
         ...
 
 
 class Nothing:
     """No in-context examples."""
 
-    def of(self, example: Example) -> Chosen | None:
-        return None
+    def of(self, example: Example, count: int) -> list[Chosen]:
+        return []
 
 
 @dataclass(frozen=True)
 class Named:
-    """One pair for all; the pair itself, if it is asked for, has none: it would show its own answer."""
+    """The same pairs for all; one that is itself asked for is left out there: it would show its own answer."""
 
-    dataset: Dataset
-    pair: str
+    places: Mapping[str, Dataset]
+    """The dataset of each pair."""
 
-    def of(self, example: Example) -> Chosen | None:
-        """Raises ValueError if the pair has no example of that direction with as many inputs."""
-        if self.pair == example.pair:
-            return None
-        try:
-            inputs = self.dataset[self.pair].example(example.direction, "generate").inputs
-        except KeyError as error:
-            raise ValueError(f"--context: {error.args[0]}") from None
-        if len(inputs) != len(example.inputs):
-            raise ValueError(
-                f"--context {self.pair} has {len(inputs)} input images, {example.pair} has {len(example.inputs)}"
-            )
-        return Chosen(dataset=self.dataset, pair=self.pair, direction=example.direction)
+    def of(self, example: Example, count: int) -> list[Chosen]:
+        """Raises ValueError if a pair has no example of that direction with as many inputs."""
+        pairs = [pair for pair in self.places if pair != example.pair][:count]
+        for pair in pairs:
+            try:
+                inputs = self.places[pair][pair].example(example.direction, "generate").inputs
+            except KeyError as error:
+                raise ValueError(f"--context: {error.args[0]}") from None
+            if len(inputs) != len(example.inputs):
+                raise ValueError(
+                    f"--context {pair} has {len(inputs)} input images, {example.pair} has {len(example.inputs)}"
+                )
+        return [Chosen(dataset=self.places[pair], pair=pair, direction=example.direction) for pair in pairs]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One pair of some datasets, by seed: for each example, or the same for each of a task."""
+    """Pairs of some datasets, by seed: for each example, or the same for all of a task."""
 
     pool: Pool
     seed: int
     same: bool
 
-    def of(self, example: Example) -> Chosen | None:
+    def of(self, example: Example, count: int) -> list[Chosen]:
         """Raises ValueError if the datasets have no example of the kind."""
         rows = self.pool.rows(example)
         name = example.task if self.same else example.pair
-        return self.pool.chosen(example, int(rows[seed_for(self.seed, "context", name, example.direction) % len(rows)]))
+        places = _drawn(len(rows), count, self.seed, name, example.direction)
+        return [self.pool.chosen(example, int(rows[place])) for place in places]
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The pair of some datasets whose instruction is nearest; of equally near ones that of the lowest key."""
+    """The pairs of some datasets whose instructions are nearest; of equally near ones those of the lowest keys."""
 
     pool: Pool
     embed: Embed
 
-    def of(self, example: Example) -> Chosen | None:
+    def of(self, example: Example, count: int) -> list[Chosen]:
         """Raises ValueError if the datasets have no example of the kind."""
         rows = self.pool.rows(example, any_task=True)
         asked = self.embed([example.instruction])[0]
         scores = np.round(self._features[self.pool.texts[rows]] @ asked, 6)  # float32 says no more
-        best = np.flatnonzero(scores == scores.max())
-        place = min(best, key=lambda place: self.pool.pairs[rows[place]])
-        return self.pool.chosen(example, int(rows[place]), float(scores[place]))
+        count = min(count, len(rows))
+        near = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+        best = sorted(near, key=lambda place: (-scores[place], self.pool.pairs[rows[place]]))[:count]
+        return [self.pool.chosen(example, int(rows[place]), float(scores[place])) for place in best]
 
     @cached_property
     def _features(self) -> Vectors:
@@ -111,24 +116,28 @@ class Nearest:
 
 
 class Ranked:
-    """Of those that `xprompt contexts` ranked for the example: the best, or one by seed."""
+    """Of those that `xprompt contexts` ranked for the example: the best, or some by seed."""
 
     def __init__(self, seed: int, *, best: bool, may_show: Callable[[Dataset], None]) -> None:
         """`may_show` raises ValueError for a dataset that no context may come from."""
         self._seed, self._best, self._may_show = seed, best, may_show
         self._opened: dict[str, Dataset] = {}
 
-    def of(self, example: Example) -> Chosen | None:
+    def of(self, example: Example, count: int) -> list[Chosen]:
         """Raises ValueError if there are none, or if they are of the example's own dataset."""
         url = example.dataset.url
         way_out = f"run `xprompt contexts {url} --database TRAINING`, or give --contexts-from"
         if not example.contexts:
             raise ValueError(f"{url}: pair {example.pair} has no ranked contexts: {way_out}")
-        drawn = seed_for(self._seed, "context", example.pair, example.direction) % len(example.contexts)
-        named = example.contexts[0 if self._best else drawn]
+        there = len(example.contexts)
+        drawn = _drawn(there, count, self._seed, example.pair, example.direction)
+        return [self._chosen(example, place, way_out) for place in (range(min(count, there)) if self._best else drawn)]
+
+    def _chosen(self, example: Example, rank: int, way_out: str) -> Chosen:
+        named = example.contexts[rank]
         if named["dataset"] is None:
-            raise ValueError(f"{url}: its ranked contexts are pairs of its own: {way_out}")
-        place = url_at(url, named["dataset"])
+            raise ValueError(f"{example.dataset.url}: its ranked contexts are pairs of its own: {way_out}")
+        place = url_at(example.dataset.url, named["dataset"])
         if place not in self._opened:
             dataset = Dataset(place)
             self._may_show(dataset)
@@ -136,6 +145,18 @@ class Ranked:
         return Chosen(
             dataset=self._opened[place], pair=named["pair"], direction=example.direction, score=named["score"]
         )
+
+
+def _drawn(there: int, count: int, seed: int, name: str, direction: Direction) -> list[int]:
+    """So many of `there` places at most, each once, in the order in which they are drawn."""
+    drawn = list[int]()
+    while len(drawn) < min(count, there):
+        further = [str(len(drawn))] if drawn else []
+        place = seed_for(seed, "context", name, direction, *further) % (there - len(drawn))
+        for taken in sorted(drawn):  # the places that are left, counted without those that are drawn
+            place += taken <= place
+        drawn.append(place)
+    return drawn
 
 
 class Pool:

@@ -51,11 +51,3 @@ def claim(folder: Path, record: Mapping[str, Any]) -> None:
     ours = json.loads(json.dumps(record))
     if there != ours:
         raise ValueError(f"{folder} holds predictions made otherwise ({difference(there, ours)}): choose another --out")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that has its name only when all of it is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from manifests.dataset import Dataset, find_datasets
 from manifests.schema import canonical_json, seed_for, shown_inputs
+from manifests.storage import Store
 from operators.shared.texts import ClipText, Embedder, MiniLM
 from train.predict.asked import Asked, asked_by_geneval, asked_of
 from train.predict.contexts import (
@@ -37,7 +38,7 @@ from train.predict.contexts import (
     Ranked,
     refuse_as_context,
 )
-from train.predict.record import claim, model_sha256, write_whole
+from train.predict.record import claim, model_sha256
 from xprompt_model.arm import Arm
 from xprompt_model.cache import Compressed
 from xprompt_model.checkpoint import read_arm, read_context_pixels
@@ -51,7 +52,7 @@ from xprompt_model.text import NoTokens, TextTokenizer
 from xprompt_model.vocabulary import Ids
 from xprompt_model.vqgan import VQGAN
 
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the same model and options would make other predictions: a folder holds those of one version."""
 
 _KEPT_BYTES = 2**30
@@ -80,16 +81,17 @@ def predict(options: argparse.Namespace) -> None:
     missing = {one.file for batch in mine for one in batch if not (options.out / one.file).is_file()}
     # A batch of which any is missing is computed whole: rows beside others and rows alone have other last bits.
     batches = [batch for batch in mine if any(one.file in missing for one in batch)]
+    count = len(options.context) or options.examples
     # What contexts there are is known before the folder is claimed and the model is loaded.
     chosen = {
-        one.file: contexts.of(one.example) if one.example and one.in_context else None
+        one.file: contexts.of(one.example, count) if one.example and one.in_context else []
         for batch in batches
         for one in batch
     }
     claim(options.out, _record(options, arm, policy, sampling, datasets, asked))
     for file, text in beside.items():
         if not (options.out / file).is_file():
-            write_whole(options.out / file, f"{text}\n".encode())
+            Store(str(options.out)).write_bytes(file, f"{text}\n".encode())
     if rank == 0 and arm != trained:
         _say(f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}")
     without = ""
@@ -101,7 +103,7 @@ def predict(options: argparse.Namespace) -> None:
         finally:
             torch.set_num_threads(threads)
         if run.too_long:
-            without = f", {len(run.too_long):,} of them without their in-context example, which does not fit"
+            without = f", {len(run.too_long):,} of them without an in-context example, which does not fit"
     there = sum(map(len, mine)) - len(missing)
     _say(f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}")
 
@@ -125,10 +127,10 @@ def _contexts(options: argparse.Namespace, policy: Policy, datasets: Sequence[Da
     if policy == "none":
         return Nothing()
     if options.context:
-        found = [one for one in shown if options.context in one]
-        if not found:
-            raise ValueError(f"no pair {options.context} in {' '.join(options.contexts_from)}")
-        return Named(found[0], options.context)
+        places = {pair: one for pair in options.context for one in reversed(shown) if pair in one}
+        if missing := [pair for pair in options.context if pair not in places]:
+            raise ValueError(f"no pair {' or '.join(missing)} in {' '.join(options.contexts_from)}")
+        return Named(places)
     for one in shown:
         refuse_as_context(one, datasets)
     if not shown:
@@ -149,7 +151,9 @@ def _record(
     """All that the predictions depend on, but not the batch and the number of processes."""
     contexts: dict[str, Any] = {"policy": policy}
     if options.context:
-        contexts["pair"] = options.context
+        contexts["pairs"] = options.context
+    elif policy != "none":
+        contexts["examples"] = options.examples
     if options.contexts_from:
         shown = [one for url in options.contexts_from for one in find_datasets(url)]
         contexts["from"] = [one.plan().fingerprint for one in shown]
@@ -191,13 +195,13 @@ class _Run:
     """The model, loaded, and what it predicts."""
 
     def __init__(
-        self, options: argparse.Namespace, arm: Arm, sampling: Sampling, chosen: Mapping[str, Chosen | None]
+        self, options: argparse.Namespace, arm: Arm, sampling: Sampling, chosen: Mapping[str, Sequence[Chosen]]
     ) -> None:
         """Load the model. `chosen` are the in-context examples, by the prediction's file. Raises ValueError."""
-        self._out, self._seed, self._arm = options.out, options.seed, arm
+        self._out, self._seed, self._arm = Store(str(options.out)), options.seed, arm
         self._sampling, self._chosen = sampling, chosen
         self.too_long: set[str] = set()
-        """The predictions that had to do without their in-context example."""
+        """The predictions that had to do without one of their in-context examples."""
         device = options.device
         if not device:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -235,24 +239,28 @@ class _Run:
 
     def _make(self, batch: Sequence[Asked], missing: Collection[str]) -> None:
         requests = [self._request(one) for one in batch]
-        grids = self._generator.images(requests, self._sampling)
-        for one, request, grid in zip(batch, requests, grids, strict=True):
+        grids = self._generator.images([request for request, _ in requests], self._sampling)
+        for one, (request, shown), grid in zip(batch, requests, grids, strict=True):
             if one.file in missing:
-                write_whole(self._out / one.file, self._png(one, request, grid))
+                self._out.write_bytes(one.file, self._png(shown, request.seed, grid))
 
-    def _request(self, one: Asked) -> Request:
+    def _request(self, one: Asked) -> tuple[Request, list[Chosen]]:
+        """What the model is asked, with those of its in-context examples that fit, and which these are."""
         inputs = [*map(self._vqgan.tokenize, one.images())]
         instruction = self._ids(one.instruction, one.file)
-        chosen, context = self._chosen[one.file], None
-        if chosen:
+        prompt = len(build_prompt(instruction, inputs, self._vocabulary).ids)
+        room = self._window_tokens - prompt - 1 - self._vocabulary.image_tokens
+        contexts, shown = list[Compressed](), list[Chosen]()
+        for chosen in self._chosen[one.file]:
             context = self._compressed(chosen)
-            prompt = len(build_prompt(instruction, inputs, self._vocabulary).ids)
-            if context and context.tokens + prompt + 1 + self._vocabulary.image_tokens > self._window_tokens:
-                context = None
-            if context is None:
+            if context is None or context.tokens > room:
                 self.too_long.add(one.file)
+                continue
+            room -= context.tokens
+            contexts.append(context)
+            shown.append(chosen)
         seed = seed_for(self._seed, one.file)
-        return Request(instruction=instruction, inputs=inputs, contexts=[context] if context else [], seed=seed)
+        return Request(instruction=instruction, inputs=inputs, contexts=contexts, seed=seed), shown
 
     def _compressed(self, chosen: Chosen) -> Compressed | None:
         """An in-context example, run once as long as it is kept; None if it is too long for any document."""
@@ -281,12 +289,11 @@ class _Run:
         except NoTokens as error:
             raise ValueError(f"{what}: its instruction cannot be made into tokens: {error}") from None
 
-    def _png(self, one: Asked, request: Request, grid: NDArray[np.integer]) -> bytes:
+    def _png(self, shown: Sequence[Chosen], seed: int, grid: NDArray[np.integer]) -> bytes:
         """A PNG of the codes, whose text `xprompt` says what it was made of."""
-        chosen = self._chosen[one.file] if request.contexts else None
-        context = {"pair": chosen.pair, "score": chosen.score} if chosen else None
+        contexts = [{"pair": chosen.pair, "score": chosen.score} for chosen in shown]
         told = PngInfo()
-        told.add_text("xprompt", canonical_json({"context": context, "seed": request.seed}))
+        told.add_text("xprompt", canonical_json({"contexts": contexts, "seed": seed}))
         file = io.BytesIO()
         Image.fromarray(self._vqgan.picture(grid)).save(file, "PNG", pnginfo=told)
         return file.getvalue()

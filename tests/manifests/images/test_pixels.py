@@ -9,10 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image as PILImage
 
 from manifests.images import pixels as images
-from manifests.images.pixels import Pixels, decode_rgb, encode_lossless, read_header, remembering, stored, thumbnail
+from manifests.images.colour import adobe_rgb
+from manifests.images.pixels import (
+    Pixels,
+    decode_rgb,
+    encode_lossless,
+    fitted,
+    read_header,
+    remembering,
+    stored,
+    thumbnail,
+)
 from manifests.schema import Reject
 from tests.manifests.make import photo
 
@@ -246,6 +257,52 @@ def test_a_thumbnail_is_the_mean_of_blocks() -> None:
         small = thumbnail(encoded(photo(0), form, **options))
         assert small.dtype == np.float32
         np.testing.assert_allclose(small, expected, atol=0.08 if form == "JPEG" else 0.003)
+
+
+def _forms() -> dict[str, bytes]:
+    """A photo of 451 x 300 px in what is decoded in different ways."""
+    whole = PILImage.fromarray(skimage.data.chelsea())
+    turned = PILImage.Exif()
+    turned[0x0112] = 6
+    wide_gamut = adobe_rgb()
+    assert wide_gamut is not None
+    see_through = whole.copy()
+    see_through.putalpha(whole.convert("L"))
+    return {
+        "JPEG": encoded(whole, "JPEG", quality=95),
+        "progressive": encoded(whole, "JPEG", quality=95, progressive=True),
+        "grey": encoded(whole.convert("L"), "JPEG", quality=95),
+        "turned": encoded(whole, "JPEG", quality=95, exif=turned),
+        "CMYK": encoded(whole.convert("CMYK"), "JPEG", quality=95),
+        "Adobe RGB": encoded(whole, "JPEG", quality=95, icc_profile=wide_gamut.profile),
+        "PNG": encoded(whole, "PNG"),
+        "alpha": encoded(see_through, "PNG"),
+        "16 bits": encoded(np.asarray(whole.convert("L")).astype(np.uint16) * 257, "PNG"),
+    }
+
+
+def test_fitted_is_the_decoded_image_made_smaller() -> None:
+    for name, data in _forms().items():
+        whole = PILImage.fromarray(decode_rgb(data))
+        for width_px, height_px in ((32, 21), (160, 106), (300, 200)):
+            size = (height_px, width_px) if name == "turned" else (width_px, height_px)
+            expected = np.asarray(whole.resize(size, PILImage.Resampling.LANCZOS), np.int16)
+            small = fitted(data, width_px)
+            assert (small.mode, small.size) == ("RGB", size)
+            assert np.abs(np.asarray(small, np.int16) - expected).mean() < 1.5, name
+
+
+def test_fitted_enlarges_nothing_and_keeps_a_pixel() -> None:
+    np.testing.assert_array_equal(np.asarray(fitted(encoded(photo(0), "PNG"), 64)), photo(0))
+    assert fitted(encoded(np.zeros((2, 9_000, 3), np.uint8), "JPEG"), 160).size == (160, 1)
+
+
+def test_a_large_jpeg_is_decoded_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, sizes = encoded(np.zeros((2_160, 3_840, 3), np.uint8), "JPEG"), []
+    load = images._load
+    monkeypatch.setattr(images, "_load", lambda image, data: (sizes.append(image.size), load(image, data)))
+    fitted(data, 320)
+    assert sizes == [(960, 540)]
 
 
 @pytest.mark.parametrize("size_px", [(1, 1), (48, 64), (2, 20_000)])

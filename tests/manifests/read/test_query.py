@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gc
+import io
+import json
 import os
 import shutil
 import threading
@@ -14,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.dataset import Dataset, DatasetError
-from manifests.read.query import connect, read_image, run_sql, select
+from manifests.read.query import connect, export_sql, read_image, run_sql, select
 from manifests.read.sql_child import ServedFile, ServedFiles, plain
-from manifests.read.sql_pool import Pool, SqlError
+from manifests.read.sql_pool import Form, Pool, SqlError
 from tests.manifests.make import LICENCE, make_dataset, make_plan, write_unit
 
 
@@ -305,3 +308,66 @@ def test_plain_keeps_what_json_would_lose() -> None:
         "score": "nan",
         "ref": [1, "(2 bytes)"],
     }
+
+
+def test_an_error_has_its_place(connection: Pool) -> None:
+    for sql, marked in (
+        ("SELECT pair,\n  lisence\nFROM pairs", "lisence"),
+        ("SELECT '漢é😀', nosuch FROM pairs", "nosuch"),
+        ("SELECT 1 FROM exampels", "exampels"),
+        ("EXPLAIN SELECT nosuch", "nosuch"),
+        (f"SELECT '{'x' * 500}', nosuch, '{'x' * 500}'", "nosuch"),
+        ("SELEC", "SELEC"),
+    ):
+        with pytest.raises(SqlError) as refusal:
+            run_sql(connection, sql)
+        assert refusal.value.place is not None
+        assert sql[slice(*refusal.value.place)] == marked
+    for sql in ("SELECT error('[0,5]')", "COPY pairs TO 'x'", """SELECT error('{"exception_message": 1}')"""):
+        with pytest.raises(SqlError) as refusal:
+            run_sql(connection, sql)
+        assert refusal.value.place is None
+
+
+def test_export_as_csv_and_parquet(connection: Pool) -> None:
+    sql = "SELECT pair, scores, images[1].width_px AS width, 1e18::BIGINT AS big FROM examples ORDER BY ALL"
+    rows = run_sql(connection, sql).rows
+    table = pq.read_table(io.BytesIO(export_sql(connection, sql, "parquet")))
+    assert table["pair"].to_pylist() == [row[0] for row in rows]
+    assert table.schema.field("width").type == pa.int32() and table["big"][0].as_py() == 10**18
+    read = list(csv.DictReader(io.StringIO(export_sql(connection, sql, "csv").decode(), newline="")))
+    assert [row["pair"] for row in read] == [row[0] for row in rows]
+    assert [json.loads(row["scores"]) for row in read] == [row[1] for row in rows]
+    assert {row["big"] for row in read} == {str(10**18)}
+    assert pq.read_table(io.BytesIO(export_sql(connection, "EXPLAIN SELECT 1", "parquet"))).num_rows == 1
+    many = "SELECT range, md5(range::VARCHAR) AS text FROM range(100_000)"  # more than are ever shown
+    assert len(export_sql(connection, many, "csv").splitlines()) == 100_001
+    assert pq.read_table(io.BytesIO(export_sql(connection, many, "parquet"))).num_rows == 100_000
+
+
+def test_no_text_of_an_exported_csv_is_a_formula(connection: Pool) -> None:
+    texts = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", 'a"b,c', "line\nline", "-12", "plain"]
+    values = ", ".join("('" + text.replace("'", "''") + "', -5, -0.5)" for text in texts)
+    exported = export_sql(connection, f"""SELECT a AS "=a", b, c FROM (VALUES {values}) t(a, b, c)""", "csv").decode()
+    head, *rows = csv.reader(io.StringIO(exported, newline=""))
+    assert head == ["'=a", "b", "c"]
+    assert [row[0].removeprefix("'") for row in rows] == texts  # nothing is lost
+    assert [row[0] for row in rows if row[0][:1] in "=+-@\t\r"] == ["-12"]
+    assert {tuple(row[1:]) for row in rows} == {("-5", "-0.5")}
+
+
+def test_an_export_is_kept_in_as_any_other_statement(connection: Pool) -> None:
+    forms: tuple[Form, ...] = ("csv", "parquet")
+    for form in forms:
+        for sql, message in (
+            ("COPY pairs TO 'x.csv'", "refused"),
+            ("SELECT * FROM read_text('/etc/passwd')", "Permission Error"),
+            ("SELECT nosuch FROM pairs", "nosuch"),
+            (
+                "SELECT CASE WHEN range > 5000 THEN error('too late') END FROM range(9999)",
+                "^Invalid Input Error: too late$",
+            ),
+            ("SELECT md5(range::VARCHAR) AS a FROM range(100_000_000)", "more than 2 MiB"),
+        ):
+            with pytest.raises(SqlError, match=message):
+                connection.export(sql, form, max_bytes=2 * 2**20, timeout_s=20)

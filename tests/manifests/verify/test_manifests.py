@@ -219,5 +219,6 @@ def test_a_flipped_byte_in_a_finished_datasets_tables(root: Path, file: str) -> 
     data = (root / file).read_bytes()
     for offset in range(0, len(data), len(data) // 20):
         flip(root / file, offset)
-        assert {where for where, _ in findings(root)} == {file}
+        found = {where for where, _ in findings(root)}
+        assert {file} <= found <= {file, MANIFEST}  # which records what damaged rejects may not have any more
         (root / file).write_bytes(data)

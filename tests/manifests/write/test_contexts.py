@@ -19,7 +19,7 @@ PART = f"manifest/{NAME}.parquet"
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setattr(writer, "_ROW_GROUP_ROWS", 6)
+    monkeypatch.setattr(writer, "ROW_GROUP_ROWS", 6)
     return make_dataset(str(tmp_path / "derain"))
 
 

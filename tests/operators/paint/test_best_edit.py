@@ -90,6 +90,7 @@ def test_without_a_good_one_the_scores_of_the_best_are_kept(edits: Callable[...,
         edits(["unchanged", "unrelated"], ["unchanged", "unrelated"])(_pair(), 5)
     assert caught.value.reason == "no_candidate"
     assert caught.value.scores.keys() == set(SCORES.measures)
+    assert caught.value.output and caught.value.output.role == "target"  # to be shown: the pair has no target
 
 
 def test_memory_that_runs_out_in_scoring_is_said(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from train.evaluate.predictions import RECORD_FILE
-from train.predict.record import claim, model_sha256, write_whole
+from train.predict.record import claim, model_sha256
 
 
 def test_of_many_processes_one_writes_and_all_agree(tmp_path: Path) -> None:
@@ -42,14 +42,3 @@ def test_the_hash_of_a_model_is_of_each_of_its_files(tmp_path: Path) -> None:
     assert model_sha256(tmp_path) == before
     (tmp_path / "tokenizer.json").write_text("b")
     assert model_sha256(tmp_path) != before
-
-
-def test_what_is_half_written_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "00000/samples/00000.png"
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, b"whole")
-    assert not path.exists() and [one.name[0] for one in path.parent.iterdir()] == ["."]
-    monkeypatch.undo()
-    write_whole(path, b"whole")
-    assert path.read_bytes() == b"whole"

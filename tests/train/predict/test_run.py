@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -105,29 +106,32 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
     assert row.endswith(" | 6 | 0 | 0 |") and " to " in row and said.err == ""
 
 
-@pytest.mark.parametrize("arm", ["xprompt", "causal"])
-def test_a_prediction_is_what_the_generator_answers(place: Path, tmp_path: Path, arm: str) -> None:
-    """For one example whose context is named, made here by the steps of `xprompt generate`."""
-    shown = next(Dataset(str(place / "derain")).pairs())
-    fixed = ["--contexts", "fixed", "--contexts-from", str(place / "derain"), "--context", shown.key]
+@pytest.mark.parametrize(("arm", "count"), [("xprompt", 1), ("xprompt", 3), ("causal", 1)])
+def test_a_prediction_is_what_the_generator_answers(place: Path, tmp_path: Path, arm: str, count: int) -> None:
+    """For one example whose contexts are named, made here by the steps of `xprompt generate`."""
+    shown = [*itertools.islice(Dataset(str(place / "derain")).pairs(), count)]
+    fixed = ["--contexts", "fixed", "--contexts-from", str(place / "derain"), "--context", *(one.key for one in shown)]
     assert command.main(_arguments(place, tmp_path / "out", *fixed, "--arm", arm, "--seed", "7")) == 0
     example = next(examples(Dataset(str(place / "derain-test")), "forward"))
     picture = Image.open(tmp_path / "out" / example.file)
     told = json.loads(picture.info["xprompt"])
-    assert told["context"] == {"pair": shown.key, "score": None}
+    assert told["contexts"] == [{"pair": one.key, "score": None} for one in shown]
 
     torch.set_num_threads(1)
     vqgan, text = VQGAN.load(place / "model"), TextTokenizer(place / "model")
     generator = Generator(XPromptChameleon.from_pretrained(place / "model"))
-    turn = Turn(
-        instruction=text.ids(shown.example("forward", "generate").instruction),
-        inputs=(vqgan.tokenize(shown.image("input")),),
-        output=vqgan.tokenize(shown.image("target")),
-    )
+    turns = [
+        Turn(
+            instruction=text.ids(one.example("forward", "generate").instruction),
+            inputs=(vqgan.tokenize(one.image("input")),),
+            output=vqgan.tokenize(one.image("target")),
+        )
+        for one in shown
+    ]
     request = Request(
         instruction=text.ids(example.instruction),
         inputs=[vqgan.tokenize(example.image("input"))],
-        contexts=[generator.compress(turn, keep_example=arm == "causal")],
+        contexts=[generator.compress(turn, keep_example=arm == "causal") for turn in turns],
         seed=told["seed"],
     )
     assert np.array_equal(np.asarray(picture), vqgan.picture(generator.images([request], IMAGE)[0]))

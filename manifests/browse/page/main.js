@@ -1,0 +1,45 @@
+// The views, of which the address says which one is shown. The page of a pair lies over the view that it was opened from.
+
+import { move, state } from "./address.js";
+import * as choosing from "./choosing.js";
+import { $, ask, el, number, shared } from "./dom.js";
+import * as pair from "./pair.js";
+import * as pairs from "./pairs.js";
+import * as rejects from "./rejects.js";
+import * as sql from "./sql.js";
+import * as statistics from "./statistics.js";
+
+const VIEWS = shared ? { pairs, statistics } : { pairs, rejects, decisions: choosing, statistics, sql };
+
+function show() {
+  const values = state(), wanted = values.get("tab"), tab = wanted in VIEWS ? wanted : "pairs", isPair = values.has("pair");
+  for (const button of document.querySelectorAll("nav button")) {
+    button.hidden = !(button.dataset.tab in VIEWS);
+    button.setAttribute("aria-selected", button.dataset.tab === tab);
+    $(`#${button.dataset.tab}`).hidden = isPair || button.dataset.tab !== tab;
+  }
+  $("#pair").hidden = !isPair;
+  document.title = isPair ? `${values.get("pair").slice(0, 8)} – X-Prompt data` : "X-Prompt data";
+  if (isPair) { pair.show(values); return; }
+  VIEWS[tab].show?.(values);
+  pair.hide();
+}
+
+async function start() {
+  for (const button of document.querySelectorAll("nav button"))
+    button.addEventListener("click", () => move({ tab: button.dataset.tab === "pairs" ? "" : button.dataset.tab, pair: "" }));
+  addEventListener("hashchange", show);
+  let datasets;
+  try {
+    datasets = await ask("overview");
+  } catch (error) {
+    $("main").replaceChildren(el("p", { class: "error empty", role: "alert" }, `The datasets cannot be read: ${error.message}`));
+    return;
+  }
+  const sum = (name) => datasets.reduce((total, dataset) => total + dataset[name], 0);
+  $("#where").textContent = `${number(sum("pairs"))} pairs, ${number(sum("examples"))} examples, ${number(sum("rejects"))} rejects`;
+  for (const view of [...Object.values(VIEWS), pair]) view.start?.(datasets);
+  show();
+}
+
+start();
