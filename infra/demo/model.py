@@ -8,6 +8,7 @@ are the inputs, and what is learned is how to change them.
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _features(entries: Tensor, frequencies: int) -> Tensor:
     near, far = apart.fill_diagonal_(torch.inf).amin(1).median(), apart[apart.isfinite()].median()
     widths = near * (far / near) ** torch.linspace(0, 1, frequencies)
     phases = entries @ (torch.randn(frequencies, entries.shape[1]) / widths[:, None]).T
-    return torch.cat([phases.cos(), phases.sin()], 1) / frequencies**0.5
+    return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(frequencies)
 
 
 def write_halved(trained: Path, folder: Path) -> None:

@@ -34,9 +34,10 @@ def test_the_start_has_like_embeddings_for_like_codes_and_answers_with_the_input
     grid = vqgan.tokenize(crop("skimage/data/rocket.jpg", SIDE_PX, np.random.default_rng(0)))
     turn = Turn(instruction=text.ids("Remove the rain."), inputs=(grid,), output=grid)
     document = build_document(turn, (), model.vocabulary, window_tokens=1_024, xp_tokens=XP_TOKENS)
-    arrays = (torch.from_numpy(array) for array in (document.ids, document.segment, document.position))
+    read = (document.ids, document.segment, document.position)
+    tokens, segment, position = (torch.from_numpy(array) for array in read)
     with torch.no_grad():
-        logits = model.logits(model.advance(*arrays, None))
+        logits = model.logits(model.advance(tokens, segment, position, None))
     answered = logits[-grid.size - 3 : -3, ids].argmax(1)  # behind them: the image's end and the text's
     assert float((answered == torch.from_numpy(grid.ravel())).float().mean()) > 0.7
 
