@@ -187,7 +187,8 @@ def _answers(out: Path, model: Path, tasks: Sequence[str], must: Callable[..., N
 def _context(file: Path) -> str:
     """The pair that a prediction was made after."""
     with PILImage.open(file) as image:
-        return str(json.loads(image.info["xprompt"])["context"]["pair"])
+        (context,) = json.loads(image.info["xprompt"])["contexts"]
+    return str(context["pair"])
 
 
 def _pixels(file: Path) -> Pixels:

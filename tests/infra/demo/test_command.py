@@ -53,12 +53,12 @@ def _check_contexts(out: Path, answers: Path) -> None:
     for task, other in zip(_TASKS, reversed(_TASKS), strict=True):
         (pair,) = Dataset(str(out / "data-held-out" / task)).pairs()
         shown = {
-            folder: json.loads(PILImage.open(answers / folder / f"{pair.key}.forward.png").info["xprompt"])["context"]
+            folder: json.loads(PILImage.open(answers / folder / f"{pair.key}.forward.png").info["xprompt"])["contexts"]
             for folder in ("own", f"other/{task}", "none")
         }
-        assert shown["own"]["pair"] in keys[task]
-        assert shown[f"other/{task}"]["pair"] in keys[other]
-        assert shown["none"] is None
+        assert len(shown["own"]) == 1 and shown["own"][0]["pair"] in keys[task]
+        assert len(shown[f"other/{task}"]) == 1 and shown[f"other/{task}"][0]["pair"] in keys[other]
+        assert shown["none"] == []
 
 
 def test_from_the_packaged_model_to_the_sheet(
