@@ -75,7 +75,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument(
-        "--from-scratch", action="store_true", help="train the tokenizer and the model from nothing (half an hour or more)"
+        "--from-scratch",
+        action="store_true",
+        help="train the tokenizer and the model from nothing (half an hour or more)",
     )
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all six)")
     parser.add_argument("--photos", type=int, help=f"pictures to train on ({_PHOTOS}; from scratch {_SCRATCH_PHOTOS})")
