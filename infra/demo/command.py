@@ -21,11 +21,11 @@ PACKAGED = Path(__file__).parent / "checkpoint"
 
 TASKS = (
     *("derain", "denoise", "lowlight"),
-    *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "MOVED", "GREY")),
+    *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "SWAPPED", "GREY")),
 )
 
-_STEPS, _SCRATCH_STEPS = 20, 900
-_PHOTOS, _SCRATCH_PHOTOS = 60, 240
+_STEPS, _SCRATCH_STEPS = 20, 500
+_PHOTOS, _SCRATCH_PHOTOS = 60, 700
 _HELD_OUT = 6
 _ROWS = 2
 

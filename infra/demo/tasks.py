@@ -21,7 +21,7 @@ from operators.word.instruct import Instruct
 from pipelines.sources.datasets import PHOTOS
 from pipelines.tasks.task import ONE, Task
 
-Colours = Literal["negative", "moved", "grey"]
+Colours = Literal["negative", "swapped", "grey"]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 """The weights of ITU-R BT.601, section 2.5.1."""
@@ -29,8 +29,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True, kw_only=True)
 class Recolour(OnlyUnpaired):
-    """Makes the photo the input, and the target of it: its negative; its colours moved on, the red being what the green
-    was, the green what the blue was; or its luma.
+    """Makes the photo the input, and the target of it: its negative; the photo with red and blue in each
+    other's place; or its luma.
     """
 
     name: ClassVar[str] = "recolour"
@@ -50,8 +50,8 @@ def recoloured(pixels: Pixels, colours: Colours) -> Pixels:
     """A picture, [h, w, 3] RGB, in other colours."""
     if colours == "negative":
         return 255 - pixels
-    if colours == "moved":
-        return np.ascontiguousarray(np.roll(pixels, -1, 2))
+    if colours == "swapped":
+        return np.ascontiguousarray(pixels[..., ::-1])
     return np.repeat(np.rint(pixels @ _LUMA).astype(np.uint8)[..., None], 3, 2)
 
 
@@ -75,5 +75,5 @@ def _recolour(colours: Colours) -> Task:
 
 
 NEGATIVE = _recolour("negative")
-MOVED = _recolour("moved")
+SWAPPED = _recolour("swapped")
 GREY = _recolour("grey")

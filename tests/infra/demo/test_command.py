@@ -18,7 +18,7 @@ from manifests.dataset import Dataset
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vqgan import VQGAN
 
-_TASKS = ("recolour-moved", "recolour-grey")
+_TASKS = ("recolour-swapped", "recolour-grey")
 
 
 def _pixels(file: Path) -> np.ndarray:
@@ -27,7 +27,7 @@ def _pixels(file: Path) -> np.ndarray:
 
 def _run(out: Path, *more: str) -> int:
     sizes = ["--photos", "6", "--held-out", "1", "--rows", "1", "--steps", "2", "--cpus", "2"]
-    tasks = ["infra.demo.tasks:MOVED", "infra.demo.tasks:GREY"]
+    tasks = ["infra.demo.tasks:SWAPPED", "infra.demo.tasks:GREY"]
     return main(["demo", "--out", str(out), "--tasks", *tasks, *sizes, *more])
 
 
@@ -35,12 +35,12 @@ def _check(out: Path, printed: str) -> None:
     """The sheet, and that the table's figures are those of the pictures that lie in the folder."""
     assert PILImage.open(out / "sheet.png").size == (6 + 7 * (128 + 6), 14 + 2 * (128 + 14 + 6))
     query = _pixels(out / "photos-held-out/0000.png")
-    truth = np.roll(query, -1, 2)
-    (pair,) = Dataset(str(out / "data-held-out/recolour-moved")).pairs()
+    truth = query[..., ::-1]
+    (pair,) = Dataset(str(out / "data-held-out/recolour-swapped")).pairs()
     (answers,) = (out / "answers").iterdir()
-    folders = ("own", "other/recolour-moved", "none")
+    folders = ("own", "other/recolour-swapped", "none")
     made = [_pixels(answers / folder / f"{pair.key}.forward.png") for folder in folders]
-    row = re.search(r"\| recolour-moved \| 1 \| (\S+) dB \| (\S+) dB \| (\S+) dB \| (\S+) dB \|", printed)
+    row = re.search(r"\| recolour-swapped \| 1 \| (\S+) dB \| (\S+) dB \| (\S+) dB \| (\S+) dB \|", printed)
     assert row and row.groups() == tuple(f"{psnr_db(one, truth):.1f}" for one in (query, *made))
     said = [line.split()[2] for line in printed.splitlines() if line.startswith("$ xprompt ")]
     assert said == [*["shards"] * 4, *["tokens"] * 2, "train", *["predict"] * 4]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from infra.demo.tasks import GREY, MOVED, NEGATIVE, recoloured
+from infra.demo.tasks import GREY, NEGATIVE, SWAPPED, recoloured
 from manifests.images.pixels import decode_rgb, encode_lossless
 from manifests.schema import Pair
 
@@ -30,7 +30,7 @@ def _made(task) -> Pair:  # type: ignore[no-untyped-def]
     ("colours", "by_hand"),
     [
         ("negative", [[245, 235, 225], [0, 255, 127]]),
-        ("moved", [[20, 30, 10], [0, 128, 255]]),
+        ("swapped", [[30, 20, 10], [128, 0, 255]]),
         ("grey", [[18, 18, 18], [91, 91, 91]]),  # 2.99 + 11.74 + 3.42 = 18.15; 76.245 + 14.592 = 90.84
     ],
 )
@@ -40,7 +40,7 @@ def test_colours_are_those_computed_by_hand(colours: str, by_hand: list[list[int
 
 
 def test_pairs_of_the_three_differ_in_their_targets_alone() -> None:
-    pairs = [_made(task) for task in (NEGATIVE, MOVED, GREY)]
+    pairs = [_made(task) for task in (NEGATIVE, SWAPPED, GREY)]
     asked = [[(one.direction, one.kind, one.instruction) for one in pair.examples] for pair in pairs]
     assert asked[0] == asked[1] == asked[2] and len(asked[0]) == 1
     images = [{role: decode_rgb(pair.image(role).data) for role in ("input", "target")} for pair in pairs]  # type: ignore[union-attr]
