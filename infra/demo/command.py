@@ -77,7 +77,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="train the tokenizer and the model from nothing (half an hour or more)",
+        help="train the tokenizer and the model from nothing (half an hour)",
     )
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all six)")
     parser.add_argument("--photos", type=int, help=f"pictures to train on ({_PHOTOS}; from scratch {_SCRATCH_PHOTOS})")
