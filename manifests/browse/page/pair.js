@@ -94,7 +94,8 @@ function page(pair) {
     el("div", { class: "bar" }, el("button", { type: "button", onclick: close }, "← Back"), el("h2", { tabindex: -1 }, `Pair of ${pair.source_ref}`),
       el("code", { class: "quiet" }, pair.pair), el("div", { class: "actions" })),
     shared ? null : controls(pair),
-    section("Images", compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
+    section("Images", onDisk ? el("div", { class: "pictures" }, pair.images.map((image) => small(pair, image.role, image.role)))
+      : compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
     section("Examples", examples(pair, pair.shown, { further: (example) => [el("h4", {}, "In-context examples"), contexts(example)] })),
     asked("Serves as an in-context example", `${path}/serves`, served),
     section("Provenance", provenance(pair)),
