@@ -5,6 +5,7 @@ import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
 import { $, ask, el, facts, number, onDisk, picture, shared, short } from "./dom.js";
 import { contexts, examples, rolesOf, small } from "./examples.js";
+import { actAnywhere } from "./keys.js";
 import { named } from "./named.js";
 import { provenance } from "./provenance.js";
 
@@ -141,6 +142,6 @@ export function hide() {
 
 export function start() {
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && state().has("pair") && !event.defaultPrevented && !event.target.closest("input, textarea, select, dialog")) close();
+    if (state().has("pair") && actAnywhere("page", event) === "leave") close();
   });
 }

@@ -57,7 +57,7 @@ const PARTS = {
     `${number(score.pairs)} pairs${score.not_finite ? `, and ${number(score.not_finite)} without a finite number` : ""}`,
     score.bins.map((bin) => ({ place: bin.bin, count: bin.count, label: range(bin.low, bin.high),
       address: { task, score: score.name, min: `${bin.low}`, max: `${bin.high}` } })), "pairs", ...ends(score)))
-    : [el("p", { class: "quiet" }, "The pairs have no scores.")]],
+    : [el("p", { class: "quiet" }, "The pairs have no scores: no step of the task measures one.")]],
   lengths: ["Lengths in words", (found, task) => found.map((one) => figure(`${one.what}, ${one.kind}`, `${number(one.examples)} examples`,
     one.bins.map((bin) => ({ place: (bin.low - one.min) / (bin.high - bin.low + 1), count: bin.count, label: `${range(bin.low, bin.high)} words`, address: query(
       `SELECT pair, direction, ${column(one)}\nFROM examples WHERE ${ofTask(task)} AND kind = ${quoted(one.kind)}\n` +
@@ -113,7 +113,7 @@ export function show(values) {
     ask("statistics", { task, part }).then((found) => shown(found[part], task)).then((elements) => {
       if (question === asked) body.replaceChildren(...elements.filter(Boolean));
     }).catch((error) => {
-      body.replaceChildren(el("p", { class: "error" }, error.message));
+      body.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
       if (question === asked) answered = undefined;  // another visit asks again
     });
     return el("section", { "data-part": part }, el("h2", {}, title), body);
