@@ -52,6 +52,8 @@ BEFORE = "5f678ac"
 WIDTH_PX, HEIGHT_PX = 3840, 2160
 _PAIRS_A_UNIT = 10_000
 _ROLES = ("input", "target")
+_LOOK_EVERY_MS, _QUIET_LOOKS = 100, 8
+"""How often the open requests are counted, and how often in a row there must be none."""
 
 _CLOCK = """
     const note = () => {
@@ -207,22 +209,29 @@ def _serving(clone: Path, url: Path, cache: Path) -> Iterator[tuple[psutil.Proce
 
 
 def _load(browser: Browser, server: psutil.Process, port: int) -> Load:
-    sent = 0
+    sent, waiting = 0, set[str]()
 
     def add(event: Mapping[str, Any]) -> None:
         nonlocal sent
         sent += int(event["encodedDataLength"])
+        waiting.discard(event["requestId"])
 
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     wire = context.new_cdp_session(page)
     wire.send("Network.enable")
+    wire.on("Network.requestWillBeSent", lambda event: waiting.add(event["requestId"]))
     wire.on("Network.loadingFinished", add)
+    wire.on("Network.loadingFailed", lambda event: waiting.discard(event["requestId"]))
     page.add_init_script(_CLOCK)
     before_s = _cpu_s(server)
-    page.goto(f"http://127.0.0.1:{port}/", wait_until="networkidle", timeout=120_000)
-    page.wait_for_function("window.firstPicture", timeout=120_000)
-    page.wait_for_load_state("networkidle")
+    page.goto(f"http://127.0.0.1:{port}/", timeout=120_000)
+    # Not wait_for_function: the page's policy forbids the eval that it is made of.
+    page.evaluate("async () => { while (!window.firstPicture) await new Promise(requestAnimationFrame); }")
+    quiet = 0
+    while quiet < _QUIET_LOOKS:
+        page.wait_for_timeout(_LOOK_EVERY_MS)
+        quiet = 0 if waiting else quiet + 1
     card_ms, picture_ms = page.evaluate("[window.firstCard, window.firstPicture]")
     cpu_s = _cpu_s(server) - before_s
     context.close()

@@ -15,6 +15,9 @@ _IMPORT = re.compile(
 _EXPORT = re.compile(
     r"^export\s+((?:async\s+)?function\s*\*?\s+([\w$]+)|const\s+([\w$]+)\s*=|class\s+([\w$]+))", re.MULTILINE
 )
+_LATER = re.compile(r'\bimport\("\./([\w.-]+)"\)')
+"""A module that is loaded when it is wanted; here it is there from the beginning."""
+
 _LEFT = re.compile(r"^\s*(import\b(?!\()|export\b).*", re.MULTILINE)
 
 
@@ -25,6 +28,9 @@ def classic(modules: Mapping[str, str], main: str) -> str:
     """
     order: list[str] = []
     _add(main, modules, order, ())
+    for name in order:  # which grows
+        for match in _LATER.finditer(modules[name]):
+            _add(match[1], modules, order, (name,))
     parts = [f"modules[{_quoted(name)}] = (() => {{\n{_body(name, modules[name])}}})();\n" for name in order]
     return f'"use strict";\n(() => {{\nconst modules = {{}};\n{"".join(parts)}}})();\n'
 
@@ -50,6 +56,7 @@ def _add(name: str, modules: Mapping[str, str], order: list[str], above: tuple[s
 def _body(name: str, text: str) -> str:
     exported = _exported(text)
     text = _EXPORT.sub(lambda match: match[1], _IMPORT.sub(_taken, text))
+    text = _LATER.sub(lambda match: f"Promise.resolve().then(() => modules[{_quoted(match[1])}])", text)
     if left := _LEFT.search(text):
         raise ValueError(f"{name}: this cannot be made part of a classic script: {left[0].strip()}")
     return f"{text.rstrip()}\nreturn {{ {', '.join(exported)} }};\n"

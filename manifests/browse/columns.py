@@ -47,6 +47,8 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
             "reason": "why, as a short code",
             "message": "why, for people",
             "scores": "what the gate measured, by name",
+            "shard": "the name of its unit's tars",
+            "pictures": "small pictures of it, by side: place in the tar of reject_pictures/, size and hash",
         },
     ),
     "terms": (

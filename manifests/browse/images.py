@@ -53,7 +53,7 @@ class Place:
     @property
     def sha256(self) -> str:
         """Of the stored bytes, in hexadecimal digits, by the manifest; "" if that says none."""
-        said = self.image["sha256"]
+        said = str(self.image["sha256"])
         return said if re.fullmatch("[0-9a-f]{64}", said) else ""
 
     @property

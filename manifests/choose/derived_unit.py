@@ -16,12 +16,11 @@ from manifests.dataset import Commit, Dataset, DatasetError, Plan, write_table
 from manifests.read.places import place_from, url_at
 from manifests.schema import MANIFEST, REJECTS, canonical_json
 from manifests.verify.unit import read_file, row_batches
+from manifests.write.reject_pictures import FOLDER as PICTURES
 from manifests.write.tar import TarWriter
 from manifests.write.writer import ROW_GROUP_ROWS, sample_json
 
 STEP, VERSION = "choose", 1
-
-_PICTURES = "reject_pictures"
 
 Row = dict[str, Any]
 
@@ -145,7 +144,7 @@ def _rejected(row: Row, files: Mapping[str, Sequence[str]], chosen: Selection) -
 
 def _copy_pictures(parent: Dataset, dataset: Dataset, name: str) -> None:
     """Copy the small pictures of the parent's rejects, whose rows are the same and name the same places."""
-    file = f"{_PICTURES}/{name}.tar"
+    file = f"{PICTURES}/{name}.tar"
     if parent.store.exists(file):
         with parent.store.open(file) as there, dataset.store.write(file) as here:
             shutil.copyfileobj(there, here)

@@ -60,8 +60,8 @@ def test_a_row_names_every_model_and_the_browse_page_has_the_pose(
         assert dict(row["scores"])["oks"] == 0
         place = Snapshot(str(tmp_path)).place(row["pair"], "pose")
         assert place
-        with place.shown() as (_, shown):
-            assert decode_rgb(shown).any()
+        with place.shown() as shown:
+            assert decode_rgb(shown.body).any()
 
 
 def test_by_dwpose_both_poses_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

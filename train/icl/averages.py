@@ -27,26 +27,19 @@ class AveragingChameleon(XPromptChameleon):
     ) -> Tensor:
         """As the shipped one, which it calls with a cache that averages, if X-Prompt tokens are among the tokens."""
         if (segment == XP).any():
-            cache = _Averages(segment, position, cache)
+            cache = _Averages(segment, cache)
         return super().advance(ids, segment, position, mask, cache)
 
 
 class _Averages(KeyValues):
     """Keys and values as the layers make them, those of X-Prompt tokens aside. For one call of the model."""
 
-    def __init__(self, segment: Tensor, position: Tensor, then: Cache | None) -> None:
-        """Of tokens with these segments and positions, [n]. `then` is given what is averaged, to go on from."""
+    def __init__(self, segment: Tensor, then: Cache | None) -> None:
+        """Of rows of one document each, with these segments, [n]. `then` is given what is averaged, to go on from."""
         super().__init__()
         self._then = then
         self._from, self._to = (torch.nonzero(segment == part)[:, 0] for part in (IE, XP))
-        document = (position == 0).cumsum(0)
-        examples, prompts = document[self._from].tolist(), document[self._to].tolist()
-        self._weights = torch.zeros(len(prompts), len(examples), device=segment.device)
-        for number in dict.fromkeys(prompts):
-            rows, columns = (
-                torch.tensor([place for place, other in enumerate(of) if other == number]) for of in (prompts, examples)
-            )
-            self._weights[rows[:, None], columns] = bins(len(rows), len(columns)).to(self._weights)
+        self._weights = bins(len(self._to), len(self._from)).to(segment.device)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, **_: object) -> tuple[Tensor, Tensor]:
         """A layer's keys and values with those of X-Prompt tokens replaced."""

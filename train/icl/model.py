@@ -6,19 +6,22 @@
     xprompt   TD sees S learnable X-Prompt tokens, and they see the example: the paper's method
     averages  TD sees S averages over the keys and values of the example's tokens, of each layer (averages.py)
 
-All of them are trained as a model of `xprompt train` is: documents of `build_document`, packed by `collate`, masked by
-`dense_mask`, the loss of `XPromptChameleon.loss`. An answer is written as `Generator` writes one, the example dropped
-behind the X-Prompt tokens; only, many answers at a time, each behind an example of its own.
+They run the shipped forward pass (`advance`, `logits`) over documents of `build_document` under `dense_mask`, and their
+loss is that of `XPromptChameleon.loss`; only, documents of one arm are all as long and become rows of a batch, which on
+a CPU costs a fraction of packed ones, where attention meets all pairs of tokens. An answer is written as `Generator`
+writes one, the example dropped behind the X-Prompt tokens; only, many answers at a time, each behind an example of its
+own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from transformers import ChameleonConfig
 
 from train.icl.averages import AveragingChameleon
@@ -28,14 +31,11 @@ from train.icl.tasks import Examples
 from xprompt_model.batch import MicroBatch, collate
 from xprompt_model.cache import KeyValues
 from xprompt_model.layout import IE, WINDOW_TOKENS, Document, Turn, Weights, build_document
-from xprompt_model.mask import Mask, block_mask, dense_mask
+from xprompt_model.mask import dense_mask
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.vocabulary import BEGIN_IMAGE, BEGIN_TEXT, END_IMAGE, END_TEXT, PAD, SEPARATOR, code_name
 
 _INSTRUCTION = "instruction"  # one token for all tasks: it must not tell them apart
-
-_TILE_TOKENS = 128
-"""Of flex_attention: a micro-batch of whole tiles."""
 
 
 def config(settings: Settings) -> ChameleonConfig:
@@ -51,6 +51,9 @@ def config(settings: Settings) -> ChameleonConfig:
         num_key_value_heads=settings.heads,
         initializer_range=settings.width**-0.5,  # transformers' 0.02 is for wide models: nothing moves for long here
         bos_token_id=0,
+        # Chameleon's 10,000 is for thousands of tokens. With this one all pairs turn within an example, and heads soon
+        # find the place that is so many tokens back.
+        rope_parameters={"rope_type": "default", "rope_theta": float(example_tokens(settings))},
         pad_token_id=1,
         eos_token_id=2,
         vocabulary_map={name: index for index, name in enumerate(names)},
@@ -72,13 +75,18 @@ class IclModel:
     """A model and its arm. Weights are drawn by `seed`, and those that the arms share are the same for all."""
 
     def __init__(self, arm: Arm, xp_tokens: int, seed: int, settings: Settings, device: str = "cpu") -> None:
-        self.arm, self._settings, self._device = arm, settings, device
-        self._tile = 1 if device == "cpu" else _TILE_TOKENS
+        self.arm, self._settings, self._device, self._seed = arm, settings, device, seed
         torch.manual_seed(seed)
         kind = AveragingChameleon if arm == "averages" else XPromptChameleon
         self.model = kind(config(settings), xp_tokens=max(1, xp_tokens)).to(device)
         self._codes = torch.from_numpy(self.model.vocabulary.image_ids).to(device)
         self._instruction = np.array([(config(settings).vocabulary_map or {})[_INSTRUCTION]])
+
+    def start_from(self, base: Mapping[str, Tensor]) -> None:
+        """Take a base's weights. X-Prompt embeddings are drawn anew, around its embeddings, as for a checkpoint."""
+        self.model.load_state_dict({**base, "xp": self.model.xp.detach()})
+        torch.manual_seed(self._seed)
+        self.model.reset_xp()
 
     def documents(self, examples: Examples) -> list[Document]:
         """The documents of examples."""
@@ -97,16 +105,14 @@ class IclModel:
             )
         ]
 
-    def micro_batches(self, documents: list[Document]) -> Iterator[MicroBatch]:
-        """The documents packed, as many as `Settings.packed` in each."""
-        for start in range(0, len(documents), self._settings.packed):
-            packed = documents[start : start + self._settings.packed]
-            yield collate(packed, _round_up(sum(map(len, packed)), self._tile)).to(self._device)
-
-    def loss(self, batch: MicroBatch) -> Tensor:
-        """Sum of the negative log-likelihood of the output images and ends, nats."""
-        parts = self.model.loss(batch, self._mask(batch))
-        return parts.text_nll + parts.image_nll
+    def loss(self, examples: Examples) -> Tensor:
+        """Mean negative log-likelihood of the output images and ends, nats a token."""
+        ids, layout = self._rows(examples)
+        hidden = self.model.advance(ids, layout.segment, layout.position, self._mask(layout))
+        chosen = torch.nonzero(layout.weight[1:])[:, 0]
+        return functional.cross_entropy(
+            self.model.logits(hidden[:, chosen].flatten(0, 1)), ids[:, chosen + 1].flatten()
+        )
 
     @torch.inference_mode()
     def answer(self, examples: Examples) -> NDArray[np.int64]:
@@ -114,14 +120,12 @@ class IclModel:
 
         The true answer is not looked at: its earlier pixels would tell the task.
         """
-        documents = self.documents(examples)
+        ids, batch = self._rows(examples)
         cells = self._settings.side**2
-        prompt = len(documents[0]) - cells - 2  # end of image, end of text
-        batch = collate([documents[0]], len(documents[0])).to(self._device)
-        ids = torch.from_numpy(np.stack([document.ids[:prompt] for document in documents])).to(self._device)
-        mask = dense_mask(batch, causal=self.arm not in COMPRESSED)[..., :prompt, :prompt]
+        prompt = len(batch) - cells - 2  # end of image, end of text
+        mask = self._mask(batch)[..., :prompt, :prompt]
         cache = KeyValues()
-        hidden = self.model.advance(ids, batch.segment[:prompt], batch.position[:prompt], mask, cache)
+        hidden = self.model.advance(ids[:, :prompt], batch.segment[:prompt], batch.position[:prompt], mask, cache)
         if self.arm in COMPRESSED:
             cache.keep(torch.nonzero(batch.segment[:prompt] != IE)[:, 0])
         chosen: list[Tensor] = []
@@ -137,10 +141,12 @@ class IclModel:
     def _turn(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> Turn:
         return Turn(instruction=self._instruction, inputs=(before,), output=after)
 
-    def _mask(self, batch: MicroBatch) -> Mask:
-        make = block_mask if batch.ids.is_cuda else dense_mask
-        return make(batch, causal=self.arm not in COMPRESSED)
+    def _rows(self, examples: Examples) -> tuple[Tensor, MicroBatch]:
+        """The documents' ids, [n, T], and the first of them, which has the layout of all."""
+        documents = self.documents(examples)
+        ids = np.stack([document.ids for document in documents]).astype(np.int64)
+        layout = collate(documents[:1], len(documents[0]))
+        return torch.from_numpy(ids).to(self._device), layout.to(self._device)
 
-
-def _round_up(tokens: int, tile: int) -> int:
-    return -(-tokens // tile) * tile
+    def _mask(self, layout: MicroBatch) -> Tensor:
+        return dense_mask(layout, causal=self.arm not in COMPRESSED)

@@ -1,6 +1,6 @@
 """Small pictures out of real photos, those of training and those of the examination from different photos.
 
-A picture is side x side pixels of four levels a channel, 64 colours, and each pixel is one token. Such a palette, and
+A picture is side x side pixels of three levels a channel, 27 colours, and each pixel is one token. Such a palette, and
 not a VQ tokenizer, since an answer is then exact: tasks are functions of tokens, the right answer is a picture that the
 model can write, and a wrong token is wrong by a known amount. The palette has every mixture of the channels' levels, so
 that channels swapped or negated are colours of it as well.
@@ -19,7 +19,7 @@ from PIL import Image
 Levels = NDArray[np.int64]
 """A picture, [side, side, 3], or n of them, [n, side, side, 3]: levels of red, green and blue, 0 to LEVELS - 1."""
 
-LEVELS = 4
+LEVELS = 3
 COLOURS = LEVELS**3
 
 Split = Literal["train", "test"]
@@ -34,12 +34,12 @@ PHOTOS: dict[Split, tuple[tuple[str, str], ...]] = {
 }
 """The coloured ones among the photos that come with scikit-image and scikit-learn."""
 
-_CROPS = {"train": 4_096, "test": 1_024}
+_CROPS = {"train": 3_072, "test": 512}
 _SEEDS = {"train": 0, "test": 1}
 _LEAST_SHARE = 0.15
 """Of a photo's shorter side, that a crop has at least."""
-_LEAST_SPREAD = 0.6
-"""Standard deviation of a crop's levels, at least: of a plain sky nothing can be told about a task."""
+_LEAST_COLOURS = 5
+"""Of a crop: a plain sky tells nothing of a task, and its answer goes on as it begins, without a look at the task."""
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def crops(split: Split, side: int) -> Levels:
         corners = sums[top : top + side * cell + 1 : cell, left : left + side * cell + 1 : cell]
         mean = np.diff(np.diff(corners, axis=0), axis=1) / cell**2
         levels = np.rint(mean * ((LEVELS - 1) / 255)).astype(np.int64)
-        if levels.std() >= _LEAST_SPREAD:
+        if len({*to_codes(levels).ravel().tolist()}) >= _LEAST_COLOURS:
             found.append(levels)
     return np.stack(found)
 
@@ -75,7 +75,7 @@ def to_levels(codes: NDArray[np.int64]) -> Levels:
 
 def to_rgb(pictures: Levels) -> NDArray[np.uint8]:
     """Pixels, 0 to 255."""
-    return (pictures * (255 // (LEVELS - 1))).astype(np.uint8)
+    return (pictures * 255 // (LEVELS - 1)).astype(np.uint8)
 
 
 def _sums(package: str, name: str) -> NDArray[np.int64]:

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
+from train.icl.averages import bins
 from train.icl.drawings import curves, grid
 from train.icl.experiment import copied
 from train.icl.model import example_tokens
 from train.icl.paired import CONFIDENCE, Comparison, compare, holm
-from train.icl.pictures import PHOTOS
-from train.icl.runs import ARMS, Arm, Run, Score
+from train.icl.pictures import COLOURS, PHOTOS
+from train.icl.runs import ARMS, BASE, Arm, Run, Score
 from train.icl.tasks import EXAMINED, HELD_OUT, NEW, TRAINED, Examined
 
 NAMES: dict[Arm, str] = {
+    "base": "the base, which sees the whole example",
     "none": "no context",
     "causal": "context, plain causal mask",
     "xprompt": "context through X-Prompt tokens",
@@ -45,9 +47,10 @@ _MEASURES: dict[str, tuple[_Measure, str]] = {
 }
 
 _CAVEAT = """\
-What this does not show: anything about 7 billion parameters that have been pretrained. It is a model of some hundred
-thousand weights, from scratch, for minutes, on pictures of {pixels} pixels. The paper's Tab. 4, one run an arm (low
-light / derain, dB): no context 9.14 / 7.92, context without X-Prompt 17.00 / 18.10, with it 17.22 / 18.91."""
+What this does not show: anything about 7 billion parameters that have been pretrained on the world. It is a model of a
+hundred thousand weights or some millions, trained for minutes, on pictures of {pixels} pixels. The paper's Tab. 4, one
+run an arm (low light / derain, dB): no context 9.14 / 7.92, context without X-Prompt 17.00 / 18.10, with it 17.22 /
+18.91."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +71,30 @@ class _Group:
 
 
 def write_report(folder: Path, runs: Sequence[Run]) -> None:
-    """Write report.md, curves.svg and grid.png about runs of one experiment, at least one."""
-    groups = _groups(runs)
+    """Write report.md, curves.svg and grid.png about runs of one experiment, at least one of an arm among them."""
+    with_bases = _groups(runs)
+    groups = [group for group in with_bases if group.arm != BASE]
     settings = runs[0].settings
     photos = {split: ", ".join(name for _, name in of) for split, of in PHOTOS.items()}
     length = example_tokens(settings)
+    bases = sum(run.arm == BASE for run in runs)
     lines = [
         "# In-context learning in miniature: the paper's Tab. 4",
         "",
-        f"A Chameleon of {settings.layers} layers and width {settings.width} is trained from scratch, "
-        f"{settings.steps:,} steps of {settings.batch} examples, on tasks over real pictures: crops of "
-        f"{settings.side} x {settings.side} pixels in 64 colours, a token each, from {photos['train']}. Examined is it "
+        f"A Chameleon of {settings.layers} layers and width {settings.width} is trained on tasks over real pictures"
+        + (
+            f", for each seed {settings.base_steps:,} steps of {settings.batch} examples from scratch with the whole "
+            "in-context example in sight: the base. From it, as the paper's arms from one Chameleon, each arm is "
+            f"trained {settings.steps:,} steps more in its own way."
+            if settings.base_steps
+            else f", each arm for {settings.steps:,} steps of {settings.batch} examples from scratch."
+        )
+        + f" The pictures are crops of {settings.side} x {settings.side} "
+        f"pixels in {COLOURS} colours, a token each, from {photos['train']}. Examined is it "
         f"on crops from {photos['test']}, with one in-context example, which alone tells the task, over another crop; "
         "the answer is written token by token, each the likeliest after those written before. An example has "
-        f"{length} tokens. Runs finished: {len(runs)}.",
+        f"{length} tokens. Runs finished: {len(runs) - bases}{f' and {bases} bases' if bases else ''}, "
+        f"{sum(run.seconds for run in runs) / 60:.0f} CPU minutes in all.",
         "",
         f"- {SETS['trained']}: of the families {', '.join(TRAINED)}",
         f"- {SETS['parameters']}: the {HELD_OUT:.0%} of each of these families that training never has",
@@ -92,7 +105,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         "PSNR is that of the mean squared error over all pictures of a set; exact is the share of tokens that are "
         "right. Mean and standard deviation over the seeds.",
         "",
-        *_scores(groups),
+        *_scores(with_bases),
         "",
         "PSNR (dB) and share of exact tokens of each seed, on held-out tasks:",
         "",
@@ -100,7 +113,8 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
         "",
         "![Learning curves](curves.svg)",
         "",
-        "Exact tokens of some held-out tasks while training; the line is the seeds' mean, the band their range.",
+        "Exact tokens of some held-out tasks while the arms are trained; the line is the seeds' mean, the band their "
+        "range.",
         "",
         "## Which differences are shown",
         "",
@@ -128,13 +142,14 @@ def write_report(folder: Path, runs: Sequence[Run]) -> None:
 
 
 def _groups(runs: Sequence[Run]) -> list[_Group]:
-    keys = sorted({(ARMS.index(run.arm), run.xp_tokens) for run in runs})
+    arms = (BASE, *ARMS)
+    keys = sorted({(arms.index(run.arm), run.xp_tokens) for run in runs})
     ordered = sorted(runs, key=lambda run: run.seed)
     return [
         _Group(
-            arm=ARMS[arm],
+            arm=arms[arm],
             xp_tokens=budget,
-            runs={run.seed: run for run in ordered if (run.arm, run.xp_tokens) == (ARMS[arm], budget)},
+            runs={run.seed: run for run in ordered if (run.arm, run.xp_tokens) == (arms[arm], budget)},
         )
         for arm, budget in keys
     ]
@@ -268,13 +283,21 @@ def _reasons(groups: Sequence[_Group]) -> Iterable[str]:
                 group.mean("parameters", _right) - causal.mean("parameters", _right)
                 for group in (by_key["xprompt", budget], averages)
             )
+            whole = bool((bins(budget, length) == 1).any(0).all())
             who = "the two keep about the same"
             if abs(learned - plain) > _MATTERS:
                 who = "averages, for which nothing is learned, keep more" if plain > learned else "X-Prompt keeps more"
             yield (
                 f"- Compression, S = {budget}: against the whole example in sight, X-Prompt has {learned:+.3f} of the "
                 f"tokens exact on held-out tasks and averages {plain:+.3f}: {who}."
+                + (" Among so many averages each token has one of its own: they leave out nothing." if whole else "")
             )
+    if settings.base_steps:
+        yield (
+            f"- Base: its {settings.base_steps:,} steps are with the example in plain sight. The causal arm goes on "
+            f"with that, the others have {settings.steps:,} steps to learn another way. With a base that was trained "
+            "otherwise, or with none (`--base-steps 0`), their order may be another."
+        )
     falls = {group.name: _last_third_nats(group) for group in groups}
     unfinished = [f"{name} {fall:.2f}" for name, fall in falls.items() if fall > _UNFINISHED_NATS]
     yield (

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Arm = Literal["none", "causal", "xprompt", "averages"]
+Arm = Literal["base", "none", "causal", "xprompt", "averages"]
+BASE: Arm = "base"
+"""What the arms of a seed start from. It sees the whole example, as the arm "causal" does."""
 ARMS: tuple[Arm, ...] = ("none", "causal", "xprompt", "averages")
 COMPRESSED: tuple[Arm, ...] = ("xprompt", "averages")
 """The arms to which S matters."""
@@ -22,20 +24,21 @@ def _of(default: Any, text: str) -> Any:
 class Settings:
     """What all runs of an experiment have in common."""
 
-    side: int = _of(4, "pixels, that is tokens, along each side of a picture")
-    width: int = _of(64, "width of the model's hidden states")
+    side: int = _of(3, "pixels, that is tokens, along each side of a picture")
+    width: int = _of(48, "width of the model's hidden states")
     layers: int = _of(4, "layers of the model")
-    heads: int = _of(2, "attention heads of each layer")
-    steps: int = _of(800, "steps of the optimizer")
-    batch: int = _of(8, "examples of a step")
-    packed: int = _of(8, "examples of a micro-batch, of which attention on a CPU computes all pairs of tokens")
-    learning_rate: float = _of(3e-3, "learning rate at its highest")
+    heads: int = _of(3, "attention heads of each layer")
+    base_steps: int = _of(2_000, "steps of the optimizer for a seed's base; 0: none, each arm from scratch")
+    steps: int = _of(400, "steps of each arm")
+    batch: int = _of(32, "examples of a step")
+    learning_rate: float = _of(4e-3, "learning rate at its highest")
     examined: int = _of(400, "examples of each set of tasks that are scored at the end")
 
     def __post_init__(self) -> None:
         """Raises ValueError for a shape that no model has, or nothing to do."""
-        if min(asdict(self).values()) <= 0 or self.side < 2:
-            raise ValueError(f"all settings are above 0, the side at least 2: {self}")
+        values = asdict(self)
+        if values.pop("base_steps") < 0 or min(values.values()) <= 0 or self.side < 3:
+            raise ValueError(f"all settings are above 0 (base steps: or 0), the side at least 3: {self}")
         if self.width % (2 * self.heads):
             raise ValueError(f"a model of width {self.width} cannot have {self.heads} heads of an even width")
 
@@ -74,6 +77,10 @@ class Run:
     def name(self) -> str:
         return f"{self.arm}{self.xp_tokens or ''}-{self.seed}"
 
+    def weights(self, folder: Path) -> Path:
+        """The file of a base's weights."""
+        return folder / f"{self.name}.safetensors"
+
     def write(self, folder: Path) -> None:
         path = folder / f"{self.name}.json"
         temporary = path.with_suffix(".tmp")
@@ -83,8 +90,9 @@ class Run:
     @classmethod
     def finished(cls, folder: Path, arm: Arm, seed: int, xp_tokens: int, settings: Settings) -> Run | None:
         """This run, if it has been finished with the same settings."""
-        path = folder / f"{cls(arm=arm, seed=seed, xp_tokens=xp_tokens, settings=settings).name}.json"
-        if not path.is_file():
+        run = cls(arm=arm, seed=seed, xp_tokens=xp_tokens, settings=settings)
+        path = folder / f"{run.name}.json"
+        if not path.is_file() or (arm == BASE and not run.weights(folder).is_file()):
             return None
         values = json.loads(path.read_text("utf-8"))
         if values.pop("settings") != asdict(settings):

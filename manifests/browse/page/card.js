@@ -10,7 +10,7 @@ import { provenance } from "./provenance.js";
 export function card(row) {
   let open;  // the example that is shown
   const part = el("div", { class: "part", hidden: "" });
-  const toggle = (label, fill) => el("button", { type: "button", "aria-expanded": "false", onclick: (event) => {
+  const toggle = (label, fill) => el("button", { type: "button", "data-part": label.toLowerCase(), "aria-expanded": "false", onclick: (event) => {
     const button = event.currentTarget, wasOpen = button.getAttribute("aria-expanded") === "true";
     for (const other of button.parentElement.querySelectorAll("[aria-expanded]")) other.setAttribute("aria-expanded", "false");
     part.hidden = wasOpen;

@@ -1,8 +1,10 @@
 // What reviewers decide of a pair: buttons in its card, keys (k, d, f, i), and what others have decided.
 
 import { ask, el, number, send } from "./dom.js";
+import { act, actAnywhere, keysOf } from "./keys.js";
+import { focusCard } from "./walk.js";
 
-const CHOICES = [["keep", "Keep", "k"], ["drop", "Drop", "d"], ["flag", "Flag", "f"], ["fix", "Fix instruction", "i"]];
+const CHOICES = { keep: "Keep", drop: "Drop", flag: "Flag", fix: "Fix instruction" };
 const NAME = "reviewer";
 const known = new Map();  // pair -> what the server last said of it
 let waiting = new Map();  // pair -> row, asked for together
@@ -28,9 +30,9 @@ export const counted = (counts) =>
 /** The buttons for a pair's decision. `row` is a pair with its examples, `open` says which of them is shown. */
 export function controls(row, open = () => row.examples[0]) {
   const group = el("div", { class: "decide", role: "group", "aria-label": "Decision on this pair", "data-pair": row.pair },
-    el("div", { class: "actions" }, CHOICES.map(([decision, label, key]) =>
-      el("button", { type: "button", "data-decision": decision, "aria-pressed": "false", "aria-keyshortcuts": key,
-        title: `${label} (${key})`, onclick: () => choose(group, decision) }, label))),
+    el("div", { class: "actions" }, Object.entries(CHOICES).map(([decision, label]) =>
+      el("button", { type: "button", "data-decision": decision, "aria-pressed": "false", "aria-keyshortcuts": keysOf("decide", decision).join(" "),
+        title: `${label} (${keysOf("decide", decision)})`, onclick: () => choose(group, decision) }, label))),
     el("p", { class: "said quiet" }), el("form", { class: "fix", hidden: "" }), el("p", { class: "error", role: "alert", hidden: "" }));
   group.examples = row.examples;
   group.open = open;
@@ -103,8 +105,8 @@ function openFix(group) {
   form.replaceChildren(which, text, el("div", { class: "actions" }, el("button", {}, "Save"),
     el("button", { type: "button", onclick: close }, "Cancel")));
   form.onkeydown = (event) => {
-    if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); close(); }
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); }
+    if (act("page", event) === "leave") { event.preventDefault(); event.stopPropagation(); close(); }
+    if (act("text", event) === "run") { event.preventDefault(); form.requestSubmit(); }
   };
   form.onsubmit = async (event) => {
     event.preventDefault();
@@ -139,16 +141,9 @@ function goOn(group) {
   if (next) focusCard(next);
 }
 
-function focusCard(card) {
-  card.tabIndex = -1;
-  card.focus();
-  card.scrollIntoView({ block: "nearest" });
-}
-
 addEventListener("keydown", async (event) => {
-  const choice = CHOICES.find(([, , key]) => key === event.key);
-  if (!choice || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
-  if (event.target.closest("input:not([type=range]), textarea, select, dialog, [contenteditable]")) return;
+  const choice = actAnywhere("decide", event);
+  if (!choice) return;
   const within = event.target.closest(".card, #pair"), shown = (one) => one.offsetParent !== null;
   const group = within ? within.querySelector(".decide") : [...document.querySelectorAll("#pair .decide")].find(shown);
   if (!group) {  // nothing has the focus yet: the first card gets it, and nothing is decided
@@ -157,5 +152,5 @@ addEventListener("keydown", async (event) => {
     return;
   }
   event.preventDefault();
-  if (await choose(group, choice[0])) goOn(group);
+  if (await choose(group, choice)) goOn(group);
 });

@@ -38,17 +38,19 @@ export async function ask(path, parameters = {}) {
   if (shared) return shared.answer(path, parameters);
   const entries = Array.isArray(parameters) ? parameters : Object.entries(parameters);  // a name may be given again
   const used = entries.filter(([, value]) => value !== "" && value !== undefined);
-  const response = await fetch(`/api/${path}?${new URLSearchParams(used)}`);
-  const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.error), { place: answer.place });
-  return answer;
+  return request(`${path}?${new URLSearchParams(used)}`);
 }
 
 /** POST a JSON object; the answer, as of `ask`. */
 export async function send(path, body) {
-  const response = await fetch(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  return request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+const SILENT = "The server does not answer. Look whether xprompt browse still runs; when it does again, reload the page.";
+async function request(path, options) {
+  const response = await fetch(`/api/${path}`, options).catch(() => { throw new Error(SILENT); });
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
+  if (!response.ok) throw Object.assign(new Error(answer.error), { place: answer.place });
   return answer;
 }
 

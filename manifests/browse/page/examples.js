@@ -16,7 +16,8 @@ export const rolesShown = (example, images) => [
 export function small(pair, role, name) {
   const image = pair.images.find((one) => one.role === role);
   return el("img", { src: thumbnail(pair.pair, role, SIDE_PX, image?.sha256), alt: name, loading: "lazy", decoding: "async",
-    width: image?.width_px, height: image?.height_px });
+    width: image?.width_px, height: image?.height_px, onerror: (event) => event.target.replaceWith(
+      el("p", { class: "quiet" }, `${name} cannot be shown; Images on the page of the pair says why.`)) });
 }
 
 export const chip = (name, value) => el("span", { class: "chip" }, value === undefined ? el("b", {}, name) : [`${name} `, el("b", {}, short(value))]);

@@ -1,6 +1,7 @@
 // A score's histogram: what is kept above the axis, what is rejected below it, and two handles for bounds.
 
 import { el, number, short } from "./dom.js";
+import { act } from "./keys.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const STEPS = 200;  // of a handle from one end to the other: an arrow key moves it by one, Page Up by ten
@@ -76,8 +77,8 @@ export function histogram({ counts, bounds = [], low = null, high = null, onchan
       onpointermove: (event) => { if (event.target.hasPointerCapture(event.pointerId)) move(event, false); },
       onpointerup: (event) => { if (event.target.hasPointerCapture(event.pointerId)) move(event, true); },
       onkeydown: (event) => {
-        const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
-        const target = event.key === "Home" ? first : event.key === "End" ? last : steps && of(side) + steps * width / STEPS;
+        const done = act("slider", event), steps = { less: -1, more: 1, muchLess: -10, muchMore: 10 }[done];
+        const target = done === "first" ? first : done === "last" ? last : steps && of(side) + steps * width / STEPS;
         if (target === undefined) return;
         event.preventDefault();
         put(side, target, true);

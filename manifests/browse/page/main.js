@@ -3,11 +3,15 @@
 import { move, state } from "./address.js";
 import * as choosing from "./choosing.js";
 import { $, ask, el, number, shared } from "./dom.js";
+import * as filters from "./filters.js";
+import * as help from "./help.js";
 import * as pair from "./pair.js";
 import * as pairs from "./pairs.js";
 import * as rejects from "./rejects.js";
 import * as sql from "./sql.js";
 import * as statistics from "./statistics.js";
+import { tabOf } from "./tabs.js";
+import * as walk from "./walk.js";
 
 const VIEWS = shared ? { pairs, statistics } : { pairs, rejects, decisions: choosing, statistics, sql };
 
@@ -16,6 +20,7 @@ function show() {
   for (const button of document.querySelectorAll("nav button")) {
     button.hidden = !(button.dataset.tab in VIEWS);
     button.setAttribute("aria-selected", button.dataset.tab === tab);
+    button.tabIndex = button.dataset.tab === tab ? 0 : -1;  // the arrow keys go to the others
     $(`#${button.dataset.tab}`).hidden = isPair || button.dataset.tab !== tab;
   }
   $("#pair").hidden = !isPair;
@@ -28,17 +33,28 @@ function show() {
 async function start() {
   for (const button of document.querySelectorAll("nav button"))
     button.addEventListener("click", () => move({ tab: button.dataset.tab === "pairs" ? "" : button.dataset.tab, pair: "" }));
+  $("nav").addEventListener("keydown", (event) => {
+    const next = tabOf(event, [...document.querySelectorAll("nav button:not([hidden])")]);
+    if (!next) return;
+    event.preventDefault();
+    next.click();
+    next.focus();
+  });
+  $(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
+  help.start();
   addEventListener("hashchange", show);
   let datasets;
   try {
     datasets = await ask("overview");
   } catch (error) {
-    $("main").replaceChildren(el("p", { class: "error empty", role: "alert" }, `The datasets cannot be read: ${error.message}`));
+    $("main").replaceChildren(el("div", { class: "empty" }, el("h2", {}, "The datasets cannot be read"),
+      el("p", { class: "error", role: "alert" }, error.message),
+      el("p", {}, "When that is repaired: ", el("button", { type: "button", onclick: () => location.reload() }, "Reload the page"))));
     return;
   }
   const sum = (name) => datasets.reduce((total, dataset) => total + dataset[name], 0);
   $("#where").textContent = `${number(sum("pairs"))} pairs, ${number(sum("examples"))} examples, ${number(sum("rejects"))} rejects`;
-  for (const view of [...Object.values(VIEWS), pair]) view.start?.(datasets);
+  for (const part of [...Object.values(VIEWS), pair, filters, walk]) part.start?.(datasets);
   show();
 }
 

@@ -5,6 +5,7 @@ import { compare } from "./compare.js";
 import { controls } from "./decisions.js";
 import { $, ask, el, facts, number, onDisk, picture, shared, short } from "./dom.js";
 import { contexts, examples, rolesOf, small } from "./examples.js";
+import { actAnywhere } from "./keys.js";
 import { named } from "./named.js";
 import { provenance } from "./provenance.js";
 
@@ -94,7 +95,8 @@ function page(pair) {
     el("div", { class: "bar" }, el("button", { type: "button", onclick: close }, "← Back"), el("h2", { tabindex: -1 }, `Pair of ${pair.source_ref}`),
       el("code", { class: "quiet" }, pair.pair), el("div", { class: "actions" })),
     shared ? null : controls(pair),
-    section("Images", compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
+    section("Images", onDisk ? el("div", { class: "pictures" }, pair.images.map((image) => small(pair, image.role, image.role)))
+      : compare(pair.pair, pair.images, rolesOf(first), { prototype: pair.prototype_task }), images(pair)),
     section("Examples", examples(pair, pair.shown, { further: (example) => [el("h4", {}, "In-context examples"), contexts(example)] })),
     asked("Serves as an in-context example", `${path}/serves`, served),
     section("Provenance", provenance(pair)),
@@ -140,6 +142,6 @@ export function hide() {
 
 export function start() {
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && state().has("pair") && !event.defaultPrevented && !event.target.closest("input, textarea, select, dialog")) close();
+    if (state().has("pair") && actAnywhere("page", event) === "leave") close();
   });
 }

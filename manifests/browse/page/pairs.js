@@ -3,7 +3,7 @@
 import { move, state } from "./address.js";
 import { card } from "./card.js";
 import { asked as decidedAs, counted, watch } from "./decisions.js";
-import { $, ask, el, facts, number, short } from "./dom.js";
+import { $, ask, el, facts, number, shared, short } from "./dom.js";
 import { pager } from "./table.js";
 
 let datasets = [];
@@ -82,6 +82,7 @@ export async function show(values) {
 
 export function start(all) {
   datasets = all;
+  if (shared) $("#filters").elements.decision.closest("label").hidden = $("#decided").hidden = true;
   watch((answer) => { $("#decided").textContent = counted(answer.counts); });
   const filters = $("#filters");
   filters.addEventListener("submit", (event) => event.preventDefault());

@@ -3,7 +3,7 @@
 import { move, state } from "./address.js";
 import { $, ask, el, number, short, thumbnail } from "./dom.js";
 import { histogram } from "./histogram.js";
-import { pager, table } from "./table.js";
+import { pager, refill, table } from "./table.js";
 
 let asked = 0, askedCounts = 0, askedBeside = 0;  // an answer that comes after a later question is dropped
 let listed, drawn, plot;  // what the list, the histogram and the pairs beside it show
@@ -33,25 +33,31 @@ async function list(query) {
     const found = await ask("rejects", query);
     if (question !== asked) return;
     listed = wanted;
-    $("#reasons").replaceChildren(table(["task", "operator", "reason", "items", ""],
+    refill($("#reasons"), table(["task", "operator", "reason", "items", "shown below"],
       found.reasons.map((row) => [row.task, row.operator, row.reason, row.items, ""]), (line, index) => {
         const row = found.reasons[index], chosen = row.task === query.task && row.reason === query.reason;
         line.className = chosen ? "chosen" : "";
-        line.lastChild.append(el("button", { type: "button", onclick: () => {
+        const does = chosen ? "Show all" : "Show these";
+        line.lastChild.append(el("button", { type: "button", "aria-label": `${does}: ${row.task}, ${row.operator}, ${row.reason}`, onclick: () => {
           const kept = state().get("rtask") === row.task ? {} : { rscore: "", rlow: "", rhigh: "" };
           move({ ...kept, rtask: chosen && !state().get("rscore") ? "" : row.task, reason: chosen ? "" : row.reason, rpage: "" });
-        } }, chosen ? "Show all" : "Show these"));
+        } }, does));
         return line;
       }));
     $("#rejected-count").textContent = `${number(found.total)}${query.score ? ` with ${query.score} within the bounds` : ""}`;
     pager($(".pager", panel), query.page, found.total, found.page_size, (target) => move({ rpage: target || "" }));
-    $("#rejected").replaceChildren(...found.rows.map(reject), ...(found.rows.length ? [] : [el("p", { class: "empty" },
-      found.reasons.length ? "No reject matches." : "Nothing was rejected.")]));
+    $("#rejected").replaceChildren(...found.rows.length ? found.rows.map(reject) : empty(found));
   } catch (error) {
     if (question !== asked) return;
     listed = undefined;
-    $("#rejected").replaceChildren(el("p", { class: "error" }, error.message));
+    $("#rejected").replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
   }
+}
+
+function empty({ reasons, total }) {
+  if (!reasons.length) return [el("p", { class: "empty" }, "Nothing was rejected: each item of the sources that was read became a pair.")];
+  return [el("div", { class: "empty" }, el("p", {}, total ? "There is no such page." : "No reject is left by this reason and these bounds."),
+    el("button", { type: "button", onclick: () => move({ rtask: "", reason: "", rscore: "", rlow: "", rhigh: "", rpage: "" }) }, "Show all rejects"))];
 }
 
 function pictures(row) {

@@ -2,6 +2,7 @@
 
 import { move, state, toPair } from "./address.js";
 import { $, ask, el, number } from "./dom.js";
+import { act } from "./keys.js";
 import { table } from "./table.js";
 
 const SAMPLES = {
@@ -39,7 +40,7 @@ async function run(query) {
     output.textContent = answer.truncated ? `the first ${rows}, ${time}` : `${rows}, ${time}`;
     const keys = answer.columns.map((name) => name === "pair");
     const shown = answer.rows.map((row) => row.map((value, column) => keys[column] && typeof value === "string" ? link(value) : value));
-    $("#result").replaceChildren(table(answer.columns, shown));
+    $("#result").replaceChildren(table(answer.columns, shown), ...(shown.length ? [] : [el("p", { class: "empty" }, "The query is right, and no row is as it asks for.")]));
     $("#result").hidden = false;
   } catch (error) {
     if (question === asked) fail(error, query);
@@ -122,7 +123,7 @@ async function showSchema() {
 
 export function show(values) {
   if ($("#schema").childElementCount === 0)
-    showSchema().catch((error) => $("#schema").replaceChildren(el("p", { class: "error" }, error.message)));
+    showSchema().catch((error) => $("#schema").replaceChildren(el("p", { class: "error", role: "alert" }, error.message)));
   const query = values.get("query");
   if (query === null || query === answered) return;
   text().value = query;
@@ -132,7 +133,7 @@ export function show(values) {
 export function start() {
   $("#query").addEventListener("submit", submit);
   text().value = Object.values(SAMPLES)[0];
-  $("#query").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event); });
+  $("#query").addEventListener("keydown", (event) => { if (act("text", event) === "run") submit(event); });
   for (const button of document.querySelectorAll("#query [data-form]")) button.addEventListener("click", () => save(button.dataset.form));
   $("#samples").append(...Object.keys(SAMPLES).map((name) => el("option", {}, name)));
   $("#samples").addEventListener("change", (event) => {

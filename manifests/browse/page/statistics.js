@@ -43,37 +43,40 @@ function figure(title, total, all, what, ...ends) {
     el("div", { class: "ends quiet" }, ends.map((end) => el("span", {}, end))));
 }
 
+/** A table that is scrolled where it has no room, by keys too. */
+const sheet = (columns, rows) => el("div", { class: "sheet", role: "group", tabindex: 0, "aria-label": columns.join(", ") }, table(columns, rows));
+
 const ends = (one) => [`min ${short(one.min)}`, `median ${short(one.median)}`, `max ${short(one.max)}`];
 
 const PARTS = {
   counts: ["Counts", (found, task) => [
-    table(["task", "pairs", "examples"], found.pairs.map((row) => [link({ task: row.task }, row.task), row.pairs, row.examples])),
-    table(["direction", "kind", "examples"], found.examples.map((row) => [
+    sheet(["task", "pairs", "examples"], found.pairs.map((row) => [link({ task: row.task }, row.task), row.pairs, row.examples])),
+    sheet(["direction", "kind", "examples"], found.examples.map((row) => [
       link({ task, direction: row.direction }, row.direction), link({ task, direction: row.direction, kind: row.kind }, row.kind), row.examples])),
-    found.rejects.length ? table(["task", "rejected by", "reason", "items"], found.rejects.map((row) => [
+    found.rejects.length ? sheet(["task", "rejected by", "reason", "items"], found.rejects.map((row) => [
       row.task, row.operator, link({ tab: "rejects", rtask: row.task, reason: row.reason }, row.reason), row.items]))
       : el("p", { class: "quiet" }, "Nothing was rejected.")]],
   scores: ["Scores", (found, task) => found.length ? found.map((score) => figure(score.name,
     `${number(score.pairs)} pairs${score.not_finite ? `, and ${number(score.not_finite)} without a finite number` : ""}`,
     score.bins.map((bin) => ({ place: bin.bin, count: bin.count, label: range(bin.low, bin.high),
       address: { task, score: score.name, min: `${bin.low}`, max: `${bin.high}` } })), "pairs", ...ends(score)))
-    : [el("p", { class: "quiet" }, "The pairs have no scores.")]],
+    : [el("p", { class: "quiet" }, "The pairs have no scores: no step of the task measures one.")]],
   lengths: ["Lengths in words", (found, task) => found.map((one) => figure(`${one.what}, ${one.kind}`, `${number(one.examples)} examples`,
     one.bins.map((bin) => ({ place: (bin.low - one.min) / (bin.high - bin.low + 1), count: bin.count, label: `${range(bin.low, bin.high)} words`, address: query(
       `SELECT pair, direction, ${column(one)}\nFROM examples WHERE ${ofTask(task)} AND kind = ${quoted(one.kind)}\n` +
       `  AND len(regexp_extract_all(${column(one)}, '${WORD}')) BETWEEN ${bin.low} AND ${bin.high}`) })), "examples", ...ends(one)))],
   instructions: ["Most frequent instructions", (found, task) => [
     el("p", { class: "quiet" }, `${number(found.distinct)} different instructions.`),
-    table(["instruction", "examples"], found.frequent.map((row) => [
+    sheet(["instruction", "examples"], found.frequent.map((row) => [
       link(row.instruction.length <= 500 ? { task, text: row.instruction }
         : query(`SELECT pair, direction, kind FROM examples WHERE ${ofTask(task)} AND instruction = ${quoted(row.instruction)}`),
       row.instruction), row.examples]))]],
   images: ["Images", (found, task) => [
-    table(["role", "images", "size", "width, px", "height, px", "different sizes", "formats"], found.roles.map((row) => [
+    sheet(["role", "images", "size", "width, px", "height, px", "different sizes", "formats"], found.roles.map((row) => [
       row.role, row.images, size(row.bytes), `${range(row.min_width_px, row.max_width_px)}, median ${short(row.median_width_px)}`,
       `${range(row.min_height_px, row.max_height_px)}, median ${short(row.median_height_px)}`, row.sizes, row.formats.join(", ")])),
     el("h3", {}, "Most frequent sizes"),
-    table(["role", "width × height, px", "images"], found.sizes.map((row) => [row.role, link(query(
+    sheet(["role", "width × height, px", "images"], found.sizes.map((row) => [row.role, link(query(
       `SELECT pair, image.role FROM (SELECT pair, unnest(images) AS image FROM pairs WHERE ${ofTask(task)})\n` +
       `WHERE image.role = ${quoted(row.role)} AND image.width_px = ${row.width_px} AND image.height_px = ${row.height_px}`),
     `${number(row.width_px)} × ${number(row.height_px)}`), row.images])),
@@ -81,15 +84,15 @@ const PARTS = {
     el("p", {}, `Of the same bytes: ${number(found.same_bytes.images)} images in ${number(found.same_bytes.groups)} groups. ` +
       `Of the same perceptual hash: ${number(found.same_hash.images)} in ${number(found.same_hash.groups)}; ` +
       `${number(found.without_hash)} flat images have none. Masks are left out. `, el("code", {}, "xprompt dups"), " finds those that are nearly the same."),
-    found.alike.length ? table(["perceptual hash", "images", "pairs"], found.alike.map((row) => [link(query(
+    found.alike.length ? sheet(["perceptual hash", "images", "pairs"], found.alike.map((row) => [link(query(
       `SELECT pair, task, image.role FROM (SELECT pair, task, unnest(images) AS image FROM pairs WHERE ${ofTask(task)})\n` +
       `WHERE image.role <> 'mask' AND image.phash = ${quoted(row.phash)}`), row.phash), row.images, row.pairs])) : null]],
-  licences: ["Licences", (found, task) => [table(["source", "licence as stated", "records", "commercial", "research", "train", "train a competitor", "pairs"],
+  licences: ["Licences", (found, task) => [sheet(["source", "licence as stated", "records", "commercial", "research", "train", "train a competitor", "pairs"],
     found.map((row) => [row.source, link(query(`SELECT pair, task, licences FROM terms WHERE ${ofTask(task)}\n` +
       `  AND source = ${quoted(row.source)} AND licence = ${quoted(row.licence)}`), row.licence || "none stated"), row.licences.join(", "),
     ...["commercial", "research", "train", "train_competing"].map((use) => row[use] === null ? "not said" : row[use] ? "yes" : "no"), row.pairs]))]],
   contexts: ["In-context examples", (found, task) => [
-    table(["chosen by", "examples"], found.methods.map((row) => [row.method === null ? "none" : row.method, row.examples])),
+    sheet(["chosen by", "examples"], found.methods.map((row) => [row.method === null ? "none" : row.method, row.examples])),
     figure("how many pairs a pair serves", found.from_elsewhere ? `(${number(found.from_elsewhere)} pairs are served from other datasets)` : "",
       found.reuse.map((bin, place) => ({ place, count: bin.pairs, label: `serves ${range(bin.low, bin.high)}`, address: query(
         `SELECT pairs.pair, count(shown.pair) AS serves FROM pairs LEFT JOIN (\n` +
@@ -97,7 +100,7 @@ const PARTS = {
         `  WHERE c.dataset IS NULL) AS shown ON shown.task = pairs.task AND shown.context = pairs.pair\n` +
         `WHERE ${task ? `pairs.${ofTask(task)}` : "true"} GROUP BY pairs.task, pairs.pair\nHAVING serves BETWEEN ${bin.low} AND ${bin.high} ORDER BY serves DESC`) })),
       "pairs", ...found.reuse.length ? [`${number(found.reuse[0].low)}`, `${number(found.reuse.at(-1).high)}`] : []),
-    found.most.length ? table(["most used pair", "serves"], found.most.map((row) => [shared ? row.pair : el("a", toPair(row.pair), row.pair), row.times])) : null]],
+    found.most.length ? sheet(["most used pair", "serves"], found.most.map((row) => [shared ? row.pair : el("a", toPair(row.pair), row.pair), row.times])) : null]],
 };
 const WORD = String.raw`[^\s\v\x1c-\x1f\x85\pZ]+`;  // manifests/browse/statistics.py
 const column = (one) => one.what === "answer" ? "text" : "instruction";
@@ -113,7 +116,7 @@ export function show(values) {
     ask("statistics", { task, part }).then((found) => shown(found[part], task)).then((elements) => {
       if (question === asked) body.replaceChildren(...elements.filter(Boolean));
     }).catch((error) => {
-      body.replaceChildren(el("p", { class: "error" }, error.message));
+      body.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
       if (question === asked) answered = undefined;  // another visit asks again
     });
     return el("section", { "data-part": part }, el("h2", {}, title), body);

@@ -1,8 +1,16 @@
 // Tabs as the ARIA practices have them: one of them is in the tab order, arrow keys, Home and End go to the others.
 
 import { el } from "./dom.js";
+import { act } from "./keys.js";
 
 let made = 0;
+
+/** The tab of `buttons` that a key leads to, undefined if it leads to none. */
+export function tabOf(event, buttons) {
+  const at = buttons.indexOf(event.target), last = buttons.length - 1;
+  if (at < 0) return undefined;
+  return buttons[{ next: at === last ? 0 : at + 1, previous: at ? at - 1 : last, first: 0, last }[act("tabs", event)]];
+}
 
 /** Tabs with the names of `parts`, of which the one at `start` is open. Each has `name` and `fill`, which makes the
  *  content of the panel when it is first shown. One part alone is shown without tabs. `onopen` gets the place of each
@@ -27,12 +35,11 @@ export function tabs(label, parts, start, onopen) {
     onopen(chosen);
   }
   const list = el("div", { class: "tabs", role: "tablist", "aria-label": label, onkeydown: (event) => {
-    const at = buttons.indexOf(event.target), last = buttons.length - 1;
-    const next = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at ? at - 1 : last, Home: 0, End: last }[event.key];
-    if (at < 0 || next === undefined) return;
+    const next = tabOf(event, buttons);
+    if (!next) return;
     event.preventDefault();
-    open(next);
-    buttons[next].focus();
+    open(buttons.indexOf(next));
+    next.focus();
   } }, buttons);
   open(start);
   return el("div", { class: "tabbed" }, list, panels);

@@ -5,11 +5,11 @@ import { move, state } from "./address.js";
 import { GAINS, legend, measure, paint } from "./difference.js";
 import { el, number, short } from "./dom.js";
 import { Flicker, RATES } from "./flicker.js";
+import { act } from "./keys.js";
 import { draw, lay, pixel } from "./pictures.js";
 import { View } from "./view.js";
 
 const MODES = { side: "Side by side", slider: "Slider", flicker: "Flicker", difference: "Difference" };
-const MODE_KEYS = { s: "side", l: "slider", b: "flicker", x: "difference" };
 const STEP = 1.25, PAN = 0.1;
 const KEYS = "+ and − zoom, 0 fits, 1 is 1:1; arrows move, with Shift they choose a pixel; s, l, b, x: side by side, slider, flicker, difference; space stops flicker";
 
@@ -108,7 +108,7 @@ export class Viewer {
       context.beginPath();
       context.rect(0, 0, Math.round(this.cut * context.canvas.width), context.canvas.height);
       context.clip();
-      context.fillStyle = getComputedStyle(this.panes).getPropertyValue("--image");
+      context.fillStyle = getComputedStyle(context.canvas.parentElement).backgroundColor;  // no canvas knows light-dark()
       context.fillRect(0, 0, context.canvas.width, context.canvas.height);
       draw(context, this.before, at);
       context.restore();
@@ -215,10 +215,8 @@ export class Viewer {
   }
 
   #slide(event) {
-    const step = event.shiftKey ? 0.1 : 0.01;
-    const target = { ArrowLeft: this.cut - step, ArrowDown: this.cut - step, ArrowRight: this.cut + step, ArrowUp: this.cut + step,
-      PageDown: this.cut - 0.1, PageUp: this.cut + 0.1, Home: 0, End: 1 }[event.key];
-    if (target === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = { less: this.cut - 0.01, more: this.cut + 0.01, muchLess: this.cut - 0.1, muchMore: this.cut + 0.1, first: 0, last: 1 }[act("slider", event)];
+    if (target === undefined) return;
     event.preventDefault();
     event.stopPropagation();
     this.#setCut(target);
@@ -262,18 +260,17 @@ export class Viewer {
   }
 
   #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    const acts = {
-      "+": () => this.view.zoomTo(this.view.zoom * STEP, this.#atCursor()), "=": () => this.view.zoomTo(this.view.zoom * STEP, this.#atCursor()),
-      "-": () => this.view.zoomTo(this.view.zoom / STEP, this.#atCursor()), 0: () => this.view.fit(), 1: () => this.view.zoomTo(1, this.#atCursor()),
-      " ": this.mode === "flicker" ? () => this.flicker.want(!this.flicker.isWanted) : undefined,
+    const done = act("pictures", event);
+    const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+    const zooms = {
+      zoomIn: () => this.view.zoomTo(this.view.zoom * STEP, this.#atCursor()), zoomOut: () => this.view.zoomTo(this.view.zoom / STEP, this.#atCursor()),
+      fit: () => this.view.fit(), whole: () => this.view.zoomTo(1, this.#atCursor()),
+      pan: () => this.view.move(-x * PAN * this.view.pane.width, -y * PAN * this.view.pane.height),
     };
-    const mode = this.pictures.length > 1 && MODE_KEYS[event.key];
-    if (step && event.shiftKey) this.#choose(step);
-    else if (step) this.#zoom(() => this.view.move(-step[0] * PAN * this.view.pane.width, -step[1] * PAN * this.view.pane.height));
-    else if (acts[event.key]) this.#zoom(acts[event.key]);
-    else if (mode) move({ compare: mode }, true);
+    if (done in zooms) this.#zoom(zooms[done]);
+    else if (done === "pixel") this.#choose([x, y]);
+    else if (done === "pause" && this.mode === "flicker") this.flicker.want(!this.flicker.isWanted);
+    else if (done in MODES && this.pictures.length > 1) move({ compare: done }, true);
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -65,6 +65,7 @@ def page() -> Iterator[Page]:
     """An empty page of a browser."""
     if CHROMIUM is None:
         pytest.skip("no `chromium` on PATH to open the page with")
+    expect.set_options(timeout=30_000)  # the machine may be busy with other tests
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser.new_page(viewport={"width": 1280, "height": 900})

@@ -65,7 +65,7 @@ def test_examples_are_tabs(opened: Page) -> None:
 
 
 def test_filters(opened: Page) -> None:
-    opened.get_by_label("Task").select_option("derain")
+    opened.locator("#filters").get_by_label("Task").select_option("derain")
     opened.get_by_label("Kind").select_option("describe")
     expect(opened.locator("#count")).to_have_text("30 pairs")
     expect(opened.locator(".card").first.get_by_role("tabpanel")).to_contain_text("The rain is gone.")
@@ -91,7 +91,7 @@ def test_filters(opened: Page) -> None:
 
 
 def test_provenance(opened: Page) -> None:
-    opened.get_by_label("Task").select_option("strange")
+    opened.locator("#filters").get_by_label("Task").select_option("strange")
     expect(opened.locator(".card")).to_have_count(1)
     strange = opened.locator(".card").first
     expect(strange.get_by_role("link", name="In-context example")).to_have_count(0)  # it has none
@@ -104,7 +104,7 @@ def test_provenance(opened: Page) -> None:
 
 def test_an_instruction_is_text(opened: Page) -> None:
     title = opened.title()
-    opened.get_by_label("Task").select_option("strange")
+    opened.locator("#filters").get_by_label("Task").select_option("strange")
     expect(opened.locator(".card .instruction").first).to_have_text(HOSTILE)
     assert opened.locator("#cards script, #cards img[src=x]").count() == 0
     assert opened.title() == title

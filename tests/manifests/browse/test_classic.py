@@ -14,6 +14,7 @@ MODULES = {
     "main.js": (
         'import { a, b as other } from "./a.js";\n'
         'import * as all from "./c.js";  // why\n'
+        'globalThis.later = import("./d.js").then((found) => found.d + a(0));\n'
         "globalThis.done = `${a(2)} ${other} ${typeof all.$} ${all.K}`;\n"
     ),
     "a.js": (
@@ -22,6 +23,7 @@ MODULES = {
         "export function a(x) { return x + K + hidden; }\n"
         'export const b = "export const no = 1";\n'
     ),
+    "d.js": 'import { b } from "./a.js";\nexport const d = b.length;\n',
     "c.js": "// import nothing\nlet hidden = 100;\nexport const K = 20;\nexport class $ {}\n",
 }
 
@@ -30,6 +32,7 @@ def test_it_does_what_the_modules_do(page: Page) -> None:
     page.goto("about:blank")
     page.add_script_tag(content=classic(MODULES, "main.js"))
     assert page.evaluate("globalThis.done") == "23 export const no = 1 function 20"
+    assert page.evaluate("globalThis.later") == len("export const no = 1") + 21
     assert page.evaluate("typeof hidden") == "undefined"
 
 

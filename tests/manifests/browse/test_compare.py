@@ -381,7 +381,7 @@ def test_a_grid_never_loads_a_full_file(opened: Page, tmp_path: Path) -> None:
     context = opened.context.browser.new_context(viewport={"width": 1280, "height": 900})  # type: ignore[union-attr]
     with serving(str(tmp_path / "out")) as port:
         page = context.new_page()
-        page.on("requestfinished", lambda request: sent.update({request.url: sum(request.sizes().values())}))
+        page.on("requestfinished", lambda request: sent.update({request.url: request.sizes()["responseBodySize"]}))
         page.goto(f"http://127.0.0.1:{port}/", wait_until="networkidle")
         pictures = page.locator(".card img")
         for number in range(pictures.count()):  # those that are further down are loaded when they come into view

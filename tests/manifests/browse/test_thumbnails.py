@@ -121,7 +121,8 @@ def test_threads_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/a"))
     assert cache_folder({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/xprompt/thumbnails")
-    for environment in ({}, {"XDG_CACHE_HOME": "relative"}, {"XDG_CACHE_HOME": ""}):
+    ignored: tuple[dict[str, str], ...] = ({}, {"XDG_CACHE_HOME": "relative"}, {"XDG_CACHE_HOME": ""})
+    for environment in ignored:
         assert cache_folder(environment) == Path("/home/a/.cache/xprompt/thumbnails")
 
     def nobody() -> Path:

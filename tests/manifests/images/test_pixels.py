@@ -298,10 +298,14 @@ def test_fitted_enlarges_nothing_and_keeps_a_pixel() -> None:
 
 
 def test_a_large_jpeg_is_decoded_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, sizes = encoded(np.zeros((2_160, 3_840, 3), np.uint8), "JPEG"), []
-    load = images._load
-    monkeypatch.setattr(images, "_load", lambda image, data: (sizes.append(image.size), load(image, data)))
-    fitted(data, 320)
+    load, sizes = images._load, list[tuple[int, int]]()
+
+    def note(image: PILImage.Image, data: bytes) -> None:
+        sizes.append(image.size)
+        load(image, data)
+
+    monkeypatch.setattr(images, "_load", note)
+    fitted(encoded(np.zeros((2_160, 3_840, 3), np.uint8), "JPEG"), 320)
     assert sizes == [(960, 540)]
 
 

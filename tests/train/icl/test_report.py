@@ -52,26 +52,32 @@ def test_the_report_says_what_came_out(tmp_path: Path) -> None:
     runs += [
         _run(arm, budget, seed, 9 + budget / 10)
         for arm in ("xprompt", "averages")
-        for budget in (4, 16)
+        for budget in (4, 16, 64)
         for seed in range(2)
     ]
+    runs += [_run("base", 0, 0, 7)]
     write_report(tmp_path, runs)
     text = (tmp_path / "report.md").read_text()
     assert "| no context | 9.50 ± 0.71 | 0.950 ± 0.071 | 8.50 ± 0.71 | 0.850 ± 0.071 |" in text
+    assert "| the base, which sees the whole example | 8.00 | 0.800 | 7.00 | 0.700 |" in text
+    assert "Runs finished: 15 and 1 bases, 1 CPU minutes in all." in text
     assert "| context, plain causal mask | 10.00, 1.000 | not yet |" in text
-    assert "- Difficulty: the best arm on held-out tasks, context through X-Prompt tokens, S = 16, has 1.060" in text
-    assert ("doing nothing has the better PSNR" in text) == (copied("parameters", SMALL).psnr_db > 10.6)
+    assert "- Difficulty: the best arm on held-out tasks, context through X-Prompt tokens, S = 64, has 1.540" in text
+    assert ("doing nothing has the better PSNR" in text) == (copied("parameters", SMALL).psnr_db > 15.4)
     assert "each run keeps: no context 100%; context, plain causal mask 0%;" in text
     assert "Of the right answers 0% are. An arm above 50% has read at most which colours" in text
-    assert "change by +0.120: more X-Prompt tokens help." in text
+    assert "change by +0.600: more X-Prompt tokens help." in text
     assert "S = 4: against the whole example in sight, X-Prompt has -0.060 of the tokens exact" in text
-    assert "and averages -0.060: the two keep about the same." in text
+    assert "and averages -0.060: the two keep about the same.\n" in text
+    assert "S = 64: against the whole example in sight, X-Prompt has +0.540" in text
+    assert text.count("each token has one of its own") == 1
+    assert "with none (`--base-steps 0`)" in text
     assert "more than 0.05 nats a token: no context 0.20; context, plain causal mask 0.20" in text
     assert "plain causal mask, exact tokens above no context, more than 0.03 and in every seed: tone +0.20" in text
     curves = (tmp_path / "curves.svg").read_text()
-    assert curves.startswith("<svg") and curves.count("<polyline") == 6
+    assert curves.startswith("<svg") and curves.count("<polyline") == 8
     with Image.open(tmp_path / "grid.png") as grid:
-        assert grid.width == 72 * (4 + 6) + 8
+        assert grid.width == 72 * (4 + 8) + 8
 
 
 def test_with_one_run_nothing_is_compared(tmp_path: Path) -> None:
@@ -96,5 +102,5 @@ def _run(arm: Arm, xp_tokens: int, seed: int, psnr_db: float) -> Run:
         scores=by_set,
         families={name: dict.fromkeys(of, by_set[name]) for name, of in families.items()},
         seconds=5.0,
-        pictures=[[[0, 1, 2, 3]] * 3] * 4 + [[[7, 7, 7, 7 if arm == "none" else 8]] * 3],
+        pictures=[[[0, 1, 2] * 3] * 3] * 4 + [[[7] * 8 + [7 if arm == "none" else 8]] * 3],
     )
