@@ -229,7 +229,7 @@ def test_what_is_counted_leads_to_its_pairs(counted: Page, port: int) -> None:
     assert {"score=ssim", "task=derain"} <= set(counted.url.partition("#")[2].split("&"))
     counted.go_back()
     for part, link in (
-        ("images", "table:nth-of-type(2) a"),
+        ("images", ".sheet:nth-of-type(2) a"),
         ("lengths", "a"),
         ("licences", "a"),
         ("contexts", ".bars a"),
