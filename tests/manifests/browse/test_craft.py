@@ -80,7 +80,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _done(operator: Any, pair: Pair) -> Pair | Reject:
     try:
-        return operator(pair, seed_for(0, pair.key, operator.name))
+        made: Pair = operator(pair, seed_for(0, pair.key, operator.name))
+        return made
     except Reject as reject:
         return reject
 
