@@ -108,7 +108,7 @@ icl: $(MODELS_INSTALLED) ## tasks over real pictures from one example, four ways
 	@$(XPROMPT) icl --out "$(OUT)/icl"
 
 .PHONY: demo
-demo: $(MODELS_INSTALLED) ## from photos to a picture of a small model's answers, on two cores (15 minutes): [OUT=data]
+demo: $(MODELS_INSTALLED) ## from photos to a picture of a small model's answers, on two cores (a few minutes): [OUT=data]
 	@$(XPROMPT) demo --out "$(OUT)/demo"
 
 .PHONY: vlm-server

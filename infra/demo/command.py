@@ -19,10 +19,13 @@ from pathlib import Path
 PACKAGED = Path(__file__).parent / "checkpoint"
 """The trained tokenizer and model that come with the package, in the format of facebook/chameleon-7b."""
 
-TASKS = ("derain", "denoise", "lowlight", "infra.demo.tasks:RECOLOUR")
+TASKS = (
+    *("derain", "denoise", "lowlight"),
+    *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "SWAPPED", "GREY")),
+)
 
-_STEPS, _SCRATCH_STEPS = 20, 160
-_PHOTOS, _SCRATCH_PHOTOS = 60, 400
+_STEPS, _SCRATCH_STEPS = 20, 500
+_PHOTOS, _SCRATCH_PHOTOS = 60, 700
 _HELD_OUT = 6
 _ROWS = 2
 
@@ -72,9 +75,11 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument(
-        "--from-scratch", action="store_true", help="train the tokenizer and the model from nothing (an hour or more)"
+        "--from-scratch",
+        action="store_true",
+        help="train the tokenizer and the model from nothing (half an hour)",
     )
-    parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all four)")
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS], help="tasks to train and show (default: all six)")
     parser.add_argument("--photos", type=int, help=f"pictures to train on ({_PHOTOS}; from scratch {_SCRATCH_PHOTOS})")
     parser.add_argument(
         "--held-out", type=int, default=_HELD_OUT, help="crops of unseen photos to score, of each task (%(default)s)"
@@ -86,6 +91,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     given = parser.parse_args(arguments)
     if given.tokenizer_steps is not None and not given.from_scratch:
         parser.error("--tokenizer-steps goes with --from-scratch: otherwise the packaged tokenizer is used")
+    if len(given.tasks) < 2:
+        parser.error("--tasks names two or more: answers after an example of another task are shown beside")
     for name in ("photos", "held_out", "rows", "steps", "tokenizer_steps", "cpus"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is at least 1")

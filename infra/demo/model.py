@@ -1,13 +1,14 @@
 """The model that the demo starts from when it starts from nothing: a small Chameleon around the trained tokenizer.
 
-Its weights are random, with two exceptions, without which a demo's few pictures would teach it nothing. The embeddings
-of image tokens, and the rows by which they are predicted, begin where the codebook has its entries: codes that look
-alike are alike to the model from the first step. And one head begins by handing on the code at the same place of the
-input image, so that the first answers resemble the inputs, and what is learned is how to change them.
+Its weights are random, with two exceptions, without which a demo's few pictures would teach it little. The embeddings
+of image tokens, and the rows by which they are predicted, tell from the first step which codes are near each other in
+the codebook. And two heads begin by handing on the code at the same place of another image, so that the first answers
+are the inputs, and what is learned is how to change them.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ _TEXT_TOKENS = 480
 _WIDTH, _LAYERS, _HEADS = 128, 4, 4
 _SEED = 0
 _NEEDLE, _CONTENT = 8.0, 0.1
-"""How sharply that head sees one distance alone, and how little it sees of what stands there, at first. Ours, by trying
-4, 8 and 12: the next distance is 7.7 nats below, by the cosines of 16 pairs of dimensions."""
+"""How sharply such a head sees one distance alone, and how little it sees of what stands there, at first. The next
+distance is 7.7 nats below, by the cosines of 16 pairs of dimensions."""
+_HANDED_ON, _SHARPNESS = 0.3, 1.5
+"""How loud what is handed on is, and the rows by which codes are predicted. Ours, by trying 0.1 and 1 as well: of held
+out photos' codes 91% are handed on rightly, 16% with 0.1."""
 
 
 def config(vqgan: VQGAN, vocabulary: dict[str, int]) -> ChameleonConfig:
@@ -70,39 +74,51 @@ def write_start(folder: Path, vqgan_file: Path) -> Path:
 
 @torch.no_grad()
 def _begin_at_the_codebook(model: XPromptChameleon, vqgan: VQGAN) -> None:
-    """Image tokens begin where the codebook has their entries, and one head of the first block hands on the code that
-    stands at the same place of the input image: 66 tokens before, the image's own, its begin, its end and a separator.
+    """Image tokens begin where the codebook has their entries, and two heads of the first block hand on a code.
+
+    One, for what is to be predicted: the code at the same place of the input image, which is as many tokens before as
+    an image has, its end and a separator. The other, for the codes of an in-context example's output: the code that
+    stands at their place in its input, so that a pair of codes is there to be compressed.
     """
     codebook = vqgan.quantize["embedding"].weight
     assert isinstance(codebook, Tensor)
     width, std = model.config.hidden_size, model.config.initializer_range
-    entries = _lifted(codebook - codebook.mean(0))
-    rank = entries.shape[1]
-    projection = torch.linalg.qr(torch.randn(width, rank)).Q.T  # [rank, width], orthonormal
+    half = width // _HEADS // 2
+    features = _features(codebook, half)  # [codes, 2 half]: as many as a head hands on
+    # [2 half, width] each, orthonormal
+    read, said, paired = torch.linalg.qr(torch.randn(width, 6 * half)).Q.T.split(2 * half)
     ids = torch.from_numpy(model.vocabulary.image_ids)
-    for weight, scale in ((model.embed_tokens.weight, std), (model.lm_head.weight, 2 * std)):
-        weight[ids] = scale * (width**0.5 * entries @ projection + 0.1 * torch.randn(len(ids), width))
+    noise = 0.1 * std
+    model.embed_tokens.weight[ids] = std * width**0.5 * features @ read + noise * torch.randn(len(ids), width)
+    model.lm_head.weight[ids] = _SHARPNESS * features @ said + noise * torch.randn(len(ids), width)
     attention: Any = model.blocks[0].self_attn
     rope: Any = model.config.rope_parameters
-    half = width // _HEADS // 2
-    angles = (model.vocabulary.image_tokens + 2) * rope["rope_theta"] ** -(torch.arange(half) / half)
-    for norm, (along, across) in (
-        (attention.k_norm, (torch.ones(half), torch.zeros(half))),
-        (attention.q_norm, (angles.cos(), -angles.sin())),  # turned back, so that what lies that far before fits best
-    ):
-        norm.weight[0] *= _CONTENT
-        norm.bias[0] = _NEEDLE * torch.cat([along, across])
-    attention.v_proj.weight[: 2 * half] = 0
-    attention.v_proj.weight[:rank] = projection
-    attention.o_proj.weight[:, : 2 * half] = 0
-    attention.o_proj.weight[:, :rank] = projection.T
+    before = model.vocabulary.image_tokens + 2
+    for head, into in ((0, said), (1, paired)):
+        angles = (before + head) * rope["rope_theta"] ** -(torch.arange(half) / half)
+        for norm, (along, across) in (
+            (attention.k_norm, (torch.ones(half), torch.zeros(half))),
+            (attention.q_norm, (angles.cos(), -angles.sin())),  # turned back: what lies that far before fits best
+        ):
+            norm.weight[head] *= _CONTENT
+            norm.bias[head] = _NEEDLE * torch.cat([along, across])
+        place = slice(2 * half * head, 2 * half * (head + 1))
+        attention.v_proj.weight[place] = read
+        attention.o_proj.weight[:, place] = _HANDED_ON * into.T
     model.reset_xp()
 
 
-def _lifted(entries: Tensor) -> Tensor:
-    """Entries, [n, d], as unit vectors, [n, d + 1], each most like itself: a large entry is not like all others."""
-    entries = entries / entries.norm(dim=1).max()
-    return torch.cat([entries, (1 - entries.pow(2).sum(1, keepdim=True)).clamp_min(0).sqrt()], 1)
+def _features(entries: Tensor, frequencies: int) -> Tensor:
+    """Entries, [n, d], as unit vectors, [n, 2 frequencies], that are the more alike the nearer the entries are.
+
+    Random Fourier features (Rahimi and Recht 2007) of a Gaussian kernel whose width goes from the distance of
+    neighbours to that of any two: fine differences and coarse ones are both there.
+    """
+    apart = torch.cdist(entries, entries)
+    near, far = apart.fill_diagonal_(torch.inf).amin(1).median(), apart[apart.isfinite()].median()
+    widths = near * (far / near) ** torch.linspace(0, 1, frequencies)
+    phases = entries @ (torch.randn(frequencies, entries.shape[1]) / widths[:, None]).T
+    return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(frequencies)
 
 
 def write_halved(trained: Path, folder: Path) -> None:
@@ -111,5 +127,9 @@ def write_halved(trained: Path, folder: Path) -> None:
     Raises ValueError if `folder` is there, or `trained` is no model directory.
     """
     halved = XPromptChameleon.from_pretrained(trained, dtype=torch.float16)
-    tokenizer = read_trained_tokenizer(trained)
-    halved.save_pretrained(folder, source=trained, arm=read_arm(trained), tokenizer=tokenizer)
+    halved.save_pretrained(
+        folder,
+        source=trained,
+        arm=read_arm(trained),
+        tokenizer=read_trained_tokenizer(trained),
+    )

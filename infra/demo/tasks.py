@@ -1,55 +1,79 @@
-"""The demo's own task, beside the catalogue's: photos whose colours have changed places get their own back.
+"""The demo's own tasks, beside the catalogue's: a photo gets other colours, and which ones only the example tells.
 
-xprompt shards infra.demo.tasks:RECOLOUR --data PHOTOS --out OUT
+All three have the same instructions and the same inputs. So what the model makes of a photo is right by chance only,
+unless it looks at the in-context example.
+
+xprompt shards infra.demo.tasks:NEGATIVE --data PHOTOS --out OUT
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from manifests.images.pixels import decode_rgb, encode_lossless
+from manifests.images.pixels import Pixels, decode_rgb, encode_lossless
 from manifests.schema import Pair, Step
 from operators.base import OnlyUnpaired
 from operators.judge.gate import Gate
-from operators.word.describe import Describe
 from operators.word.instruct import Instruct
 from pipelines.sources.datasets import PHOTOS
-from pipelines.tasks.task import Task
+from pipelines.tasks.task import ONE, Task
+
+Colours = Literal["negative", "swapped", "grey"]
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+"""The weights of ITU-R BT.601, section 2.5.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoveColours(OnlyUnpaired):
-    """Makes the input from the target: its red is the target's green, its green the blue, its blue the red."""
+class Recolour(OnlyUnpaired):
+    """Makes the photo the input, and the target of it: its negative; the photo with red and blue in each
+    other's place; or its luma.
+    """
 
-    name: ClassVar[str] = "move_colours"
+    name: ClassVar[str] = "recolour"
     version: ClassVar[int] = 1
+    colours: Colours
 
     def __call__(self, pair: Pair, seed: int) -> Pair:
-        target = pair.image("target")
-        assert target, "there is a photo whose colours can change places"
-        moved = np.ascontiguousarray(np.roll(decode_rgb(target.data), -1, 2))
-        step = Step(operator=self.name, version=self.version)
-        return replace(pair, images=(encode_lossless("input", moved), *pair.images), steps=(*pair.steps, step))
-
-    def in_words(self, params: Mapping[str, Any]) -> str:
-        return "red, green and blue, each in the place of another"
+        photo = pair.image("target")
+        assert photo, "there is a photo to recolour"
+        pixels = decode_rgb(photo.data)
+        images = (encode_lossless("input", pixels), encode_lossless("target", recoloured(pixels, self.colours)))
+        step = Step(operator=self.name, version=self.version, params={"colours": self.colours})
+        return replace(pair, images=images, steps=(*pair.steps, step))
 
 
-RECOLOUR = Task(
-    name="recolour",
-    sources=(PHOTOS,),
-    bundled=PHOTOS,
-    chain=(
-        MoveColours(),
-        Gate(),
-        Instruct(
-            forward=("Give the photo its own colours.", "Put red, green and blue back."),
-            reverse=("Let the colours change places.", "Move red, green and blue on."),
+def recoloured(pixels: Pixels, colours: Colours) -> Pixels:
+    """A picture, [h, w, 3] RGB, in other colours."""
+    if colours == "negative":
+        return 255 - pixels
+    if colours == "swapped":
+        return np.ascontiguousarray(pixels[..., ::-1])
+    return np.repeat(np.rint(pixels @ _LUMA).astype(np.uint8)[..., None], 3, 2)
+
+
+def _recolour(colours: Colours) -> Task:
+    return Task(
+        name=f"recolour-{colours}",
+        sources=(PHOTOS,),
+        bundled=PHOTOS,
+        chain=(
+            Recolour(colours=colours),
+            Gate(),
+            Instruct(
+                forward=(
+                    "Recolour the photo as the example was recoloured.",
+                    "Do to the colours what was done in the example.",
+                )
+            ),
         ),
-        Describe(degrade=MoveColours(), forward=("{what}, are put back.",), reverse=("{what}, are what it has now.",)),
-    ),
-)
+        examples=ONE,
+    )
+
+
+NEGATIVE = _recolour("negative")
+SWAPPED = _recolour("swapped")
+GREY = _recolour("grey")

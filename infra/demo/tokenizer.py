@@ -24,17 +24,19 @@ from xprompt_model.vqgan import VQGAN
 
 SIDE_PX = 64
 CODES = 1_024
-STEPS = 700
+STEPS = 1_000
 """Of all networks; then come those of the decoder alone, which change no code."""
-DECODER_STEPS = 600
+DECODER_STEPS = 250
 SEED = 0
 
-_BATCH = 4
+_BATCH = 8
+_CODES_AN_IMAGE = (SIDE_PX // 8) ** 2
 _DRAWN_SHARE = 0.25
 """Of the pictures that are generated and not crops of photos."""
 _CONTINUOUS_STEPS = 400
 """That are done before there is a codebook; at most half of all."""
-_PEAK_LR, _DECODER_LR, _WARM_UP_STEPS, _COOL_DOWN_STEPS = 2e-3, 1e-3, 30, 200
+_PEAK_LR, _DECODER_LR = 2e-3, 1e-3
+_WARM_UP_STEPS, _COSINE_STEPS, _COOL_DOWN_STEPS = 30, 2_400, 225
 _DECAY = 0.98
 _COMMITMENT = 0.25
 _UNUSED = 0.02
@@ -45,7 +47,10 @@ _TEST_CROPS = 16
 
 
 def config() -> ChameleonVQVAEConfig:
-    """The shape of the networks: Chameleon's, with four levels instead of five, and 64 channels in each."""
+    """The shape of the networks: Chameleon's, with four levels instead of five, and 64 channels in each.
+
+    Not fewer where there are many pixels: GroupNorm has 32 groups, and one of a single channel loses how bright it is.
+    """
     return ChameleonVQVAEConfig(
         num_embeddings=CODES,
         embed_dim=16,
@@ -118,11 +123,12 @@ def train(
             flat = latents.permute(0, 2, 3, 1).flatten(0, 2)
             if step == continuous:
                 codebook.begin(_sample(vqgan, seed))
-            near = codebook.nearest(flat.detach()).view(*latents.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+            index = codebook.index(flat.detach())
+            near = codebook.entries[index].view(*latents.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
             commitment = functional.mse_loss(latents, near)
             quantized = latents + (near - latents).detach()
             if step < steps:
-                codebook.follow(flat.detach(), np.random.default_rng([seed, step, 1]))
+                codebook.follow(flat.detach(), index, np.random.default_rng([seed, step, 1]))
         made = vqgan.decoder(vqgan.post_quant_conv(quantized))  # type: ignore[misc]
         squared = functional.mse_loss(made, images)
         loss = functional.l1_loss(made, images) + 2 * squared + _COMMITMENT * commitment
@@ -161,7 +167,7 @@ def _learning_rate(step: int, steps: int, decoder_steps: int) -> float:
     """A warm-up, a slow cosine, and to 0 in a line at the end; then again for the decoder alone."""
     if step >= steps:
         return _DECODER_LR * (steps + decoder_steps - step) / decoder_steps
-    cosine = 0.55 + 0.45 * math.cos(math.pi * step / 1_000)
+    cosine = 0.5 + 0.5 * math.cos(math.pi * min(step, _COSINE_STEPS) / _COSINE_STEPS)
     return _PEAK_LR * cosine * min(1.0, (step + 1) / _WARM_UP_STEPS, (steps - step) / _COOL_DOWN_STEPS)
 
 
@@ -170,7 +176,7 @@ def _sample(vqgan: VQGAN, seed: int) -> Tensor:
     """Latents of pictures for the first entries, 8 for each entry."""
     random = np.random.default_rng([seed, 2])
     found = []
-    for _ in range(8 * CODES // (SIDE_PX // 8) ** 2 // _BATCH):
+    for _ in range(8 * CODES // _CODES_AN_IMAGE // _BATCH):
         images = torch.stack([vqgan.prepare(_picture(random)) for _ in range(_BATCH)])
         found.append(vqgan.quant_conv(vqgan.encoder(images)).permute(0, 2, 3, 1).flatten(0, 2))
     return torch.cat(found)
@@ -199,12 +205,9 @@ class _Codebook:
         """The entry that is nearest to each latent."""
         return ((self.entries**2).sum(1) - 2 * (latents @ self.entries.T)).argmin(1)
 
-    def nearest(self, latents: Tensor) -> Tensor:
-        return self.entries[self.index(latents)]
-
-    def follow(self, latents: Tensor, random: np.random.Generator) -> None:
-        """One step of the moving averages; entries out of use go to latents drawn from the batch."""
-        index = self.index(latents)
+    def follow(self, latents: Tensor, index: Tensor, random: np.random.Generator) -> None:
+        """One step of the moving averages, `index` being each latent's entry; entries out of use go to latents drawn
+        from the batch."""
         count = torch.bincount(index, minlength=len(self.entries)).float()
         total = torch.zeros_like(self.entries).index_add_(0, index, latents)
         self.count.mul_(_DECAY).add_(count, alpha=1 - _DECAY)
