@@ -20,23 +20,30 @@ from tests.vlm import transformers_serve
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, a file is run by one, and all files that use a Ray of this process by one of two.
 
-    These and other files that start processes come first: they take longest, and none is to run alone at the end.
+    Files that fork are run by one worker, which begins with them: a process that has had a Ray has threads that no fork
+    survives for sure. Then come the Rays, and what starts other processes: they take longest, and none is to run alone
+    at the end.
     """
     rays = {path: index % _RAYS for index, path in enumerate(dict.fromkeys(i.path for i in items if _has_ray(i)))}
     for item in items:
-        group = f"ray-{rays[item.path]}" if item.path in rays else str(item.path)
+        group = f"ray-{rays[item.path]}" if item.path in rays else "fork" if _forks(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: (item.path not in rays, not _has(item.path, *_PROCESSES)))
+    items.sort(key=lambda item: (not _forks(item), item.path not in rays, not _has(item.path, *_PROCESSES)))
 
 
 _RAYS = 2
 """Started at the same time at most: each takes memory, and half of a minute to start."""
 _OWN_RAY = ("local_ray", "gpu_ray", "ray_session(")
+_FORKS = ('get_context("fork")', "os.fork()", "tests.fuzz.run")
 _PROCESSES = ("tests.commands", "tests.train.ranks", "tests.buckets", "subprocess", "Popen", "browser")
 
 
 def _has_ray(item: pytest.Item) -> bool:
     return _has(item.path, *_OWN_RAY)
+
+
+def _forks(item: pytest.Item) -> bool:
+    return _has(item.path, *_FORKS) and not _has_ray(item)
 
 
 @lru_cache

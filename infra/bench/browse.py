@@ -34,7 +34,6 @@ import cv2
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.parquet as pq
 import skimage.data
 from playwright.sync_api import Browser, sync_playwright
 
@@ -136,7 +135,7 @@ def write_many(root: str, pairs: int) -> None:
     write_dataset(one, url)
     shutil.rmtree(one)
     dataset, units = Dataset(url), -(-pairs // _PAIRS_A_UNIT)
-    rows = pq.read_table(f"{url}/manifest/derain-000000.parquet")
+    rows = dataset.table_of("derain-000000", MANIFEST.names)
     for name in ("plan.parquet", "dataset.json"):
         dataset.store.remove(name)
     items = [[Item(ref=f"{unit}", files=("0.jpg",))] for unit in range(units)]
