@@ -50,6 +50,8 @@ def add_derive(command: argparse.ArgumentParser) -> None:
 def run_derive(options: argparse.Namespace) -> int:
     """Derive, and say what was left out and what was not carried over. NOTHING_KEPT if no pair is left."""
     parent = Dataset(options.dataset)
+    parent.plan()  # says if it is no dataset
+    parent.description()  # or an unfinished one
     ledger = read_ledger(parent.url, options.decisions)
     if ledger is None and options.sql is None:
         raise DatasetError(
@@ -112,12 +114,13 @@ def run_agreement(options: argparse.Namespace) -> int:
     if len(options.gate) > MOST_GATES:
         raise ValueError(f"--gate: {len(options.gate)} bounds, and {MOST_GATES} are compared at most")
     gates = [Gate.of(text) for text in options.gate]
+    pool = connect(options.path)  # says if there is no dataset
     ledger = read_ledger(options.path, options.decisions)
     if ledger is None:
         raise DatasetError(f"nobody has decided of a pair of {options.path}: xprompt browse writes decisions")
     if told := ledger.told():
         say(told, error=True)
-    found = agreement(ledger.standing, connect(options.path), gates)
+    found = agreement(ledger.standing, pool, gates)
     if options.json:
         print(printable_json(json.dumps(found.as_json(), ensure_ascii=False)))
         return 0

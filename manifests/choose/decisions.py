@@ -210,7 +210,10 @@ class Ledger:
                 if line and _is_cut_off(line, error):
                     self.torn.append(number)
                     return
-                raise BadDecision(in_a_line(error, _WHY_CHARS)) from None
+                what = (
+                    f"{error.msg} at character {error.pos + 1:,}" if isinstance(error, json.JSONDecodeError) else error
+                )
+                raise BadDecision(f"it is no JSON ({in_a_line(what, _WHY_CHARS)})") from None
             decision = Decision.of(values)
         except BadDecision as error:
             raise BadDecision(

@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import boto3  # type: ignore[import-untyped]
 import pytest
+from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from tests.commands import ROOT
 
@@ -70,6 +71,7 @@ def running_s3() -> Iterator[S3]:
                 patch.setenv(name, value)
             yield S3(url, boto3.client("s3"))
         finally:
+            S3FileSystem.clear_instance_cache()  # they know this server's port, and the next server has another
             server.kill()
 
 

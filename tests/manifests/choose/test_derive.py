@@ -256,3 +256,17 @@ def test_the_command(parents: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["derive", f"{out}/derain", "--out", str(tmp_path / "more")]) == 2
     assert "there is nothing to choose by: give --sql" in capsys.readouterr().err
     assert main(["agreement", str(out)]) == 2
+
+
+def test_a_folder_without_a_finished_dataset_is_said_to_be_none_before_anything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(f"{tmp_path}/unfinished", units=1, pairs=2)
+    (tmp_path / "unfinished/dataset.json").unlink()
+    for command, said in (
+        (["derive", f"{tmp_path}/none", "--out", f"{tmp_path}/out"], "is not a dataset directory"),
+        (["derive", f"{tmp_path}/unfinished", "--out", f"{tmp_path}/out"], "unfinished"),
+        (["agreement", f"{tmp_path}/none"], "no dataset"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
