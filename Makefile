@@ -142,6 +142,12 @@ test: $(DEV) chromium ## install everything and run the tests
 chaos: $(DEV) ## kill workers, drivers and nodes at random, ten times over, and compare bytes (minutes)
 	@$(BIN)/python -m pytest -m chaos
 
+.PHONY: infra-test
+infra-test: $(DEV) ## run what needs Slurm, Prometheus or mmdebstrap, which it installs on Debian as root (minutes)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq >/dev/null \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge prometheus mmdebstrap >/dev/null; fi
+	@$(BIN)/python -m pytest -m infra
+
 .PHONY: fuzz
 fuzz: $(DEV) ## feed the readers with damaged files, and save what fails in fuzz-failures: [MINUTES=10 | COUNT=n] [SEED=0]
 	@$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),0)
