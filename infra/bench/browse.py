@@ -16,7 +16,6 @@ the server's CPU time. Bytes are what comes over the wire, with headers.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -35,17 +34,14 @@ import cv2
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.parquet as pq
 import skimage.data
 from playwright.sync_api import Browser, sync_playwright
 
 from infra.bench.reading import write_dataset
+from infra.bench.version_2 import make_version_2
 from manifests.dataset import Dataset, plan_table, write_table
 from manifests.images.pixels import Pixels
-from manifests.parquet import ParquetFile
-from manifests.records import METADATA
-from manifests.schema import MANIFEST, REJECTS, Item, canonical_json
-from manifests.versions import REJECTS_2
+from manifests.schema import MANIFEST, REJECTS, Item
 
 AIMS = {"100,000 pairs": ("first_card_s", 0.5), "six 4K pairs": ("sent_kib", 300.0)}
 """Seconds until the first card, and KiB that the first page sends, at most."""
@@ -159,23 +155,6 @@ def write_many(root: str, pairs: int) -> None:
         write_table(dataset.store, f"rejects/{name}.parquet", REJECTS.empty_table(), {"unit": unit})
         groups = range(1_024, table.num_rows, 1_024)
         write_table(dataset.store, f"manifest/{name}.parquet", table, vars(committed), groups)
-
-
-def make_version_2(dataset: Path) -> None:
-    """Write a dataset's tables again as schema version 2 had them, which the commit before K reads as well."""
-    (dataset / "dataset.json").unlink(missing_ok=True)
-    for path in dataset.rglob("*.parquet"):
-        with path.open("rb") as file:
-            read = ParquetFile(file)
-            groups = [read.read_row_group(number) for number in range(read.num_row_groups)]
-            schema = read.schema_arrow
-        kept = [name for name in schema.names if path.parent.name != "rejects" or name in REJECTS_2.names]
-        values = json.loads((schema.metadata or {})[METADATA]) | {"schema_version": 2}
-        table = pa.concat_tables(groups).select(kept) if groups else schema.empty_table().select(kept)
-        table = table.replace_schema_metadata({METADATA: canonical_json(values).encode()})
-        with pq.ParquetWriter(path, table.schema, compression="zstd", write_page_checksum=True) as writer:
-            for group in groups:
-                writer.write_table(group.select(kept).cast(table.schema))
 
 
 # ---- what is measured ---------------------------------------------------------------------------------------------

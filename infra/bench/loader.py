@@ -54,6 +54,10 @@ def main() -> int:
             print(_line(*line))
         for number, rows in enumerate(sorted(options.rows)):
             folder = make_corpus(scratch / f"{rows}", rows, tars=number == 0)
+            if options.against:
+                from infra.bench.version_2 import make_version_2  # here: a clone of before has no such module
+
+                make_version_2(folder)
             for name, clone in clones.items():
                 shutil.rmtree(folder / "arrays", ignore_errors=True)
                 wanted = [what for what in MEASURES if what != "documents" or number == 0]
