@@ -51,6 +51,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(autouse=True)
+def _let_through(page: Page) -> Iterator[None]:
+    yield
+    page.unroute_all()
+
+
 @pytest.fixture
 def named(opened: Page, out: Path) -> Iterator[Page]:
     """The page of a reviewer, before anything is decided."""
@@ -59,7 +65,6 @@ def named(opened: Page, out: Path) -> Iterator[Page]:
     to(opened, "task=derain")
     expect(opened.locator(".card")).to_have_count(24)
     yield opened
-    opened.unroute_all()
     opened.evaluate("localStorage.clear()")
 
 
@@ -259,7 +264,6 @@ def test_what_is_nearest_a_bound_says_that_the_server_is_gone(opened: Page) -> N
     opened.route("**/api/beside*", lambda route: route.abort())
     to(opened, "tab=rejects&rtask=derain&rscore=psnr")
     expect(opened.locator("#bound .error")).to_have_text(DOWN)
-    opened.unroute_all()
 
 
 def test_a_dataset_that_is_gone_is_said_on_the_page(page: Page, tmp_path: Path) -> None:
