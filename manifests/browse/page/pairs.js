@@ -49,6 +49,11 @@ function empty(query, found) {
     return say(`There is no page ${number(Number(query.page) + 1)}`, el("p", {}, `These filters leave ${number(found.total)} pairs, on ${number(last)} pages.`),
       el("p", { class: "choices" }, press("First page", () => move({ page: "" })), press("Last page", () => move({ page: last - 1 }))));
   }
+  const read = datasets.filter(({ task }) => !query.task || task === query.task);
+  const sum = (name) => read.reduce((total, dataset) => total + dataset[name], 0);
+  if (!sum("pairs") && sum("rejects"))
+    return say("No pair was kept", el("p", {}, `Rejected: ${number(sum("rejects"))}. None became a pair so far.`),
+      press("Show why", () => move({ tab: "rejects", rtask: query.task })));
   if (FILTERS.some((name) => query[name] && name !== "page"))
     return say("No pair matches these filters", el("p", {}, query.text ? "Text is looked for as it is written, in instructions and in answers; upper and lower case are the same." : "Fewer filters leave more."),
       press("Clear filters", clear));

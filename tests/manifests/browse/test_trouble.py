@@ -318,6 +318,17 @@ def test_one_damaged_picture_leaves_the_others(opened: Page) -> None:
     expect(viewer.locator("canvas")).to_have_count(1)
 
 
+def test_where_all_was_rejected_that_is_said(page: Page, tmp_path: Path) -> None:
+    make_dataset(f"{tmp_path}/derain", units=1, pairs=0)
+    with serving(str(tmp_path)) as port:
+        for state in ("", "#task=derain"):
+            page.goto("about:blank")
+            page.goto(f"http://127.0.0.1:{port}/{state}")
+            expect(page.locator("#cards")).to_contain_text("Rejected: 1. None became a pair so far.")
+        page.get_by_role("button", name="Show why").click()
+        expect(page.locator("#rejected .reject")).to_have_count(1)
+
+
 # ---- texts and addresses ------------------------------------------------------------------------------------------
 
 
