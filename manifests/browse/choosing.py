@@ -42,7 +42,8 @@ class Choosing:
         with self._lock:
             standing = self._read(snapshot)
             return {
-                "file": str(self.place),
+                "file": str(self.place.path),
+                "why": self.place.why,
                 "told": self._ledger.told(),
                 "reviewers": self._ledger.reviewers,
                 "counts": self._counted(snapshot),
@@ -60,7 +61,7 @@ class Choosing:
     def add(self, body: bytes, snapshot: Snapshot) -> dict[str, Any]:
         """Add a decision, of a JSON object; what there then is on its pair. Time and task are not the client's to say.
 
-        Raises BadRequest for what is no decision on a pair that is shown, OSError if it cannot be written.
+        Raises BadRequest for what is no decision on a pair that is shown, BadDecision if the file cannot take it.
         """
         try:
             values = parse_json(body)
@@ -82,7 +83,13 @@ class Choosing:
             raise BadRequest(f"the pair has no example {decision.direction} {decision.kind}")
         with self._lock:
             self._ledger.read()  # or a file that is none of decisions would get a line
-            self._ledger.append(decision)
+            try:
+                self._ledger.append(decision)
+            except OSError as error:
+                raise BadDecision(
+                    f"nothing was decided, for {self.place.path} cannot be written: {error.strerror or error}. When "
+                    "that is mended, decide again; or start xprompt browse with another --decisions"
+                ) from None
         return self.of([decision.pair], snapshot)
 
     def only(self, name: str, reviewer: str, snapshot: Snapshot) -> Only | None:

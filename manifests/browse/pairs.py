@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,10 @@ MOST_KEYS = 200
 _MOST_EXAMPLES = 4  # of a pair: {generate, describe} x {forward, reverse}
 _SCORED = {"low": "score ASC, file, row", "high": "score DESC, file, row"}
 _IN_TURNS = "row_number() OVER (PARTITION BY task ORDER BY file, row), task"
+
+
+_WORDS = {"direction": ("forward", "reverse"), "kind": ("generate", "describe"), "order": (*_SCORED,)}
+"""By parameter, what it may say."""
 
 
 class BadRequest(ValueError):
@@ -76,6 +80,10 @@ class Pairs:
         for. Pairs are in stored order, tasks in turns, or in the order of a score. Raises BadRequest.
         """
         start = page_number(query) * PAGE_PAIRS
+        refuse_other_task(query, self._datasets)
+        for name, words in _WORDS.items():
+            if query.get(name, words[0]) not in words:
+                raise BadRequest(f"{name} is none of {', '.join(words)}: {query[name]}")
         conditions, values = equal(query, ("task", "direction", "kind"))
         if only:
             conditions.append(only.sql)
@@ -234,6 +242,12 @@ def equal(query: Mapping[str, str], columns: tuple[str, ...]) -> tuple[list[str]
     """Conditions, and their values, for the columns that a query names."""
     named = [column for column in columns if query.get(column)]
     return [f"{column} = ?" for column in named], [query[column] for column in named]
+
+
+def refuse_other_task(query: Mapping[str, str], tasks: Collection[str]) -> None:
+    """Raise BadRequest if a query names a task that is none of those shown."""
+    if (task := query.get("task")) and task not in tasks:
+        raise BadRequest(f"there is no task {task} here: it is one of {', '.join(tasks)}")
 
 
 def number(query: Mapping[str, str], name: str, default: float) -> float:

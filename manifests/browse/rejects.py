@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.browse.bounds import bounds_of
-from manifests.browse.pairs import BadRequest, equal, number, page_number
+from manifests.browse.pairs import BadRequest, equal, number, page_number, refuse_other_task
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.small import MOST_BYTES
 from manifests.read.query import select
@@ -67,6 +67,7 @@ class Rejects:
 
         They may be of a `task` and a `reason`, and have a `score` from `min` to `max`.
         """
+        refuse_other_task(query, self._datasets)
         conditions, values = equal(query, ("task", "reason"))
         if score := query.get("score"):
             conditions.append("scores[?] BETWEEN ? AND ?")
@@ -203,8 +204,9 @@ class Rejects:
     def _asked(self, query: Mapping[str, str]) -> tuple[str, str, Values]:
         """The task and score that are asked for, and the score's values."""
         task, score = query.get("task", ""), query.get("score", "")
-        if task not in self._datasets:
-            raise BadRequest(f"task: there is no task {task!r} here; there are {', '.join(self._datasets)}")
+        if not task:
+            raise BadRequest("task: name the task whose values are wanted")
+        refuse_other_task(query, self._datasets)
         if not score:
             raise BadRequest("score: name the score whose values are wanted")
         with self._lock:

@@ -38,6 +38,7 @@ import json
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -73,6 +74,8 @@ _PORTS = 100
 _IDLE_S = 60
 MOST_BODY_BYTES = 32 * 2**10
 """Of a decision, whose instruction is its only long text."""
+_MOST_DROPPED_BYTES = 4 * 2**20
+"""Of a request that is too long, which are read so that its sender reads the answer."""
 _YEAR_S = 31_536_000
 _VERSION_DIGITS = 16  # of a sha256; what two images share by chance no more than two datasets a pair's key
 
@@ -146,6 +149,9 @@ class _Server(ThreadingHTTPServer):
         self._url = url
         self.choosing = Choosing(place_of(url, decisions))
         self.thumbnails = Cache(cache_folder(os.environ))
+        self.problem = ""
+        """Why the datasets could not be read when the page was last loaded; "" if they could."""
+        self._renewing = threading.Lock()
         try:  # before the manifests are looked into, which takes a while
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -159,9 +165,17 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def renew(self) -> None:
-        """Show what has been committed since; called when the page is loaded."""
-        if committed_units(self._url) != self.snapshot.committed:
-            self._look()
+        """Show what has been committed since; called when the page is loaded.
+
+        If nothing can be read there any more, `problem` says so, and what was there before stays.
+        """
+        with self._renewing:
+            try:
+                if committed_units(self._url) != self.snapshot.committed:
+                    self._look()
+                self.problem = ""
+            except (DatasetError, OSError) as error:
+                self.problem = str(error)
 
     def _look(self) -> None:
         self.snapshot = Snapshot(self._url)
@@ -172,6 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_S
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the browser has closed it: nobody is left to be told
+            super().handle()
 
     def do_GET(self) -> None:
         if not self._is_ours("same-origin", "none"):
@@ -191,6 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,9}", length):
             return self._error(HTTPStatus.LENGTH_REQUIRED, "a decision has a Content-Length")
         if int(length) > MOST_BODY_BYTES:
+            self.rfile.read(min(int(length), _MOST_DROPPED_BYTES))
             return self._error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has {MOST_BODY_BYTES:,} bytes at most")
         self._try(lambda: self._decide(int(length)))
 
@@ -238,6 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["page", name] if name in _PAGE:
                 self._send_page(name)
             case ["api", "overview"]:
+                if self.server.problem:
+                    raise DatasetError(self.server.problem)
                 self._json(snapshot.overview)
             case ["api", "scores"]:
                 self._json(snapshot.scores)
@@ -289,6 +310,21 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(HTTPStatus.OK, "image/webp", small, cache="private, max-age=600")
             case _:
                 self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request of this server's, as http.server finds, in the form of all answers."""
+        self.close_connection = True  # what else was sent would be taken for the next request
+        status = HTTPStatus(code)
+        if status is HTTPStatus.REQUEST_URI_TOO_LONG:
+            message = "an address, with the query in it, has 65,536 bytes at most: write a shorter query"
+            self._drop_head()
+        self._error(status, message or status.phrase)
+
+    def _drop_head(self) -> None:
+        """Read what is left of a request's lines. A socket that is closed with bytes unread takes the answer back."""
+        left = _MOST_DROPPED_BYTES
+        while left > 0 and (line := self.rfile.readline(2**16)) not in (b"", b"\n", b"\r\n"):
+            left -= len(line)
 
     def _send_page(self, name: str) -> None:
         content_type = f"{_PAGE_TYPES[Path(name).suffix]}; charset=utf-8"
@@ -355,7 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """A line a request would drown the terminal; errors are printed by `do_GET`."""

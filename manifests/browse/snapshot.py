@@ -44,7 +44,8 @@ class Snapshot:
         return select(
             self.connection,
             "SELECT task, score.key AS name, min(score.value) AS min, max(score.value) AS max "
-            "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) GROUP BY ALL ORDER BY ALL",
+            "FROM (SELECT task, unnest(map_entries(scores)) AS score FROM examples) "
+            "WHERE isfinite(score.value) GROUP BY ALL ORDER BY ALL",
         )
 
     def page(self, query: Mapping[str, str], only: Only | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from manifests.browse.pairs import BadRequest
+from manifests.browse.pairs import BadRequest, refuse_other_task
 from manifests.licences.records import PERMISSIONS
 from manifests.read.query import select
 from manifests.read.sql_pool import Pool
@@ -35,8 +35,7 @@ class Statistics:
         name, task = query.get("part", ""), query.get("task", "")
         if name and name not in PARTS:
             raise BadRequest(f"there is no part {name} of the statistics: it is one of {', '.join(PARTS)}")
-        if task and task not in self._tasks:
-            raise BadRequest(f"there is no task {task} here: it is one of {', '.join(self._tasks)}")
+        refuse_other_task(query, self._tasks)
         return {part: self._part(part, task) for part in ([name] if name else PARTS)}
 
     def _part(self, name: str, task: str) -> Any:
@@ -187,12 +186,12 @@ def _scores(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, Any
 
 
 def _instructions(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
-    """The most frequent instructions, and how many there are."""
+    """The most frequent instructions, each with its MD5, by which a long one is looked for, and how many there are."""
     (row,) = select(
         pool,
         f"""
         WITH said AS MATERIALIZED (
-            SELECT instruction, count(*) AS examples FROM examples WHERE {where} GROUP BY ALL
+            SELECT instruction, md5(instruction) AS md5, count(*) AS examples FROM examples WHERE {where} GROUP BY ALL
         )
         SELECT count(*) AS distinct_instructions,
                (SELECT list(r ORDER BY r.examples DESC, r.instruction)

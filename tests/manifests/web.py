@@ -31,9 +31,9 @@ HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.
 
 
 @contextmanager
-def serving(url: str) -> Iterator[int]:
+def serving(url: str, decisions: str | None = None) -> Iterator[int]:
     # A thread may still keep a picture when the server has ended.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, make_server(url, 0) as server:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, make_server(url, 0, decisions) as server:
         server.thumbnails = Cache(Path(folder))  # not the user's own
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

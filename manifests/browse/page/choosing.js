@@ -20,8 +20,8 @@ export async function show(values) {
   try {
     const decisions = await ask("decisions"), found = await ask("agreement", gates.map((gate) => ["gate", gate]));
     if (mine !== question) return;
-    const file = decisions.file.replace(/ \(.*$/, "");
-    $("#kept").replaceChildren(facts([["file", decisions.file], ["pairs", counted(decisions.counts)], ["attention", decisions.told]]));
+    const { file, why } = decisions;
+    $("#kept").replaceChildren(facts([["file", why ? `${file} (${why})` : file], ["pairs", counted(decisions.counts)], ["attention", decisions.told]]));
     const reviewers = Object.entries(found.reviewers), names = ["keep", "fix", "drop", "flag"];
     $("#reviewers").replaceChildren(reviewers.length
       ? table(["reviewer", ...names], reviewers.map(([name, counts]) => [name, ...names.map((one) => counts[one] ?? 0)]))

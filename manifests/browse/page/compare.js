@@ -1,6 +1,6 @@
 // The full pictures of a pair, to be compared pixel by pixel. What that takes is loaded when the first ones are opened.
 
-import { el, picture } from "./dom.js";
+import { SILENT, el, picture } from "./dom.js";
 
 /** The pictures in the order of `roles`, of which the last is the output, then the pair's others: side by side at
  *  first, but for a restoration (`prototype` is "low-level"), whose pictures are the same but for what covers all of
@@ -25,7 +25,13 @@ function viewer(pair, images, output, prototype) {
 }
 
 async function open(root, addresses, output, byDefault) {
-  const [{ Viewer }, { load }] = await Promise.all([import("./viewer.js"), import("./pictures.js")]);  // no grid needs them
-  const pictures = await Promise.all(addresses.map(([address, role]) => load(address, role)));
-  new Viewer(root, pictures, pictures[output], byDefault);
+  const needed = Promise.all([import("./viewer.js"), import("./pictures.js")]);  // no grid needs them
+  const [{ Viewer }, { load }] = await needed.catch(() => { throw new Error(SILENT); });
+  const found = await Promise.allSettled(addresses.map(([address, role]) => load(address, role)));
+  const pictures = found.filter((one) => one.value).map((one) => one.value);
+  const failed = [...new Set(found.filter((one) => one.reason).map((one) => one.reason.message))];
+  const problems = failed.map((message) => el("p", { class: "error", role: "alert" }, message));
+  if (!pictures.length) { root.replaceChildren(...problems); return; }
+  new Viewer(root, pictures, found[output].value ?? pictures.at(-1), byDefault);
+  root.prepend(...problems);
 }

@@ -46,10 +46,15 @@ export async function send(path, body) {
   return request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
-const SILENT = "The server does not answer. Look whether xprompt browse still runs; when it does again, reload the page.";
+export const SILENT = "The server does not answer. Look whether xprompt browse still runs; when it does again, reload the page.";
+const silent = () => { throw new Error(SILENT); };
+/** Fetch from the server, and read what is sent by `read`. Rejects with what to do if it ends or cannot be reached. */
+export async function reach(address, read, options) {
+  const response = await fetch(address, options).catch(silent);
+  return [response, await read(response).catch(silent)];
+}
 async function request(path, options) {
-  const response = await fetch(`/api/${path}`, options).catch(() => { throw new Error(SILENT); });
-  const answer = await response.json();
+  const [response, answer] = await reach(`/api/${path}`, (said) => said.json(), options);
   if (!response.ok) throw Object.assign(new Error(answer.error), { place: answer.place });
   return answer;
 }

@@ -68,14 +68,22 @@ export function histogram({ counts, bounds = [], low = null, high = null, onchan
     onchange(values.low, values.high, side, done);
   }
   for (const [side, label] of [["low", "Lower bound"], ["high", "Upper bound"]]) {
+    let from = 0, isMoved = false;  // where in the handle the pointer holds it: what is only clicked stays
     const move = (event, done) => {
       const box = plot.getBoundingClientRect();
-      put(side, first + (event.clientX - box.left) / box.width * width, done);
+      put(side, first + (event.clientX - from - box.left) / box.width * width, done);
     };
     handles[side] = el("div", { class: `grip ${side}`, role: "slider", tabindex: 0, "aria-label": label, "aria-valuemin": first, "aria-valuemax": last,
-      onpointerdown: (event) => { event.preventDefault(); event.target.focus(); event.target.setPointerCapture(event.pointerId); },
-      onpointermove: (event) => { if (event.target.hasPointerCapture(event.pointerId)) move(event, false); },
-      onpointerup: (event) => { if (event.target.hasPointerCapture(event.pointerId)) move(event, true); },
+      onpointerdown: (event) => {
+        const box = event.target.getBoundingClientRect();
+        event.preventDefault();
+        event.target.focus();
+        event.target.setPointerCapture(event.pointerId);
+        from = event.clientX - (box.left + box.right) / 2;
+        isMoved = false;
+      },
+      onpointermove: (event) => { if (event.target.hasPointerCapture(event.pointerId)) { isMoved = true; move(event, false); } },
+      onpointerup: (event) => { if (event.target.hasPointerCapture(event.pointerId) && isMoved) move(event, true); },
       onkeydown: (event) => {
         const done = act("slider", event), steps = { less: -1, more: 1, muchLess: -10, muchMore: 10 }[done];
         const target = done === "first" ? first : done === "last" ? last : steps && of(side) + steps * width / STEPS;

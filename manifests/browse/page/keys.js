@@ -58,10 +58,11 @@ export const KEYS = {
 
 const OFF = "letters-off";
 /** Whether keys of one character act wherever the focus is. Who speaks to the page may want none (WCAG 2.2, 2.1.4). */
-export const areLettersOn = () => kept((storage) => storage.getItem(OFF)) !== "";
-export const turnLetters = (isOn) => kept((storage) => isOn ? storage.removeItem(OFF) : storage.setItem(OFF, ""));
-function kept(use) {
-  try { return use(localStorage); } catch { return undefined; }  // a page in a frame of another site may have none
+export const areLettersOn = () => stored((storage) => storage.getItem(OFF)) !== "";
+export const turnLetters = (isOn) => stored((storage) => isOn ? storage.removeItem(OFF) : storage.setItem(OFF, ""));
+/** What `use` makes of the browser's storage; undefined where there is none, as where a user allows no cookies. */
+export function stored(use) {
+  try { return use(localStorage); } catch { return undefined; }
 }
 
 const nameOf = (event) => `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}` +

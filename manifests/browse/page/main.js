@@ -16,9 +16,9 @@ import * as walk from "./walk.js";
 const VIEWS = shared ? { pairs, statistics } : { pairs, rejects, decisions: choosing, statistics, sql };
 
 function show() {
-  const values = state(), wanted = values.get("tab"), tab = wanted in VIEWS ? wanted : "pairs", isPair = values.has("pair");
+  const values = state(), wanted = values.get("tab"), tab = Object.hasOwn(VIEWS, wanted) ? wanted : "pairs", isPair = values.has("pair");
   for (const button of document.querySelectorAll("nav button")) {
-    button.hidden = !(button.dataset.tab in VIEWS);
+    button.hidden = !Object.hasOwn(VIEWS, button.dataset.tab);
     button.setAttribute("aria-selected", button.dataset.tab === tab);
     button.tabIndex = button.dataset.tab === tab ? 0 : -1;  // the arrow keys go to the others
     $(`#${button.dataset.tab}`).hidden = isPair || button.dataset.tab !== tab;

@@ -2,13 +2,14 @@
 
 import { move, state } from "./address.js";
 import { card } from "./card.js";
-import { asked as decidedAs, counted, watch } from "./decisions.js";
+import { asked as decidedAs, counted, goesBy, watch } from "./decisions.js";
 import { $, ask, el, facts, number, shared, short } from "./dom.js";
 import { pager } from "./table.js";
 
 let datasets = [];
 let scores;  // asked for when the first cards are there
 let asked = 0;  // an answer that comes after a later question is dropped
+let typing;  // the timer of what is typed and not yet in the address
 let answered;  // what the cards show: a visit to another tab leaves them, and what is open in them, alone
 const FILTERS = ["task", "direction", "kind", "text", "score", "min", "max", "order", "decision", "page"];
 
@@ -34,40 +35,58 @@ async function askScores(filters) {
 const press = (text, act) => el("button", { type: "button", onclick: act }, text);
 const clear = () => move(Object.fromEntries(FILTERS.map((name) => [name, ""])));
 
+const say = (head, ...more) => [el("div", { class: "empty" }, el("h2", {}, head), more)];
+
+const isNoTask = (task) => task && !datasets.some((dataset) => dataset.task === task);
+const noTask = (wrong) => say(`There is no task “${wrong}” here`, el("p", {}, "There are:"), el("p", { class: "choices" },
+  datasets.map(({ task }) => press(task, () => move({ task, page: "" }))), press("all tasks", () => move({ task: "", page: "" }))));
+
 /** What is said where no card can be shown, and what to do about it. */
 function empty(query, found) {
-  const tasks = datasets.map((dataset) => dataset.task), say = (head, ...more) => [el("div", { class: "empty" }, el("h2", {}, head), more)];
-  if (query.task && !tasks.includes(query.task))
-    return say(`There is no task “${query.task}” here`, el("p", {}, tasks.length ? "There are:" : "There is none yet."),
-      el("p", { class: "choices" }, tasks.map((task) => press(task, () => move({ task, page: "" }))), press("all tasks", () => move({ task: "", page: "" }))));
+  if (isNoTask(query.task)) return noTask(query.task);
   if (found.total) {
     const last = Math.ceil(found.total / found.page_size);
     return say(`There is no page ${number(Number(query.page) + 1)}`, el("p", {}, `These filters leave ${number(found.total)} pairs, on ${number(last)} pages.`),
       el("p", { class: "choices" }, press("First page", () => move({ page: "" })), press("Last page", () => move({ page: last - 1 }))));
   }
+  const read = datasets.filter(({ task }) => !query.task || task === query.task);
+  const sum = (name) => read.reduce((total, dataset) => total + dataset[name], 0);
+  if (!sum("pairs") && sum("rejects"))
+    return say("No pair was kept", el("p", {}, `Rejected: ${number(sum("rejects"))}. None became a pair so far.`),
+      press("Show why", () => move({ tab: "rejects", rtask: query.task })));
   if (FILTERS.some((name) => query[name] && name !== "page"))
     return say("No pair matches these filters", el("p", {}, query.text ? "Text is looked for as it is written, in instructions and in answers; upper and lower case are the same." : "Fewer filters leave more."),
       press("Clear filters", clear));
   return say("No pair is committed yet", el("p", {}, "A run commits its pairs shard by shard. Reload the page to see what has been committed since."));
 }
 
+/** Go to another page. Where pairs of this one no longer go by the filter, those behind them have moved up: then this
+ *  page is shown anew before the next one, or as many pairs would be passed over. */
+function turn(query, target) {
+  const isBehind = target > Number(query.page), pairs = [...document.querySelectorAll("#cards .card")].map((one) => one.dataset.pair);
+  if (!isBehind || !query.decision || pairs.every((pair) => goesBy(pair, query.decision))) { move({ page: target || "" }); return; }
+  answered = undefined;
+  show(state());
+}
+
 export async function show(values) {
-  const query = Object.fromEntries(FILTERS.map((name) => [name, values.get(name) ?? ""])), wanted = JSON.stringify(query);
+  const query = Object.fromEntries(FILTERS.map((name) => [name, values.get(name) ?? ""]));
+  const said = { ...query, ...decidedAs(query.decision) }, wanted = JSON.stringify(said);
   if (wanted === answered) return;
   const question = ++asked, filters = $("#filters").elements;
   for (const name of FILTERS) {
-    const field = filters[name], typing = field === document.activeElement && field.matches("input");
-    if (field && !typing) field.value = query[name];
+    const field = filters[name];
+    if (field && !typing && field.value !== query[name]) field.value = query[name];
   }
   fillScores(filters);
   const panel = $("#pairs"), count = $("#count");
   try {
-    const found = await ask("pairs", { ...query, ...decidedAs(query.decision) });
+    const found = await ask("pairs", said);
     if (question !== asked) return;
     answered = wanted;
     count.textContent = `${number(found.total)} ${found.total === 1 ? "pair" : "pairs"}`;
     count.className = "";
-    pager($(".pager", panel), Number(query.page), found.total, found.page_size, (target) => move({ page: target || "" }));
+    pager($(".pager", panel), Number(query.page), found.total, found.page_size, (target) => turn(query, target));
     $("#cards").replaceChildren(...(found.rows.length ? found.rows.map(card) : empty(query, found)));
     if (!scores) askScores(filters);
   } catch (error) {
@@ -75,8 +94,8 @@ export async function show(values) {
     answered = undefined;
     count.textContent = "";
     $(".pager", panel).replaceChildren();
-    $("#cards").replaceChildren(el("div", { class: "empty" }, el("h2", {}, "The pairs cannot be shown"),
-      el("p", { class: "error", role: "alert" }, error.message), press("Clear filters", clear)));
+    $("#cards").replaceChildren(...isNoTask(query.task) ? noTask(query.task) : [el("div", { class: "empty" }, el("h2", {}, "The pairs cannot be shown"),
+      el("p", { class: "error", role: "alert" }, error.message), press("Clear filters", clear))]);
   }
 }
 
@@ -86,13 +105,12 @@ export function start(all) {
   watch((answer) => { $("#decided").textContent = counted(answer.counts); });
   const filters = $("#filters");
   filters.addEventListener("submit", (event) => event.preventDefault());
-  let typing;
   filters.addEventListener("input", (event) => {
     const fields = filters.elements, typed = event.target.matches("input");
     if (event.target === fields.score) fields.min.value = fields.max.value = "";
     if (!fields.score.value) fields.order.value = "";
     clearTimeout(typing);
-    typing = setTimeout(() => move(Object.fromEntries(FILTERS.map((name) => [name, fields[name]?.value ?? ""])), typed), typed ? 300 : 0);
+    typing = setTimeout(() => { typing = undefined; move(Object.fromEntries(FILTERS.map((name) => [name, fields[name]?.value ?? ""])), typed); }, typed ? 300 : 0);
   });
   filters.addEventListener("reset", clear);
   filters.elements.task.append(...datasets.map((dataset) => el("option", {}, dataset.task)));

@@ -1,5 +1,7 @@
 // The full pictures of a pair, laid on one grid of pixels: that of the picture that is made of the others.
 
+import { reach } from "./dom.js";
+
 const context = (width, height) => {
   const canvas = document.createElement("canvas");
   canvas.width = width; canvas.height = height;
@@ -9,12 +11,12 @@ const onePixel = context(1, 1);
 
 /** A picture as the browser shows it: upright, in sRGB. Rejects with what the server says of it. */
 export async function load(address, role) {
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`${role}: ${(await response.json()).error}`);
+  const [response, said] = await reach(address, (found) => found.ok ? found.blob() : found.json());
+  if (!response.ok) throw new Error(`${role}: ${said.error}`);
   try {
-    return { role, bitmap: await createImageBitmap(await response.blob()) };
+    return { role, bitmap: await createImageBitmap(said) };
   } catch {
-    throw new Error(`${role}: this browser cannot decode it`);
+    throw new Error(`${role}: this browser cannot decode it; xprompt verify says whether it is damaged`);
   }
 }
 

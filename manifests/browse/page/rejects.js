@@ -8,6 +8,7 @@ import { pager, refill, table } from "./table.js";
 let asked = 0, askedCounts = 0, askedBeside = 0;  // an answer that comes after a later question is dropped
 let listed, drawn, plot;  // what the list, the histogram and the pairs beside it show
 let tasks = [], chosen;  // the tasks, and the promise that their scores can be chosen
+let next;  // what a handle that is being dragged wants counted; undefined when all is
 let timer, lastSide = "low";
 
 const given = (values, name) => { const text = values.get(name) ?? ""; return text === "" || !Number.isFinite(Number(text)) ? null : Number(text); };
@@ -19,9 +20,9 @@ export async function show(values) {
   const low = given(values, "rlow"), high = given(values, "rhigh");
   $("#rscore").value = score ? JSON.stringify([task, score]) : "";
   await Promise.all([
-    list({ task, reason, score: score && (low !== null || high !== null) ? score : "", min: asText(low), max: asText(high), page: Number(values.get("rpage") ?? 0) }),
+    list({ task, reason, score: score && (low !== null || high !== null) ? score : "", min: asText(low), max: asText(high), page: values.get("rpage") ?? "" }),
     bound(task, score, reason, low, high),
-    chosen ??= choices(),
+    chosen ??= choices().catch(() => { chosen = undefined; }),  // the list says why; another visit asks again
   ]);
 }
 
@@ -45,19 +46,23 @@ async function list(query) {
         return line;
       }));
     $("#rejected-count").textContent = `${number(found.total)}${query.score ? ` with ${query.score} within the bounds` : ""}`;
-    pager($(".pager", panel), query.page, found.total, found.page_size, (target) => move({ rpage: target || "" }));
+    pager($(".pager", panel), Number(query.page), found.total, found.page_size, (target) => move({ rpage: target || "" }));
     $("#rejected").replaceChildren(...found.rows.length ? found.rows.map(reject) : empty(found));
   } catch (error) {
     if (question !== asked) return;
     listed = undefined;
-    $("#rejected").replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
+    $("#rejected-count").textContent = "";
+    $(".pager", panel).replaceChildren();
+    $("#rejected").replaceChildren(el("div", { class: "empty" }, el("p", { class: "error", role: "alert" }, error.message), showAll()));
   }
 }
+
+const showAll = () => el("button", { type: "button", onclick: () => move({ rtask: "", reason: "", rscore: "", rlow: "", rhigh: "", rpage: "" }) }, "Show all rejects");
 
 function empty({ reasons, total }) {
   if (!reasons.length) return [el("p", { class: "empty" }, "Nothing was rejected: each item of the sources that was read became a pair.")];
   return [el("div", { class: "empty" }, el("p", {}, total ? "There is no such page." : "No reject is left by this reason and these bounds."),
-    el("button", { type: "button", onclick: () => move({ rtask: "", reason: "", rscore: "", rlow: "", rhigh: "", rpage: "" }) }, "Show all rejects"))];
+    showAll())];
 }
 
 function pictures(row) {
@@ -96,16 +101,22 @@ async function bound(task, score, reason, low, high) {
   }
   plot?.set(low, high);
   const query = { task, score, reason, low, high }, found = await counted(query);
-  if (found) await beside(query, found);
+  if (found) await beside(query, found).catch(problem);
+}
+
+function problem(error) {
+  const line = $("#bound .error");
+  line.textContent = error.message;
+  line.hidden = false;
 }
 
 /** Ask what bounds keep and say it; draw the histogram if it is another one. Null if a later question came between. */
 async function counted(query) {
-  const { low, high } = query, question = ++askedCounts, problem = $("#bound .error");
+  const { low, high } = query, question = ++askedCounts;
   try {
     const found = await ask("histogram", { ...query, low: asText(low), high: asText(high) });
     if (question !== askedCounts) return null;
-    problem.hidden = true;
+    $("#bound .error").hidden = true;
     if (!plot) {
       plot = histogram({ counts: found, bounds: found.bounds, low, high, onchange: moved });
       $("#histogram").replaceChildren(plot);
@@ -113,11 +124,18 @@ async function counted(query) {
     say(found, query);
     return found;
   } catch (error) {
-    if (question !== askedCounts) return null;
-    problem.textContent = error.message;
-    problem.hidden = false;
+    if (question === askedCounts) problem(error);
     return null;
   }
+}
+
+/** Count for the place where a handle is by now: places that it left while the server counted are passed over. */
+async function follow(query) {
+  const isCounting = next !== undefined;
+  next = query;
+  if (isCounting) return;
+  for (let one; one !== next;) await counted(one = next);
+  next = undefined;
 }
 
 /** A handle is moved: counts follow at once, the address and what is shown beside it when it is let go. */
@@ -128,7 +146,7 @@ function moved(low, high, side, done) {
   fields.high.value = asText(high);
   clearTimeout(timer);
   if (done) timer = setTimeout(() => move({ rlow: asText(low), rhigh: asText(high), rpage: "" }, true), 150);
-  else counted({ task: values.get("rtask") ?? "", score: values.get("rscore") ?? "", reason: values.get("reason") ?? "", low, high });
+  else follow({ task: values.get("rtask") ?? "", score: values.get("rscore") ?? "", reason: values.get("reason") ?? "", low, high });
 }
 
 const option = (bound, value) => bound.option ? `${bound.option} ${value}` : null;
@@ -198,10 +216,10 @@ export function start(datasets) {
 
 /** The scores that can be chosen; asked for when the view is first shown, so that it takes no time from another. */
 async function choices() {
-  const [pairs, found] = await Promise.all([ask("scores"), ask("rejects")]), names = {};
-  for (const { task, name } of [...found.scores, ...pairs]) (names[task] ??= new Set()).add(name);
-  $("#rscore").append(...tasks.filter((task) => names[task]).map((task) => el("optgroup", { label: task },
-    [...names[task]].sort().map((name) => el("option", { value: JSON.stringify([task, name]) }, name)))));
+  const [pairs, found] = await Promise.all([ask("scores"), ask("rejects")]), names = new Map(tasks.map((task) => [task, new Set()]));
+  for (const { task, name } of [...found.scores, ...pairs]) names.get(task)?.add(name);
+  $("#rscore").append(...tasks.filter((task) => names.get(task).size).map((task) => el("optgroup", { label: task },
+    [...names.get(task)].sort().map((name) => el("option", { value: JSON.stringify([task, name]) }, name)))));
   const score = state().get("rscore");
   if (score) $("#rscore").value = JSON.stringify([state().get("rtask") ?? "", score]);
 }

@@ -7,7 +7,11 @@ export function sampled(sample) {
   if (!sample) return null;
   const listed = sample.listed.map((key) => sample.pairs.get(key));
   const parts = { pairs: (query) => page(listed, query), named: ({ keys }) => keys.split(",").map((key) => sample.pairs.get(key)).filter(Boolean),
-    overview: () => sample.overview, scores: () => sample.scores, statistics: ({ task, part }) => ({ [part]: sample.statistics.get(task ?? "")[part] }) };
+    overview: () => sample.overview, scores: () => sample.scores, statistics: ({ task, part }) => {
+      const counted = sample.statistics.get(task ?? "");
+      if (!counted) throw new Error(`There is no task ${task} here.`);
+      return { [part]: counted[part] };
+    } };
   return {
     answer(path, query) {
       const [name, key, ...more] = path.split("/"), pair = sample.pairs.get(decodeURIComponent(key ?? ""));
@@ -34,6 +38,7 @@ function page(pairs, query) {
     const sign = query.order === "low" ? 1 : -1;
     found.sort((one, other) => sign * (one.scores[query.score] - other.scores[query.score]));
   }
+  if (!/^[0-9]{0,9}$/.test(query.page ?? "")) throw new Error(`page is not a number: ${query.page}`);
   const start = Number(query.page || 0) * PAGE_PAIRS;
   return { total: found.length, page_size: PAGE_PAIRS, rows: found.slice(start, start + PAGE_PAIRS) };
 }

@@ -1,7 +1,7 @@
 // The view "SQL": a query, which the address holds, its rows or its error, and the schema beside it.
 
 import { move, state, toPair } from "./address.js";
-import { $, ask, el, number } from "./dom.js";
+import { $, ask, el, number, reach } from "./dom.js";
 import { act } from "./keys.js";
 import { table } from "./table.js";
 
@@ -91,12 +91,9 @@ async function save(form) {
   clear();
   output.textContent = "writing …";
   try {
-    const response = await fetch(`/api/sql.${form}?${new URLSearchParams({ query })}`);
-    if (!response.ok) {
-      const answer = await response.json();
-      throw Object.assign(new Error(answer.error), { place: answer.place });
-    }
-    const rows = await response.blob(), address = URL.createObjectURL(rows);
+    const [response, rows] = await reach(`/api/sql.${form}?${new URLSearchParams({ query })}`, (said) => said.ok ? said.blob() : said.json());
+    if (!response.ok) throw Object.assign(new Error(rows.error), { place: rows.place });
+    const address = URL.createObjectURL(rows);
     el("a", { href: address, download: `rows.${form}` }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
     output.textContent = `rows.${form}: ${number(rows.size)} bytes`;

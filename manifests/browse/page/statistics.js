@@ -68,9 +68,9 @@ const PARTS = {
   instructions: ["Most frequent instructions", (found, task) => [
     el("p", { class: "quiet" }, `${number(found.distinct)} different instructions.`),
     sheet(["instruction", "examples"], found.frequent.map((row) => [
-      link(row.instruction.length <= 500 ? { task, text: row.instruction }
-        : query(`SELECT pair, direction, kind FROM examples WHERE ${ofTask(task)} AND instruction = ${quoted(row.instruction)}`),
-      row.instruction), row.examples]))]],
+      row.instruction.length <= MOST_TEXT ? link({ task, text: row.instruction }, row.instruction)
+        : link(query(`SELECT pair, direction, kind FROM examples WHERE ${ofTask(task)} AND md5(instruction) = ${quoted(row.md5)}`),
+          `${row.instruction.slice(0, MOST_TEXT)}…`), row.examples]))]],
   images: ["Images", (found, task) => [
     sheet(["role", "images", "size", "width, px", "height, px", "different sizes", "formats"], found.roles.map((row) => [
       row.role, row.images, size(row.bytes), `${range(row.min_width_px, row.max_width_px)}, median ${short(row.median_width_px)}`,
@@ -103,6 +103,7 @@ const PARTS = {
     found.most.length ? sheet(["most used pair", "serves"], found.most.map((row) => [shared ? row.pair : el("a", toPair(row.pair), row.pair), row.times])) : null]],
 };
 const WORD = String.raw`[^\s\v\x1c-\x1f\x85\pZ]+`;  // manifests/browse/statistics.py
+const MOST_TEXT = 500;  // characters that the filter of texts takes
 const column = (one) => one.what === "answer" ? "text" : "instruction";
 
 export function show(values) {

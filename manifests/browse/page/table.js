@@ -2,6 +2,8 @@
 
 import { el, number } from "./dom.js";
 
+const LONG = 1_000;  // characters, of which more are scrolled
+
 /** A table of JSON values and of elements. */
 export function table(columns, rows, onrow) {
   const cell = (value) => {
@@ -9,7 +11,7 @@ export function table(columns, rows, onrow) {
     if (value === null) return el("td", { class: "quiet" }, "∅");
     if (typeof value === "number") return el("td", { class: "number" }, number(value));
     if (typeof value === "object") return el("td", {}, el("pre", { tabindex: 0 }, JSON.stringify(value, null, 1)));
-    return String(value).includes("\n") ? el("td", {}, el("pre", { tabindex: 0 }, value)) : el("td", {}, `${value}`);
+    return `${value}`.includes("\n") || `${value}`.length > LONG ? el("td", {}, el("pre", { tabindex: 0 }, value)) : el("td", {}, `${value}`);
   };
   return el("table", {}, el("thead", {}, el("tr", {}, columns.map((name) => el("th", {}, name)))),
     el("tbody", {}, rows.map((row, index) => onrow ? onrow(el("tr", {}, row.map(cell)), index) : el("tr", {}, row.map(cell)))));

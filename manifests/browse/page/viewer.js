@@ -63,7 +63,7 @@ export class Viewer {
 
   get mode() {
     const chosen = state().get("compare");
-    return this.pictures.length < 2 ? "side" : chosen in MODES ? chosen : this.byDefault;
+    return this.pictures.length < 2 ? "side" : Object.hasOwn(MODES, chosen) ? chosen : this.byDefault;
   }
 
   get gain() {

@@ -29,11 +29,25 @@ def test_filters(port: int) -> None:
         (("text", "%"),): 0,
         (("score", "mean_abs_diff"), ("min", "0.1"), ("max", "0.3"), ("task", "derain")): 3,
         (("score", "unknown"),): 0,
-        (("task", "nosuch"),): 0,
-        (("task", "x' OR true --"),): 0,
     }
     for query, expected in total.items():
         assert ask(port, "pairs", **dict(query))["total"] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("pairs?task=nosuch", "there is no task nosuch here: it is one of derain, strange"),
+        ("pairs?task=x'+OR+true+--", "there is no task x' OR true -- here: it is one of derain, strange"),
+        ("rejects?task=nosuch", "there is no task nosuch here: it is one of derain, strange"),
+        ("pairs?direction=sideways", "direction is none of forward, reverse: sideways"),
+        ("pairs?kind=paint", "kind is none of generate, describe: paint"),
+        ("pairs?score=mean_abs_diff&order=up", "order is none of low, high: up"),
+    ],
+)
+def test_what_no_pair_can_have_is_said(port: int, asked: str, said: str) -> None:
+    response, body = get(port, f"/api/{asked}")
+    assert (response.status, json.loads(body)["error"]) == (400, said)
 
 
 def test_what_was_asked_for_is_shown_first(port: int) -> None:

@@ -130,12 +130,12 @@ def test_what_is_nearest_a_bound(port: int) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("histogram?score=alignment", "there is no task ''"),
+        ("histogram?score=alignment", "name the task"),
         ("histogram?task=derain", "name the score"),
         ("histogram?task=derain&score=a&bins=0", "bins is not a number from 1 to 200"),
         ("histogram?task=derain&score=a&bins=%C2%B2", "bins is not a number"),
         ("histogram?task=derain&score=a&low=x", "low is not a number"),
-        ("beside?task=nosuch&score=a", "there is no task 'nosuch'"),
+        ("beside?task=nosuch&score=a", "there is no task nosuch"),
     ],
 )
 def test_what_cannot_be_asked(port: int, path: str, said: str) -> None:

@@ -108,6 +108,13 @@ def test_the_page_needs_no_server(page: Page, address: str) -> None:
     expect(page.locator("[data-part=licences]")).to_contain_text(HOSTILE)
     assert page.locator("#counted a").count() == 0  # a sample is not what was counted
     assert page.title() == title
+    for state, said in (
+        ("page=x", "page is not a number: x"),
+        ("tab=statistics&stask=nosuch", "There is no task nosuch"),
+    ):
+        page.goto("about:blank")
+        page.goto(f"{address}#{state}")
+        expect(page.locator("main .error:visible").first).to_contain_text(said)
     assert {url.partition("/page/")[2].split("/")[0].partition("#")[0] for url in asked if url != "about:blank"} <= {
         *("", "index.html", "page.js", "sample.js", "style.css", "images")
     }
