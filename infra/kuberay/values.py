@@ -1,0 +1,334 @@
+"""The file of values that manifests are rendered from, read strictly: every key is known and every value is checked."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+Read = TypeVar("Read")
+
+SPOT = Literal["gke", "eks", "karpenter", "aks"]
+
+_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, as KubeRay checks names
+_QUANTITY = re.compile(r"([0-9]+(\.[0-9]+)?)(m|k|[KMGTP]i?)?")  # of apimachinery's resource.Quantity what is of use
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_SECRET = re.compile(r"(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)/(?P<key>[-._A-Za-z0-9]+)")
+_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_KEEPS = re.compile(r"(TOKEN|SECRET|PASSWORD|_KEY|KEY_ID)$")
+
+
+def _matching(pattern: re.Pattern[str], what: str, most: int = 253) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        if not pattern.fullmatch(value) or len(value) > most:
+            raise ValueError(what)
+
+    return check
+
+
+def _at_least(least: int) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value < least:
+            raise ValueError(f"a whole number, {least} or above")
+
+    return check
+
+
+def _absolute(value: str) -> None:
+    if not value.startswith("/") or value == "/" or value.endswith("/"):
+        raise ValueError("a folder such as /data")
+
+
+def _variables(value: Mapping[str, str]) -> None:
+    for name in value:
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"names of environment variables, which {name} is not")
+        if _KEEPS.search(name):
+            raise ValueError(f"variables that are no secret: {name} belongs below secrets, as SECRET/KEY")
+
+
+def _secrets(value: Mapping[str, str]) -> None:
+    for name, reference in value.items():
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"names of environment variables, which {name} is not")
+        if not _SECRET.fullmatch(reference):  # not repeated: it may be the key itself
+            raise ValueError(f"for {name} the place of the key, SECRET/KEY such as xprompt-keys/hf-token")
+
+
+def _words(value: tuple[str, ...]) -> None:
+    for word in value:
+        if not _WORD.fullmatch(word):
+            raise ValueError(f"words without spaces and signs that a shell reads, which {word!r} is not")
+
+
+_label = _matching(_LABEL, "lower-case letters, digits and -, a letter first, at most 30 characters", 30)
+_quantity = _matching(_QUANTITY, "an amount such as 4, 500m, 64Gi or 2Ti")
+
+
+def _value(check: Callable[[Any], None] | None = None, default: Any = MISSING) -> Any:
+    """A key with the check of its value, which raises ValueError with what is allowed."""
+    metadata = {"check": check} if check else {}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(metadata=metadata, default_factory=lambda: default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """The container's images, by the names under which a registry has them."""
+
+    cpu: str
+    cuda: str
+    pull_secret: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewClaim:
+    """A claim that is to be made."""
+
+    size: str = _value(_quantity)
+    storage_class: str | None = field(default=None, metadata={"key": "class"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A disk that all pods share."""
+
+    claim: str
+    mount: str = _value(_absolute)
+    create: NewClaim | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toleration:
+    """A taint that pods put up with, in Kubernetes' words."""
+
+    key: str
+    operator: Literal["Equal", "Exists"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A pod's size, and the nodes that it may be on."""
+
+    cpus: str = _value(_quantity)
+    memory: str = _value(_quantity)
+    node_selector: Mapping[str, str] = _value(default={})
+    tolerations: tuple[Toleration, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group(Placed):
+    """Workers of one kind, as many as the autoscaler wants between two bounds."""
+
+    name: str = _value(_label)
+    min: int = _value(_at_least(0))
+    max: int = _value(_at_least(1))
+    gpus: int = _value(_at_least(0), 0)
+    gpu_gib: int | None = _value(_at_least(1), None)
+    spot: SPOT | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The data engine's run, and the Ray cluster that it has."""
+
+    command: tuple[str, ...] = _value(_words)
+    head: Placed
+    groups: tuple[Group, ...]
+    recipe: str | None = None
+    retries: int = _value(_at_least(0), 3)
+    max_hours: int = _value(_at_least(1), 168)
+    keep_s: int = _value(_at_least(0), 3_600)
+    grace_s: int = _value(_at_least(10), 60)
+    auth: Literal["token", "disabled"] = "token"
+    idle_s: int = _value(_at_least(0), 300)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Placed):
+    """The trainer's run over nodes."""
+
+    nodes: int = _value(_at_least(1))
+    gpus: int = _value(_at_least(0))
+    shm: str = _value(_quantity)
+    command: tuple[str, ...] = _value(_words)
+    restarts: int = _value(_at_least(0), 3)
+    retries: int = _value(_at_least(0), 10)
+    wait_s: int = _value(_at_least(60), 3_600)
+    grace_s: int = _value(_at_least(30), 900)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """All that manifests are rendered from. values.yaml explains each key."""
+
+    name: str = _value(_label)
+    image: Image
+    namespace: str | None = None
+    secrets: Mapping[str, str] = _value(_secrets, {})
+    env: Mapping[str, str] = _value(_variables, {})
+    service_account: str | None = None
+    volume: Volume | None = None
+    engine: Engine | None = None
+    train: Train | None = None
+    folder: Path = field(default=Path(), metadata={"given": True})
+    """The folder of the file, which engine.recipe is looked for in."""
+
+
+def read_values(path: Path) -> Values:
+    """The values of a file. Raises ValueError, one line that names the file and the key, for one that is wrong."""
+    try:
+        values = yaml.load(path.read_text(), Loader=_OneOfEach)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line}: no YAML: {error.problem}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
+    try:
+        return _checked(_record(Values, values, "", folder=path.parent))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """A loader that takes no key twice, of which YAML would let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
+def _record(kind: type[Read], value: Any, at: str, **given: Any) -> Read:
+    """A record of `kind` from what YAML has at the key `at`."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{at or 'the file'} has to be keys and values")
+    types_ = get_type_hints(kind)
+    known = {one.metadata.get("key", one.name): one for one in fields(kind) if not one.metadata.get("given")}  # type: ignore[arg-type]
+    read: dict[str, Any] = {}
+    for key, inner in value.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            guess = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}"
+            raise ValueError(f"{at}{'.' if at else ''}{key} is not known: {guess}")
+        one = known[key]
+        name = f"{at}.{key}" if at else str(key)
+        read[one.name] = _typed(types_[one.name], inner, name)
+        if read[one.name] is not None and (check := one.metadata.get("check")):
+            try:
+                check(read[one.name])
+            except ValueError as error:
+                shown = "" if key == "secrets" else f"{inner} is wrong: " if not isinstance(inner, (dict, list)) else ""
+                raise ValueError(f"{name}: {shown}it takes {error}") from None
+    for key, one in known.items():
+        if one.name not in read and one.default is MISSING and one.default_factory is MISSING:
+            raise ValueError(f"{at}{'.' if at else ''}{key} is missing")
+    return kind(**read, **given)
+
+
+def _typed(kind: Any, value: Any, at: str) -> Any:
+    """A value as the type of its field; ValueError says what is allowed in its place."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (types.UnionType, Union):
+        return None if value is None else _typed(inner[0], value, at)
+    if is_dataclass(kind):
+        return _record(kind, value, at)  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"{at}: {value} is wrong: it takes {', '.join(inner)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{at} has to be a list")
+        return tuple(_typed(inner[0], one, f"{at}[{place}]") for place, one in enumerate(value))
+    if origin is not None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{at} has to be keys and values")
+        return {_typed(str, key, at): _typed(str, one, f"{at}.{key}") for key, one in value.items()}
+    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)  # 4 CPUs, and the numbers of a command line
+    if type(value) is not kind or value == "":
+        what = {str: "a text, in quotes where YAML takes it for something else", int: "a whole number"}[kind]
+        raise ValueError(f"{at}: {value!r} is wrong: it takes {what}")
+    return value
+
+
+STARTED = ("shards", "recipe", "tokens", "retry")
+"""The commands of `xprompt` that run on a Ray cluster."""
+
+_SHARED = ("--out", "--data", "--data-root", "--models", "--recipe", "--model", "--guard")
+"""Options that name what all pods have to see."""
+
+_NAMES = ("hub", "tiny")
+"""Of MODELS: what is no place."""
+
+
+def _checked(values: Values) -> Values:
+    """The same values, when what they say together can be rendered; else ValueError."""
+    if engine := values.engine:
+        _check_engine(engine, values)
+    if train := values.train:
+        if not values.volume:
+            raise ValueError("train needs volume: checkpoints are on a disk that all pods share")
+        _check_places("train.command", train.command, values, buckets=False)
+    if not engine and not train:
+        raise ValueError("there is neither engine nor train: nothing to render")
+    return values
+
+
+def _check_engine(engine: Engine, values: Values) -> None:
+    if not engine.command or engine.command[0] not in STARTED:
+        raise ValueError(f"engine.command: it begins with one of {', '.join(STARTED)}")
+    if engine.recipe is not None:
+        if engine.command[0] != "recipe" or "--recipe" in engine.command:
+            raise ValueError("engine.recipe is for the command recipe, and gives it --recipe")
+        if not (values.folder / engine.recipe).is_file():
+            raise ValueError(f"engine.recipe: there is no file {values.folder / engine.recipe}")
+    names = [group.name for group in engine.groups]
+    if not names or len(set(names)) < len(names):
+        raise ValueError("engine.groups: it takes at least one group, and each name once")
+    for place, group in enumerate(engine.groups):
+        if group.max < group.min:
+            raise ValueError(f"engine.groups[{place}].max: {group.max} is wrong: it takes at least min, {group.min}")
+        if bool(group.gpus) != bool(group.gpu_gib):
+            raise ValueError(f"engine.groups[{place}].gpu_gib: it is there where gpus is above 0, and only there")
+    if not any(group.min for group in engine.groups):
+        raise ValueError("engine.groups: one group at least has min above 0, or the run begins with nothing to run on")
+    _check_places("engine.command", engine.command, values, buckets=True)
+
+
+def _check_places(at: str, command: tuple[str, ...], values: Values, *, buckets: bool) -> None:
+    """Refuse places that pods do not share."""
+    mount = values.volume.mount if values.volume else None
+    ways = [*([f"a path below {mount}"] if mount else []), *(["a URL such as s3://bucket/folder"] if buckets else [])]
+    given = dict(_options(command))
+    if "--out" not in given:
+        raise ValueError(f"{at}: it takes --out with {' or '.join(ways)}")
+    for option, place in given.items():
+        if option not in _SHARED or place in _NAMES:
+            continue
+        below = mount and (place == mount or place.startswith(f"{mount}/"))
+        if not below and not (buckets and "://" in place):
+            raise ValueError(f"{at}: {option} {place} is not on what pods share: it takes {' or '.join(ways)}")
+
+
+def _options(command: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The options of a command line with the word behind each, whether by a space or by =."""
+    found = []
+    for word, behind in zip(command, (*command[1:], ""), strict=True):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            found.append((name, value if equals else behind))
+    return found
