@@ -15,6 +15,8 @@ _LOCK = Path(__file__).parents[2] / "requirements.lock"
 PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
 """Of the head, by the names that KubeRay knows them by. Workers have `metrics` alone."""
 
+_METRICS = {"metrics-export-port": str(PORTS["metrics"])}
+
 _STOP_MARGIN_S = 5
 """Of the grace period, what is left after Ray has waited for the driver, for Ray itself to end."""
 
@@ -61,9 +63,10 @@ def cluster_spec(values: Values, engine: Engine) -> Manifest:
             "securityContext": container_security(),
             "resources": resources("500m", "1Gi"),
         },
-        "authOptions": {"mode": engine.auth},
+        # Operators from before 1.5.1 do not know authOptions.
+        **({"authOptions": {"mode": engine.auth}} if engine.auth != "disabled" else {}),
         "headGroupSpec": {
-            "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # no worker: it has the driver
+            "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0", **_METRICS},  # no worker: it has the driver
             "template": {"spec": _head(values, engine)},
         },
         "workerGroupSpecs": [_group(values, engine, group) for group in engine.groups],
@@ -126,6 +129,6 @@ def _group(values: Values, engine: Engine, group: Group) -> Manifest:
         "replicas": group.min,
         "minReplicas": group.min,
         "maxReplicas": group.max,
-        "rayStartParams": {},
+        "rayStartParams": dict(_METRICS),
         "template": {"spec": {**spec, "automountServiceAccountToken": False}},
     }

@@ -8,7 +8,7 @@ from infra.kuberay.pods import Manifest, container, metadata, pod
 from infra.kuberay.values import Train, Values
 
 RENDEZVOUS = 29500
-"""The port at which the first pod keeps the store of torchrun's rendezvous: PyTorch's own default."""
+"""The port at which the first pod keeps the store of torchrun's rendezvous, as in README.md."""
 
 _STOPPED = 75  # train/run/stopping.py: stopped, and saved
 _REFUSED = 2  # what is wrong with the command line or the data, for all ranks

@@ -17,6 +17,8 @@ Read = TypeVar("Read")
 SPOT = Literal["gke", "eks", "karpenter", "aks"]
 
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, as KubeRay checks names
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123
+_IMAGE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 _QUANTITY = re.compile(r"([0-9]+(\.[0-9]+)?)(m|k|[KMGTP]i?)?")  # of apimachinery's resource.Quantity what is of use
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _SECRET = re.compile(r"(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)/(?P<key>[-._A-Za-z0-9]+)")
@@ -67,6 +69,8 @@ def _words(value: tuple[str, ...]) -> None:
             raise ValueError(f"words without spaces and signs that a shell reads, which {word!r} is not")
 
 
+_name = _matching(_SUBDOMAIN, "a name of Kubernetes: lower-case letters, digits, - and .")
+_image = _matching(_IMAGE, "the name of an image, such as registry.example.org/xprompt:cuda")
 _label = _matching(_LABEL, "lower-case letters, digits and -, a letter first, at most 30 characters", 30)
 _quantity = _matching(_QUANTITY, "an amount such as 4, 500m, 64Gi or 2Ti")
 
@@ -83,9 +87,9 @@ def _value(check: Callable[[Any], None] | None = None, default: Any = MISSING) -
 class Image:
     """The container's images, by the names under which a registry has them."""
 
-    cpu: str
-    cuda: str
-    pull_secret: str | None = None
+    cpu: str = _value(_image)
+    cuda: str = _value(_image)
+    pull_secret: str | None = _value(_name, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +97,14 @@ class NewClaim:
     """A claim that is to be made."""
 
     size: str = _value(_quantity)
-    storage_class: str | None = field(default=None, metadata={"key": "class"})
+    storage_class: str | None = field(default=None, metadata={"key": "class", "check": _name})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """A disk that all pods share."""
 
-    claim: str
+    claim: str = _value(_name)
     mount: str = _value(_absolute)
     create: NewClaim | None = None
 
@@ -173,10 +177,10 @@ class Values:
 
     name: str = _value(_label)
     image: Image
-    namespace: str | None = None
+    namespace: str | None = _value(_name, None)
     secrets: Mapping[str, str] = _value(_secrets, {})
     env: Mapping[str, str] = _value(_variables, {})
-    service_account: str | None = None
+    service_account: str | None = _value(_name, None)
     volume: Volume | None = None
     engine: Engine | None = None
     train: Train | None = None
@@ -261,7 +265,8 @@ def _typed(kind: Any, value: Any, at: str) -> Any:
         return str(value)  # 4 CPUs, and the numbers of a command line
     if type(value) is not kind or value == "":
         what = {str: "a text, in quotes where YAML takes it for something else", int: "a whole number"}[kind]
-        raise ValueError(f"{at}: {value!r} is wrong: it takes {what}")
+        shown = "" if at.startswith("secrets.") else f"{value!r} is wrong: "  # it may be the key itself
+        raise ValueError(f"{at}: {shown}it takes {what}")
     return value
 
 
@@ -277,12 +282,12 @@ _NAMES = ("hub", "tiny")
 
 def _checked(values: Values) -> Values:
     """The same values, when what they say together can be rendered; else ValueError."""
-    if engine := values.engine:
-        _check_engine(engine, values)
     if train := values.train:
         if not values.volume:
             raise ValueError("train needs volume: checkpoints are on a disk that all pods share")
         _check_places("train.command", train.command, values, buckets=False)
+    if engine := values.engine:
+        _check_engine(engine, values)
     if not engine and not train:
         raise ValueError("there is neither engine nor train: nothing to render")
     return values

@@ -34,6 +34,7 @@ _ENTER = """
 set -eu
 root=$1 user=$2 lent=$3
 shift 3
+ip link set lo up 2> /dev/null || true
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 for name in resolv.conf hosts; do touch "$root/etc/$name"; mount --bind "/etc/$name" "$root/etc/$name"; done
@@ -134,6 +135,7 @@ class CleanRoot:
         command: Sequence[str],
         *,
         build: bool = False,
+        alone: bool = False,
         env: Mapping[str, str] | None = None,
         lent: Mapping[str, str] | None = None,
         timeout_s: float = _STEP_S,
@@ -142,6 +144,7 @@ class CleanRoot:
 
         With `build` it sees the ARGs and how the host reaches packages. `lent` are files and folders of the host, by
         where the command sees them.
+        `alone` is in a network of its own, in which all ports are free and nothing else can be reached.
         """
         host_env, host_lent = _host() if build else ({}, {})
         environment = {"HOME": self._home(), **self.environment, **(self.build if build else {}), **host_env}
@@ -149,6 +152,7 @@ class CleanRoot:
         pairs = " ".join(f"{here}:{there}" for there, here in {**host_lent, **(lent or {})}.items())
         inside = ["/usr/bin/env", "-i", f"--chdir={self.workdir}", *(f"{k}={v}" for k, v in environment.items())]
         spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        spaces += ["--net"] if alone else []
         enter = ["sh", "-c", _ENTER, "enter", str(self.folder), self.user, pairs, *inside, *command]
         return subprocess.run([*spaces, *enter], capture_output=True, text=True, timeout=timeout_s)
 
