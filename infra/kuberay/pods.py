@@ -23,11 +23,7 @@ _SPOT: dict[SPOT, tuple[dict[str, str], tuple[Toleration, ...]]] = {
     "karpenter": ({"karpenter.sh/capacity-type": "spot"}, ()),
     "aks": (
         {"kubernetes.azure.com/scalesetpriority": "spot"},
-        (
-            Toleration(
-                key="kubernetes.azure.com/scalesetpriority", operator="Equal", value="spot", effect="NoSchedule"
-            ),
-        ),
+        (Toleration(key="kubernetes.azure.com/scalesetpriority", operator="Equal", value="spot", effect="NoSchedule"),),
     ),
 }
 """How providers mark their spot nodes: labels, and the taints that keep other pods away."""

@@ -66,7 +66,11 @@ def cluster_spec(values: Values, engine: Engine) -> Manifest:
         # Operators from before 1.5.1 do not know authOptions.
         **({"authOptions": {"mode": engine.auth}} if engine.auth != "disabled" else {}),
         "headGroupSpec": {
-            "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0", **_METRICS},  # no worker: it has the driver
+            "rayStartParams": {
+                "dashboard-host": "0.0.0.0",
+                "num-cpus": "0",
+                **_METRICS,
+            },  # no worker: it has the driver
             "template": {"spec": _head(values, engine)},
         },
         "workerGroupSpecs": [_group(values, engine, group) for group in engine.groups],
