@@ -35,7 +35,8 @@ ray start --address=localhost:{gcs} --block --num-cpus=2 --metrics-export-port=8
     --dashboard-agent-listen-port=52366 $small > /tmp/worker.log 2>&1 &
 until python -c "import urllib.request; r=urllib.request.urlopen('http://localhost:{dashboard}/api/gcs_healthz', \
 timeout=10); exit(0 if b'success' in r.read() else 1)" > /dev/null 2>&1; do sleep 1; done
-until bash -c "wget --tries 1 -T 2 -q -O- http://localhost:52365/api/local_raylet_healthz | grep success"; do sleep 1; done
+until bash -c "wget --tries 1 -T 2 -q -O- http://localhost:52365/api/local_raylet_healthz | grep success"
+do sleep 1; done
 wget --tries 1 -T 10 -q -O- http://localhost:{dashboard}/api/gcs_healthz | grep success
 wget --tries 1 -T 5 -q -O /dev/null http://localhost:52365/api/healthz && echo healthy
 wget --tries 1 -T 5 -q -O- http://localhost:{metrics}/metrics | grep -c ^ray_

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,18 +77,16 @@ def test_lines_of_dockerignore_mean_what_they_mean_to_a_builder(lines: list[str]
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_changes_seldom_comes_first(target: str) -> None:
     _, steps = steps_of(target)
-    places = [
-        next(place for place, step in enumerate(steps) if is_it(step))
-        for is_it in (
-            lambda step: "apt-get install" in step.text,
-            lambda step: step.word == "COPY" and "requirements.lock" in step.words,
-            lambda step: "pip install" in step.text and "/opt/uv/" in step.text,
-            lambda step: "uv pip install" in step.text and "pyproject.toml" in step.text,
-            lambda step: step.word == "COPY" and step.words == [".", "."],
-            lambda step: "uv pip install --no-deps ." in step.text,
-            lambda step: step.word == "ARG" and "REVISION" in step.pairs,
-        )
+    is_next: list[Callable[[Step], bool]] = [
+        lambda step: "apt-get install" in step.text,
+        lambda step: step.word == "COPY" and "requirements.lock" in step.words,
+        lambda step: "pip install" in step.text and "/opt/uv/" in step.text,
+        lambda step: "uv pip install" in step.text and "pyproject.toml" in step.text,
+        lambda step: step.word == "COPY" and step.words == [".", "."],
+        lambda step: "uv pip install --no-deps ." in step.text,
+        lambda step: step.word == "ARG" and "REVISION" in step.pairs,
     ]
+    places = [next(place for place, step in enumerate(steps) if is_it(step)) for is_it in is_next]
     assert places == sorted(places) and len(set(places)) == len(places)
 
 
@@ -118,7 +117,8 @@ def test_a_target_ends_as_xprompt_run_by_no_root(target: str) -> None:
 
 
 def test_steps_are_read_as_they_are_written() -> None:
-    text = '# hadolint ignore=X\nFROM a AS b\nRUN one \\\n    # why\n    && two\nENV A=1 \\\n  B="x y"\nFROM b AS c\nUSER 1\n'
+    text = '# hadolint ignore=X\nFROM a AS b\nRUN one \\\n    # why\n    && two\nENV A=1 \\\n  B="x y"\n'
+    text += "FROM b AS c\nUSER 1\n"
     assert steps_of("c", text) == (
         "a",
         [Step(word="RUN", text="one && two"), Step(word="ENV", text='A=1 B="x y"'), Step(word="USER", text="1")],

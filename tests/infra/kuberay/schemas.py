@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import jsonschema
-import kubernetes_validate
+import jsonschema  # type: ignore[import-untyped]
+import kubernetes_validate  # type: ignore[import-untyped]
 
 from infra.kuberay.pods import Manifest
 
@@ -30,7 +31,17 @@ def check(manifest: Manifest) -> None:
         # The schema of a custom resource leaves open what its metadata are.
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": manifest["metadata"]}
     for version in KUBERNETES:
+        check_kubernetes(manifest, version)
+
+
+def check_kubernetes(manifest: Manifest, version: str) -> None:
+    """The same by the schemas of one release of Kubernetes, for a kind of its own."""
+    with mock.patch.object(kubernetes_validate.utils, "schema_contents", _contents):
         kubernetes_validate.validate(manifest, version, strict=True)
+
+
+_contents = cache(kubernetes_validate.utils.schema_contents)
+"""Reads a file of schemas once: each check of a manifest would read all of its release."""
 
 
 def check_custom(manifest: Manifest) -> None:

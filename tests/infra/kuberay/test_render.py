@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
-from jsonschema import ValidationError
+from jsonschema import ValidationError  # type: ignore[import-untyped]
 from ray._private import ray_constants
 from ray.scripts.scripts import start
 from torch.distributed import run as torchrun
@@ -27,7 +26,7 @@ from pipelines.retry_command import main as retry
 from pipelines.run import start as our_start
 from tests.commands import ROOT
 from tests.infra.container.steps import steps_of
-from tests.infra.kuberay.schemas import check, check_custom
+from tests.infra.kuberay.schemas import check, check_custom, check_kubernetes
 from tests.infra.kuberay.test_values import GIVEN, written
 from train.run.config import parse
 from train.run.stopping import STOPPED
@@ -114,7 +113,7 @@ def test_an_unknown_field_anywhere_is_refused(kind: str, tmp_path: Path) -> None
     for mapping in named:
         mapping["xpromptNoSuchField"] = "x"
         with pytest.raises(ValidationError):
-            check_custom(manifest) if kind == "RayJob" else kubernetes_validate.validate(manifest, "1.31", strict=True)
+            check_custom(manifest) if kind == "RayJob" else check_kubernetes(manifest, "1.31")
         del mapping["xpromptNoSuchField"]
     check(manifest)
 
