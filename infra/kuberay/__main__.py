@@ -1,7 +1,7 @@
 """Renders manifests for Kubernetes from one file of values.
 
     python -m infra.kuberay values.yaml | kubectl apply -f -
-    python -m infra.kuberay values.yaml --only train --out manifests/
+    python -m infra.kuberay values.yaml --only train --out /tmp/k8s
 
 Without --only it renders the volume's claim, the recipe, the RayJob and the trainer's Job, as far as the values have
 them. A RayCluster without a job is rendered only when it is asked for.

@@ -15,11 +15,14 @@ _REFUSED = 2  # what is wrong with the command line or the data, for all ranks
 
 _SCRIPT = """\
 # The first pod has the store of the rendezvous; the others wait until it can be reached.
+host=1
 if [ "$JOB_COMPLETION_INDEX" != 0 ]; then
+  host=0
   until (: > /dev/tcp/{host}/{port}) 2> /dev/null; do sleep 2; done
 fi
-exec {before} --rdzv-conf is_host=$((JOB_COMPLETION_INDEX == 0)),join_timeout={wait_s} {after}
+exec {before} --rdzv-conf "is_host=$host,join_timeout={wait_s}" {after}
 """
+# Kubernetes itself would read what bash calls $(...).
 
 
 def train_name(values: Values) -> str:

@@ -185,7 +185,7 @@ class CleanRoot:
 
     def remove(self) -> None:
         """Remove all of it. Nothing is mounted in it: mounts end with the commands that they were made for."""
-        shutil.rmtree(self.folder)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(self.folder)], check=True)
 
 
 def _host() -> tuple[dict[str, str], dict[str, str]]:
