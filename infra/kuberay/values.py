@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
-import yaml
-
-Read = TypeVar("Read")
+from infra.kuberay.reading import read_yaml, record, value
 
 SPOT = Literal["gke", "eks", "karpenter", "aks"]
 
@@ -75,37 +71,29 @@ _label = _matching(_LABEL, "lower-case letters, digits and -, a letter first, at
 _quantity = _matching(_QUANTITY, "an amount such as 4, 500m, 64Gi or 2Ti")
 
 
-def _value(check: Callable[[Any], None] | None = None, default: Any = MISSING) -> Any:
-    """A key with the check of its value, which raises ValueError with what is allowed."""
-    metadata = {"check": check} if check else {}
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(metadata=metadata, default_factory=lambda: default)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """The container's images, by the names under which a registry has them."""
 
-    cpu: str = _value(_image)
-    cuda: str = _value(_image)
-    pull_secret: str | None = _value(_name, None)
+    cpu: str = value(_image)
+    cuda: str = value(_image)
+    pull_secret: str | None = value(_name, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewClaim:
     """A claim that is to be made."""
 
-    size: str = _value(_quantity)
-    storage_class: str | None = field(default=None, metadata={"key": "class", "check": _name})
+    size: str = value(_quantity)
+    storage_class: str | None = value(_name, None, key="class")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """A disk that all pods share."""
 
-    claim: str = _value(_name)
-    mount: str = _value(_absolute)
+    claim: str = value(_name)
+    mount: str = value(_absolute)
     create: NewClaim | None = None
 
 
@@ -123,9 +111,9 @@ class Toleration:
 class Placed:
     """A pod's size, and the nodes that it may be on."""
 
-    cpus: str = _value(_quantity)
-    memory: str = _value(_quantity)
-    node_selector: Mapping[str, str] = _value(default={})
+    cpus: str = value(_quantity)
+    memory: str = value(_quantity)
+    node_selector: Mapping[str, str] = value(default={})
     tolerations: tuple[Toleration, ...] = ()
 
 
@@ -133,11 +121,11 @@ class Placed:
 class Group(Placed):
     """Workers of one kind, as many as the autoscaler wants between two bounds."""
 
-    name: str = _value(_label)
-    min: int = _value(_at_least(0))
-    max: int = _value(_at_least(1))
-    gpus: int = _value(_at_least(0), 0)
-    gpu_gib: int | None = _value(_at_least(1), None)
+    name: str = value(_label)
+    min: int = value(_at_least(0))
+    max: int = value(_at_least(1))
+    gpus: int = value(_at_least(0), 0)
+    gpu_gib: int | None = value(_at_least(1), None)
     spot: SPOT | None = None
 
 
@@ -145,129 +133,56 @@ class Group(Placed):
 class Engine:
     """The data engine's run, and the Ray cluster that it has."""
 
-    command: tuple[str, ...] = _value(_words)
+    command: tuple[str, ...] = value(_words)
     head: Placed
     groups: tuple[Group, ...]
     recipe: str | None = None
-    retries: int = _value(_at_least(0), 3)
-    max_hours: int = _value(_at_least(1), 168)
-    keep_s: int = _value(_at_least(0), 3_600)
-    grace_s: int = _value(_at_least(10), 60)
+    retries: int = value(_at_least(0), 3)
+    max_hours: int = value(_at_least(1), 168)
+    keep_s: int = value(_at_least(0), 3_600)
+    grace_s: int = value(_at_least(10), 60)
     auth: Literal["token", "disabled"] = "token"
-    idle_s: int = _value(_at_least(0), 300)
+    idle_s: int = value(_at_least(0), 300)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Placed):
     """The trainer's run over nodes."""
 
-    nodes: int = _value(_at_least(1))
-    gpus: int = _value(_at_least(0))
-    shm: str = _value(_quantity)
-    command: tuple[str, ...] = _value(_words)
-    restarts: int = _value(_at_least(0), 3)
-    retries: int = _value(_at_least(0), 10)
-    wait_s: int = _value(_at_least(60), 3_600)
-    grace_s: int = _value(_at_least(30), 900)
+    nodes: int = value(_at_least(1))
+    gpus: int = value(_at_least(0))
+    shm: str = value(_quantity)
+    command: tuple[str, ...] = value(_words)
+    restarts: int = value(_at_least(0), 3)
+    retries: int = value(_at_least(0), 10)
+    wait_s: int = value(_at_least(60), 3_600)
+    grace_s: int = value(_at_least(30), 900)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
     """All that manifests are rendered from. values.yaml explains each key."""
 
-    name: str = _value(_label)
+    name: str = value(_label)
     image: Image
-    namespace: str | None = _value(_name, None)
-    secrets: Mapping[str, str] = _value(_secrets, {})
-    env: Mapping[str, str] = _value(_variables, {})
-    service_account: str | None = _value(_name, None)
+    namespace: str | None = value(_name, None)
+    secrets: Mapping[str, str] = value(_secrets, {})
+    env: Mapping[str, str] = value(_variables, {})
+    service_account: str | None = value(_name, None)
     volume: Volume | None = None
     engine: Engine | None = None
     train: Train | None = None
-    folder: Path = field(default=Path(), metadata={"given": True})
+    folder: Path = field(metadata={"given": True})
     """The folder of the file, which engine.recipe is looked for in."""
 
 
 def read_values(path: Path) -> Values:
     """The values of a file. Raises ValueError, one line that names the file and the key, for one that is wrong."""
+    values = read_yaml(path)
     try:
-        values = yaml.load(path.read_text(), Loader=_OneOfEach)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{path}{line}: no YAML: {error.problem}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
-    try:
-        return _checked(_record(Values, values, "", folder=path.parent))
+        return _checked(record(Values, values, folder=path.parent))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-class _OneOfEach(yaml.SafeLoader):
-    """A loader that takes no key twice, of which YAML would let the last one win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return super().construct_mapping(node, deep)
-
-
-def _record(kind: type[Read], value: Any, at: str, **given: Any) -> Read:
-    """A record of `kind` from what YAML has at the key `at`."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{at or 'the file'} has to be keys and values")
-    types_ = get_type_hints(kind)
-    known = {one.metadata.get("key", one.name): one for one in fields(kind) if not one.metadata.get("given")}  # type: ignore[arg-type]
-    read: dict[str, Any] = {}
-    for key, inner in value.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            guess = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}"
-            raise ValueError(f"{at}{'.' if at else ''}{key} is not known: {guess}")
-        one = known[key]
-        name = f"{at}.{key}" if at else str(key)
-        read[one.name] = _typed(types_[one.name], inner, name)
-        if read[one.name] is not None and (check := one.metadata.get("check")):
-            try:
-                check(read[one.name])
-            except ValueError as error:
-                shown = "" if key == "secrets" else f"{inner} is wrong: " if not isinstance(inner, (dict, list)) else ""
-                raise ValueError(f"{name}: {shown}it takes {error}") from None
-    for key, one in known.items():
-        if one.name not in read and one.default is MISSING and one.default_factory is MISSING:
-            raise ValueError(f"{at}{'.' if at else ''}{key} is missing")
-    return kind(**read, **given)
-
-
-def _typed(kind: Any, value: Any, at: str) -> Any:
-    """A value as the type of its field; ValueError says what is allowed in its place."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (types.UnionType, Union):
-        return None if value is None else _typed(inner[0], value, at)
-    if is_dataclass(kind):
-        return _record(kind, value, at)  # type: ignore[arg-type]
-    if origin is Literal:
-        if value not in inner:
-            raise ValueError(f"{at}: {value} is wrong: it takes {', '.join(inner)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{at} has to be a list")
-        return tuple(_typed(inner[0], one, f"{at}[{place}]") for place, one in enumerate(value))
-    if origin is not None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{at} has to be keys and values")
-        return {_typed(str, key, at): _typed(str, one, f"{at}.{key}") for key, one in value.items()}
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)  # 4 CPUs, and the numbers of a command line
-    if type(value) is not kind or value == "":
-        what = {str: "a text, in quotes where YAML takes it for something else", int: "a whole number"}[kind]
-        shown = "" if at.startswith("secrets.") else f"{value!r} is wrong: "  # it may be the key itself
-        raise ValueError(f"{at}: {shown}it takes {what}")
-    return value
 
 
 STARTED = ("shards", "recipe", "tokens", "retry")
