@@ -83,7 +83,7 @@ def test_what_changes_seldom_comes_first(target: str) -> None:
         lambda step: "pip install" in step.text and "/opt/uv/" in step.text,
         lambda step: "uv pip install" in step.text and "pyproject.toml" in step.text,
         lambda step: step.word == "COPY" and step.words == [".", "."],
-        lambda step: "uv pip install --no-deps ." in step.text,
+        lambda step: "uv pip install --offline --no-deps ." in step.text,
         lambda step: step.word == "ARG" and "REVISION" in step.pairs,
     ]
     places = [next(place for place, step in enumerate(steps) if is_it(step)) for is_it in is_next]
