@@ -3,8 +3,8 @@
     python -m infra.slurm.engine xprompt shards derain --data /shared/photos --out /shared/xprompt
 
 engine.sbatch runs it on the first node of the job, which becomes Ray's head. The others join it by `srun`, those of all
-components of a heterogeneous job. Exit status: the command's, as a shell says it; 1 if there is no cluster to run it on,
-2 for what cannot be done as asked, 130 if a signal came before the command was started. Signals:
+components of a heterogeneous job. Exit status: the command's, as a shell says it; 1 if there is no cluster to run it
+on, 2 for what cannot be done as asked, 130 if a signal came before the command was started. Signals:
 
     SIGUSR1   comes to this process alone, before the job's time is over (--signal=B:USR1): the command is stopped as by
               Ctrl-C, and the job is requeued

@@ -22,12 +22,13 @@ from typing import IO
 
 from infra.slurm.ports import free_port
 
-START_ATTEMPTS = 3
-"""How often a node is started: a port may be taken just before Ray takes it, and Ray allows its processes 30 s."""
+START_ATTEMPTS = 5
+"""How often a node is started: a port may be taken just before Ray takes it, and Ray allows its processes 30 s, which a
+busy machine, or a file system that has to be read for the first time, may exceed."""
 
 OBJECT_STORE_BYTES = 2**30
-"""A node's store of objects in /dev/shm. The engine's objects are small; Ray's default, 30% of the machine's memory, may
-be more than the job has."""
+"""A node's store of objects in /dev/shm. The engine's objects are small; Ray's default, 30% of the machine's memory,
+may be more than the job has."""
 
 _END_S = 15.0
 
@@ -71,7 +72,9 @@ class Node:
             f"--num-cpus={self._environment['SLURM_CPUS_ON_NODE']}",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
             f"--temp-dir={self._folder}",
-            f"--dashboard-agent-listen-port={free_port()}",
+            "--include-log-monitor=false",  # the engine shows what workers print by itself
+            # Where Ray itself chooses these, a node gives up if its agents do not say in time what they were given.
+            *(f"--{server}-port={free_port()}" for server in _AGENTS),
             *("--min-worker-port=0", "--max-worker-port=0"),  # whichever are free
         ]
 
@@ -91,6 +94,9 @@ class Node:
         self.process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+
+_AGENTS = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent", "metrics-export")
+"""Servers of a node, by `ray start`'s options. The first has a fixed port by default."""
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_events_report_interval_ms": "0"}
 """No statistics for Ray's makers, and no record of each task for a dashboard that is not there."""

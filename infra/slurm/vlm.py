@@ -1,7 +1,7 @@
 """A vision-language model's server beside the engine, on the first node of its job, by infra/vlm/serve.sh.
 
-The engine sends all of its requests from there, so the server listens at 127.0.0.1 alone, and answers those who have the
-job's key: the node may be shared.
+The engine sends all of its requests from there, so the server listens at 127.0.0.1 alone. It answers those who have the
+job's key, since others may be at work on the node.
 """
 
 from __future__ import annotations
