@@ -165,7 +165,7 @@ def _other_nodes(address: str, environment: Mapping[str, str]) -> Iterator[None]
         yield
     finally:
         for step in steps:
-            step.terminate()  # srun hands it on
+            step.send_signal(signal.SIGUSR1)  # srun hands it on; at SIGTERM it would kill the step at once
         for step in steps:
             with suppress(subprocess.TimeoutExpired):  # Slurm ends what is left, with the job
                 step.wait(_END_S)

@@ -114,13 +114,14 @@ def _temporary() -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be a node of the cluster at an address until SIGTERM, status 0, or until Ray does not stay up, its status."""
+    """Be a node of the cluster at an address until SIGTERM or SIGUSR1, status 0, or until Ray does not stay up, its status."""
     (head,) = sys.argv[1:] if arguments is None else arguments
 
     def leave(number: int, frame: object) -> None:
         sys.exit(0)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, leave)
     status = 0
     for _ in range(START_ATTEMPTS):
         with Node(head, os.environ) as node:

@@ -42,6 +42,7 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldPort={port}
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+PropagatePrioProcess=1
 MpiDefault=none
 ReturnToService=2
 SelectType=select/cons_tres
@@ -134,7 +135,10 @@ def slurm_running() -> Iterator[Slurm]:
 
         def start(*command: str) -> None:
             with open(folder / "daemons.log", "ab") as log:
-                process = subprocess.Popen(command, env=slurm.environment, stdout=log, stderr=log)
+                # Ctrl-C is for us: the daemons are to end after the jobs.
+                process = subprocess.Popen(
+                    command, env=slurm.environment, stdout=log, stderr=log, start_new_session=True
+                )
             stack.callback(process.wait)
             stack.callback(process.terminate)
 

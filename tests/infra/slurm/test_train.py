@@ -1,5 +1,5 @@
-"""Training as a job of a real Slurm, over two nodes of one rank each, stopped in every way that Slurm has: the losses and
-weights are, bit for bit, those of two ranks that nothing disturbed."""
+"""Training as a job of a real Slurm, over two nodes of one rank each, stopped in every way that Slurm has: the losses
+and weights are, bit for bit, those of two ranks that nothing disturbed."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def test_however_it_is_stopped_the_same_bits_come_out(slurm: Slurm, undisturbed:
         return len(records(config))
 
     def submitted() -> str:
-        return slurm.submit(
-            tmp_path, "--nodes=2", "--cpus-per-task=1", SCRIPT, *_options(config), XPROMPT_RANKS="1"
-        )
+        return slurm.submit(tmp_path, "--nodes=2", "--cpus-per-task=1", SCRIPT, *_options(config), XPROMPT_RANKS="1")
 
     # SIGUSR1, as before the end of its time: it saves, and is requeued by the script.
     job = submitted()
