@@ -16,7 +16,7 @@ _LOOK_EVERY_S = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     address, wanted, seconds = sys.argv[1:] if arguments is None else arguments
     client = GcsClient(address=address)

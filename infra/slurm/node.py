@@ -114,7 +114,10 @@ def _temporary() -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be a node of the cluster at an address until SIGTERM or SIGUSR1, status 0, or until Ray does not stay up, its status."""
+    """Be a node of the cluster at an address.
+
+    The exit status is 0 after SIGTERM or SIGUSR1, else that of a Ray which does not stay up.
+    """
     (head,) = sys.argv[1:] if arguments is None else arguments
 
     def leave(number: int, frame: object) -> None:

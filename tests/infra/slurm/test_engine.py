@@ -26,12 +26,40 @@ ray.shutdown()
 sys.exit(7)
 """
 
+_ASK_SERVER = """
+import json, os, sys, urllib.request
+option, url, name, model = sys.argv[1:]
+headers = {"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]}
+with urllib.request.urlopen(urllib.request.Request(url + "/models", headers=headers)) as answer:
+    found = json.load(answer)["data"][0]
+print("asked", option, name, model == found["id"], found, "engine has GPU", os.environ["CUDA_VISIBLE_DEVICES"])
+"""
+
+_VLLM = """#!{python}
+# In the place of vLLM: the same options, key and list of models.
+import http.server, json, os, sys
+serve, model, *options = sys.argv[1:]
+told = dict(zip(options, options[1:]))
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        allowed = self.headers["Authorization"] == "Bearer " + os.environ["VLLM_API_KEY"]
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        if allowed:
+            gpus = os.environ["CUDA_VISIBLE_DEVICES"]
+            self.wfile.write(json.dumps({{"data": [{{"id": model, "gpus": gpus}}]}}).encode())
+
+assert serve == "serve" and told["--tensor-parallel-size"] == "1"
+http.server.HTTPServer((told["--host"], int(told["--port"])), Handler).serve_forever()
+"""
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """More work than tests/conftest.py's, as it is stopped three times."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    data = write_photos(folder / "photos", 512, 300, 280)
+    data = write_photos(folder / "photos", 1_024, 400, 380)
     dataset = make_dataset(folder / "out", data)
     return Undisturbed(data=data, files=sha256_by_file(folder / "out/derain"), units=dataset.plan().units)
 
@@ -102,6 +130,21 @@ def test_two_jobs_on_one_node_do_not_meet(slurm: Slurm, tmp_path: Path) -> None:
     assert ended[1]["StartTime"] < ended[0]["EndTime"], "they ran one after the other"
     for name in "ab":
         assert sha256_by_file(tmp_path / f"out-{name}/derain") == sha256_by_file(Path(expected.store.root))
+
+
+@pytest.mark.infra
+def test_the_command_gets_the_address_of_a_server_on_gpus_of_its_own(slurm: Slurm, tmp_path: Path) -> None:
+    """infra/vlm/serve.sh is the real one; in its virtual environment is a program in the place of vLLM."""
+    vllm = tmp_path / "vllm/bin/vllm"
+    vllm.parent.mkdir(parents=True)
+    vllm.write_text(_VLLM.format(python=sys.executable))
+    vllm.chmod(0o755)
+    environment = {"XPROMPT_VLM_GPUS": "1", "XPROMPT_VLM_VENV": str(tmp_path / "vllm")}
+    command = [sys.executable, "-c", _ASK_SERVER]
+    job = slurm.submit(tmp_path, "--cpus-per-task=1", "--gpus-per-node=2", SCRIPT, *command, **environment)
+    assert slurm.ended(job)["JobState"] == "COMPLETED", _logs(tmp_path)
+    served = "{'id': 'Qwen/Qwen2-VL-7B-Instruct', 'gpus': '0'}"
+    assert f"asked --vlm --vlm-model True {served} engine has GPU 1" in _logs(tmp_path)
 
 
 def _logs(folder: Path) -> str:
