@@ -30,7 +30,7 @@ OBJECT_STORE_BYTES = 2**30
 """A node's store of objects in /dev/shm. The engine's objects are small; Ray's default, 30% of the machine's memory,
 may be more than the job has."""
 
-_END_S = 15.0
+_END_S = 5.0
 
 
 class Node:
