@@ -1,0 +1,1 @@
+"""Slurm: job scripts, and what they run on a job's nodes."""
