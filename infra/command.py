@@ -23,17 +23,16 @@ The Makefile passes its variables on as they were typed: `xprompt shards TASK=de
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-from infra.variables import VARIABLE, as_options, task_of
-from manifests.printing import printable, say
+from infra.arguments import VARIABLE, Parser, as_options, task_of
+from manifests.printing import say
 from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
@@ -58,28 +57,6 @@ _START_RAY = ("shards", "tokens", "recipe", "retry", "doctor")
 
 _NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
 _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, with the nearest name."""
-
-    def error(self, message: str) -> NoReturn:
-        if unknown := re.search(r"unrecognized arguments: (\S+)", message):
-            flag = unknown[1].partition("=")[0]
-            message = f"there is no option {flag}{self._nearest(flag)}"
-        invalid = re.search(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
-        if invalid:
-            choices = invalid[3].replace("'", "").split(", ")
-            near = difflib.get_close_matches(invalid[2], choices, n=1)
-            what = "command" if invalid[1] == "COMMAND" else invalid[1]
-            message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
-        message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
-        self.exit(2, printable(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)") + "\n")
-
-    def _nearest(self, flag: str) -> str:
-        known = [known for action in self._actions for known in action.option_strings]
-        near = difflib.get_close_matches(flag, known, n=1)
-        return f": did you mean {near[0]}?" if near else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

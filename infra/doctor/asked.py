@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from infra.variables import as_options, task_of
+from infra.arguments import Parser, as_options, task_of
 from operators.base import Link, ModelOperator
 from operators.models.presence import Presence, presence
 from operators.vlm.client import LOCAL, Vlm
@@ -163,7 +163,7 @@ def _parser(prog: str, task: Task | None) -> argparse.ArgumentParser:
         "looked at. It takes the options of xprompt shards. The exit status is 1 if something will fail, 2 if it is "
         "asked wrongly. Nothing is downloaded, and what it writes to try a place is removed again."
     )
-    parser = argparse.ArgumentParser(prog=prog, description=text)
+    parser = Parser(prog=prog, description=text)
     parser.add_argument(
         "task", nargs="?", help="a task as of xprompt shards; without one the machine alone is looked at"
     )

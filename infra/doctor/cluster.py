@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ class Cluster:
 
 
 def named(alive: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Nodes, by their ids, as a user may call them: host and address, and the id's beginning where that is not enough."""
+    """Nodes, by their ids, as a user may call them: host and address, with the id if that is not enough."""
     names = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in alive}
     times = Counter(names.values())
     return {node: name if times[name] == 1 else f"{name[:-1]}, {node[:6]})" for node, name in names.items()}
@@ -186,20 +187,20 @@ def named(alive: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def of_nodes(seen: Mapping[str, Seen], here: Mapping[str, int]) -> Iterator[Finding]:
     """What nodes have seen, by their names; `here` is what the driver sees of the places that are to be shared."""
-    ours = Versions.here()
-    wrong = []
+    ours, whole = Versions.here(), 0
     for name, one in seen.items():
-        wrong += [_of(name, found) for found in versions(ours, one.versions)]
-        wrong += [_of(name, found) for found in one.findings if found.state in ("warning", "fails")]
+        wrong = [*versions(ours, one.versions), *(found for found in one.findings if found.state != "ok")]
         for place, size in here.items():
             if one.bytes.get(place) != size:
-                what = "cannot be seen" if one.bytes.get(place, -1) < 0 else "is another one"
-                way = "put it on a disk that all nodes share, by the same path, or in a bucket"
-                wrong.append(fails("nodes", f"{place} {what} on {name}", way))
-    yield from wrong
-    whole = [name for name in seen if not any(name in one.text for one in wrong)]
+                what = "is not to be seen there" if one.bytes.get(place, -1) < 0 else "is another one there"
+                way_out = "put it on a disk that all nodes share, by the same path, or in a bucket"
+                wrong.append(fails("nodes", f"{place} {what}", way_out))
+        whole += not wrong
+        for found in wrong:
+            what = "" if found.name == "nodes" else f"{found.name}: "
+            yield replace(found, name="nodes", text=f"{name}: {what}{found.text}")
     if whole:
-        yield ok("nodes", f"{len(whole)} of {len(seen)}: Python, packages, memory, files, DATA and MODELS will do")
+        yield ok("nodes", f"{whole} of {len(seen)}: Python, packages, memory, files, DATA and MODELS will do")
 
 
 def versions(ours: Versions, theirs: Versions) -> Iterator[Finding]:
@@ -230,11 +231,6 @@ def of_out(place: str, answered: Mapping[str, Shared], there: Mapping[str, bool]
     yield from wrong
     if answered and not wrong:
         yield ok("OUT, nodes", f"{len(answered)} nodes and this machine see what each other writes to {place}")
-
-
-def _of(node: str, found: Finding) -> Finding:
-    text = f"{node}: {found.name}: {found.text}" if found.name != "nodes" else f"{node}: {found.text}"
-    return Finding(name="nodes", state=found.state, text=text, way_out=found.way_out)
 
 
 def _appeared(store: Store, names: Sequence[str], answers: Any) -> set[str]:

@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt doctor") -
         say(_summary(asked, states))
         status = int(states["fails"] > 0)
     except KeyboardInterrupt:
-        running[-1].wait(_STOP_S)
+        for one in running[-1:]:
+            one.wait(_STOP_S)
         status = STOPPED
     for what in undoing.all():
         say(f"{what} could not be removed: remove it by hand", error=True)
@@ -117,11 +118,8 @@ def _summary(asked: Asked, states: Counter[State]) -> str:
     where = f"on the cluster at {asked.address}" if asked.address else "on this machine alone (no RAY_ADDRESS)"
     told = [f"{states['ok']} ok"]
     told += [f"{count} {_WORDS[state][count > 1]}" for state, count in states.items() if count and state != "ok"]
-    if states["fails"]:
-        head = f"{asked.name} would fail {where}"
-    else:
-        head = f"nothing is in the way of {asked.name} {where}"
-    return f"{head}: {', '.join(told)}"
+    head = f"{asked.name} would fail" if states["fails"] else f"nothing is in the way of {asked.name}"
+    return f"{head} {where}: {', '.join(told)}"
 
 
 _WORDS = {

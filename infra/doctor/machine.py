@@ -1,4 +1,4 @@
-"""This machine, or a node of a cluster: Python, packages, memory, open files, /dev/shm, Ray's folder, its own address."""
+"""This machine, or a node of a cluster: Python, packages, memory, open files, /dev/shm, Ray's folder, ports."""
 
 from __future__ import annotations
 

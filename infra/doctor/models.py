@@ -84,7 +84,7 @@ def _asked_for(checkpoint: Checkpoint, sizes: list[int]) -> Finding:
     from httpx2 import TransportError
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     api, what = HfApi(endpoint=endpoint), f"{checkpoint.role} ({checkpoint.hub_id})"

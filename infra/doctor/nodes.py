@@ -18,8 +18,8 @@ from manifests.storage import Store
 from operators.models.files import files_of
 
 APPEARS_S = 10.0
-"""How long a file that another node has written may take to be seen: NFS asks for news every 3 to 60 s (nfs(5), acregmin
-and acregmax), of a name that it did not know at once."""
+"""How long a file that another node has written may take to be seen: NFS keeps what it knows of files for 3 s at the
+least (nfs(5), acregmin), and may know that there is none of a name."""
 
 _AGAIN_S = 0.5
 

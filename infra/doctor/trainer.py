@@ -80,7 +80,7 @@ def fitting(preset: str, gpus: int, gib: float) -> Finding:
         return fails(
             "train: GPUs",
             text,
-            "more GPUs, fewer --windows, --lora-rank or --cpu-offload: python -m train.run.estimate tells what each saves",
+            "more GPUs, fewer --windows, --lora-rank or --cpu-offload (python -m train.run.estimate)",
         )
     return ok("train: GPUs", text)
 

@@ -1,4 +1,7 @@
-"""Variables in the way of make, NAME=value, as the options of a parser: the Makefile passes them on as they were typed."""
+"""How the command lines of `xprompt` are read: errors of one line, and variables in the way of make, NAME=value.
+
+The Makefile passes variables on as they were typed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,36 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
+from typing import NoReturn
+
+from manifests.printing import printable
 
 VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 _PLACES = {"OUT": "path"}
 """Variables of make that some commands take as an argument and not as an option."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest name."""
+
+    def error(self, message: str) -> NoReturn:
+        if unknown := re.search(r"unrecognized arguments: (\S+)", message):
+            flag = unknown[1].partition("=")[0]
+            message = f"there is no option {flag}{self._nearest(flag)}"
+        invalid = re.search(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
+        if invalid:
+            choices = invalid[3].replace("'", "").split(", ")
+            near = difflib.get_close_matches(invalid[2], choices, n=1)
+            what = "command" if invalid[1] == "COMMAND" else invalid[1]
+            message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
+        message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
+        self.exit(2, printable(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)") + "\n")
+
+    def _nearest(self, flag: str) -> str:
+        known = [known for action in self._actions for known in action.option_strings]
+        near = difflib.get_close_matches(flag, known, n=1)
+        return f": did you mean {near[0]}?" if near else ""
 
 
 def as_options(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:
