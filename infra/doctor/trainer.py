@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.doctor.asked import Asked
-from infra.doctor.finding import GIB, Finding, fails, ok, skipped
+from infra.doctor.finding import GIB, Finding, fails, ok, skipped, warning
 from infra.doctor.gpus import LOOK_S, gpus_here
 from infra.doctor.limits import TookTooLong, answer_of
 from infra.doctor.machine import port
@@ -35,7 +35,7 @@ def needs(asked: Asked) -> Iterator[Finding]:
     if (Path(config.model) / "config.json").is_file():
         yield ok("train: model", f"{config.model} is there")
     else:
-        yield fails(
+        yield warning(
             "train: model",
             f"{config.model}, which {asked.train} starts from, is not there",
             "make tiny-models"

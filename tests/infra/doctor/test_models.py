@@ -1,0 +1,184 @@
+"""MODELS, the hub, DATA and the server of a vision-language model, as a task needs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.doctor import models
+from operators.models.table import CHECKPOINTS
+from tests.infra.doctor.conftest import asked, only
+from tests.ports import free_port
+from tests.tiny import tiny_models
+from tests.vlm import running
+
+TOKEN = "hf_forTestsAlone"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MODELS with the checkpoints of the task depth2img: one, in several files."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(Path(tiny_models("depth-anything")) / "depth-anything", folder / "depth-anything")
+    return folder
+
+
+def test_models_that_are_whole_and_with_a_file_removed(whole: Path, tmp_path: Path) -> None:
+    state, text, _ = only([*models.here(asked("depth2img", "--models", str(whole)))])
+    assert (state, text) == ("fails", text) and "depth-anything is wrong: model.safetensors has" in text  # not real
+    shutil.copytree(whole, tmp_path / "models")
+    (tmp_path / "models/depth-anything/model.safetensors").unlink()
+    state, text, way_out = only([*models.here(asked("depth2img", "--models", f"{tmp_path}/models"))])
+    assert state == "fails" and text.startswith("depth-anything is missing") and "hf download depth-anything" in way_out
+
+
+def test_models_of_a_task_that_loads_none() -> None:
+    assert only([*models.here(asked("derain"))])[:2] == ("ok", "derain loads none")
+
+
+def test_models_that_are_not_given(tmp_path: Path) -> None:
+    state, text, way_out = only([*models.here(asked("style"))])
+    assert state == "fails" and "flux, stable-cascade-prior" in text and "hub to download them" in way_out
+    lines = [*models.here(asked("style", "--models", str(tmp_path)))]
+    assert {one.state for one in lines} == {"fails"}
+    assert [one.text.split()[0] for one in lines] == [*asked("style").roles]
+    assert all(one.way_out == CHECKPOINTS[role].obtain for one, role in zip(lines, asked("style").roles, strict=True))
+
+
+def test_what_the_options_of_a_task_and_a_model_here_add() -> None:
+    assert set(asked("pose", "--generator", "flux", "--estimator", "dwpose", "--models", "x").roles) == {
+        *("flux", "flux-controlnet-pose", "dwpose")
+    }
+    assert asked("derain", "--vlm", "local", "--models", "x").roles == ("qwen2-vl",)
+
+
+@dataclass(kw_only=True)
+class Hub:
+    """What a stand-in of the hub says: it takes TOKEN, and gives one repository."""
+
+    url: str = ""
+    gated: bool = False
+    granted: bool = False
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Answers as huggingface.co does: 401 for no or a wrong token, 403 for a gated repository."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            hub.asked.append(self.path)
+            token = self.headers.get("Authorization")
+            if token not in (None, f"Bearer {TOKEN}"):
+                self._answer(401, {"error": "Invalid username or password."}, {})
+            elif "depth-anything/" not in self.path:
+                self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            elif self.path.endswith("/auth-check") and hub.gated and not (token and hub.granted):
+                said = {"error": "Access to model is restricted"}
+                self._answer(403 if token else 401, said, {"X-Error-Code": "GatedRepo"})
+            elif self.path.endswith("/auth-check"):
+                self._answer(200, {}, {})
+            else:
+                files = [{"rfilename": "model.safetensors", "size": 99_173_660}, {"rfilename": "a.md", "size": 2**40}]
+                self._answer(200, {"id": "depth-anything/x", "siblings": files}, {})
+
+        def _answer(self, status: int, value: Any, headers: dict[str, str]) -> None:
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            for name, text in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(data)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield hub
+        server.shutdown()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no token of this machine's user."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize(
+    ("hub", "token", "state", "text", "way_out"),
+    [
+        (Hub(), "", "ok", "may be downloaded, 0.1 GiB", ""),
+        (Hub(), TOKEN, "ok", "may be downloaded, 0.1 GiB", ""),
+        (Hub(), "hf_another", "fails", "does not take the token", "set HF_TOKEN"),
+        (Hub(gated=True), "", "fails", "is gated, and there is no token", "accept its licence at https://huggingface"),
+        (Hub(gated=True), TOKEN, "fails", "account has not been given access", "accept its licence at https://hugging"),
+        (Hub(gated=True, granted=True), TOKEN, "ok", "may be downloaded", ""),
+    ],
+)
+def test_the_hub(
+    hub: Hub, token: str, state: str, text: str, way_out: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with serving(hub):
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        first, room = models.hub(asked("depth2img", "--models", "hub"))
+    assert first.state == state and text in first.text and way_out in first.way_out, first
+    assert TOKEN not in first.text + first.way_out and "hf_another" not in first.text + first.way_out
+    assert room.state == ("ok" if state == "ok" else "skipped")
+    assert not cache.exists()  # nothing is downloaded
+    assert all("/api/models/depth-anything/" in path for path in hub.asked)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_hub_with_more_than_the_disk_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(models.shutil, "disk_usage", lambda folder: usage._replace(free=99_173_659))
+    with serving(Hub()) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        _, room = models.hub(asked("depth2img", "--models", "hub"))
+    assert room.state == "fails" and "HF_HOME" in room.way_out
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_hub_that_is_not_to_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    first, _ = models.hub(asked("depth2img", "--models", "hub"))
+    assert first.state == "fails" and "cannot be reached (ConnectError)" in first.text and "proxy" in first.way_out
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    state, text, _ = only([*models.hub(asked("depth2img", "--models", "hub"))])
+    assert state == "fails" and "HF_HUB_OFFLINE forbids to download depth-anything" in text
+
+
+def test_a_vlm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with running() as server:
+        state, text, _ = only([*models.vlm(asked("derain", "--vlm", server.url, "--vlm-model", "m"))])
+        assert state == "ok" and server.url in text
+    state, text, way_out = only([*models.vlm(asked("derain", "--vlm", server.url, "--vlm-model", "m"))])
+    assert state == "fails" and "cannot be reached" in text and "start that server" in way_out
+    state, text, _ = only([*models.vlm(asked("derain", "--vlm", server.url))])
+    assert state == "fails" and text.startswith("VLM_MODEL is not set")
+
+
+def test_data(tmp_path: Path) -> None:
+    assert only([*models.data(asked("derain"))])[0] == "ok"
+    (tmp_path / "words.txt").write_text("no pictures")
+    for folder, why in ((tmp_path, "nothing that derain can read"), (tmp_path / "none", "none")):
+        state, text, way_out = only([*models.data(asked("derain", "--data", str(folder)))])
+        assert state == "fails" and why in text and "--data" in way_out
