@@ -12,6 +12,7 @@ from infra.doctor.asked import Asked
 from infra.doctor.finding import GIB, Finding, fails, ok, skipped
 from infra.doctor.machine import nearest
 from operators.base import StopRun
+from operators.models.checkpoints import TINY
 from operators.models.presence import Presence
 from operators.models.table import CHECKPOINTS, Checkpoint
 
@@ -39,7 +40,10 @@ def here(asked: Asked) -> Iterator[Finding]:
         return
     lacking = [one for one in presences if one.state != "present"]
     if models == "tiny" and lacking:
-        yield ok("MODELS", "tiny: xprompt shards writes the small random ones when it starts")
+        if (TINY / ".made").exists():
+            yield fails("MODELS", _told(lacking[0]), f"remove {TINY}: xprompt shards writes them anew")
+        else:
+            yield ok("MODELS", "tiny: xprompt shards writes the small random ones when it starts")
         return
     for one in lacking:
         if models != "hub" or one.state == "wrong" or not CHECKPOINTS[one.role].hub_id:
@@ -104,14 +108,13 @@ def _asked_for(checkpoint: Checkpoint, sizes: list[int]) -> Finding:
         return fails("hub", f"{what} is gated, and there is no token", f"accept its licence at {page}, then {_TOKEN}")
     except RevisionNotFoundError:
         return fails("hub", f"{what} has no revision {checkpoint.revision} any more", f"report it; look at {page}")
-    except RepositoryNotFoundError as error:
-        if error.response.status_code == 401 and get_token():
-            return fails("hub", f"the hub does not take the token (asked for {what})", f"it may have ended: {_TOKEN}")
-        return fails("hub", f"{what} is not there, or not to be seen with this token", f"look at {page}; {_TOKEN}")
     except HfHubHTTPError as error:
         status = error.response.status_code
-        way_out = f"it may have ended: {_TOKEN}" if status in (401, 403) else "try again later"
-        return fails("hub", f"{what}: the hub answers with status {status}", way_out)
+        if status == 401 and get_token():
+            return fails("hub", f"the hub does not take the token (asked for {what})", f"it may have ended: {_TOKEN}")
+        if isinstance(error, RepositoryNotFoundError):
+            return fails("hub", f"{what} is not there, or this token may not see it", f"look at {page}; {_TOKEN}")
+        return fails("hub", f"{what}: the hub answers with status {status}", "try again later")
     except TransportError as error:
         text = f"{endpoint or 'huggingface.co'} cannot be reached ({type(error).__name__})"
         return fails("hub", text, "see to the network and its proxy (HTTPS_PROXY), or download on another machine")

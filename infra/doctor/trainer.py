@@ -21,8 +21,8 @@ from infra.doctor.machine import port
 from pipelines.run.stages import CUDA_GIB
 from train.run.config import PRESETS
 
-MEASURE_S = 120.0
-"""How long a step may take to be measured: the 7B takes some 10 s, the 34B as long, on one core."""
+MEASURE_S = 300.0
+"""How long a step may take to be measured: 15 s of a core for the 7B, a minute where six programs share two cores."""
 
 _MASTER_PORT = 29_500
 """torchrun's default (torch.distributed.run), where MASTER_PORT is not set."""

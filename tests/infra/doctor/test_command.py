@@ -55,7 +55,7 @@ def test_what_fails_is_told_with_the_way_out_and_by_the_status(
         ("TASK=derain OUTT=x", "xprompt doctor: there is no variable OUTT: did you mean OUT?"),
         ("--seed 1", "xprompt doctor: --seed says something of a task: name one, as in `xprompt doctor derain`"),
         ("editing", "xprompt doctor: editing needs a vision-language model: set VLM and VLM_MODEL"),
-        ("--train 8b", "xprompt doctor: there is no --train 8b: did you mean 7b-paper?"),
+        ("--train 7b-papr", "xprompt doctor: there is no --train 7b-papr: did you mean 7b-paper?"),
         ("derain --out=", "xprompt doctor: --out: it is empty: give a folder or a URL"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
@@ -15,30 +16,54 @@ from typing import Any
 import pytest
 
 from infra.doctor import models
+from operators.models.published import Published
 from operators.models.table import CHECKPOINTS
 from tests.infra.doctor.conftest import asked, only
 from tests.ports import free_port
-from tests.tiny import tiny_models
-from tests.vlm import running
+from tests.sources import write_files
+from tests.vlm import KEY, running
 
 TOKEN = "hf_forTestsAlone"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MODELS with the checkpoints of the task depth2img: one, in several files."""
-    folder = tmp_path_factory.mktemp("models")
-    shutil.copytree(Path(tiny_models("depth-anything")) / "depth-anything", folder / "depth-anything")
-    return folder
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """MODELS with the one file of the one checkpoint of the task hed2img, of other bytes than the published."""
+    return write_files(tmp_path / "models", {"hed/ControlNetHED.pth": b"weights"})
 
 
-def test_models_that_are_whole_and_with_a_file_removed(whole: Path, tmp_path: Path) -> None:
-    state, text, _ = only([*models.here(asked("depth2img", "--models", str(whole)))])
-    assert (state, text) == ("fails", text) and "depth-anything is wrong: model.safetensors has" in text  # not real
-    shutil.copytree(whole, tmp_path / "models")
-    (tmp_path / "models/depth-anything/model.safetensors").unlink()
-    state, text, way_out = only([*models.here(asked("depth2img", "--models", f"{tmp_path}/models"))])
-    assert state == "fails" and text.startswith("depth-anything is missing") and "hf download depth-anything" in way_out
+def test_models_that_are_whole_and_with_a_file_removed(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, text, _ = only([*models.here(asked("hed2img", "--models", str(whole)))])
+    assert state == "fails" and "hed is wrong: ControlNetHED.pth has 7 bytes, the published one 29,444,406" in text
+    known = Published(size_bytes=7, sha256=hashlib.sha256(b"weights").hexdigest())
+    monkeypatch.setattr("operators.models.presence.PUBLISHED", {"hed": {"ControlNetHED.pth": known}})
+    assert only([*models.here(asked("hed2img", "--models", str(whole)))])[:2] == (
+        "ok",
+        f"1 of 1 that hed2img loads are in {whole}",
+    )
+    (whole / "hed/ControlNetHED.pth").unlink()
+    state, text, way_out = only([*models.here(asked("hed2img", "--models", str(whole)))])
+    assert state == "fails" and text.startswith("hed is missing") and "hf download lllyasviel/Annotators" in way_out
+
+
+def test_the_small_models_are_written_by_a_run_unless_they_are_damaged(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("operators.models.checkpoints", "infra.doctor.models"):
+        monkeypatch.setattr(f"{module}.TINY", tmp_path / "tiny")
+    state, text, _ = only([*models.here(asked("hed2img", "--models", "tiny"))])
+    assert state == "ok" and "writes the small random ones" in text
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/.made").touch()
+    state, _, way_out = only([*models.here(asked("hed2img", "--models", "tiny"))])
+    assert state == "fails" and "anew" in way_out
+    shutil.copytree(whole / "hed", tmp_path / "tiny/hed")
+    assert only([*models.here(asked("hed2img", "--models", "tiny"))])[1] == "1 of 1 that hed2img loads are in tiny"
+
+
+def test_a_source_that_brings_inputs_needs_no_models() -> None:
+    """What makes depth maps is not run on the bundled pair of pictures, which has one."""
+    assert only([*models.here(asked("depth2img", "--models", "/nowhere"))])[1] == "depth2img loads none"
 
 
 def test_models_of_a_task_that_loads_none() -> None:
@@ -84,7 +109,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
             token = self.headers.get("Authorization")
             if token not in (None, f"Bearer {TOKEN}"):
                 self._answer(401, {"error": "Invalid username or password."}, {})
-            elif "depth-anything/" not in self.path:
+            elif "lllyasviel/Annotators" not in self.path:
                 self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
             elif self.path.endswith("/auth-check") and hub.gated and not (token and hub.granted):
                 said = {"error": "Access to model is restricted"}
@@ -92,8 +117,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
             elif self.path.endswith("/auth-check"):
                 self._answer(200, {}, {})
             else:
-                files = [{"rfilename": "model.safetensors", "size": 99_173_660}, {"rfilename": "a.md", "size": 2**40}]
-                self._answer(200, {"id": "depth-anything/x", "siblings": files}, {})
+                files = [{"rfilename": "ControlNetHED.pth", "size": 99_173_660}, {"rfilename": "a.md", "size": 2**40}]
+                self._answer(200, {"id": "lllyasviel/Annotators", "siblings": files}, {})
 
         def _answer(self, status: int, value: Any, headers: dict[str, str]) -> None:
             data = json.dumps(value).encode()
@@ -137,12 +162,12 @@ def test_the_hub(
     monkeypatch.setenv("HF_TOKEN", token)
     with serving(hub):
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        first, room = models.hub(asked("depth2img", "--models", "hub"))
+        first, room = models.hub(asked("hed2img", "--models", "hub"))
     assert first.state == state and text in first.text and way_out in first.way_out, first
     assert TOKEN not in first.text + first.way_out and "hf_another" not in first.text + first.way_out
     assert room.state == ("ok" if state == "ok" else "skipped")
     assert not cache.exists()  # nothing is downloaded
-    assert all("/api/models/depth-anything/" in path for path in hub.asked)
+    assert all("/api/models/lllyasviel/Annotators" in path for path in hub.asked)
 
 
 @pytest.mark.usefixtures("cache")
@@ -151,25 +176,28 @@ def test_a_hub_with_more_than_the_disk_has_room_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(models.shutil, "disk_usage", lambda folder: usage._replace(free=99_173_659))
     with serving(Hub()) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        _, room = models.hub(asked("depth2img", "--models", "hub"))
+        _, room = models.hub(asked("hed2img", "--models", "hub"))
     assert room.state == "fails" and "HF_HOME" in room.way_out
 
 
 @pytest.mark.usefixtures("cache")
 def test_a_hub_that_is_not_to_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    first, _ = models.hub(asked("depth2img", "--models", "hub"))
+    first, _ = models.hub(asked("hed2img", "--models", "hub"))
     assert first.state == "fails" and "cannot be reached (ConnectError)" in first.text and "proxy" in first.way_out
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    state, text, _ = only([*models.hub(asked("depth2img", "--models", "hub"))])
-    assert state == "fails" and "HF_HUB_OFFLINE forbids to download depth-anything" in text
+    state, text, _ = only([*models.hub(asked("hed2img", "--models", "hub"))])
+    assert state == "fails" and "HF_HUB_OFFLINE forbids to download hed" in text
 
 
 def test_a_vlm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with running() as server:
         state, text, _ = only([*models.vlm(asked("derain", "--vlm", server.url, "--vlm-model", "m"))])
         assert state == "ok" and server.url in text
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-another-key")
+        state, text, way_out = only([*models.vlm(asked("derain", "--vlm", server.url, "--vlm-model", "m"))])
+        assert state == "fails" and "refuses the key" in text and "another" not in text and "OPENAI_API_KEY" in way_out
     state, text, way_out = only([*models.vlm(asked("derain", "--vlm", server.url, "--vlm-model", "m"))])
     assert state == "fails" and "cannot be reached" in text and "start that server" in way_out
     state, text, _ = only([*models.vlm(asked("derain", "--vlm", server.url))])
