@@ -76,7 +76,8 @@ def out(asked: Asked, undoing: Undoing) -> Iterator[Finding]:
             doing = "removed from"
             store.remove(name)
     except (OSError, ValueError, ImportError) as error:
-        yield fails("OUT", f"nothing can be {doing} {place}: {_line(error)}", way_out(error, local=store.is_local))
+        why = error if store.is_local else _said_why(store, error)
+        yield fails("OUT", f"nothing can be {doing} {place}: {_line(why)}", way_out(why, local=store.is_local))
         return
     if not same or not listed:
         what = "is not what was written" if not same else "is not in the list of files"
@@ -84,6 +85,17 @@ def out(asked: Asked, undoing: Undoing) -> Iterator[Finding]:
         return
     yield ok("OUT", f"{place} can be written, read, listed and removed from")
     yield clock("clock", max(began_s - 1 - time_s, time_s - ended_s, 0.0), f"of the place of OUT, {place}")
+
+
+def _said_why(store: Store, error: Exception) -> Exception:
+    """The error of a bucket that says why: to the first request, which asks for headers alone, S3 says Forbidden."""
+    if "Forbidden" not in str(error):
+        return error
+    try:
+        store.names("")
+    except (OSError, ValueError, ImportError) as listing:
+        return listing
+    return error
 
 
 def forget(store: Store, name: str) -> None:

@@ -67,6 +67,7 @@ def test_a_driver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state == "fails" and text == "the driver has not answered within 60 s"
 
 
+@pytest.mark.infra  # PyTorch is imported in a process of its own: 4 s of a core
 def test_what_pytorch_sees_here() -> None:
     """On a machine without GPUs it says why; on one with some each has a name and memory."""
     found, why = gpus.gpus_here()
