@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from infra.doctor.finding import GIB, Finding, fails, ok, skipped, warning
+from infra.doctor.finding import GIB, Finding, fails, ok, size, skipped, warning
 from pipelines.run.session import OBJECT_STORE_BYTES
 
 PACKAGE = "xprompt-data-engine"
@@ -100,7 +100,7 @@ def memory() -> Iterator[Finding]:
         free = min(free, most - used)
     except (OSError, ValueError):  # no container, or one without a limit
         pass
-    text = f"{free / GIB:.1f} GiB free"
+    text = f"{size(free)} free"
     if free < _MEMORY_GIB * GIB:
         yield warning(
             "memory", f"{text}: Ray needs about {_MEMORY_GIB:g}", "end other programs, or give the container more"
@@ -130,7 +130,7 @@ def shared_memory(folder: str = "/dev/shm") -> Iterator[Finding]:
     except OSError as error:
         yield fails(folder, f"it is not there ({error.strerror})", "mount a tmpfs there: Ray needs one")
         return
-    text = f"{free / 2**20:,.0f} MiB free"
+    text = f"{size(free)} free"
     if free < OBJECT_STORE_BYTES:
         yield warning(
             folder,
@@ -160,7 +160,7 @@ def ray_folder() -> Iterator[Finding]:
         yield fails(name, f"nothing can be written to {there} ({error.strerror})", other)
         return
     usage = shutil.disk_usage(there)
-    text = f"{folder}, {usage.free / GIB:.1f} GiB free"
+    text = f"{folder}, {size(usage.free)} free"
     if usage.used > _FULL * (usage.used + usage.free):
         yield warning(
             name, f"{text}: on a disk that is over {_FULL:.0%} full Ray keeps no objects", f"free some; {other}"

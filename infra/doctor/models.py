@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.doctor.asked import Asked
-from infra.doctor.finding import GIB, Finding, fails, ok, skipped
+from infra.doctor.finding import Finding, fails, ok, size, skipped
 from infra.doctor.machine import nearest
 from operators.base import StopRun
 from operators.models.checkpoints import TINY
@@ -67,16 +67,25 @@ def hub(asked: Asked) -> Iterator[Finding]:
         roles = ", ".join(one.role for one in missing)
         yield fails("hub", f"HF_HUB_OFFLINE forbids to download {roles}", "unset it, or download them before")
         return
-    sizes: list[int] = []
-    for one in missing:
-        yield _asked_for(one, sizes)
+    from httpx2 import TransportError
     from huggingface_hub.constants import HF_HUB_CACHE
+
+    sizes: list[int] = []
+    try:
+        for one in missing:
+            yield _asked_for(one, sizes)
+    except TransportError as error:
+        text = f"{os.environ.get('HF_ENDPOINT') or 'huggingface.co'} cannot be reached ({type(error).__name__})"
+        yield fails("hub", text, "see to the network and its proxy (HTTPS_PROXY), or download on another machine")
 
     folder = nearest(Path(HF_HUB_CACHE))
     free = shutil.disk_usage(folder).free
-    text = f"{sum(sizes) / GIB:,.1f} GiB to be downloaded into {HF_HUB_CACHE}, {free / GIB:,.1f} GiB free"
+    text = f"{size(sum(sizes))} to be downloaded into {HF_HUB_CACHE}, {size(free)} free"
     if len(sizes) < len(missing):
-        yield skipped("hub's disk", f"{text}; of {len(missing) - len(sizes)} checkpoints the size is not known")
+        yield skipped(
+            "hub's disk",
+            f"{size(free)} free in {folder}; of {len(missing) - len(sizes)} checkpoints the size is not known",
+        )
     elif sum(sizes) > free:
         yield fails("hub's disk", text, "free some, or set HF_HOME to a folder on a larger disk")
     else:
@@ -84,14 +93,15 @@ def hub(asked: Asked) -> Iterator[Finding]:
 
 
 def _asked_for(checkpoint: Checkpoint, sizes: list[int]) -> Finding:
-    """Whether the hub gives a checkpoint to the token. If so, the bytes of its files are added to `sizes`."""
-    from httpx2 import TransportError
+    """Whether the hub gives a checkpoint to the token. If so, the bytes of its files are added to `sizes`.
+
+    Raises TransportError of httpx2 if the hub cannot be reached.
+    """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils._paths import filter_repo_objects
 
-    endpoint = os.environ.get("HF_ENDPOINT") or None
-    api, what = HfApi(endpoint=endpoint), f"{checkpoint.role} ({checkpoint.hub_id})"
+    api, what = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None), f"{checkpoint.role} ({checkpoint.hub_id})"
     page = f"https://huggingface.co/{checkpoint.hub_id}"
     try:
         api.auth_check(checkpoint.hub_id)
@@ -115,13 +125,10 @@ def _asked_for(checkpoint: Checkpoint, sizes: list[int]) -> Finding:
         if isinstance(error, RepositoryNotFoundError):
             return fails("hub", f"{what} is not there, or this token may not see it", f"look at {page}; {_TOKEN}")
         return fails("hub", f"{what}: the hub answers with status {status}", "try again later")
-    except TransportError as error:
-        text = f"{endpoint or 'huggingface.co'} cannot be reached ({type(error).__name__})"
-        return fails("hub", text, "see to the network and its proxy (HTTPS_PROXY), or download on another machine")
     found = list[Any](info.siblings or [])
     patterns = list(checkpoint.files) or None
     sizes.append(sum(one.size or 0 for one in filter_repo_objects(found, allow_patterns=patterns, key=_name)))
-    return ok("hub", f"{what} may be downloaded, {sizes[-1] / GIB:,.1f} GiB")
+    return ok("hub", f"{what} may be downloaded, {size(sizes[-1])}")
 
 
 def _name(sibling: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.doctor.asked import Asked
-from infra.doctor.finding import GIB, Finding, fails, ok, skipped, warning
+from infra.doctor.finding import Finding, fails, ok, size, skipped, warning
 from infra.doctor.limits import Undoing
 from infra.doctor.machine import nearest
 from manifests.dataset import Dataset
@@ -124,7 +124,7 @@ def room(asked: Asked) -> Iterator[Finding]:
     local = "://" not in place
     folder = nearest(Path(place)) if local else None
     usage = os.statvfs(folder) if folder else None
-    there = f"{usage.f_bavail * usage.f_frsize / GIB:,.1f} GiB free in {folder}" if usage else "a bucket"
+    there = f"{size(usage.f_bavail * usage.f_frsize)} free in {folder}" if usage else "a bucket"
     if not asked.task:
         if usage:
             yield ok("disk", there)
@@ -140,7 +140,7 @@ def room(asked: Asked) -> Iterator[Finding]:
     share = _left(asked, place)
     needed = estimated.pairs * estimated.bytes_per_pair * share
     bound = "about" if estimated.tried else "at most"
-    text = f"{there}; {bound} {needed / GIB:,.1f} GiB needed for {estimated.pairs:,} pairs"
+    text = f"{there}; {bound} {size(needed)} needed for {estimated.pairs:,} pairs"
     if share < 1:
         text += f", of which {1 - share:.0%} are made"
     other = "free some, choose another OUT, or make a part of it: --scale"

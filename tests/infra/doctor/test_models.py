@@ -148,8 +148,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("hub", "token", "state", "text", "way_out"),
     [
-        (Hub(), "", "ok", "may be downloaded, 0.1 GiB", ""),
-        (Hub(), TOKEN, "ok", "may be downloaded, 0.1 GiB", ""),
+        (Hub(), "", "ok", "may be downloaded, 95 MiB", ""),
+        (Hub(), TOKEN, "ok", "may be downloaded, 95 MiB", ""),
         (Hub(), "hf_another", "fails", "does not take the token", "set HF_TOKEN"),
         (Hub(gated=True), "", "fails", "is gated, and there is no token", "accept its licence at https://huggingface"),
         (Hub(gated=True), TOKEN, "fails", "account has not been given access", "accept its licence at https://hugging"),
