@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_a_folder_that_both_see_also_a_while_later(tmp_path: Path) -> None:
     assert nodes.share(str(tmp_path), "d", "n", 0) == Shared()
     assert (tmp_path / "n").read_bytes() == b"n"
     (tmp_path / "d").unlink()
-    later = threading.Thread(target=lambda: (time.sleep(0.2), (tmp_path / "d").write_bytes(b"d")))
+    later = threading.Timer(0.2, lambda: (tmp_path / "d").write_bytes(b"d"))
     later.start()
     assert nodes.share(str(tmp_path), "d", "n", 20) == Shared()
     later.join()

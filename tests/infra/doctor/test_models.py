@@ -173,7 +173,7 @@ def test_the_hub(
 @pytest.mark.usefixtures("cache")
 def test_a_hub_with_more_than_the_disk_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(models.shutil, "disk_usage", lambda folder: usage._replace(free=99_173_659))
+    monkeypatch.setattr("infra.doctor.models.shutil.disk_usage", lambda folder: usage._replace(free=99_173_659))
     with serving(Hub()) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         _, room = models.hub(asked("hed2img", "--models", "hub"))
