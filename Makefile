@@ -71,6 +71,10 @@ plan: $(CORE) ## say what `make shards` with the same variables would make and c
 	@$(call checked,plan $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) plan $(GIVEN)
 
+.PHONY: doctor
+doctor: $(CORE) ## say whether this machine and cluster can run a task: TASK=derain [OUT=data] [MODELS=folder or hub] [RAY_ADDRESS=host:port] ...
+	@$(XPROMPT) doctor $(GIVEN)
+
 .PHONY: shards-help
 shards-help: $(CORE) ## list the variables of shards and plan: [TASK=derain]
 	@$(XPROMPT) shards $(TASK) --help

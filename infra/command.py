@@ -2,6 +2,7 @@
 
     xprompt tasks, models, licences                 what there is, which checkpoints it needs, what licences allow
     xprompt shards derain --data PHOTOS --out OUT   make a dataset
+    xprompt doctor derain --out OUT                 whether this machine and cluster can
     xprompt plan, tokens, recipe                    what it would cost; add tokens; all of the paper's datasets
     xprompt retry, contexts                         make rejects again; choose in-context examples anew
     xprompt browse, verify, sql, show, ls, ...      look at datasets
@@ -22,21 +23,22 @@ The Makefile passes its variables on as they were typed: `xprompt shards TASK=de
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-from manifests.printing import printable, say
+from infra.arguments import VARIABLE, Parser, as_options, task_of
+from manifests.printing import say
 from manifests.storage import expanded, spelled_out
 
 PROGRAMS = {
     "contexts": ("operators.retrieve.contexts", "choose the in-context examples of datasets, ranked"),
     "demo": ("infra.demo.command", "from nothing to a picture of a model's answers, on two cores"),
+    "doctor": ("infra.doctor.command", "say whether a task would run on this machine and cluster"),
     "evaluate": ("train.evaluate.command", "score predictions against a dataset"),
     "generate": ("xprompt_model.generate", "generate an image or text by a trained model"),
     "icl": ("train.icl.command", "the paper's Tab. 4 in miniature, on a CPU"),
@@ -51,37 +53,10 @@ PROGRAMS = {
 """By command: the module of a program with a parser of its own, and what the program does. Its `main` takes the
 arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
-_VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
-
-_START_RAY = ("shards", "tokens", "recipe", "retry")
+_START_RAY = ("shards", "tokens", "recipe", "retry", "doctor")
 
 _NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
 _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
-
-_PLACES = {"OUT": "path"}
-"""Variables of make that some commands take as an argument and not as an option."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, with the nearest name."""
-
-    def error(self, message: str) -> NoReturn:
-        if unknown := re.search(r"unrecognized arguments: (\S+)", message):
-            flag = unknown[1].partition("=")[0]
-            message = f"there is no option {flag}{self._nearest(flag)}"
-        invalid = re.search(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
-        if invalid:
-            choices = invalid[3].replace("'", "").split(", ")
-            near = difflib.get_close_matches(invalid[2], choices, n=1)
-            what = "command" if invalid[1] == "COMMAND" else invalid[1]
-            message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
-        message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
-        self.exit(2, printable(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)") + "\n")
-
-    def _nearest(self, flag: str) -> str:
-        known = [known for action in self._actions for known in action.option_strings]
-        near = difflib.get_close_matches(flag, known, n=1)
-        return f": did you mean {near[0]}?" if near else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,38 +160,15 @@ def _with_task(arguments: Sequence[str]) -> list[str]:
     """Arguments with the task in its place, where it was typed as a variable."""
     if len(arguments) < 2:
         return [*arguments]
-    named = [match[2] for one in arguments[1:] if (match := _VARIABLE.fullmatch(one)) and match[1] == "TASK"]
-    return [arguments[0], *named, *arguments[1:]]
+    named = task_of(arguments[1:])
+    return [arguments[0], *([named] if named is not None else []), *arguments[1:]]
 
 
 def _typed(parser: Parser, arguments: Sequence[str]) -> list[str]:
-    """Arguments with variables in the way of make, NAME=value, turned into options and arguments.
-
-    Raises ValueError for a variable that the command does not have, with the nearest name.
-    """
-    if not arguments or not any(_VARIABLE.fullmatch(one) for one in arguments):
+    """Arguments with variables in the way of make, NAME=value, turned into options and arguments. Raises ValueError."""
+    if not any(VARIABLE.fullmatch(one) for one in arguments):
         return [*arguments]
-    chosen = _subparser(parser, arguments[0])
-    places: dict[str, str] = {}
-    options: list[str] = []
-    for one in arguments[1:]:
-        match = _VARIABLE.fullmatch(one)
-        if not match:
-            options.append(one)
-            continue
-        name, value = match.groups()
-        action = _action(chosen, name)
-        if action is None:
-            known = _variables(chosen)
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-            raise ValueError(f"there is no variable {name}: {guess}")
-        if value and action.option_strings:
-            many = action.nargs == "+"
-            options += [action.option_strings[0], *value.split()] if many else [f"{action.option_strings[0]}={value}"]
-        elif value:
-            places[action.dest] = value
-    return [arguments[0], *places.values(), *options]
+    return [arguments[0], *as_options(_subparser(parser, arguments[0]), arguments[1:])]
 
 
 def _subparser(parser: Parser, command: str) -> Any:
@@ -224,16 +176,6 @@ def _subparser(parser: Parser, command: str) -> Any:
     if command not in commands.choices:
         parser.parse_args([command])  # says what is nearest, and ends
     return commands.choices[command]
-
-
-def _action(parser: Any, variable: str) -> Any:
-    names = {variable.lower(), _PLACES.get(variable, variable.lower())}
-    return next((action for action in parser._actions if action.dest in names), None)
-
-
-def _variables(parser: Any) -> list[str]:
-    back = {place: name for name, place in _PLACES.items()}
-    return [back.get(action.dest, action.dest.upper()) for action in parser._actions if action.dest != "help"]
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     task = checked(task, options)
     values = defaults(options)
     own = {name: value for name, value in options.items() if name in task.options and value is not None}
-    vlm, prices = _vlm(values), _prices(values)
+    vlm, prices = vlm_of(values), _prices(values)
     data = str(values["data"]) if values["data"] is not None else None
     source = source or find_source(
         task.reading(own), data, counted="count" in own, split=str(values["split"]), taken_as=values[AS] or ""
@@ -146,7 +146,7 @@ def _with_added(task: Task, reader: Reader, values: Mapping[str, Any]) -> Task:
     return replace(task, chain=tuple(chain))
 
 
-def _vlm(values: Mapping[str, Any]) -> Vlm | None:
+def vlm_of(values: Mapping[str, Any]) -> Vlm | None:
     """The model that the options name, if they name one. Raises ValueError, one line, for what cannot be."""
     if not values["vlm"]:
         return None

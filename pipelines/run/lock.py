@@ -94,7 +94,7 @@ def only_run(out: str, say: Callable[[str], None], *, wait: bool = False) -> Ite
     lock file is gone after the block, and so is a folder that was made for it and got nothing else.
     """
     store, mine = Store(out), Owner.here()
-    with _folder(Path(store.root) if store.is_local else None) as folder:
+    with folder_for_now(Path(store.root) if store.is_local else None) as folder:
         lock = _OsLock(folder, mine) if folder and _has_locks(folder) else _Lease(store, mine)
         said = False
         while not _taken(lock, out):
@@ -117,7 +117,7 @@ def _taken(lock: _OsLock | _Lease, out: str) -> bool:
 
 
 @contextmanager
-def _folder(folder: Path | None) -> Iterator[Path | None]:
+def folder_for_now(folder: Path | None) -> Iterator[Path | None]:
     """A local folder, made if it is not there, and taken away again if nothing else came to be in it."""
     new = [each for each in (folder, *folder.parents) if not each.exists()] if folder else []
     if folder:

@@ -13,13 +13,13 @@ import ray
 
 from pipelines.run.start import connect, source_root, start
 
-_OBJECT_STORE_BYTES = 256 * 2**20  # statistics, and images that a model is asked about; Ray's default is 30% of memory
+OBJECT_STORE_BYTES = 256 * 2**20  # statistics, and images that a model is asked about; Ray's default is 30% of memory
 
 
 @contextmanager
 def ray_session(
     cpus: int | None = None,
-    object_store_bytes: int = _OBJECT_STORE_BYTES,
+    object_store_bytes: int = OBJECT_STORE_BYTES,
     *,
     py_modules: Sequence[str] = (),
     not_sent: Sequence[str] = (),

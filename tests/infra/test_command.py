@@ -45,6 +45,7 @@ from tests.commands import ROOT
         ("plan derain --generator flux", "xprompt plan: there is no option --generator"),
         ("recipe --sed 1", "xprompt recipe: no dataset of the recipe has an option --sed: did you mean --seed?"),
         ("recipe --scale 1%", "xprompt recipe: --scale: 1% is not a share above 0 and up to 1"),
+        ("doctor derain --sed 1", "xprompt doctor: there is no option --sed: did you mean --seed?"),
         ("verify OUTT=data", "xprompt verify: there is no variable OUTT: did you mean OUT?"),
     ],
 )
@@ -100,7 +101,7 @@ def test_the_help_of_a_program_has_the_commands_name_and_starts_neither_ray_nor_
     assert done.stdout.startswith(f"usage: xprompt {command} ")
 
 
-@pytest.mark.parametrize("command", sorted(PROGRAMS.keys() - {"recipe", "retry"}))
+@pytest.mark.parametrize("command", sorted(PROGRAMS.keys() - {"doctor", "recipe", "retry"}))
 def test_a_wrong_option_of_a_program_is_said_by_the_commands_name(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
