@@ -93,7 +93,8 @@ def make_datasets(
 
             if to_be_made:
                 with session():
-                    watch = exported(replace(progress.watch, on_made=on_made))
+                    prices = {work.job.out: work.prices for work in works}
+                    watch = exported(replace(progress.watch, on_made=on_made), prices)
                     jobs = [work.job for work, _ in to_be_made.values()]
                     engine.run(jobs, watch, _gpu_gib(works), works[0].gpus or 0)
         totals = [finished[work.job.out].result() for work in works]

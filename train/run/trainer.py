@@ -25,6 +25,7 @@ from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
 from train.run.checkpoint import Checkpoints, Position
 from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
+from train.run.exporter import Exporter
 from train.run.optimizer import learning_rate, make_optimizer, set_learning_rate
 from train.run.parallel import export, export_adapter, load_pretrained, model_config, shard, start
 from train.run.samples import Samples
@@ -103,7 +104,10 @@ class _Trainer:
         # Frozen weights are in no checkpoint.
         frozen = load_pretrained(self._model, config) if config.lora_rank else ""
         identity = held_out.identity if held_out else corpus.identity
-        self._checkpoints = Checkpoints(config, self._model, self._optimizer, identity, frozen)
+        self._exporter: Exporter | None = None
+        self._checkpoints = Checkpoints(
+            config, self._model, self._optimizer, identity, frozen, told=self._tell_of_checkpoint
+        )
         found = self._checkpoints.load()
         if found is None and not config.lora_rank:
             load_pretrained(self._model, config)
@@ -151,6 +155,18 @@ class _Trainer:
     def run(self, stop: Stop) -> int:
         """Train until the last step, or until the run is to stop. Returns the exit status."""
         config = self._config
+        if self._rank == 0 and config.metrics_port:
+            self._exporter = Exporter(
+                config.metrics_port, steps=config.steps, done=self._done, skipped=self._skips.count, out=config.out
+            )
+        try:
+            return self._run(stop)
+        finally:
+            if self._exporter:
+                self._exporter.close()
+
+    def _run(self, stop: Stop) -> int:
+        config = self._config
         log = Log(config.out, config.steps, self._done, config.wandb, asdict(config))
         if self._done and self._rank == 0:
             print(f"going on after step {self._done} of {config.steps}", flush=True)
@@ -185,6 +201,8 @@ class _Trainer:
                 if self._samples:
                     log.pictures(step + 1, self._samples.draw(self._model))
             log.step(record)
+            if self._exporter:
+                self._exporter.step(record)
             self._checkpoints.poll()
             # While steps are being skipped, the newest checkpoint remains one from before.
             is_due = (step + 1) // config.checkpoint_every > self._saved // config.checkpoint_every
@@ -210,6 +228,10 @@ class _Trainer:
         if self._rank == 0:
             print(f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on", flush=True)
         return STOPPED
+
+    def _tell_of_checkpoint(self, step: int, seconds: float) -> None:
+        if self._exporter:
+            self._exporter.checkpoint(step, seconds)
 
     def _save(self, step: int) -> None:
         self._checkpoints.save(Position(step=step, cursors=self._own_cursors(), skips=self._skips.state))
