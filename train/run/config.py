@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from manifests.log import add_option as add_log_option
 from manifests.storage import expanded
 from xprompt_model.arm import Arm
 
@@ -219,6 +220,7 @@ def parse(arguments: Sequence[str] | None = None, description: str | None = None
             add = {"action": argparse.BooleanOptionalAction}
         name = f"--{each.name.replace('_', '-')}"
         parser.add_argument(name, default=argparse.SUPPRESS, help=each.metadata["help"].replace("%", "%%"), **add)
+    add_log_option(parser)
     given = {name: _with_home(value) for name, value in vars(parser.parse_args(arguments)).items()}
     preset = PRESETS[given.pop("preset")]
     changes: dict[str, Any] = {

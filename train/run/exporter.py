@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from manifests.metrics import METRICS
 
@@ -34,6 +41,7 @@ class Exporter:
 
         Raises ValueError, one line, if the port cannot be had.
         """
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # when each counter began is no metric of ours
         self._registry = CollectorRegistry()
         self._made: dict[str, Any] = {}
         self._skipped, self._out, self._disk_s = skipped, out, -math.inf

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from manifests.printing import say
 from train.data.corpus import Corpus
 from train.data.held_out import Split, split
 from train.data.loader import Fed, feed
@@ -145,11 +146,16 @@ class _Trainer:
             self._samples = Samples(validation, self._vocabulary, options, vqgan, most, config.arm)
         if self._rank == 0:
             of = [sum(len(rows.pair) for rows in side.examples) for side in (held_out.training, held_out.validation)]
-            print(
+            say(
                 f"trained on: {of[0]:,} examples; held out: {of[1]:,}, of which {self._validation.examples:,} are "
                 f"validated on and {self._validation.left_out:,} do not fit; left out: {held_out.left_out:,}, whose "
                 "in-context examples are all held out",
-                flush=True,
+                event="data",
+                trained_on=of[0],
+                held_out=of[1],
+                validated_on=self._validation.examples,
+                too_long=self._validation.left_out,
+                left_out=held_out.left_out,
             )
 
     def run(self, stop: Stop) -> int:
@@ -169,7 +175,8 @@ class _Trainer:
         config = self._config
         log = Log(config.out, config.steps, self._done, config.wandb, asdict(config))
         if self._done and self._rank == 0:
-            print(f"going on after step {self._done} of {config.steps}", flush=True)
+            text = f"going on after step {self._done} of {config.steps}"
+            say(text, event="resume", step=self._done, steps=config.steps)
         batches = feed(
             self._corpus,
             self._vocabulary,
@@ -216,7 +223,7 @@ class _Trainer:
         if config.export and (self._done < config.steps or not folder.exists()):
             export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
-                print(f"model: {folder}", flush=True)
+                say(f"model: {folder}", event="model", path=str(folder))
         return 0
 
     def _leave(self, step: int, why: str, log: Log) -> int:
@@ -226,7 +233,8 @@ class _Trainer:
         self._checkpoints.finish()
         log.close()
         if self._rank == 0:
-            print(f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on", flush=True)
+            text = f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on"
+            say(text, event="stopped", why=why, step=step, steps=self._config.steps)
         return STOPPED
 
     def _tell_of_checkpoint(self, step: int, seconds: float) -> None:
@@ -278,7 +286,8 @@ class _Trainer:
             self._skips.taken(loss)
             return False
         if self._rank == 0:
-            print(f"step {step} is skipped: {why}", flush=True)
+            text = f"step {step} is skipped: {why}"
+            say(text, event="skipped", level="warning", step=step, why=why, loss=loss, gradient_norm=norm)
         self._skips.skipped(step, why)
         return True
 
@@ -290,9 +299,10 @@ class _Trainer:
         for report in reports:
             self._reported += 1
             if self._reported <= _REPORTED:
-                print(f"rank {self._rank}: {report}", flush=True)
+                say(f"rank {self._rank}: {report}", event="left_out", level="warning", rank=self._rank)
             if self._reported == _REPORTED:
-                print(f"rank {self._rank}: more will be left out without a word", flush=True)
+                text = f"rank {self._rank}: more will be left out without a word"
+                say(text, event="left_out", level="warning", rank=self._rank)
 
     def _options(self) -> StreamOptions:
         config = self._config
