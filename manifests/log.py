@@ -65,7 +65,7 @@ def chosen(arguments: Sequence[str], *, stdout: bool = True) -> Iterator[list[st
     except Exception as error:
         if not is_json():
             raise
-        text = " ".join(traceback.format_exception_only(error)).strip()
+        text = " ".join("".join(traceback.format_exception_only(error)).split())
         write("error", text, level="error", stream=sys.stderr, traceback=traceback.format_exc())
         raise SystemExit(1) from None
     finally:
