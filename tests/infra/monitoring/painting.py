@@ -5,11 +5,10 @@ python -m tests.infra.monitoring.painting OUT
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
-
-import ray
 
 from infra.bench.sleeping import Nothing
 from manifests.schema import Pair
@@ -17,10 +16,9 @@ from operators.account import open_account
 from operators.word.instruct import Instruct
 from pipelines.report.metrics import exported
 from pipelines.run import engine
-from pipelines.run.targets import announced
+from pipelines.run.session import ray_session
 from pipelines.run.watch import Watch
 from pipelines.tasks.task import ONE, Task
-from tests.commands import ROOT
 from tests.datasets import plan_job
 from tests.pipelines.hazards import Paints
 
@@ -43,22 +41,13 @@ class Counted(Paints):
 def main(out: Path) -> None:
     """Make two units of six pairs on two GPUs. At one pair, painters die each time it is tried."""
     out.mkdir()
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=2,
-        include_dashboard=False,
-        object_store_memory=2**27,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )
-    with announced(print):
+    os.environ["RAY_OVERRIDE_RESOURCES"] = '{"GPU": 2}'
+    with ray_session(2):
         paints = Counted(log=str(out / "log"), picture_s=1.0, kills=("3",))
         chain = (paints, Instruct(forward=("Go.",)))
         task = Task(name="painted", chain=chain, pairs_per_shard=PAIRS // 2, examples=ONE)
         job = plan_job(out / "data", None, task=task, reader=Nothing(count=PAIRS, with_input=True))
         engine.run([job], exported(Watch(), {}))
-    ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.metrics import METRICS
-from tests.commands import Running, shards_command
+from tests.commands import ROOT, Running, shards_command
 from tests.infra.monitoring.queries import ALERTS, FOLDER, metrics_in, panel_queries
 from tests.ports import free_port
 from tests.sources import write_rain13k
@@ -107,7 +107,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         _until_ready(found.port, process, folder / "log")
         _shards(folder, environment)
         paints = [sys.executable, "-m", "tests.infra.monitoring.painting", str(folder / "painted")]
-        with Running(paints, environment) as painting:
+        # Ray's workers import the stand-in from the project's root.
+        with Running(paints, {**environment, "PYTHONPATH": str(ROOT)}) as painting:
             ended = painting.wait()
             assert ended.returncode == 0, ended.stderr
         _train(folder, ports["trainer"])
