@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from manifests.log import chosen
+from operators.vlm.request import Usage
 from pipelines.report import progress
 from pipelines.report.progress import live
 from pipelines.report.terminal import SILENT, TERMINAL, is_live, tell
 from pipelines.run.plan import Job
+from pipelines.run.spent import Spent
 from pipelines.run.watch import Painting
 from tests.datasets import plan_job
 
@@ -31,7 +33,7 @@ def _made(job: Job, unit: int) -> Any:
     commit = SimpleNamespace(
         unit=unit, pairs=18, rejects=Counter(ugly=2), examples={}, missing={}, without_context=0, shard_bytes=1000
     )
-    return SimpleNamespace(commit=commit, usage=progress.Usage(), spent=progress.Spent())
+    return SimpleNamespace(commit=commit, usage=Usage(), spent=Spent())
 
 
 def _run(job: Job, to: Console, monkeypatch: pytest.MonkeyPatch) -> None:
