@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from manifests.printing import printable
+from manifests.printing import say
 
 VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
             what = "command" if invalid[1] == "COMMAND" else invalid[1]
             message = f"there is no {what} {invalid[2]}: " + (f"did you mean {near[0]}?" if near else invalid[3])
         message = message.replace("the following arguments are required:", "missing:").replace("argument -", "-")
-        self.exit(2, printable(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)") + "\n")
+        say(f"{self.prog}: {' '.join(message.split())} ({self.prog} --help)", error=True)
+        self.exit(2)
 
     def _nearest(self, flag: str) -> str:
         known = [known for action in self._actions for known in action.option_strings]

@@ -18,6 +18,8 @@
 
 The Makefile passes its variables on as they were typed: `xprompt shards TASK=derain OUT=data` is the same as
 `xprompt shards derain --out data`, and a variable that a command does not have is refused.
+
+Every command takes --log json: it then prints progress and errors as JSON, an object a line.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from importlib import import_module
 from typing import Any
 
 from infra.arguments import VARIABLE, Parser, as_options, task_of
+from manifests.log import chosen
 from manifests.printing import say
 from manifests.storage import expanded, spelled_out
 
@@ -54,6 +57,7 @@ PROGRAMS = {
 arguments and `prog`, the command as the user typed it, which heads the program's usage and errors."""
 
 _START_RAY = ("shards", "tokens", "recipe", "retry", "doctor")
+_MAKE = ("shards", "plan", "tokens")  # beside the programs: what they print is said, and not data that was asked for
 
 _NAMED = re.compile(r"--[a-z][a-z0-9-]*=|[A-Z][A-Z0-9_]*=")
 _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
@@ -62,10 +66,20 @@ _HOME = re.compile(r"~[A-Za-z0-9_.-]*(/|$)")  # a sentence may begin with ~ too
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if it found something wrong or could not go on, 2 if asked wrongly,
     NOTHING_KEPT (manifests/schema.py) if it keeps nothing, 130 if it was stopped."""
+    given = sys.argv[1:] if arguments is None else arguments
+    makes = given[:1] and (given[0] in PROGRAMS or given[0] in _MAKE)
+    try:
+        with chosen(given, stdout=bool(makes)) as rest:
+            return _main(rest)
+    except SystemExit as end:  # what is wrong with --log, or a failure that nobody has caught, has been said
+        return int(end.code or 0)
+
+
+def _main(given: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files that are not UTF-8 can be printed
             stream.reconfigure(errors="backslashreplace")
-    arguments = [with_home(one) for one in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = [with_home(one) for one in given]
     asked = arguments[:1] == ["needs"]  # of the Makefile: which extras are to be installed for a command
     arguments = arguments[1:] if asked else arguments
     command = arguments[0] if arguments else ""
@@ -137,7 +151,7 @@ def _write_tiny() -> None:
     from operators.models.checkpoints import TINY
 
     if not (TINY / ".made").exists():
-        print(f"Writing small random checkpoints into {TINY} (once, about a minute) ...", flush=True)
+        say(f"Writing small random checkpoints into {TINY} (once, about a minute) ...")
     import_module("infra.tiny.models").ensure_tiny(TINY)
 
 

@@ -1,5 +1,6 @@
 """The data contract: schema, dataset directories and their commit protocol, and all that reads or checks them. Knows
-no task and no model.
+no task and no model. What all packages share is here too: how lines are printed (printing.py, log.py), and the table of
+metrics (metrics.py).
 
     from manifests import Dataset
 """

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Any
+
+from manifests.log import Level, is_json, write
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -33,9 +36,18 @@ def printable_json(text: str) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def say(text: str, *, error: bool = False) -> None:
-    """Print a line made with text from data."""
-    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+def say(text: str, *, error: bool = False, event: str = "", level: Level | None = None, **fields: Any) -> None:
+    """Print a line made with text from data, to stdout or, for an error, to stderr.
+
+    With `--log json` (manifests/log.py) it is an object: an `event` with its level, by default "message" or "error",
+    and with the fields that the text is made of.
+    """
+    stream = sys.stderr if error else sys.stdout
+    if is_json():
+        default: Level = "error" if error else "info"
+        write(event or ("error" if error else "message"), text, level=level or default, stream=stream, **fields)
+    else:
+        print(printable(text), file=stream, flush=True)
 
 
 def _escaped(match: re.Match[str]) -> str:

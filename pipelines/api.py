@@ -18,7 +18,7 @@ from manifests.dataset import Dataset
 from operators.slow import said_if_slow
 from pipelines.prepare import Prepared, prepare
 from pipelines.report.estimate import Estimate, estimate
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run.dataset import Work, anchored, make_datasets
 from pipelines.run.lock import only_run
 from pipelines.run.nothing import refuse_empty

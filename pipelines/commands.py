@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from manifests.dataset import Dataset
+from manifests.log import add_option as add_log_option
 from manifests.printing import say
 from manifests.schema import NOTHING_KEPT
 from operators.base import StopRun
@@ -40,6 +41,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("task", help="a name that `xprompt tasks` lists, file.py:NAME or module:NAME")
         add_options(command, RUN)
+        add_log_option(command)
         if task:
             group = command.add_argument_group(f"what {task.name} itself lets you set")
             add_options(group, task.options.values())
@@ -51,6 +53,7 @@ def add_commands(commands: Any, arguments: Sequence[str]) -> None:
         "--context-pixels", type=int, default=0, help="tokens of smaller images, for in-context examples, as well: 256"
     )
     add_options(tokens, [one for one in WHERE if one.name in ("out", "cpus")])
+    add_log_option(tokens)
     tokens.set_defaults(run=_tokens)
 
 
@@ -94,7 +97,7 @@ def ended(prog: str, run: Callable[[], object]) -> int:
             run()
         return 0
     except Stopped as stopped:
-        print(stopped)
+        say(str(stopped), event="stopped", level="warning")
         return STOPPED
     except NothingKept as nothing:
         say(f"{prog}: {nothing}", error=True)
@@ -123,7 +126,7 @@ def _named(arguments: Sequence[str]) -> Task | None:
 def _tasks() -> int:
     from rich.table import Table
 
-    from pipelines.report.progress import TERMINAL
+    from pipelines.report.terminal import TERMINAL
 
     table = Table("task", "family", "reads, one of", "without DATA", box=None)
     for task in OUR_TASKS.values():
@@ -155,7 +158,7 @@ def extras(command: str, options: argparse.Namespace) -> list[str]:
 def _shards(options: argparse.Namespace) -> int:
     checked(options.task, given(options))
     from pipelines.api import make
-    from pipelines.report.progress import TERMINAL
+    from pipelines.report.terminal import TERMINAL
 
     return ended("xprompt shards", lambda: make(options.task, console=TERMINAL, **given(options)))
 
@@ -164,7 +167,7 @@ def _plan(options: argparse.Namespace) -> int:
     checked(options.task, given(options))
     from pipelines.api import plan
     from pipelines.report.estimate import print_estimate
-    from pipelines.report.progress import TERMINAL
+    from pipelines.report.terminal import TERMINAL
 
     def run() -> None:
         prepared, estimated = plan(options.task, **given(options))
@@ -186,7 +189,7 @@ def _tokenized(options: argparse.Namespace) -> Dataset:
 def _tokens(options: argparse.Namespace) -> int:
     _tokenized(options).plan()  # says if there is none
     from operators.models.checkpoints import TINY
-    from pipelines.report.progress import TERMINAL
+    from pipelines.report.terminal import TERMINAL
     from pipelines.run.dataset import anchored
     from pipelines.run.session import ray_session
     from pipelines.run.tokens import make_tokens

@@ -30,6 +30,7 @@ if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is
     sys.path.insert(0, str(ROOT))
 
 from manifests.dataset import DatasetError
+from manifests.log import add_option, chosen
 from manifests.printing import say
 from manifests.schema import canonical_json
 from manifests.storage import Store
@@ -48,7 +49,7 @@ from pipelines.options import RUN, defaults
 from pipelines.recipe import PAPER, Entry, Outcome, read_recipe, weights
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
-from pipelines.report.progress import TERMINAL
+from pipelines.report.terminal import TERMINAL
 from pipelines.run.lock import only_run
 from pipelines.run.plan import Job, list_items, make_job
 from pipelines.sources.locate import check
@@ -64,12 +65,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt recipe") -
 
     `prog` is the command as the user typed it: it heads usage and errors.
     """
-    try:
-        asked = asked_for(sys.argv[1:] if arguments is None else arguments, prog)
-    except (ValueError, ImportError, OSError) as error:
-        say(f"{prog}: {' '.join(str(error).split())}", error=True)
-        return 2
-    return ended(prog, lambda: _make(asked))
+    with chosen(sys.argv[1:] if arguments is None else arguments) as rest:
+        try:
+            asked = asked_for(rest, prog)
+        except (ValueError, ImportError, OSError) as error:
+            say(f"{prog}: {' '.join(str(error).split())}", error=True)
+            return 2
+        return ended(prog, lambda: _make(asked))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +286,7 @@ def _parser(tasks: Sequence[Task], prog: str) -> argparse.ArgumentParser:
     shell = {name: os.environ.get(name.upper()) for name in ("models", "vlm", "vlm_model", "prompts")}
     add_options(parser, [one for one in RUN if one.name not in ("data", "out")])
     add_options(parser.add_argument_group("what its tasks let you set"), options_of_tasks(tasks))
+    add_option(parser)
     parser.set_defaults(**shell)  # a submitted job has its settings from its environment
     return parser
 

@@ -86,7 +86,7 @@ def _print(rows: Iterable[Mapping[str, Any]], models: str | None) -> None:
     """The table; below it each licence's terms, and how to come by what is missing or wrong."""
     from rich.table import Table
 
-    from pipelines.report.progress import TERMINAL
+    from pipelines.report.terminal import TERMINAL
 
     rows = [*rows]
     looked_at = ["state"] if models else []

@@ -31,7 +31,7 @@ from operators.slow import said_if_slow
 from pipelines.api import made
 from pipelines.options import ASK, WHERE
 from pipelines.prepare import Prepared, prepare
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run.dataset import anchored
 from pipelines.run.lock import only_run
 from pipelines.run.plan import cut_units, job_of, shape_of

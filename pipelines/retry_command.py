@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from manifests.dataset import Dataset
+from manifests.log import add_option
 from manifests.printing import say
 from pipelines.commands import add_options, ended
 from pipelines.options import RUN
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt retry") ->
     )
     parser.add_argument("--task", help="the dataset's task, if it is one of a file: file.py:NAME")
     add_options(parser, [one if one.name != "out" else replace(one, help=_OUT) for one in OPTIONS])
+    add_option(parser)
     try:
         task = _named(arguments)
     except (ValueError, OSError, ImportError) as error:
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt retry") ->
     url, reasons, name = (options.pop(key) for key in ("dataset", "reason", "task"))
 
     def run() -> None:
-        from pipelines.report.progress import TERMINAL
+        from pipelines.report.terminal import TERMINAL
         from pipelines.retry import retry
 
         retry(url, reasons, name, console=TERMINAL, **options)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's own folder is there
     sys.path.insert(0, str(ROOT))
 
+from manifests.log import chosen
 from manifests.printing import say
 from train.run.config import parse
 
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     Returns the exit status: 0, STOPPED (75) if it was asked to stop and saved, 2 with one line if it cannot do what was
     asked, 1 if another rank is gone.
     """
-    status, by_all = _run(arguments, prog)
+    with chosen(sys.argv[1:] if arguments is None else arguments) as rest:
+        status, by_all = _run(rest, prog)
     folder = os.environ.get("XPROMPT_LAUNCHED")
     if folder and by_all:
         # Our launcher reads the status here: one that is not 0 would make torchrun's agent start all ranks again.
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     return 0 if status == 75 and "TORCHELASTIC_RUN_ID" in os.environ else status
 
 
-def _run(arguments: Sequence[str] | None, prog: str | None) -> tuple[int, bool]:
+def _run(arguments: Sequence[str], prog: str | None) -> tuple[int, bool]:
     """The exit status, and whether all ranks have it."""
     said = io.StringIO()
     is_one = os.environ.get("WORLD_SIZE", "1") == "1"

@@ -12,6 +12,7 @@ than --max-restarts: all ranks go on from the newest checkpoint before that.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from manifests.log import chosen
 from manifests.printing import say
 from train.run.stopping import LAUNCHED, SIGNALS, STOP_FILE
 
@@ -34,7 +36,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     """Run torchrun's agent in this process; `prog` is the command as the user typed it. Returns the exit status."""
     parser = run.get_args_parser()
     parser.prog, parser.description = prog or "python -m train.launch", __doc__
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    with chosen(given):  # the ranks take --log from their own arguments, which stay as they are
+        return _launch(parser.parse_args(given))
+
+
+def _launch(options: argparse.Namespace) -> int:
     # The agent's own handlers kill the ranks after 30 seconds; it leaves these signals to us.
     options.signals_to_handle = "SIGHUP,SIGQUIT"
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, without its note

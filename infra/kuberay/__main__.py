@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from infra.command import Parser
+from infra.arguments import Parser
 from infra.kuberay.pods import Manifest
 from infra.kuberay.ray import ray_cluster, ray_job
 from infra.kuberay.shared import claim, recipe_map

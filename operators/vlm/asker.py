@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +18,7 @@ from functools import lru_cache
 from manifests.schema import Reject
 from operators.base import StopRun
 from operators.vlm.keys import api_key
-from operators.vlm.openai import Endpoint, Server
+from operators.vlm.openai import Attempt, Endpoint, Server
 from operators.vlm.request import Request, Usage
 from operators.vlm.responses import Answer, Responses
 
@@ -63,7 +63,9 @@ class Asker:
     a request, nobody's further requests are sent there; those in the air come to their end and are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[Attempt], None] = lambda attempt: None) -> None:
+        """`heard` is told of each request to a server, when it has come to its end."""
+        self._heard = heard
         self._lines: dict[tuple[Endpoint, str], _Line] = {}
         self._kept: dict[str, asyncio.Task[_Kept]] = {}
         self._flights: dict[tuple[str, str], _Flight] = {}
@@ -183,7 +185,7 @@ class Asker:
         if place not in self._lines:
             idle = [other for other, line in self._lines.items() if not line.askers]
             closed = [self._lines.pop(other) for other in idle[: max(0, len(idle) + 1 - _SERVERS)]]
-            self._lines[place] = _Line(server=Server(endpoint))
+            self._lines[place] = _Line(server=Server(endpoint, self._heard))
             for line in closed:
                 await line.server.close()
         return self._lines[place]

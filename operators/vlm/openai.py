@@ -75,14 +75,28 @@ class Endpoint:
     """How long an attempt may take in all, from the connection to the last byte of the answer."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One request, from when it was sent to its answer or error."""
+
+    model: str
+    seconds: float
+    error: str = ""
+    """What kind of error it brought, as xprompt_vlm_errors_total (manifests/metrics.py) has them; "" for an answer."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
 class Server:
     """A server as one event loop asks it: all who share this object share its connections and its limits.
 
     Raises StopRun, one line, if it may not be sent the key.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, heard: Callable[[Attempt], None] = lambda attempt: None) -> None:
+        """`heard` is told of each request when it has come to its end."""
         self.endpoint = endpoint
+        self._heard = heard
         self.pacer = Pacer(endpoint.requests_per_s)
         self._client = _client(endpoint.url, endpoint.timeout_s)
         self._places = Places(endpoint.concurrency)
@@ -174,12 +188,14 @@ class Server:
             if attempt:
                 on_retry()
             await self.pacer.wait()
-            hold_s = 0.0
+            hold_s, sent_s = 0.0, time.monotonic()
             try:
                 answer = _answer(await self._completion(model, messages, request), model, request.max_tokens)
                 self.pacer.answered += 1
+                self._tell(model, sent_s, answer)
                 return answer
             except openai.APIStatusError as error:
+                self._tell(model, sent_s, _kind(error))
                 if refused := _refused(error, self.endpoint.url, model):
                     return refused
                 problem = f"status {error.status_code}"
@@ -187,10 +203,13 @@ class Server:
                 if hold_s:
                     self.pacer.hold(hold_s)
             except (TimeoutError, openai.APITimeoutError):
+                self._tell(model, sent_s, "timeout")
                 problem = f"no answer within {self.endpoint.timeout_s:g} s"
             except BadBody as error:
+                self._tell(model, sent_s, "answer")
                 problem = str(error)
             except (openai.OpenAIError, ValueError, RecursionError) as error:
+                self._tell(model, sent_s, "connection" if isinstance(error, openai.APIConnectionError) else "answer")
                 problem = type(error).__name__  # no connection, garbage: without the server's words
             if attempt + 1 < ATTEMPTS:
                 with suppress(TimeoutError):
@@ -199,6 +218,15 @@ class Server:
         if self.pacer.answered > answered_before and problem != "status 429":
             return Reject("no_answer", message)
         raise ConnectionError(message)
+
+    def _tell(self, model: str, sent_s: float, came: Answer | str) -> None:
+        """Tell who wants to hear of a request that brought an answer, or an error of a kind."""
+        seconds = time.monotonic() - sent_s
+        if isinstance(came, Answer):
+            attempt = Attempt(model=model, seconds=seconds, tokens_in=came.tokens_in, tokens_out=came.tokens_out)
+        else:
+            attempt = Attempt(model=model, seconds=seconds, error=came)
+        self._heard(attempt)
 
 
 def check(url: str, timeout_s: float) -> None:
@@ -337,6 +365,20 @@ def _refused(error: openai.APIStatusError, url: str, model: str) -> Reject | Non
     if status < 500 and status not in (408, 409, 425, 429):
         raise StopRun(f"{url} takes no such request for the model {model} (status {status}): {words}") from None
     return None
+
+
+def _kind(error: openai.APIStatusError) -> str:
+    """What kind of error a status is, as `_refused` judges it."""
+    status, code = error.status_code, str(getattr(error, "code", "") or "")
+    if status in (401, 403):
+        return "key"
+    if status == 429:
+        return "quota" if code == "insufficient_quota" else "rate_limit"
+    if status < 400:
+        return "elsewhere"
+    if status == 400 and code in _REFUSALS:
+        return "filter"
+    return "request" if status < 500 and status not in (408, 409, 425) else "server"
 
 
 def _in_short(said: str) -> str:

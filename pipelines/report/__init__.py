@@ -1,1 +1,2 @@
-"""What a user is told: the plan's estimate, the live line, the report of a run, the forecast of a recipe."""
+"""What a user is told: the plan's estimate, the live line, the report of a run, the forecast of a
+recipe; and what Prometheus is told."""

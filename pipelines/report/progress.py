@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +22,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from manifests.printing import printable_lines
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
 from pipelines.report.eta import Eta
 from pipelines.report.hints import as_typed
 from pipelines.report.prices import Prices
+from pipelines.report.terminal import is_live, tell
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.watch import Painting, Watch
@@ -38,21 +37,6 @@ if TYPE_CHECKING:
     from pipelines.run.painter import Delivered
 
 _LINE_EVERY_S = 10.0  # where the output is a log file and not a terminal
-
-
-class _Terminal(Console):
-    """A console whose texts, those of tables too, have names of files and answers of servers in them."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable_lines(text), **options)
-
-
-# A log file has no width of its own; tables need one in which they can be read. What is in brackets in a path or a
-# licence is no markup.
-TERMINAL = _Terminal(markup=False, width=None if sys.stdout.isatty() else 140)
-
-SILENT = Console(quiet=True)
-"""Prints nothing: for datasets that are made from Python."""
 
 
 @dataclass(kw_only=True)
@@ -89,7 +73,7 @@ class RunProgress:
             TimeElapsedColumn(),
             _Left(self),
         )
-        self.line = _Live(self, *columns, console=to, disable=to.quiet or not to.is_terminal)
+        self.line = _Live(self, *columns, console=to, disable=to.quiet or not is_live(to))
         self._task = self.line.add_task("", total=shards, pairs=0, rejects=0, rate=0.0)
 
     @property
@@ -99,7 +83,7 @@ class RunProgress:
             on_start=self.begin,
             on_made=self.add,
             on_delivered=self.delivered,
-            on_stall=self.say,
+            on_stall=self.stalled,
             on_tick=self.tick,
         )
 
@@ -110,14 +94,21 @@ class RunProgress:
     @property
     def left(self) -> str:
         """The time left, in words."""
-        left_s = self._eta.left_s(time.monotonic()) if self._eta and not self._paintings else self._painting_left_s()
-        return "estimating the time left" if left_s is None else f"{timedelta(seconds=round(left_s))} left"
+        return "estimating the time left" if self._left_s is None else f"{timedelta(seconds=round(self._left_s))} left"
+
+    @property
+    def _left_s(self) -> float | None:
+        at_pairs = self._eta and not self._paintings
+        return self._eta.left_s(time.monotonic()) if self._eta and at_pairs else self._painting_left_s()
 
     @property
     def painting(self) -> list[str]:
         """A line for each stage that has painters at work, or that has asked for some and has none."""
-        at_work = [one for one in self._paintings if one.painters or (one.pairs_left and one.starting)]
-        return [f"{one.job.task.name}: {', '.join(painting_lines(one))}" for one in at_work]
+        return [_painting_line(one) for one in self._at_work]
+
+    @property
+    def _at_work(self) -> list[Painting]:
+        return [one for one in self._paintings if one.painters or (one.pairs_left and one.starting)]
 
     def tally(self, job: Job) -> Tally:
         """What has been made of a dataset so far."""
@@ -126,11 +117,12 @@ class RunProgress:
     def begin(self, workers: int) -> None:
         """Take note that Ray is there, and that so many workers begin."""
         self._eta = Eta(self._items, self._shards, workers)
-        self.say(f"{_counted(self._shards, 'shard')} on {_counted(workers, 'worker')} ...")
+        text = f"{_counted(self._shards, 'shard')} on {_counted(workers, 'worker')} ..."
+        tell(self._to, "start", text, units=self._shards, workers=workers)
 
-    def say(self, text: str) -> None:
-        """Print a line above the live line."""
-        self._to.print(text, highlight=False, soft_wrap=True)
+    def stalled(self, text: str) -> None:
+        """Say above the live line that nothing comes back."""
+        tell(self._to, "stall", text, level="warning")
 
     def add(self, job: Job, made: Made) -> None:
         """Take note of a shard."""
@@ -146,6 +138,10 @@ class RunProgress:
             items = made.commit.pairs + sum(made.commit.rejects.values())
             self._eta.add(time.monotonic(), items, made.spent.units_s)
         self.line.update(self._task, advance=1, pairs=self._pairs, rejects=self._rejects, rate=self._rate)
+        rejects = dict(made.commit.rejects)
+        name = job.plan.name(made.commit.unit)
+        counts: dict[str, Any] = {"pairs": made.commit.pairs, "rejects": rejects, "bytes": made.commit.shard_bytes}
+        tell(self._to, "unit", f"{name} is made", only_json=True, task=job.task.name, unit=name, **counts)
         self._say_sometimes()
 
     def delivered(self, job: Job, delivered: Delivered) -> None:
@@ -178,15 +174,36 @@ class RunProgress:
         return sum(one.pairs_left * one.up_s / one.pairs * (one.gpus or 1.0) for one in left) / working
 
     def _say_sometimes(self) -> None:
-        if self._to.is_terminal or time.monotonic() - self._printed_s <= _LINE_EVERY_S:
+        if is_live(self._to) or time.monotonic() - self._printed_s <= _LINE_EVERY_S:
             return
         self._printed_s = time.monotonic()
-        self.say(
+        tell(
+            self._to,
+            "progress",
             f"{self._units} of {_counted(self._shards, 'shard')} made, {self._pairs:,} pairs, "
-            f"{self._rate:.1f} pairs/s, {self._rejects:,} rejects, {self.left}"
+            f"{self._rate:.1f} pairs/s, {self._rejects:,} rejects, {self.left}",
+            units_made=self._units,
+            units=self._shards,
+            pairs=self._pairs,
+            pairs_per_s=self._rate,
+            rejects=self._rejects,
+            left_s=self._left_s,
         )
-        for text in self.painting:
-            self.say(f"  {text}")
+        for one in self._at_work:
+            tell(
+                self._to,
+                "painters",
+                f"  {_painting_line(one)}",
+                task=one.job.task.name,
+                operators=one.operators,
+                painters=one.painters,
+                pairs=one.pairs,
+                pairs_left=one.pairs_left,
+                pictures=one.pictures,
+                lost=one.lost,
+                held_s=one.held_s,
+                gpu_s=one.gpu_s,
+            )
 
 
 class _Live(Progress):
@@ -224,6 +241,10 @@ def live(works: Sequence[tuple[Job, int]], to: Console) -> Iterator[RunProgress]
     run = RunProgress(sum(shards for _, shards in works), items, to)
     with run.line:
         yield run
+
+
+def _painting_line(painting: Painting) -> str:
+    return f"{painting.job.task.name}: {', '.join(painting_lines(painting))}"
 
 
 def painting_lines(painting: Painting) -> list[str]:
@@ -299,7 +320,9 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
         table.add_row("", f"{asked.replayed:,} more answered from {job.out}/responses")
         cost = f", cost {prices.cost(asked.tokens_in, asked.tokens_out):,.2f}" if prices else ""
         table.add_row("tokens", f"{asked.tokens_in:,} in, {asked.tokens_out:,} out{cost}")
-    to.print(table)
+    tell(
+        to, "report", table, task=job.task.name, seconds=made.seconds, units_made=made.totals.units, **totals.as_json()
+    )
     folder, _, name = job.out.rpartition("/")
     for command in (as_typed("browse", job.out), *([as_typed("tokens", name, out=folder)] if totals.pairs else [])):
         to.print(f"next: {command}", highlight=False, soft_wrap=True)

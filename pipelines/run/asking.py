@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from operators.base import StopRun
 from operators.vlm.asker import Answered, Asker, Batch
 from operators.vlm.responses import Answer
+from pipelines.report.vlm_metrics import telling_ray
 from pipelines.run.plan import Job
 
 _TRIES = 6  # at an actor that dies; what it answered before is replayed
@@ -136,7 +137,7 @@ class _Asking:
     """The actor: an asker behind a name that Ray knows."""
 
     def __init__(self) -> None:
-        self._asker = Asker()
+        self._asker = Asker(telling_ray())
 
     async def stored(self, responses: str, keys: Sequence[str]) -> dict[str, Answer] | OSError:
         try:

@@ -19,6 +19,7 @@ from operators.slow import said_if_slow
 from pipelines.report.metrics import exported
 from pipelines.report.prices import Prices
 from pipelines.report.progress import live, print_report
+from pipelines.report.terminal import tell
 from pipelines.run import engine
 from pipelines.run.gpus import memory_of
 from pipelines.run.made import Made
@@ -66,11 +67,17 @@ def make_datasets(
     there = [len(work.job.dataset.committed()) for work in works]
     for work, done in zip(works, there, strict=True):
         job = work.job
-        console.print(
+        tell(
+            console,
+            "plan",
             f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({work.taken_as}) -> "
             f"{job.plan.units:,} shards in {job.out}" + (f", {done:,} of them there already" if done else ""),
-            highlight=False,
-            soft_wrap=True,
+            task=job.task.name,
+            items=job.plan.items,
+            source=job.reader.source,
+            out=job.out,
+            units=job.plan.units,
+            units_done=done,
         )
     left = [(work.job, work.job.plan.units - done) for work, done in zip(works, there, strict=True)]
     for vlm in {vlm.url_or_folder: vlm for job, more in left if more and (vlm := job.task.vlm)}.values():
@@ -93,7 +100,8 @@ def make_datasets(
 
             if to_be_made:
                 with session():
-                    watch = exported(replace(progress.watch, on_made=on_made))
+                    prices = {work.job.out: work.prices for work in works}
+                    watch = exported(replace(progress.watch, on_made=on_made), prices)
                     jobs = [work.job for work, _ in to_be_made.values()]
                     engine.run(jobs, watch, _gpu_gib(works), works[0].gpus or 0)
         totals = [finished[work.job.out].result() for work in works]

@@ -40,7 +40,7 @@ from pipelines.run.stages import Stage, as_fits, gpu_stages, on_gpu
 from pipelines.run.stalls import Stall, look, named
 from pipelines.run.unit import NotPainted
 from pipelines.run.waits import Waits
-from pipelines.run.watch import Painting, Watch
+from pipelines.run.watch import Painting, Units, Watch
 
 ATTEMPTS = 3
 """How often a unit or a group of pairs is tried that fails by what is no pair's fault, such as a full disk."""
@@ -205,6 +205,8 @@ class _Run:
         self._given_up: dict[int, NothingKept] = {}
         self._left = {number: set(units) for number, units in enumerate(pending) if units}
         """Dataset -> its units that are neither made nor given up."""
+        self._begun: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        """Dataset -> its units that are at work, and since when, in seconds since 1970."""
         self.paintings: dict[Key, Painting] = {}
         self._gone: dict[Key, Counter[str]] = {}
         """What `_Worker.seconds` said of painters that are no more."""
@@ -356,6 +358,7 @@ class _Run:
                     ref = worker.actor.paint.remote(job, links, group.unit, group.positions)
                 else:
                     ref = worker.actor.make.remote(job, group.unit, group.key.job not in self._proven)
+                self._begun[group.key.job].setdefault(group.unit, time.time())
                 self._call(_Call(ref=ref, kind="group", group=group, painter=number))
         for number, unit in self._schedule.through():
             self._lane(number, assembled=True).units.append((number, unit))
@@ -368,6 +371,7 @@ class _Run:
                 unit_task = self._cluster.unit(lane.assembled)
                 ref = unit_task.remote(self._refs[number], unit, painted=painted, unproven=number not in self._proven)
                 lane.running += 1
+                self._begun[number].setdefault(unit, time.time())
                 self._call(_Call(ref=ref, kind="unit", job=number, unit=unit, lane=lane))
 
     def _lane(self, number: int, *, assembled: bool) -> _Lane:
@@ -595,6 +599,7 @@ class _Run:
         """A unit is made or given up. What was on its way is gone with a dataset's last one."""
         left = self._left.get(number, set())
         left.discard(unit)
+        self._begun[number].pop(unit, None)
         if not left:
             self._left.pop(number, None)
             if not any(failed == number for failed, _ in self._failed):
@@ -608,6 +613,7 @@ class _Run:
 
     def _suspect(self, number: int, unit: int, trial: Trial, lane: _Lane | None) -> None:
         """Set a unit aside of which nothing would be kept. It is committed once the dataset is proven."""
+        self._begun[number].pop(unit, None)
         self._suspects[number].append((lane, unit))
         self._trials[number].merge(trial)
 
@@ -648,6 +654,7 @@ class _Run:
         job = self._jobs[number]
         self._given_up[number] = given_up(job, failure)
         self._left.pop(number, None)
+        self._begun.pop(number, None)
         self._suspects.pop(number, None)
         for lane in self._lanes.values():
             lane.units = deque(one for one in lane.units if one[0] != number)
@@ -728,6 +735,22 @@ class _Run:
             painting.pairs_left = self._schedule.pairs_left(key)
             painting.lost = self._schedule.lost[key]
         self._watch.on_tick([*self.paintings.values()])
+        self._watch.on_units([*map(self._units, range(len(self._jobs)))], self._cluster.gpus)
+
+    def _units(self, number: int) -> Units:
+        """How far a dataset is. Units of one that was given up count as failed, but for those committed before."""
+        job, left, begun = self._jobs[number], len(self._left.get(number, ())), self._begun[number]
+        failed = sum(of == number for of, _ in self._failed)
+        if number in self._given_up:
+            failed = job.plan.units - len(job.dataset.committed())
+        return Units(
+            job=job,
+            done=job.plan.units - left - failed,
+            running=len(begun),
+            queued=left - len(begun),
+            failed=failed,
+            oldest_start_s=min(begun.values(), default=0.0),
+        )
 
 
 def _fitting(job: Job, gpu_gib: float | None) -> Job:

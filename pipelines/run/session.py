@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from pipelines.run.start import connect, source_root, start
+from pipelines.run.targets import announced
 
 OBJECT_STORE_BYTES = 256 * 2**20  # statistics, and images that a model is asked about; Ray's default is 30% of memory
 
@@ -58,7 +59,8 @@ def ray_session(
             runtime_env |= {"working_dir": str(root), "excludes": [".git", ".venv", ".env*", *_inside(root, not_sent)]}
         connect(address, runtime_env)
     try:
-        yield
+        with announced(say) if address == "local" else nullcontext():
+            yield
     finally:
         _shut_down()
 

@@ -21,6 +21,7 @@ from manifests.tokens import TokenizerRecord, committed_tokens, refuse_other_tok
 from operators import tokenize
 from operators.timeouts import tokenizing
 from pipelines.report.hints import as_typed
+from pipelines.report.terminal import tell
 from pipelines.run import engine
 from pipelines.run.dataset import Stopped
 from pipelines.run.hanging import watched
@@ -59,10 +60,15 @@ def make_tokens(
     done = committed_tokens(dataset, plan, pixels)
     pending = sorted(set(range(plan.units)) - done)
     side = f"{record.resolution_px} px, {record.codes:,} codes"
-    _say(
+    tell(
         console,
+        "plan",
         f"{plan.task}: tokens of {plan.units:,} shards by {folder} ({side})"
         + (f", {len(done):,} of them there already" if done else ""),
+        task=plan.task,
+        out=out,
+        units=plan.units,
+        units_done=len(done),
     )
     try:
         if pending:
@@ -75,7 +81,7 @@ def make_tokens(
         ) from None
     dataset.store.remove_temporary(token_folder(pixels))
     _refuse_empty(dataset, plan, pixels)
-    _say(console, f"next: {as_typed('train')}, or {as_typed('verify', out)}")
+    tell(console, "message", f"next: {as_typed('train')}, or {as_typed('verify', out)}")
 
 
 def _refuse_empty(dataset: Dataset, plan: Plan, pixels: int) -> None:
@@ -118,26 +124,51 @@ def _run(
     def begin(tokenized: Any, unit: int) -> Any:
         return tokenized.remote(out, unit, folder, record, pixels)
 
-    stall = Stall(lambda text: _say(console, text))
+    stall = Stall(lambda text: tell(console, "stall", text, level="warning"))
     for commit in _each(pending, begin, stall):
         made, pairs, size = made + 1, pairs + commit["pairs"], size + commit["shard_bytes"]
         rejects.update(commit["rejects"])
+        name = plan.name(commit["unit"])
+        counts: dict[str, Any] = {
+            "pairs": commit["pairs"],
+            "rejects": dict(commit["rejects"]),
+            "bytes": commit["shard_bytes"],
+        }
+        tell(console, "unit", f"{name} has tokens", only_json=True, task=plan.task, unit=name, **counts)
         if time.monotonic() - printed_s > _LINE_EVERY_S:
             printed_s = time.monotonic()
             eta_s = (printed_s - started_s) / made * (len(pending) - made)
-            _say(console, f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s")
+            tell(
+                console,
+                "progress",
+                f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s",
+                task=plan.task,
+                units_made=made,
+                units=len(pending),
+                pairs=pairs,
+                left_s=eta_s,
+            )
     for unit in sorted(set(pending) - committed_tokens(Dataset(out), plan, pixels)):
         _try_alone(out, plan, unit, folder, record, pixels, stall)
     seconds = time.monotonic() - started_s
     if rejects:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
-        _say(
+        tell(
             console,
+            "left_out",
             f"left out  texts without tokens, and their examples: {reasons} ({token_folder(pixels)}/*.rejects.parquet)",
+            task=plan.task,
+            rejects=dict(rejects),
         )
-    _say(
+    tell(
         console,
+        "report",
         f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",
+        task=plan.task,
+        units_made=len(pending),
+        bytes=size,
+        seconds=seconds,
+        pairs=pairs,
     )
 
 
@@ -196,7 +227,3 @@ def _tokenize(out: str, unit: int, folder: Path, record: TokenizerRecord, pixels
         if tokenizer.at(pixels) != record:
             raise ValueError(f"{folder} has changed, or holds another tokenizer on this machine")
         return vars(tokenize.tokenize_unit(dataset, plan, unit, tokenizer, pixels))
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)

@@ -71,6 +71,21 @@ class Painting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Units:
+    """How far the units of one dataset are."""
+
+    job: Job
+    done: int
+    """How many are committed, those of earlier runs among them."""
+    running: int
+    queued: int
+    failed: int
+    """How many this run has given up."""
+    oldest_start_s: float
+    """When the one that has been running longest was begun, in seconds since 1970; 0 if none is running."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watch:
     """Whom a run tells what it does. All are called in the run's own thread, between two decisions."""
 
@@ -84,3 +99,5 @@ class Watch:
     """Told, one line, that nothing has come back for a while, and of processes that were stopped and are ended."""
     on_tick: Callable[[Sequence[Painting]], None] = lambda paintings: None
     """Told about every second how far painters are."""
+    on_units: Callable[[Sequence[Units], float], None] = lambda units, gpus: None
+    """Told about every second how far the datasets' units are, and how many GPUs there are."""

@@ -26,7 +26,7 @@ from manifests.verify.dataset import verify
 from manifests.verify.tokens import token_problems
 from manifests.write.writer import UnitWriter
 from operators.tokenize import Tokenizer, load_tokenizer, tokenize_unit
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run.engine import UnitFailed
 from pipelines.run.nothing import NothingKept
 from pipelines.run.tokens import make_tokens

@@ -24,7 +24,7 @@ from infra.bench.paint_log import read_log, waste
 from manifests.dataset import Dataset
 from manifests.verify.dataset import verify
 from pipelines.prepare import prepare
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.plan import make_job
 from pipelines.run.schedule import IN_HAND, PAIR_DEATHS

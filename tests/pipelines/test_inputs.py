@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from manifests.dataset import Dataset
 from manifests.images.pixels import decode_rgb
 from manifests.verify.dataset import verify
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.plan import make_job
 from pipelines.tasks.low_level import DERAIN

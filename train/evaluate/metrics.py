@@ -30,6 +30,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from manifests.printing import say
 from manifests.storage import Store
 from train.data.loader import Fed
 from xprompt_model.model import LossParts
@@ -117,15 +118,19 @@ class Log:
         if self._wandb:
             self._wandb.log(numbers, step=record["step"])
         mfu = f"  MFU {record['mfu']:.1%}" if "mfu" in record else ""
-        print(
+        step = {name: value for name, value in record.items() if name != "validation"}
+        say(
             f"step {record['step']:>5} of {self._steps}  loss {record['loss']:.4f}  lr {record['lr']:.2e}"
             f"  {record['tokens_per_s']:,.0f} tokens/s{mfu}  fill {record['fill']:.1%}"
             f"  waiting for data {record['data_wait']:.0%}",
-            flush=True,
+            event="step",
+            steps=self._steps,
+            **step,
         )
         if "validation" in record:
             losses = [f"{name.replace('_', ' of ')} {value:.4f}" for name, value in record["validation"].items()]
-            print(f"step {record['step']:>5} of {self._steps}  held out: {'  '.join(losses)}", flush=True)
+            text = f"step {record['step']:>5} of {self._steps}  held out: {'  '.join(losses)}"
+            say(text, event="validation", step=record["step"], steps=self._steps, losses=record["validation"])
 
     def pictures(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """Report pictures, [h, w, 3] each, before the step itself; on the other ranks there are none."""

@@ -28,9 +28,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from manifests.log import add_option, chosen
 from manifests.printing import say
 from operators.shared.extras import MissingExtra
 from train.predict.contexts import POLICIES
@@ -45,6 +47,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt predict") 
 
     Returns the exit status: 0, or 2 with one line if it cannot do what was asked.
     """
+    with chosen(sys.argv[1:] if arguments is None else arguments) as rest:
+        return _main(rest, prog)
+
+
+def _main(arguments: Sequence[str], prog: str) -> int:
     options = _parse(arguments, prog)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     try:
@@ -58,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt predict") 
     return 0
 
 
-def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -87,6 +94,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--batch", type=_positive, default=8, help="predictions made together (default 8)")
     parser.add_argument("--device", help="where the model runs (default: this process' GPU if there is one, else cpu)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    add_option(parser)
     options = parser.parse_args(arguments)
     if options.geneval and (options.contexts or "none") != "none":
         parser.error("GenEval's prompts have no in-context examples: leave out --contexts")

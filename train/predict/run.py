@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import os
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +21,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from manifests.dataset import Dataset, find_datasets
+from manifests.printing import say
 from manifests.schema import canonical_json, seed_for, shown_inputs
 from manifests.storage import Store
 from operators.shared.texts import ClipText, Embedder, MiniLM
@@ -93,7 +93,8 @@ def predict(options: argparse.Namespace) -> None:
         if not (options.out / file).is_file():
             Store(str(options.out)).write_bytes(file, f"{text}\n".encode())
     if rank == 0 and arm != trained:
-        _say(f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}")
+        text = f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}"
+        say(text, error=True, event="message", level="warning", trained=trained, arm=arm)
     without = ""
     if missing:
         threads = torch.get_num_threads()
@@ -105,7 +106,8 @@ def predict(options: argparse.Namespace) -> None:
         if run.too_long:
             without = f", {len(run.too_long):,} of them without an in-context example, which does not fit"
     there = sum(map(len, mine)) - len(missing)
-    _say(f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}")
+    text = f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}"
+    say(text, error=True, event="report", level="info", rank=rank, made=len(missing), there=there, out=str(options.out))
 
 
 def _policy(options: argparse.Namespace, arm: Arm) -> Policy:
@@ -234,7 +236,8 @@ class _Run:
             now_s = time.monotonic()
             if now_s - said_s > _SAID_EVERY_S:
                 left_s = (now_s - started_s) / made * (total - made)
-                _say(f"{of_rank}{made:,} of {total:,} predictions, {left_s / 60:,.0f} min left")
+                text = f"{of_rank}{made:,} of {total:,} predictions, {left_s / 60:,.0f} min left"
+                say(text, error=True, event="progress", level="info", made=made, predictions=total, left_s=left_s)
                 said_s = now_s
 
     def _make(self, batch: Sequence[Asked], missing: Collection[str]) -> None:
@@ -297,7 +300,3 @@ class _Run:
         file = io.BytesIO()
         Image.fromarray(self._vqgan.picture(grid)).save(file, "PNG", pnginfo=told)
         return file.getvalue()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -15,7 +15,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,12 +72,20 @@ class Checkpoints:
     """The checkpoints of one run. All ranks call every method, in the same order."""
 
     def __init__(
-        self, config: Config, model: XPromptChameleon, optimizer: Optimizer, corpus: str, frozen: str = ""
+        self,
+        config: Config,
+        model: XPromptChameleon,
+        optimizer: Optimizer,
+        corpus: str,
+        frozen: str = "",
+        told: Callable[[int, float], None] = lambda step, seconds: None,
     ) -> None:
         """`corpus` is the identity of the data, `frozen` that of frozen weights, which are not written.
 
-        Removes what a killed run left half-written.
+        `told` hears on rank 0 of each complete checkpoint, its step and how many seconds it took. Removes what a killed
+        run left half-written.
         """
+        self._told = told
         self._corpus, self._frozen = corpus, frozen
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = Path(config.out) / "checkpoints"
@@ -84,6 +93,8 @@ class Checkpoints:
         # The background thread's own, so that its collectives do not mix with training's.
         self._group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
         self._pending: tuple[Future[Any], Path, Path] | None = None
+        self._began_s = 0.0
+        """When the one that is being written was begun."""
         if self._rank == 0:
             for path in self._folder.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(path)
@@ -92,6 +103,7 @@ class Checkpoints:
     def save(self, position: Position) -> None:
         """Begin a checkpoint; it is written while training goes on. The one before is completed first."""
         self.finish()
+        self._began_s = time.monotonic()
         final = self._folder / f"step-{position.step:06d}"
         partial = self._folder / f"{_PARTIAL}{final.name}"
         partial.mkdir(parents=True, exist_ok=True)
@@ -175,6 +187,7 @@ class Checkpoints:
             _fsync(partial)
             os.rename(partial, final)
             _fsync(self._folder)
+            self._told(_step(final), time.monotonic() - self._began_s)
             for old in sorted(self._complete_ones(), key=_step)[: -self._config.keep_checkpoints]:
                 shutil.rmtree(old)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from manifests.log import add_option as add_log_option
 from manifests.storage import expanded
 from xprompt_model.arm import Arm
 
@@ -95,6 +96,7 @@ class Config:
     validation_examples: int = _option(64, "held-out examples of each task, direction and kind, at most")
     sample_pictures: int = _option(4, "held-out examples that are drawn into OUT/samples at each validation")
     wandb: str = _option("", "project at Weights & Biases to report to as well (WANDB_MODE=offline: OUT/wandb only)")
+    metrics_port: int = _option(0, "port at which rank 0 serves metrics to Prometheus; 0 is none")
     max_hours: float = _option(0.0, "hours after which to save and leave with status 75; 0 is without end")
     spike_deviations: float = _option(
         0.0, "skip a step whose loss is so many robust standard deviations above the last ones' median; 0 skips none"
@@ -127,6 +129,8 @@ class Config:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
 
+        if not 0 <= self.metrics_port < 65_536:
+            raise ValueError(f"--metrics-port {self.metrics_port}: a port, 1 to 65535, or 0 for none")
         if self.examples > 127:
             raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
 
@@ -216,6 +220,7 @@ def parse(arguments: Sequence[str] | None = None, description: str | None = None
             add = {"action": argparse.BooleanOptionalAction}
         name = f"--{each.name.replace('_', '-')}"
         parser.add_argument(name, default=argparse.SUPPRESS, help=each.metadata["help"].replace("%", "%%"), **add)
+    add_log_option(parser)
     given = {name: _with_home(value) for name, value in vars(parser.parse_args(arguments)).items()}
     preset = PRESETS[given.pop("preset")]
     changes: dict[str, Any] = {

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from manifests.printing import say
 from train.data.corpus import Corpus
 from train.data.held_out import Split, split
 from train.data.loader import Fed, feed
@@ -25,6 +26,7 @@ from train.evaluate.metrics import Log, Tally, gathered, peak_memory_gb
 from train.run.checkpoint import Checkpoints, Position
 from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
+from train.run.exporter import Exporter
 from train.run.optimizer import learning_rate, make_optimizer, set_learning_rate
 from train.run.parallel import export, export_adapter, load_pretrained, model_config, shard, start
 from train.run.samples import Samples
@@ -103,7 +105,10 @@ class _Trainer:
         # Frozen weights are in no checkpoint.
         frozen = load_pretrained(self._model, config) if config.lora_rank else ""
         identity = held_out.identity if held_out else corpus.identity
-        self._checkpoints = Checkpoints(config, self._model, self._optimizer, identity, frozen)
+        self._exporter: Exporter | None = None
+        self._checkpoints = Checkpoints(
+            config, self._model, self._optimizer, identity, frozen, told=self._tell_of_checkpoint
+        )
         found = self._checkpoints.load()
         if found is None and not config.lora_rank:
             load_pretrained(self._model, config)
@@ -141,19 +146,37 @@ class _Trainer:
             self._samples = Samples(validation, self._vocabulary, options, vqgan, most, config.arm)
         if self._rank == 0:
             of = [sum(len(rows.pair) for rows in side.examples) for side in (held_out.training, held_out.validation)]
-            print(
+            say(
                 f"trained on: {of[0]:,} examples; held out: {of[1]:,}, of which {self._validation.examples:,} are "
                 f"validated on and {self._validation.left_out:,} do not fit; left out: {held_out.left_out:,}, whose "
                 "in-context examples are all held out",
-                flush=True,
+                event="data",
+                trained_on=of[0],
+                held_out=of[1],
+                validated_on=self._validation.examples,
+                too_long=self._validation.left_out,
+                left_out=held_out.left_out,
             )
 
     def run(self, stop: Stop) -> int:
         """Train until the last step, or until the run is to stop. Returns the exit status."""
         config = self._config
+        if self._rank == 0 and config.metrics_port:
+            self._exporter = Exporter(
+                config.metrics_port, steps=config.steps, done=self._done, skipped=self._skips.count, out=config.out
+            )
+        try:
+            return self._run(stop)
+        finally:
+            if self._exporter:
+                self._exporter.close()
+
+    def _run(self, stop: Stop) -> int:
+        config = self._config
         log = Log(config.out, config.steps, self._done, config.wandb, asdict(config))
         if self._done and self._rank == 0:
-            print(f"going on after step {self._done} of {config.steps}", flush=True)
+            text = f"going on after step {self._done} of {config.steps}"
+            say(text, event="resume", step=self._done, steps=config.steps)
         batches = feed(
             self._corpus,
             self._vocabulary,
@@ -185,6 +208,8 @@ class _Trainer:
                 if self._samples:
                     log.pictures(step + 1, self._samples.draw(self._model))
             log.step(record)
+            if self._exporter:
+                self._exporter.step(record)
             self._checkpoints.poll()
             # While steps are being skipped, the newest checkpoint remains one from before.
             is_due = (step + 1) // config.checkpoint_every > self._saved // config.checkpoint_every
@@ -198,7 +223,7 @@ class _Trainer:
         if config.export and (self._done < config.steps or not folder.exists()):
             export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
-                print(f"model: {folder}", flush=True)
+                say(f"model: {folder}", event="model", path=str(folder))
         return 0
 
     def _leave(self, step: int, why: str, log: Log) -> int:
@@ -208,8 +233,13 @@ class _Trainer:
         self._checkpoints.finish()
         log.close()
         if self._rank == 0:
-            print(f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on", flush=True)
+            text = f"stopped by {why} after step {step} of {self._config.steps}: the same command goes on"
+            say(text, event="stopped", why=why, step=step, steps=self._config.steps)
         return STOPPED
+
+    def _tell_of_checkpoint(self, step: int, seconds: float) -> None:
+        if self._exporter:
+            self._exporter.checkpoint(step, seconds)
 
     def _save(self, step: int) -> None:
         self._checkpoints.save(Position(step=step, cursors=self._own_cursors(), skips=self._skips.state))
@@ -256,7 +286,8 @@ class _Trainer:
             self._skips.taken(loss)
             return False
         if self._rank == 0:
-            print(f"step {step} is skipped: {why}", flush=True)
+            text = f"step {step} is skipped: {why}"
+            say(text, event="skipped", level="warning", step=step, why=why, loss=loss, gradient_norm=norm)
         self._skips.skipped(step, why)
         return True
 
@@ -268,9 +299,10 @@ class _Trainer:
         for report in reports:
             self._reported += 1
             if self._reported <= _REPORTED:
-                print(f"rank {self._rank}: {report}", flush=True)
+                say(f"rank {self._rank}: {report}", event="left_out", level="warning", rank=self._rank)
             if self._reported == _REPORTED:
-                print(f"rank {self._rank}: more will be left out without a word", flush=True)
+                text = f"rank {self._rank}: more will be left out without a word"
+                say(text, event="left_out", level="warning", rank=self._rank)
 
     def _options(self) -> StreamOptions:
         config = self._config

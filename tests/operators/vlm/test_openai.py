@@ -8,6 +8,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from typing import BinaryIO
@@ -17,7 +18,7 @@ import pytest
 from manifests.schema import Reject
 from operators.base import StopRun
 from operators.vlm import openai as vlm_openai
-from operators.vlm.openai import Endpoint, Pacer, check
+from operators.vlm.openai import Attempt, Endpoint, Pacer, check
 from operators.vlm.openai import Server as Asked
 from operators.vlm.prompting import Prompt
 from operators.vlm.request import Request, object_schema
@@ -506,3 +507,35 @@ def test_who_waits_for_another_attempt_is_stopped_at_once(server: Server, monkey
     with pytest.raises(ConnectionError, match="is not asked any more"):
         _with_server(server.url, stopped)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("faults", "kinds"),
+    [
+        (("429", "500", "reset"), ["rate_limit", "server", "connection", ""]),
+        (("garbage", "not json"), ["answer", "answer", ""]),
+        (("hang",), ["timeout", ""]),
+        (("refused",), ["filter"]),
+        (("401",), ["key"]),
+        (("quota",), ["quota"]),
+        (("400",), ["request"]),
+    ],
+)
+def test_who_listens_hears_of_each_request_and_its_kind_of_error(
+    server: Server, faults: tuple[Fault, ...], kinds: list[str]
+) -> None:
+    server.plan = lambda request, attempt: faults[attempt] if attempt < len(faults) else None
+    heard: list[Attempt] = []
+
+    async def asked() -> None:
+        endpoint = Endpoint(url=server.url, concurrency=1, requests_per_s=0.0, timeout_s=0.5)
+        one = Asked(endpoint, heard.append)
+        with suppress(StopRun):
+            await one.chat("m", "0f" * 32, REQUEST, asyncio.Event(), lambda: None)
+        await one.close()
+
+    asyncio.run(asked())
+    assert [attempt.error for attempt in heard] == kinds
+    assert all(attempt.model == "m" and 0 < attempt.seconds < 5 for attempt in heard)
+    assert [(one.tokens_in, one.tokens_out) for one in heard] == [(0, 0) if kind else (100, 10) for kind in kinds]
+    assert all(attempt.seconds >= 0.5 for attempt in heard if attempt.error == "timeout")

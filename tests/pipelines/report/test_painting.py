@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.report.progress import SILENT, live, painting_lines, print_report
+from pipelines.report.progress import live, painting_lines, print_report
+from pipelines.report.terminal import SILENT
 from pipelines.run.plan import Job
 from pipelines.run.spent import Spent
 from pipelines.run.waits import Waits

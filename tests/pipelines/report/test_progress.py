@@ -12,7 +12,8 @@ from rich.table import Table
 
 from manifests.dataset import Commit
 from operators.vlm.request import Usage
-from pipelines.report.progress import SILENT, TERMINAL, live, painting_lines, print_report
+from pipelines.report.progress import live, painting_lines, print_report
+from pipelines.report.terminal import SILENT, TERMINAL
 from pipelines.run.made import Made
 from pipelines.run.nothing import Trial
 from pipelines.run.painter import Delivered
@@ -66,7 +67,7 @@ def test_a_terminal_has_a_line_that_says_when(job: Job) -> None:
 def test_silent_nothing_is_said_and_all_is_counted(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     with live([(job, 2)], SILENT) as run:
         run.begin(1)
-        run.say("anything")
+        run.stalled("anything")
         run.add(job, _made(0))
     totals = run.tally(job).totals
     assert (totals.units, totals.pairs, totals.rejects.total()) == (1, 18, 2)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pipelines.run import engine, schedule
 from pipelines.run.made import Made
 from pipelines.run.plan import Job
 from pipelines.run.schedule import PAIR_DEATHS, UNIT_DEATHS
-from pipelines.run.watch import Watch
+from pipelines.run.watch import Units, Watch
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
 from pipelines.tasks.task import Task
@@ -106,6 +106,30 @@ def test_a_failing_machine_fails_the_run_and_a_rerun_finishes_it(
     made = plan_job(out, photos, task=task).dataset
     assert {row["source_ref"] for row in examples(made)} == REFS
     assert totals(made)["rejects"] == 0
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_tells_how_many_units_are_done_and_at_work_and_since_when(photos: Path, tmp_path: Path) -> None:
+    """The second unit waits until it was told that the first is done."""
+    go, waiting = tmp_path / "go", tmp_path / "waiting"
+    waiting.mkdir()
+    refs = tuple(item.ref for item in _unit(photos, tmp_path, 0))
+    job = plan_job(tmp_path, photos, task=_raining(Waits(refs=refs, go=str(go), waiting=str(waiting))))
+    told: list[Units] = []
+
+    def on_units(units: Sequence[Units], gpus: float) -> None:
+        told.extend(units)
+        assert gpus == 0
+        if told[-1].done == 1:
+            go.touch()
+
+    began_s = time.time()
+    engine.run([job], Watch(on_units=on_units))
+    assert all(one.job is job and one.done + one.running + one.queued + one.failed == 2 for one in told)
+    (since_s,) = {one.oldest_start_s for one in told if (one.done, one.running) == (1, 1)}
+    assert began_s <= since_s <= time.time()
+    last = told[-1]
+    assert (last.done, last.running, last.queued, last.failed, last.oldest_start_s) == (2, 0, 0, 0, 0.0)
 
 
 @pytest.mark.usefixtures("local_ray")

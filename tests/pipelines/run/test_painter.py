@@ -18,7 +18,7 @@ from infra.bench.sleeping import Nothing
 from manifests.verify.dataset import verify
 from operators.base import StopRun
 from operators.word.instruct import Instruct
-from pipelines.report.progress import SILENT
+from pipelines.report.terminal import SILENT
 from pipelines.run import engine, nothing, painter, schedule
 from pipelines.run.dataset import Work, make_datasets
 from pipelines.run.painted import Painted

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 
+from manifests.log import chosen
 from tests.train.make import CONFIG, VOCABULARY, make_tokens, options
 from train.data.corpus import Corpus
 from train.data.loader import feed
@@ -90,6 +91,28 @@ def test_lines_after_the_checkpoint_and_half_a_line_are_dropped(tmp_path: Path) 
     log.step(record)
     log.close()
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2]) + json.dumps(record) + "\n"
+
+
+def test_a_step_is_a_line_of_text_or_an_event_with_its_record(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record = {"step": 3, "loss": 1.25, "lr": 0.1, "tokens_per_s": 5000.0, "fill": 0.5, "data_wait": 0.25, "mfu": 0.4}
+    losses = {"loss": 2.5, "loss_text": 1.5, "derain/forward/generate": 3.5}
+    log = Log(str(tmp_path), 9, 0)
+    log.step({**record, "validation": losses})
+    with chosen(["--log", "json"]):
+        log.step({**record, "loss_by": {"a": float("nan")}, "validation": losses})
+    log.close()
+    *text, step, validation = capfd.readouterr().out.splitlines()
+    assert text == [
+        "step     3 of 9  loss 1.2500  lr 1.00e-01  5,000 tokens/s  MFU 40.0%  fill 50.0%  waiting for data 25%",
+        "step     3 of 9  held out: loss 2.5000  loss of text 1.5000  derain/forward/generate 3.5000",
+    ]
+    told, validated = json.loads(step), json.loads(validation)
+    assert [told.pop("message"), validated.pop("message")] == text
+    of_line = {"time": told["time"], "level": "info", "event": "step", "steps": 9}
+    assert told == {**of_line, **record, "loss_by": {"a": None}}
+    assert (validated["event"], validated["step"], validated["losses"]) == ("validation", 3, losses)
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
