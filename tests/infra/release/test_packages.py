@@ -118,7 +118,7 @@ def test_the_sbom_and_the_licences_name_what_is_installed_and_no_tool_of_ours(tm
     sbom = json.loads(files[0].read_text())
     installed = {
         (said["Name"].lower().replace("_", "-"), said["Version"])
-        for file in (tmp_path / "environment").rglob("*.dist-info/METADATA")
+        for file in (tmp_path / "environment").glob("lib/python*/site-packages/*.dist-info/METADATA")
         if (said := Parser().parsestr(file.read_text("utf-8", "replace"), headersonly=True))
     }
     assert {(one["name"].lower().replace("_", "-"), one["version"]) for one in sbom["components"]} == installed
