@@ -59,6 +59,7 @@ from pipelines.report.requests import RUN, UNIT, Requests
 from pipelines.report.written import Written, assumed
 from pipelines.run.plan import Job, cut_units, make_job, versions
 from pipelines.run.spent import Spent
+from pipelines.run.start import RayUnavailable
 from pipelines.run.unit import make_unit
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
@@ -293,7 +294,10 @@ def driver(options: argparse.Namespace) -> Iterator[str]:
     for what, units in (("plan", DRIVER_UNITS), ("run", options.driver_units)):
         # In a process of its own, so that its memory is that of this alone.
         command = [sys.executable, "-m", "infra.bench.scale", "--measure", what, str(units)]
-        yield from subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        yield from ended.stdout.splitlines()
+        if ended.returncode:
+            yield f"{what}: not measured, it ended with status {ended.returncode}"
 
 
 def _planned(units: int) -> None:
@@ -452,7 +456,7 @@ def _template(entry: Entry, pairs: int) -> pa.Table:
         shape = {"format": "png", "width_px": SIDE_PX, "height_px": SIDE_PX, "mode": "RGB"}
         return {**told, **shape, "sha256": f"{pair * 2_654_435_761:064x}", "phash": f"{pair * 40_503:016x}"}
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "pair": "", "task": entry.task, "prototype_task": task.prototype_task, "direction": direction, "kind": kind,
             "instruction": f"Change picture {pair % 50}.", "inputs": ["input"],
@@ -499,7 +503,9 @@ def _parser() -> argparse.ArgumentParser:
         "--part", type=float, default=1.0, help="share of the manifest rows that are asked (default: 1)"
     )
     parser.add_argument("--driver-units", type=int, default=5_000, help="units made on Ray (default: 5000)")
-    parser.add_argument("--scratch", type=Path, help="folder for the manifests, removed at the end (default: /tmp)")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder for the manifests, removed at the end (default: the system's)"
+    )
     parser.add_argument("--measure", nargs=2, metavar=("WHAT", "UNITS"), help=argparse.SUPPRESS)
     return parser
 
@@ -507,6 +513,9 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     asked = _parser().parse_args()
     if asked.measure:
-        MEASURES[asked.measure[0]](int(asked.measure[1]))
+        try:
+            MEASURES[asked.measure[0]](int(asked.measure[1]))
+        except RayUnavailable as error:
+            sys.exit(f"bench.scale: {error}")
         sys.exit(0)
     sys.exit(main())
