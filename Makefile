@@ -180,6 +180,14 @@ bench: $(DEV) chromium $(TINY)/.made ## compare the engine with plain scripts an
 	@$(BIN)/python -m infra.bench.masks
 	@$(BIN)/python -m infra.bench.generate
 
+.PHONY: release
+release: $(DEV) ## make the files of a release in dist/, of a tagged commit whose versions agree: [DRAFT=1, of any commit]
+	@$(BIN)/python -m infra.release $(if $(DRAFT),--draft)
+
+.PHONY: sample
+sample: $(CORE) ## make a sample dataset that may be published, of CC0 photos, and its page: [OUT=sample]
+	@$(BIN)/python -m infra.release.sample --out "$(if $(findstring command line,$(origin OUT)),$(OUT),sample)"
+
 .PHONY: clean
 clean: ## remove .venv and caches; datasets stay
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis

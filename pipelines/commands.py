@@ -166,12 +166,14 @@ def _shards(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     checked(options.task, given(options))
     from pipelines.api import plan
+    from pipelines.report.cost import print_sums, sums
     from pipelines.report.estimate import print_estimate
     from pipelines.report.terminal import TERMINAL
 
     def run() -> None:
         prepared, estimated = plan(options.task, **given(options))
-        print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL, prepared.prices)
+        print_estimate(prepared.task, prepared.reader, estimated, prepared.taken_as, TERMINAL)
+        print_sums(sums(estimated, str(prepared.values["out"])), prepared.costs, TERMINAL, prepared.prices)
         TERMINAL.print(f"next: {as_typed('shards', options.task)} with the same options", highlight=False)
 
     return ended("xprompt plan", run)

@@ -49,6 +49,7 @@ from pipelines.options import RUN, defaults
 from pipelines.recipe import PAPER, Entry, Outcome, read_recipe, weights
 from pipelines.report.estimate import estimate
 from pipelines.report.forecast import Forecast, print_forecast
+from pipelines.report.price_table import read_prices
 from pipelines.report.terminal import TERMINAL
 from pipelines.run.lock import only_run
 from pipelines.run.plan import Job, list_items, make_job
@@ -123,7 +124,9 @@ def _make(asked: Asked) -> None:
     ready = [one for one in planned if one.prepared]
     if asked.plan:
         prices = next((one.prepared.prices for one in ready if one.prepared), None)
-        print_forecast([*map(_forecast, planned)], check(asked.data_root), TERMINAL, prices)
+        costs = read_prices(defaults(asked.shared)["price_table"])
+        lines = [_forecast(one, asked.out) for one in planned]
+        print_forecast(lines, check(asked.data_root), TERMINAL, costs, prices)
         return
     for one in planned:
         if not one.prepared:
@@ -131,7 +134,7 @@ def _make(asked: Asked) -> None:
     _run(ready, asked)
 
 
-def _forecast(planned: Planned) -> Forecast:
+def _forecast(planned: Planned, out: str) -> Forecast:
     one = planned.prepared
     if not one:
         return Forecast(planned=planned, there=_there(planned))
@@ -141,7 +144,7 @@ def _forecast(planned: Planned) -> Forecast:
         estimated = estimate(one.task, one.reader, seed, scale, gib, count=planned.count, skip=skip)
     except ValueError as error:  # the source is empty
         return Forecast(planned=replace(planned, why_not=str(error)))
-    return Forecast(planned=planned, there=estimated.there, estimate=estimated)
+    return Forecast(planned=planned, there=estimated.there, estimate=estimated, out=out)
 
 
 def _there(planned: Planned) -> int:

@@ -16,6 +16,7 @@ from operators.judge.hold_out import NOVEL_TASKS, EditJudge, novel_task
 from operators.option import Option, at_least_one
 from operators.read.split import TRAIN
 from operators.vlm.client import LOCAL
+from pipelines.report.price_table import OURS
 
 
 def share(text: str) -> float:
@@ -112,9 +113,15 @@ WHERE = (
     Option(
         name="gpu_gib", type=_positive, help="memory of a GPU, in GiB (default: what is found; for plan and recipes 80)"
     ),
+    Option(
+        name="price_table",
+        type=place,
+        default=OURS,
+        help="file of what machines and buckets cost, for plans (default: pipelines/prices.toml, a copy to begin with)",
+    ),
     Option(name="wait", type=bool, default=False, help="if another run writes to the same dataset: wait for its end"),
 )
-"""Where and how fast a dataset is made. None of these options changes a byte."""
+"""Where and how fast a dataset is made, and what that costs. None of these options changes a byte."""
 
 RUN = (*SHAPE, *ASK, *WHERE)
 

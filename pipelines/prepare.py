@@ -17,6 +17,7 @@ from operators.option import options_of, with_options
 from operators.vlm.client import Promising, Vlm
 from pipelines.licences import allowing, refuse_models
 from pipelines.options import AS, RUN, defaults
+from pipelines.report.price_table import PriceTable, read_prices
 from pipelines.report.prices import Prices
 from pipelines.run.plan import find_source
 from pipelines.sources.source import Source
@@ -35,6 +36,9 @@ class Prepared:
     values: Mapping[str, Any]
     """The values of the run's own options."""
     prices: Prices | None
+    """What a million tokens of the vision-language model cost, if that was said."""
+    costs: PriceTable
+    """What machines and buckets cost."""
 
 
 def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None = None) -> Prepared:
@@ -68,7 +72,14 @@ def prepare(task: Task | str, options: Mapping[str, Any], source: Source | None 
     if policy.asked:
         refuse_models(task, policy)  # those too of which an operator says only now that it loads them
     task.operators(reader)  # says if an operator lacks something
-    return Prepared(task=task, reader=reader, taken_as=source.seen or source.layout, values=values, prices=prices)
+    return Prepared(
+        task=task,
+        reader=reader,
+        taken_as=source.seen or source.layout,
+        values=values,
+        prices=prices,
+        costs=_costs(values),
+    )
 
 
 def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
@@ -88,6 +99,7 @@ def checked(task: Task | str, options: Mapping[str, Any]) -> Task:
                 "system by its own variables, or in fsspec's configuration (~/.config/fsspec)"
             )
     _prices(values := defaults(options))
+    _costs(values)
     if task.needs_vlm and not values["vlm"]:
         task.asking(None)  # says what is missing
     Policy.of(_many(values["allow_licence"]))
@@ -168,3 +180,11 @@ def _prices(values: Mapping[str, Any]) -> Prices | None:
     if None in given:
         raise ValueError("a cost needs both prices: --price-in and --price-out")
     return Prices(per_million_in=given[0], per_million_out=given[1])
+
+
+def _costs(values: Mapping[str, Any]) -> PriceTable:
+    """The price table. Raises ValueError, one line, for a file that is none."""
+    try:
+        return read_prices(values["price_table"])
+    except ValueError as error:
+        raise ValueError(f"--price-table: {error}") from None

@@ -104,7 +104,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_packages_and_what_they_read_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/") and ".dist-info/" not in name}
     modules = {name for name in tracked_files() if name.endswith(".py") and name.partition("/")[0] in PACKAGES}
-    ours_alone = {name for name in modules if name.startswith(("infra/bench/", "infra/examples/"))}
+    ours_alone = {name for name in modules if name.startswith(("infra/bench/", "infra/examples/", "infra/release/"))}
     assert {name for name in names if name.endswith(".py")} == modules - ours_alone
     assert "infra/command.py" in names
     assert "infra/tiny/models.py" in names
@@ -114,7 +114,7 @@ def test_the_wheel_holds_the_packages_and_what_they_read_and_nothing_else(wheel:
     assert {"infra/demo/checkpoint/vqgan.ckpt", "infra/demo/checkpoint/model.safetensors"} < demo
     page = {name for name in tracked_files() if name.startswith("manifests/browse/page/")}
     assert "manifests/browse/page/index.html" in page
-    read = {*page, "pipelines/full_8m.toml", *prompts, *demo}
+    read = {*page, "pipelines/full_8m.toml", "pipelines/prices.toml", *prompts, *demo}
     assert {name for name in names if not name.endswith(".py")} == read
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
 from manifests.schema import Direction, Item, Kind, Pair, Reject, seed_for
-from operators.base import ModelOperator, Reader, Selective
+from operators.base import Link, LoadsCheckpoints, ModelOperator, Reader, Selective
 from operators.vlm.client import Asks, Promising
 from operators.vlm.request import Request
 from operators.vlm.showing import tokens_in
 from pipelines.report.memory import PLAN_GPU_GIB, Fit, fit, fit_lines
-from pipelines.report.prices import Prices
+from pipelines.report.written import Written, assumed, written
 from pipelines.run.chain import make_pairs
 from pipelines.run.plan import list_items, units_of
 from pipelines.run.spent import Spent
@@ -47,10 +47,11 @@ class Estimate:
     shards: int
     sampled: int
     kept: int
-    bytes_per_pair: float
+    written: Written
+    """What pairs take on a disk."""
     cpu_s_per_item: float
-    gpu_s_per_pair: float = 0.0
-    """How many seconds of an A100 a pair takes, as the operators assume."""
+    gpu_s: Mapping[str, float] = field(default_factory=dict)
+    """How many seconds of an A100 a pair takes, by what takes them, as the operators assume."""
     examples: Mapping[tuple[Direction, Kind], int]
     """How many examples the sampled pairs have."""
     missing: Mapping[tuple[Direction, Kind], int]
@@ -65,6 +66,10 @@ class Estimate:
     """How many tokens, at most, the model answers to these calls."""
     gpu: Fit | None = None
     """How the models fit into the memory of a GPU; None if none of them runs on one."""
+
+    @property
+    def gpu_s_per_pair(self) -> float:
+        return sum(self.gpu_s.values())
 
     @property
     def pairs(self) -> int:
@@ -99,10 +104,10 @@ def estimate(
     chain = task.operators(reader)
     gpu = fit(chain, gpu_gib or PLAN_GPU_GIB)
     asking = [link for link in chain if isinstance(link, Asks) and link.vlm]
-    gpu_s = [link.gpu_s for link in chain if isinstance(link, ModelOperator)]
-    if max(gpu_s, default=0.0) >= PAINTING_GPU_S:
+    gpu_s = gpu_seconds(chain)
+    if max(gpu_s.values(), default=0.0) >= PAINTING_GPU_S:
         calls = len(sample) * sum(link.calls for link in asking)
-        return replace(_untried(task, reader, len(items), units, len(sample), sum(gpu_s), calls), gpu=gpu)
+        return replace(_untried(task, reader, len(items), units, len(sample), gpu_s, calls), gpu=gpu)
     started_s = time.process_time()
     made = make_pairs(reader, task.name, seed, sample, [link for link in chain if link not in asking], Spent())
     pairs = [pair for pair in made if isinstance(pair, Pair)]
@@ -110,16 +115,16 @@ def estimate(
     missing = Counter(example for pair in pairs for example in task.missing(pair))
     promises = [link.promised for link in chain if isinstance(link, Promising)]
     completed = Counter(example for pair in pairs for promised in promises for example in promised(pair))
-    sizes = [len(image.data) for pair in pairs for image in pair.images]
+    took_s = time.process_time() - started_s
     return Estimate(
         there=len(items),
         items=sum(len(unit) for unit in units),
         shards=len(units),
         sampled=len(sample),
         kept=len(pairs),
-        bytes_per_pair=sum(sizes) / len(pairs) if pairs else 0.0,
-        cpu_s_per_item=(time.process_time() - started_s) / len(sample),
-        gpu_s_per_pair=sum(gpu_s),
+        written=written(task, reader, seed, sample, made),
+        cpu_s_per_item=took_s / len(sample),
+        gpu_s=gpu_s,
         examples=Counter((example.direction, example.kind) for pair in pairs for example in pair.examples) + completed,
         missing=missing - completed,
         calls=len(requests),
@@ -130,8 +135,25 @@ def estimate(
     )
 
 
+def gpu_seconds(chain: Sequence[Link]) -> dict[str, float]:
+    """Seconds of an A100 that a pair takes at the operators that run models, by name, with the checkpoints of each."""
+    found: dict[str, float] = {}
+    for link in chain:
+        if isinstance(link, ModelOperator) and link.gpu_s:
+            loads = ", ".join(link.loads) if isinstance(link, LoadsCheckpoints) else ""
+            name = f"{link.name} ({loads})" if loads else link.name
+            found[name] = found.get(name, 0.0) + link.gpu_s
+    return found
+
+
 def _untried(
-    task: Task, reader: Reader, there: int, units: Sequence[Sequence[Item]], sampled: int, gpu_s: float, calls: int
+    task: Task,
+    reader: Reader,
+    there: int,
+    units: Sequence[Sequence[Item]],
+    sampled: int,
+    gpu_s: Mapping[str, float],
+    calls: int,
 ) -> Estimate:
     """What can be said of items of which no picture is made."""
     return Estimate(
@@ -141,9 +163,9 @@ def _untried(
         shards=len(units),
         sampled=sampled,
         kept=sampled,
-        bytes_per_pair=float(_PAINTED_BYTES * len(reader.suffixes(units[0]))),
+        written=assumed(_PAINTED_BYTES, len(reader.suffixes(units[0]))),
         cpu_s_per_item=0.0,
-        gpu_s_per_pair=gpu_s,
+        gpu_s=gpu_s,
         examples=dict.fromkeys(task.examples, sampled),
         missing={},
         left_out={},
@@ -158,18 +180,15 @@ def _requests(link: Asks, pair: Pair, seed: int) -> Sequence[Request]:
         return ()
 
 
-def print_estimate(
-    task: Task, reader: Reader, estimated: Estimate, taken_as: str, console: Console, prices: Prices | None = None
-) -> None:
-    """The plan as a user reads it. `taken_as` says what DATA was taken for."""
+def print_estimate(task: Task, reader: Reader, estimated: Estimate, taken_as: str, console: Console) -> None:
+    """What would be made, as a user reads it. `taken_as` says what DATA was taken for."""
     console.print(f"{task.name}: {reader.source} ({taken_as}; {reader.licence})", soft_wrap=True, highlight=False)
     lines = {
         "items": f"{estimated.items:,}",
         **{f"  {reason}": f"{count:,} left out" for reason, count in estimated.left_out.items()},
         **(_tried(estimated) if estimated.tried else _bounds(estimated)),
         "model calls": f"at most {estimated.for_all(estimated.calls):,} to {task.vlm.model}" if task.vlm else "0",
-        **(_tokens(estimated, prices) if task.vlm and estimated.tried else {}),
-        **({"GPU hours": _gpu_hours(estimated)} if estimated.gpu_s_per_pair else {}),
+        **({"tokens": _tokens(estimated)} if task.vlm and estimated.tried else {}),
     }
     for name, value in [*lines.items(), *(fit_lines(estimated.gpu) if estimated.gpu else [])]:
         console.print(f"  {name:<20}{value}", highlight=False, soft_wrap=True)
@@ -180,26 +199,19 @@ def _tried(estimated: Estimate) -> dict[str, str]:
         "pairs": f"about {estimated.pairs:,} ({estimated.kept} of {estimated.sampled} sampled items were kept)",
         "examples": f"about {estimated.extrapolated(estimated.examples):,}",
         **{f"  {direction} {kind}": WAITS for direction, kind in estimated.missing},
-        "shards": f"{estimated.shards:,}, about {estimated.pairs * estimated.bytes_per_pair / 2**20:,.1f} MiB",
+        "shards": f"{estimated.shards:,}",
         "CPU hours": f"{estimated.items * estimated.cpu_s_per_item / 3600:.3f}",
     }
 
 
 def _bounds(estimated: Estimate) -> dict[str, str]:
-    mib = estimated.pairs * estimated.bytes_per_pair / 2**20
     return {
         "pairs": f"at most {estimated.pairs:,}: what is kept is not known before models have made the pictures",
         "examples": f"at most {estimated.extrapolated(estimated.examples):,}",
-        "shards": f"{estimated.shards:,}, at most {mib:,.0f} MiB, at 1 MiB a picture (assumed)",
+        "shards": f"{estimated.shards:,}, at 1 MiB a picture (assumed)",
     }
 
 
-def _tokens(estimated: Estimate, prices: Prices | None) -> dict[str, str]:
+def _tokens(estimated: Estimate) -> str:
     asked_in, asked_out = estimated.for_all(estimated.tokens_in), estimated.for_all(estimated.tokens_out)
-    cost = {"cost": f"at most {prices.cost(asked_in, asked_out):,.2f}"} if prices else {}
-    return {"tokens": f"about {asked_in:,} in, at most {asked_out:,} out", **cost}
-
-
-def _gpu_hours(estimated: Estimate) -> str:
-    hours = estimated.items * estimated.gpu_s_per_pair / 3600
-    return f"{hours:,.1f} of an A100, at {estimated.gpu_s_per_pair:g} s a pair (assumed, not measured)"
+    return f"about {asked_in:,} in, at most {asked_out:,} out"

@@ -10,12 +10,11 @@ from rich.table import Table
 
 from pipelines.entries import Planned
 from pipelines.recipe import FULL_8M, PAPER_EXAMPLES, PAPER_PAIRS
+from pipelines.report.cost import VLM_S_PER_CALL, Sums, print_sums, sums, total
 from pipelines.report.estimate import Estimate
 from pipelines.report.memory import fit_table
+from pipelines.report.price_table import PriceTable
 from pipelines.report.prices import Prices
-
-VLM_S_PER_CALL = 1.5
-"""An assumption, not a measurement: one 512 px pair described by Qwen2-VL-7B on an A100, batched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,36 +26,27 @@ class Forecast:
     """How many pairs the source has, whatever part of them is taken."""
     estimate: Estimate | None = None
 
-    @property
-    def pairs(self) -> int:
-        return self.estimate.pairs if self.estimate else 0
+    out: str = ""
+    """Where the datasets would be written to."""
 
     @property
-    def examples(self) -> int:
-        return self.estimate.extrapolated(self.estimate.examples) if self.estimate else 0
+    def sums(self) -> Sums:
+        """What the run comes to; nothing if it cannot be made."""
+        return sums(self.estimate, self.out) if self.estimate else Sums()
 
     @property
-    def model_calls(self) -> int:
-        """Calls of a vision-language model: the run's, or those for what waits for one, a call a pair (C.1)."""
-        if self.estimate is None:
-            return 0
-        waits = any(self.estimate.missing.values())
-        return self.estimate.for_all(self.estimate.calls) or (self.pairs if waits else 0)
-
-    @property
-    def tokens(self) -> tuple[int, int]:
-        """Of the run's calls: about how many in, and at most how many out."""
+    def waiting(self) -> int:
+        """How many calls of a vision-language model the examples that wait for one would take, one a pair (C.1)."""
         known = self.estimate
-        return (known.for_all(known.tokens_in), known.for_all(known.tokens_out)) if known else (0, 0)
-
-    @property
-    def gpu_hours(self) -> float:
-        operators_s = self.estimate.items * self.estimate.gpu_s_per_pair if self.estimate else 0.0
-        return (operators_s + VLM_S_PER_CALL * self.model_calls) / 3600
+        return known.pairs if known and any(known.missing.values()) and not known.calls else 0
 
 
 def print_forecast(
-    lines: Sequence[Forecast], sources: Mapping[str, str], console: Console, prices: Prices | None = None
+    lines: Sequence[Forecast],
+    sources: Mapping[str, str],
+    console: Console,
+    costs: PriceTable,
+    prices: Prices | None = None,
 ) -> None:
     """The state of each source, the table, its sums, and why they are not the paper's 8 million."""
     width = max(map(len, sources), default=0) + 2
@@ -68,29 +58,26 @@ def print_forecast(
     for line in lines:
         table.add_row(line.planned.task.name, line.planned.place or "nothing", *_numbers(line))
     table.add_section()
-    table.add_row(
-        "sum",
-        "",
-        f"{sum(line.planned.entry.pairs for line in lines):,}",
-        "",
-        f"{sum(line.pairs for line in lines):,}",
-        "",
-        f"{sum(line.examples for line in lines):,}",
-        f"{sum(_gib(line) for line in lines):,.1f}",
-        f"{sum(line.model_calls for line in lines):,}",
-        f"{sum(line.gpu_hours for line in lines):,.1f}",
-        f"{sum(_cpu_hours(line) for line in lines):,.1f}",
-    )
+    of_all = total(line.sums for line in lines)
+    wanted = f"{sum(line.planned.entry.pairs for line in lines):,}"
+    table.add_row("sum", "", wanted, "", f"{of_all.pairs:,}", "", *_summed(of_all))
     console.print(table)
     fits = {line.planned.task.name: line.estimate.gpu for line in lines if line.estimate and line.estimate.gpu}
     if fits:
         console.print(fit_table(fits))
     for note in _notes(lines):
         console.print(note, highlight=False, soft_wrap=True)
-    asked_in, asked_out = (sum(line.tokens[way] for line in lines) for way in (0, 1))
-    if asked_in:
-        cost = f", cost at most {prices.cost(asked_in, asked_out):,.2f}" if prices else ""
-        console.print(f"Tokens: about {asked_in:,} in, at most {asked_out:,} out{cost}.", highlight=False)
+    if of_all.tokens_in:
+        asked = f"about {of_all.tokens_in:,} in, at most {of_all.tokens_out:,} out"
+        console.print(f"Tokens: {asked}.", highlight=False)
+    print_sums(of_all, costs, console, prices)
+    if waiting := sum(line.waiting for line in lines):
+        console.print(
+            f"Examples wait for a vision-language model: it would be asked {waiting:,} times, which is "
+            f"{waiting * VLM_S_PER_CALL / 3600:,.1f} GPU hours more.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if [line.planned.entry.task for line in lines] == [entry.task for entry in FULL_8M]:
         pairs, examples = (sum(getattr(entry, what) for entry in FULL_8M) for what in ("pairs", "examples"))
         console.print(
@@ -125,13 +112,10 @@ def _numbers(line: Forecast) -> list[str]:
     counts = [f"{entry.pairs:,}" if entry.pairs else "all", f"{line.there:,}"]
     if line.estimate is None:
         return [*counts, "0", str(entry.factor), "", "", "", "", ""]
-    taken = [f"{line.pairs:,}", str(entry.factor), f"{line.examples:,}", f"{_gib(line):,.1f}", f"{line.model_calls:,}"]
-    return [*counts, *taken, f"{line.gpu_hours:,.1f}", f"{_cpu_hours(line):,.2f}"]
+    return [*counts, f"{line.sums.pairs:,}", str(entry.factor), *_summed(line.sums)]
 
 
-def _gib(line: Forecast) -> float:
-    return line.pairs * line.estimate.bytes_per_pair / 2**30 if line.estimate else 0.0
-
-
-def _cpu_hours(line: Forecast) -> float:
-    return line.estimate.items * line.estimate.cpu_s_per_item / 3600 if line.estimate else 0.0
+def _summed(of: Sums) -> list[str]:
+    """The columns of a table from the examples on."""
+    made = [f"{of.examples:,}", f"{of.bytes / 2**30:,.2f}", f"{of.calls:,}"]
+    return [*made, f"{of.gpu_hours:,.1f}", f"{of.cpu_s / 3600:,.2f}"]

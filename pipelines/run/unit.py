@@ -77,7 +77,7 @@ def make_unit(
                 kept += [isinstance(one, Pair) for one in made]
                 with using(disk(len(items)), 1):
                     for item, one in zip(items, without_small_groups(made, least), strict=True):
-                        trial.add(_store(writer, job.reader.source, item, one))
+                        trial.add(store(writer, job.reader.source, item, one))
             if unproven and trial.hopeless:
                 raise KeepsNothing(trial)
         watched.refuse_changed(kept)
@@ -103,7 +103,7 @@ def _taken_up(on_their_way: Painted, position: int, progress: dict[int, int | No
     return state
 
 
-def _store(writer: UnitWriter, source: str, item: Item, made: Pair | Rejected) -> Pair | Rejected:
+def store(writer: UnitWriter, source: str, item: Item, made: Pair | Rejected) -> Pair | Rejected:
     """Put what an item became into the shard or into the rejects; what it is in the end."""
     if isinstance(made, Pair):
         try:

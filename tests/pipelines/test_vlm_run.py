@@ -200,13 +200,13 @@ def test_the_plan_says_calls_tokens_and_cost_and_asks_nobody(
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
     printed = capsys.readouterr().out
-    assert "at most 20 to m" in printed and "cost" not in printed
+    assert "at most 20 to m" in printed and "tokens of the model" not in printed
     assert f"at most {20 * 512:,} out" in printed
     assert "about 80" in printed  # examples
     monkeypatch.setattr(sys, "argv", [*command, "--price-in", "2", "--price-out", "10"])
     assert main() == 0
     tokens_in = int(next(line for line in printed.splitlines() if "tokens" in line).split()[2].replace(",", ""))
-    assert f"at most {(2 * tokens_in + 10 * 20 * 512) / 1e6:,.2f}" in capsys.readouterr().out
+    assert f"{(2 * tokens_in + 10 * 20 * 512) / 1e6:,.2f} tokens of the model" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", [*command, "--price-in", "2"])
     assert main() == 2
     assert "needs both prices" in capsys.readouterr().err
