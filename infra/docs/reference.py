@@ -63,8 +63,8 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "What `xprompt COMMAND --help` says of each. As targets of make they take variables: `--out` is OUT. A `~` at the",
-        "beginning of a path is the home folder. What a command returns is under [exit statuses](errors.md#exit-statuses).",
+        "What `xprompt COMMAND --help` says of each. As targets of make they take variables: `--out` is OUT. `~` at the",
+        "head of a path is the home folder. What a command returns is under [exit statuses](errors.md#exit-statuses).",
         "",
         _OPEN.rstrip(),
     ]
@@ -162,7 +162,7 @@ def _documented(node: ast.stmt) -> Iterator[str]:
 
 
 def _function(node: ast.FunctionDef) -> Iterator[str]:
-    yield from ("```python", _signature(node), "```", "")
+    yield from ("```python", f"def {_signature(node)}: ...", "```", "")
     yield from _docstring(node)
 
 
