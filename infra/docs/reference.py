@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,9 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "What `xprompt COMMAND --help` says of each. As targets of make they take variables: `--out` is OUT. `~` at the",
-        "head of a path is the home folder. What a command returns is under [exit statuses](errors.md#exit-statuses).",
+        "What `xprompt COMMAND --help` says of each. As targets of make they take variables: `--out` is OUT. `~` that",
+        "begins a path is the home folder. What a command returns is among the",
+        "[exit statuses](errors.md#exit-statuses).",
         "",
         _OPEN.rstrip(),
     ]
@@ -110,10 +112,15 @@ def _name(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = parser._get_formatter()._expand_help(action) if action.help else ""
-    # An asterisk, an angle or a square bracket is one, and a bar does not end the cell.
-    for letter in "*<>[]|_":
-        text = text.replace(letter, "\\" + letter)
-    return " ".join(text.replace(f"{ROOT}/", "").split())
+    return _plain(" ".join(text.replace(f"{ROOT}/", "").split()), "*<>[]|_")
+
+
+def _plain(text: str, letters: str) -> str:
+    """A text whose letters mean nothing in Markdown, but between backticks, where a bar ends a table's cell too."""
+    parts = text.split("`")
+    for place in range(0, len(parts), 2):
+        parts[place] = re.sub(rf"([{re.escape(letters)}])", r"\\\1", parts[place])
+    return "`".join(parts)
 
 
 def _own_options() -> Iterator[str]:
@@ -162,17 +169,17 @@ def _documented(node: ast.stmt) -> Iterator[str]:
 
 
 def _function(node: ast.FunctionDef) -> Iterator[str]:
-    yield from ("```python", f"def {_signature(node)}: ...", "```", "")
+    yield from ("```text", _signature(node), "```", "")
     yield from _docstring(node)
 
 
 def _docstring(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
-    yield from (ast.get_docstring(node) or "").splitlines()
+    yield from (_plain(line, "<") for line in (ast.get_docstring(node) or "").splitlines())
 
 
 def _first(node: ast.FunctionDef) -> str:
     """A method's docstring in one line of a list."""
-    return " ".join((ast.get_docstring(node) or "").split())
+    return _plain(" ".join((ast.get_docstring(node) or "").split()), "<")
 
 
 def _signature(node: ast.FunctionDef) -> str:
