@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -117,14 +118,16 @@ def _template(node: ast.AST) -> str | None:
     return None
 
 
+@cache
+def _nodes() -> list[ast.AST]:
+    """All parts of our programs."""
+    files = (file for folder in OURS for file in (ROOT / folder).rglob("*.py") if DOCS not in file.parents)
+    return [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+
+
 def _texts() -> str:
     """All texts of our programs, one a line."""
-    found = set()
-    for folder in OURS:
-        for file in (ROOT / folder).rglob("*.py"):
-            if DOCS not in file.parents:
-                found |= {text for node in ast.walk(ast.parse(file.read_text())) if (text := _template(node))}
-    return "\n".join(" ".join(text.split()) for text in found)
+    return "\n".join(" ".join(text.split()) for node in _nodes() if (text := _template(node)))
 
 
 def _quoted(section: str) -> list[str]:
@@ -143,12 +146,8 @@ def test_messages_that_the_page_quotes_are_in_the_code() -> None:
 
 
 def test_all_reasons_of_rejects_that_the_code_spells_out_are_on_the_page() -> None:
-    spelled = set()
-    for file in (file for folder in OURS for file in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Reject" and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Constant):
-                    spelled.add(first.value)
+    rejects = (node for node in _nodes() if isinstance(node, ast.Call) and ast.unparse(node.func) == "Reject")
+    firsts = (node.args[0] for node in rejects if node.args)
+    spelled = {first.value for first in firsts if isinstance(first, ast.Constant)}
     assert len(spelled) > 40
     assert spelled - {*_quoted("Reasons of rejects")} == set()
