@@ -13,7 +13,7 @@ from tests.commands import ROOT
 TABLE = re.compile(r"<!-- licences -->\n(.*?)<!-- /licences -->", re.DOTALL)
 
 
-def test_the_table_of_the_readme_is_of_the_records() -> None:
+def test_the_table_of_the_documents_is_of_the_records() -> None:
     readers = [reader for task in OUR_TASKS.values() for reader in task.readers()]
     used = {name for reader in readers for name in named(reader.licence)}
     used |= {name for reader in readers for name in SOURCES.get(reader.source, ())} | {*MODELS.values()}
