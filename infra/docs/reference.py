@@ -112,14 +112,14 @@ def _name(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = parser._get_formatter()._expand_help(action) if action.help else ""
-    return _plain(" ".join(text.replace(f"{ROOT}/", "").split()), "*<>[]|_")
+    return _plain(" ".join(text.replace(f"{ROOT}/", "").split()), "*<[]|")
 
 
 def _plain(text: str, letters: str) -> str:
-    """A text whose letters mean nothing in Markdown, but between backticks, where a bar ends a table's cell too."""
+    """A text of which some letters mean nothing in Markdown, but for what stands between backticks."""
     parts = text.split("`")
     for place in range(0, len(parts), 2):
-        parts[place] = re.sub(rf"([{re.escape(letters)}])", r"\\\1", parts[place])
+        parts[place] = re.sub(f"[{re.escape(letters)}]", lambda found: f"&#{ord(found[0])};", parts[place])
     return "`".join(parts)
 
 
@@ -157,15 +157,13 @@ def _documented(node: ast.stmt) -> Iterator[str]:
     yield from _docstring(node)
     fields = list(_fields(node.body))
     if fields:
-        yield from ("", "| field | what it is |", "|---|---|")
-        yield from (f"| `{text}` | {said} |" for text, said in fields)
+        yield ""
+        yield from (f"- `{text}`" + (f": {said}" if said else "") for text, said in fields)
+    yield ""
     for method in node.body:
-        if not isinstance(method, ast.FunctionDef) or method.name.startswith("_") or not ast.get_docstring(method):
-            continue
-        if any(ast.unparse(one) in ("overload", "property") for one in method.decorator_list):
-            yield from ("", f"- `.{method.name}`: {_first(method)}")
-        else:
-            yield from ("", f"- `.{_signature(method)}`: {_first(method)}")
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and ast.get_docstring(method):
+            is_property = any(ast.unparse(one) == "property" for one in method.decorator_list)
+            yield f"- `.{method.name if is_property else _signature(method)}`: {_first(method)}"
 
 
 def _function(node: ast.FunctionDef) -> Iterator[str]:
@@ -189,12 +187,12 @@ def _signature(node: ast.FunctionDef) -> str:
 
 
 def _fields(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """The annotated fields of a class that are public, with the docstring below each, as one cell of a table."""
+    """The annotated fields of a class that are public, with the docstring below each, in one line."""
     for statement, following in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(statement, ast.AnnAssign) and not ast.unparse(statement.target).startswith("_"):
             below = following.value if isinstance(following, ast.Expr) else None
             said = below.value if isinstance(below, ast.Constant) and isinstance(below.value, str) else ""
-            yield ast.unparse(statement).replace("|", "\\|"), " ".join(said.split()).replace("|", "\\|")
+            yield ast.unparse(statement), _plain(" ".join(said.split()), "<")
 
 
 def with_part(page: str, part: str) -> str:
