@@ -40,7 +40,8 @@ class Block:
     language: str
     """What stands behind the three backticks: `bash` for commands, `console` for a transcript, or another language."""
     mark: str
-    """`runnable`: `make test` runs it. `not run: REASON`: nothing does. Else `make infra-test` runs a block of bash."""
+    """`runnable`: `make test` runs it. `not run: REASON`: nothing does. Else `make infra-test` runs what is bash or
+    Python."""
     text: str
 
     @property
@@ -132,8 +133,8 @@ def run_in_order(blocks: Sequence[Block], repository: Path) -> list[str]:
     for block in blocks:
         first.setdefault(block.commands, block)
     for commands, block in first.items():
-        script = ["bash", "-euo", "pipefail", "-c", commands]
-        with Running(script, {**env, "PORT": str(free_port())}, repository) as running:
+        interpreter = ["python"] if block.language == "python" else ["bash", "-euo", "pipefail"]
+        with Running([*interpreter, "-c", commands], {**env, "PORT": str(free_port())}, repository) as running:
             done = running.wait()
         if done.returncode:
             failed.append(f"{block}\n{commands}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

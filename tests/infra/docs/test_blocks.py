@@ -170,5 +170,7 @@ def test_programs_compile_and_what_they_import_is_there(block: Block) -> None:
 @pytest.mark.timeout(1800)
 def test_the_pages_can_be_followed_from_the_first_to_the_last(tmp_path: Path) -> None:
     """All that is not marked as not run, in one folder, as somebody does who reads the site."""
-    told = [one for one in all_blocks() if one.mark == "runnable" or (one.language == "bash" and not one.mark)]
+    told = [
+        one for one in all_blocks() if one.mark == "runnable" or (one.language in ("bash", "python") and not one.mark)
+    ]
     assert not (failed := run_in_order(told, tmp_path / "repository")), "\n".join(failed)
