@@ -12,7 +12,8 @@ def test_marked_blocks_run_from_top_to_bottom(tmp_path: Path) -> None:
     """In one folder, as somebody does who follows the pages. `make infra-test` runs the others too."""
     marked = [block for block in all_blocks() if block.mark == "runnable"]
     assert len(marked) == sum(page.read_text().count("<!-- runnable -->") for page in pages()) >= 2
-    assert not (failed := run_in_order(marked, tmp_path / "repository")), "\n".join(failed)
+    failed = run_in_order(marked, tmp_path / "repository")
+    assert not failed, "\n".join(failed)
 
 
 def test_the_readme_is_short_and_leads_on() -> None:

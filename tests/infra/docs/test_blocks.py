@@ -173,4 +173,5 @@ def test_the_pages_can_be_followed_from_the_first_to_the_last(tmp_path: Path) ->
     told = [
         one for one in all_blocks() if one.mark == "runnable" or (one.language in ("bash", "python") and not one.mark)
     ]
-    assert not (failed := run_in_order(told, tmp_path / "repository")), "\n".join(failed)
+    failed = run_in_order(told, tmp_path / "repository")
+    assert not failed, "\n".join(failed)
