@@ -63,12 +63,12 @@ lock: ## fit requirements.lock to pyproject.toml; remove it before to take the n
 
 .PHONY: shards
 shards: $(CORE) ## make a task's dataset: TASK=derain [DATA=folder] [OUT=data] ...; all variables: make shards-help TASK=derain
-	@$(call checked,shards $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(call checked,shards $(GIVEN))$(if $(NEEDS),$(MAKE) --silent --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) shards $(GIVEN)
 
 .PHONY: plan
 plan: $(CORE) ## say what `make shards` with the same variables would make and cost
-	@$(call checked,plan $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(call checked,plan $(GIVEN))$(if $(NEEDS),$(MAKE) --silent --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) plan $(GIVEN)
 
 .PHONY: doctor
@@ -85,7 +85,7 @@ tasks: $(CORE) ## list the tasks
 
 .PHONY: models
 models: $(CORE) ## list the models' checkpoints, and what of them is there: [TASK=style] [MODELS=folder or hub]
-	@$(call checked,models $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(call checked,models $(GIVEN))$(if $(NEEDS),$(MAKE) --silent --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) models $(GIVEN)
 
 .PHONY: tiny-models
@@ -104,7 +104,7 @@ $(TINY)/.made: $(wildcard infra/tiny/*.py) infra/tiny/blazepose.py | $(MODELS_IN
 
 .PHONY: tokens
 tokens: $(CORE) ## add token shards to a dataset: TASK=derain [OUT=data] [MODELS=folder] [CONTEXT_PIXELS=256] [CPUS=n]
-	@$(call checked,tokens $(GIVEN))$(if $(NEEDS),$(MAKE) --no-print-directory $(MODELS_INSTALLED))
+	@$(call checked,tokens $(GIVEN))$(if $(NEEDS),$(MAKE) --silent --no-print-directory $(MODELS_INSTALLED))
 	@$(XPROMPT) tokens $(GIVEN)
 
 .PHONY: icl
@@ -156,8 +156,12 @@ infra-test: $(DEV) ## run what needs Slurm, Prometheus or mmdebstrap, which it i
 fuzz: $(DEV) ## feed the readers with damaged files, and save what fails in fuzz-failures: [MINUTES=10 | COUNT=n] [SEED=0]
 	@$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT),--minutes $(or $(MINUTES),10)) --seed $(or $(SEED),0)
 
+.PHONY: docs
+docs: $(DEV) ## build the documents as a site, into infra/docs/site; a link that leads nowhere is an error
+	@$(BIN)/zensical build --strict --clean --config-file infra/docs/zensical.toml
+
 .PHONY: check
-check: $(DEV) ## lint, formatting and types
+check: $(DEV) docs ## lint, formatting, types and the documents' links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

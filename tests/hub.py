@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 TOKEN = "hf_forTestsAlone"
 PART_BYTES = 16 * 1024

@@ -29,7 +29,7 @@ _PLATFORM = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", 
 def fetch_blazepose(folder: Path) -> None:
     """Write FILES into a folder, unless they are there.
 
-    Raises RuntimeError if pip cannot get the wheel, ValueError if what it got is not the wheel of WHEEL_SHA256.
+    Raises OSError, one line, if pip cannot get the wheel, ValueError if what it got is not the wheel of WHEEL_SHA256.
     """
     if all((folder / name).is_file() for name in FILES):
         return
@@ -39,7 +39,8 @@ def fetch_blazepose(folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(temporary).glob("*.whl"))
         if done.returncode or not wheels:
-            raise RuntimeError(f"pip could not download {WHEEL}: {done.stderr.strip()[-500:]}")
+            why = " ".join(done.stderr.split())[-500:]
+            raise OSError(f"pip could not download {WHEEL}, for the pose estimator's weights: {why}")
         unpack(wheels[0], WHEEL_SHA256, folder)
 
 
@@ -57,4 +58,7 @@ def unpack(wheel: Path, sha256: str, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    fetch_blazepose(parser.parse_args().folder)
+    try:
+        fetch_blazepose(parser.parse_args().folder)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

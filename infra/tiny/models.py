@@ -89,6 +89,13 @@ def write_tiny(folder: Path) -> None:
     """Write the checkpoints of all roles into a folder, over what is there."""
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()  # of Stable Cascade's pipelines, which it no longer mends
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of names that diffusers itself still uses
+        _write_all(folder)
+
+
+def _write_all(folder: Path) -> None:
     write_annotators(folder)
     write_flux(folder / "flux")
     write_flux(folder / "flux-kontext", FluxKontextPipeline)

@@ -24,7 +24,7 @@ class Source:
 
     reader: Reader
     layout: str
-    """The folders that the reader expects below DATA, for messages and the README."""
+    """The folders that the reader expects below DATA, for messages and the documents."""
     size: str
     obtain: str
     folder: str = ""

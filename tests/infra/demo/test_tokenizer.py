@@ -16,7 +16,7 @@ from xprompt_model.vqgan import CHECKPOINT_FILE, VQGAN
 
 def test_the_packaged_tokenizer_has_the_psnr_that_the_documents_state() -> None:
     """On photos that it was not trained from; half a decimal for other kernels."""
-    stated = re.findall(r"`(\w+\.jpg)` (\d+\.\d) dB", (ROOT / "README.md").read_text())
+    stated = re.findall(r"`(\w+\.jpg)` (\d+\.\d) dB", (ROOT / "infra/docs/demo.md").read_text())
     found = {Path(name).name: value for name, value in held_out_psnr_db(VQGAN.load(PACKAGED)).items()}
     assert {name for name, _ in stated} == set(found)
     for name, value in stated:

@@ -39,3 +39,12 @@ def test_another_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match=blazepose.WHEEL_SHA256):
         blazepose.fetch_blazepose(tmp_path / "blazepose")
     assert not any((tmp_path / "blazepose").iterdir())
+
+
+def test_without_an_index_one_line_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(
+        OSError, match=rf"^pip could not download {blazepose.WHEEL}, .*No matching distribution"
+    ) as error:
+        blazepose.fetch_blazepose(tmp_path / "blazepose")
+    assert "\n" not in str(error.value)

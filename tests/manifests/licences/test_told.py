@@ -1,4 +1,4 @@
-"""Tables of licences: the README's is what the records say."""
+"""Tables of licences: that of infra/docs/licences.md is what the records say."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.commands import ROOT
 TABLE = re.compile(r"<!-- licences -->\n(.*?)<!-- /licences -->", re.DOTALL)
 
 
-def test_the_table_of_the_readme_is_of_the_records() -> None:
+def test_the_table_of_the_documents_is_of_the_records() -> None:
     readers = [reader for task in OUR_TASKS.values() for reader in task.readers()]
     used = {name for reader in readers for name in named(reader.licence)}
     used |= {name for reader in readers for name in SOURCES.get(reader.source, ())} | {*MODELS.values()}
     rows = [told.row(licence) for name, licence in LICENCES.items() if name in used]
-    found = TABLE.search((ROOT / "README.md").read_text())
+    found = TABLE.search((ROOT / "infra/docs/licences.md").read_text())
     assert found
     assert found[1].split("\n") == [*told.HEADING, *rows, ""]
 

@@ -36,7 +36,7 @@ def test_a_checkpoint_says_how_it_was_trained(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_the_file_of_the_released_attention() -> None:
-    (shown,) = re.findall(r"^```json\n(\{\"axis\".*\})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (shown,) = re.findall(r"^```json\n(\{\"axis\".*\})$", (ROOT / "infra/docs/painting.md").read_text(), re.MULTILINE)
     assert json.loads(shown) == asdict(RELEASED)
 
 

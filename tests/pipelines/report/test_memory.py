@@ -1,4 +1,4 @@
-"""What a plan says of a GPU's memory, and that the README says the same."""
+"""What a plan says of a GPU's memory, and that infra/docs/models.md says the same."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_readme_says_what_fits_on_which_gpu() -> None:
         cells = [_cell(fit(task.chain, gib)) for gib in CARDS.values()]
         table.append(f"| {' | '.join([f'`{name}`', setting, *cells])} |")
     wanted = "\n".join(line.replace("|  |", "| |") for line in table)
-    assert wanted in (ROOT / "README.md").read_text(), f"README.md is to say:\n{wanted}"
+    assert wanted in (ROOT / "infra/docs/models.md").read_text(), f"infra/docs/models.md is to say:\n{wanted}"
 
 
 def test_a_plan_lists_the_networks_of_each_wave() -> None:

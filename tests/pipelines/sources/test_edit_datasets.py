@@ -121,7 +121,7 @@ def test_every_record_says_how_it_is_obtained_and_what_it_is() -> None:
         assert source.layout and source.size and source.obtain and source.reader.licence
         assert "\n" not in f"{source.layout}{source.size}{source.obtain}"
         row = rf"^\| (?:.*, )?{re.escape(source.reader.source)}(?:, .*)? \| {re.escape(source.reader.licence)}"
-        assert re.search(row, (ROOT / "README.md").read_text(), re.MULTILINE), source.reader.source
+        assert re.search(row, (ROOT / "infra/docs/edit-datasets.md").read_text(), re.MULTILINE), source.reader.source
     assert len({(source.reader.source, source.layout) for source in EDIT_DATASETS}) == len(EDIT_DATASETS)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from PIL import Image
 
 from manifests.dataset import Dataset

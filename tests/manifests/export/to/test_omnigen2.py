@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from PIL import Image
 
 from manifests.dataset import Dataset

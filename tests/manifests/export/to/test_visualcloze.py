@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from diffusers.pipelines.visualcloze.visualcloze_utils import VisualClozeProcessor
 from PIL import Image
 
