@@ -14,6 +14,7 @@ from infra.doctor.limits import Undoing
 from infra.doctor.machine import nearest
 from manifests.dataset import Dataset
 from manifests.storage import Store
+from pipelines.report.cost import sums
 from pipelines.run.dataset import anchored
 from pipelines.run.lock import BEAT_S, folder_for_now
 from pipelines.run.plan import folder_name
@@ -138,7 +139,8 @@ def room(asked: Asked) -> Iterator[Finding]:
         yield skipped("disk", f"{there}; what {asked.name} needs is not known before its models are there")
         return
     share = _left(asked, place)
-    needed = estimated.pairs * estimated.bytes_per_pair * share
+    of = sums(estimated, place)
+    needed = (of.shard_bytes + of.table_bytes) * share
     bound = "about" if estimated.tried else "at most"
     text = f"{there}; {bound} {size(needed)} needed for {estimated.pairs:,} pairs"
     if share < 1:
