@@ -184,7 +184,9 @@ class Checkpoints:
             future.result()
         except CheckpointException as error:
             first = next(iter(error.failures.values()))[0]
-            raise OSError(f"{partial} cannot be written: {first}") from error
+            # PyTorch's own words for a full disk are "unexpected pos 704 vs 598".
+            free = shutil.disk_usage(self._folder).free / 1e6
+            raise OSError(f"{partial} cannot be written: {first} ({free:,.0f} MB are free there)") from error
         if self._rank == 0:
             _fsync(partial)
             os.rename(partial, final)

@@ -224,8 +224,13 @@ class _Trainer:
         tally = Tally(self._corpus.labels)
         weight = torch.stack([each.batch.weight.sum(dtype=torch.float64) for each in fed]).sum()
         dist.all_reduce(weight)
+        if not float(weight) > 0:
+            raise ValueError(
+                f"step {step + 1}: no token of it has a loss weight: leave out by --sampling the examples that are "
+                "weighted 0, as in */*/describe=0"
+            )
         # FSDP averages gradients over ranks; the sum is wanted.
-        scale = self._ranks / max(float(weight), 1e-8)
+        scale = self._ranks / float(weight)
         for each in fed:
             batch = each.batch.to(self._device)
             mask = (block_mask if self._device.type == "cuda" else dense_mask)(batch, causal=not config.compress)

@@ -144,6 +144,12 @@ def test_a_longer_run_that_was_killed_before_it_exported_does_so_later(config: C
         train(replace(config, steps=1))
 
 
+def test_a_step_without_a_loss_is_said_in_one_line(config: Config) -> None:
+    described_only = replace(config, text_weight=0.0, sampling=("*/*/generate=0",))
+    with pytest.raises(ValueError, match="step 1: no token of it has a loss weight: leave out by --sampling"):
+        train(described_only)
+
+
 def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path: Path) -> None:
     make_tokens(str(tmp_path / "derain"), units=2, pairs=4)
     config = replace(config, data=(str(tmp_path / "derain"),), sampling=("*/*/*=0", "*/forward/generate=1"))
