@@ -155,7 +155,9 @@ class Checkpoints:
         for name, tensor in state["model"].items():
             of_name = there.get(f"model.{name}")
             if not isinstance(of_name, TensorStorageMetadata) or of_name.size != tensor.shape:
-                raise ValueError(f"{found} is of a model of other sizes than {self._config.model}: choose another --out")
+                raise ValueError(
+                    f"{found} is of a model of other sizes than {self._config.model}: choose another --out"
+                )
         with _damage_of(found):
             load(state, checkpoint_id=str(found))
             set_state_dict(

@@ -113,7 +113,9 @@ def test_one_of_another_model_is_refused(config: Config, tmp_path: Path) -> None
     larger = XPromptChameleon(_larger(model_config(config)), xp_tokens=config.xp_tokens)
     larger.save_pretrained(tmp_path / "larger")
     _, checkpoints = _checkpoints(replace(config, model=str(tmp_path / "larger")))
-    with pytest.raises(ValueError, match=r"step-000001 is of a model of other sizes than .*larger: choose another --out"):
+    with pytest.raises(
+        ValueError, match=r"step-000001 is of a model of other sizes than .*larger: choose another --out"
+    ):
         checkpoints.load()
 
 
