@@ -105,6 +105,12 @@ def read_context_pixels(folder: Path | str) -> int:
     return pixels
 
 
+def read_steps(folder: Path | str) -> int:
+    """The optimizer steps that a model directory was trained for; 0 if it says nothing. Raises as `read_arm`."""
+    steps = _recorded(folder).get("steps", 0)
+    return steps if type(steps) is int else 0
+
+
 def _recorded(folder: Path | str) -> dict[str, Any]:
     """What a model directory records of its training, nothing where it was not trained here."""
     path = Path(folder) / XP_FILE
@@ -148,12 +154,13 @@ def write_checkpoint(
     arm: Arm,
     tokenizer: Mapping[str, Any] | None,
     context_pixels: int = 0,
+    steps: int = 0,
 ) -> None:
     """Write a model directory; it appears under its name when it is complete.
 
     `state` has the names of `XPromptChameleon`. `arm`, and `tokenizer`, what was recorded with the tokens it was
-    trained on, and `context_pixels`, go into the metadata of XP_FILE, where `read_arm`, `read_trained_tokenizer` and
-    `read_context_pixels` find them. From
+    trained on, `context_pixels`, and `steps`, the optimizer steps it was trained for, go into the metadata of XP_FILE,
+    where `read_arm`, `read_trained_tokenizer`, `read_context_pixels` and `read_steps` find them. From
     `source`, a model directory, come the VQ tokenizer's weights and all files that are neither config nor weights.
     Raises ValueError if the folder exists or a source's file is broken.
     """
@@ -167,6 +174,8 @@ def write_checkpoint(
     training: dict[str, Any] = {"arm": arm, "tokenizer": None if tokenizer is None else dict(tokenizer)}
     if context_pixels:
         training["context_pixels"] = context_pixels
+    if steps:
+        training["steps"] = steps
     recorded = {_TRAINING_KEY: json.dumps(training, sort_keys=True)}
     save_file({XP_KEY: state.pop(XP_KEY)}, partial / XP_FILE, recorded)
     if source is not None:

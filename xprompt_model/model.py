@@ -259,17 +259,25 @@ class XPromptChameleon(nn.Module):
         arm: Arm = DEFAULT_ARM,
         tokenizer: Mapping[str, Any] | None = None,
         context_pixels: int = 0,
+        steps: int = 0,
     ) -> None:
         """Write a directory that transformers loads, with the X-Prompt embeddings in a file of their own.
 
         The tokenizer's files and the VQ tokenizer's weights are copied from `source`, the checkpoint that training
         started from. `arm`, what the model has learned to see of an in-context example, `tokenizer`, what was recorded
-        with the tokens it was trained on, and `context_pixels`, the side of its in-context images if they were smaller
-        than others, are kept with the embeddings. Raises ValueError if the folder is
-        there.
+        with the tokens it was trained on, `context_pixels`, the side of its in-context images if they were smaller
+        than others, and `steps`, how many optimizer steps it was trained for, are kept with the embeddings. Raises
+        ValueError if the folder is there.
         """
         write_checkpoint(
-            folder, self.state_dict(), self.config, source, arm=arm, tokenizer=tokenizer, context_pixels=context_pixels
+            folder,
+            self.state_dict(),
+            self.config,
+            source,
+            arm=arm,
+            tokenizer=tokenizer,
+            context_pixels=context_pixels,
+            steps=steps,
         )
 
 

@@ -16,15 +16,18 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -51,9 +54,9 @@ _DATA_FIELDS = (
     "examples",
     "context_pixels",
 )
-_STATE_FIELDS = ("optimizer", "lora_rank", "lora_alpha", "lora_targets", "lora_whole", "frozen_bits")
-"""What a data position or the weights depend on, beside the data, and what there is to train: a run goes on only with
-the same. Runs of before one of them could be chosen had its default."""
+_STATE_FIELDS = ("compress", "optimizer", "lora_rank", "lora_alpha", "lora_targets", "lora_whole", "frozen_bits")
+"""What a data position or the weights depend on, beside the data, what the model learns to see of an example, and what
+there is to train: a run goes on only with the same. Runs of before one of them could be chosen had its default."""
 
 _TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
@@ -132,40 +135,53 @@ class Checkpoints:
     def load(self) -> Position | None:
         """Restore the newest complete checkpoint into model and optimizer, or return None if there is none.
 
-        Raises ValueError, one line, if it was made with other data, or another order of it.
+        Raises ValueError, one line, if it was made with other data, or another order of it, or is damaged.
         """
         found = max(self._complete_ones(), default=None, key=_step)
         if found is None:
             return None
-        run = json.loads((found / "run.json").read_text())
-        if run["corpus"] != self._corpus:
+        with _damage_of(found):
+            run = json.loads((found / "run.json").read_text())
+            identities = run["corpus"], run.get("frozen", "")
+            before = json.loads(json.dumps(asdict(Config()))) | run["config"]
+            ranks = [json.loads((found / f"rank-{rank:05d}.json").read_text()) for rank in range(run["ranks"])]
+            cursors: dict[int, Cursor] = {
+                int(stream): cursor for written in ranks for stream, cursor in written["cursors"].items()
+            }
+            position = Position(step=run["step"], cursors=cursors, skips=run.get("skips", {}))
+        if identities[0] != self._corpus:
             raise ValueError(f"{found} was made with other data, or another mixture of it: choose another --out")
-        if run.get("frozen", "") != self._frozen:
+        if identities[1] != self._frozen:
             raise ValueError(f"{found} was made beside other frozen weights than {self._config.model}'s")
         now = json.loads(json.dumps(asdict(self._config)))  # tuples as JSON has them
-        before = json.loads(json.dumps(asdict(Config()))) | run["config"]
         for name in (*_DATA_FIELDS, *_STATE_FIELDS):
-            there, here = before[name], now[name]
-            if there != here:
-                raise ValueError(f"{found} was made with {name} {there!r}, not {here!r}: choose another --out")
-        if self._config.optimizer == "adamw8bit" and run["ranks"] != dist.get_world_size():
-            raise ValueError(f"{found} was made by {run['ranks']} ranks: 8-bit moments cannot be divided anew")
+            if before[name] != now[name]:
+                raise ValueError(
+                    f"{found} was made with {name} {before[name]!r}, not {now[name]!r}: choose another --out"
+                )
+        if self._config.optimizer == "adamw8bit" and len(ranks) != dist.get_world_size():
+            raise ValueError(f"{found} was made by {len(ranks)} ranks: 8-bit moments cannot be divided anew")
         state = self._state()
-        load(state, checkpoint_id=str(found))
-        set_state_dict(
-            self._model,
-            self._optimizer,
-            model_state_dict=state["model"],
-            optim_state_dict=state["optimizer"],
-            options=_TRAINED,
-        )
-        cursors: dict[int, Cursor] = {}
-        for rank in range(run["ranks"]):
-            written = json.loads((found / f"rank-{rank:05d}.json").read_text())
-            cursors |= {int(stream): cursor for stream, cursor in written["cursors"].items()}
-            if rank == self._rank:
-                _set_random_state(written["random"])
-        return Position(step=run["step"], cursors=cursors, skips=run.get("skips", {}))
+        with _damage_of(found):
+            there = FileSystemReader(found).read_metadata().state_dict_metadata
+        for name, tensor in state["model"].items():
+            of_name = there.get(f"model.{name}")
+            if not isinstance(of_name, TensorStorageMetadata) or of_name.size != tensor.shape:
+                raise ValueError(
+                    f"{found} is of a model of other sizes than {self._config.model}: choose another --out"
+                )
+        with _damage_of(found):
+            load(state, checkpoint_id=str(found))
+            set_state_dict(
+                self._model,
+                self._optimizer,
+                model_state_dict=state["model"],
+                optim_state_dict=state["optimizer"],
+                options=_TRAINED,
+            )
+            if self._rank < len(ranks):
+                _set_random_state(ranks[self._rank]["random"])
+        return position
 
     def _state(self) -> dict[str, Any]:
         model, optimizer = get_state_dict(self._model, self._optimizer, options=_TRAINED)
@@ -182,7 +198,9 @@ class Checkpoints:
             future.result()
         except CheckpointException as error:
             first = next(iter(error.failures.values()))[0]
-            raise OSError(f"{partial} cannot be written: {first}") from error
+            # PyTorch's own words for a full disk are "unexpected pos 704 vs 598".
+            free = shutil.disk_usage(self._folder).free / 1e6
+            raise OSError(f"{partial} cannot be written: {first} ({free:,.0f} MB are free there)") from error
         if self._rank == 0:
             _fsync(partial)
             os.rename(partial, final)
@@ -190,6 +208,23 @@ class Checkpoints:
             self._told(_step(final), time.monotonic() - self._began_s)
             for old in sorted(self._complete_ones(), key=_step)[: -self._config.keep_checkpoints]:
                 shutil.rmtree(old)
+
+
+@contextmanager
+def _damage_of(found: Path) -> Iterator[None]:
+    """Raises ValueError, one line, for a file of a checkpoint that is missing or cannot be read."""
+    try:
+        yield
+    except CheckpointException as error:
+        why: BaseException = next(iter(error.failures.values()))[0]
+    except RuntimeError:  # of a collective: another rank is gone
+        raise
+    except Exception as error:  # damaged pickles raise whatever their bytes happen to ask for
+        why = error
+    else:
+        return
+    said = " ".join(f"{type(why).__name__}: {why}".split())[:300]
+    raise ValueError(f"{found} is damaged ({said}): remove it, and the run goes on from the one before it") from None
 
 
 def _step(path: Path) -> int:

@@ -18,6 +18,19 @@ from xprompt_model.arm import Arm
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """All linear layers of a block: adapters beside attention alone learn less (Dettmers et al. 2023, QLoRA, figure 2)."""
 
+_ABOVE_0 = (
+    *("steps", "lr", "clip_norm", "window_tokens", "windows", "global_windows", "streams", "buffer_windows"),
+    *("cached_shards", "interleaved_shards", "xp_tokens", "examples", "checkpoint_every", "keep_checkpoints"),
+    *("validate_every", "validation_examples", "spike_window", "max_skipped_in_row", "max_skipped"),
+)
+_FROM_0 = (
+    *("image_weight", "text_weight", "context_image_weight"),
+    *("prompt_weight", "prompt_text_weight", "prompt_image_weight", "weight_decay", "z_loss"),
+    *("warmup_steps", "context_pixels", "workers", "max_bad_shards", "shard_ranks"),
+    *("max_hours", "spike_deviations", "sample_pictures"),
+)
+"""The options that must be numbers above 0, and finite numbers that are not below it."""
+
 _Value = TypeVar("_Value")
 
 
@@ -113,26 +126,32 @@ class Config:
         if self.optimizer not in ("adamw", "adamw8bit"):
             raise ValueError(f"--optimizer {self.optimizer}: adamw or adamw8bit")
         self._check_adapters()
+        self._check_numbers()
         if self.global_windows % self.windows:
             raise ValueError(f"{self.global_windows} windows a step are not a multiple of {self.windows} a micro-batch")
         if self.buffer_windows < self.windows:
             raise ValueError(f"a buffer of {self.buffer_windows} windows cannot fill {self.windows}")
-        positive = ("steps", "lr", "window_tokens", "windows", "streams", "buffer_windows", "checkpoint_every")
-        most = ("clip_norm", "keep_checkpoints", "cached_shards", "interleaved_shards", "xp_tokens", "examples")
-        checked = ("validate_every", "validation_examples", "spike_window", "max_skipped_in_row", "max_skipped")
-        for name in (*positive, *most, *checked):
-            if getattr(self, name) <= 0:
+        if not (self.image_weight or self.text_weight or self.context_image_weight or self.prompt_weight):
+            raise ValueError("--image-weight and --text-weight are both 0: nothing would be learned")
+
+    def _check_numbers(self) -> None:
+        """That each number is in its range; not a number is in none."""
+        for name in _ABOVE_0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be above 0")
-        if not 0 <= self.validation_share < 1:
-            raise ValueError(f"--validation-share {self.validation_share}: it is a share, from 0 to below 1")
-        for name in ("max_hours", "spike_deviations", "sample_pictures"):
+        if self.lr == float("inf"):
+            raise ValueError("--lr inf: it must be finite")
+        for name in _FROM_0:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: it must be 0 or above")
-
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"--validation-share {self.validation_share}: it is a share, from 0 to below 1")
         if not 0 <= self.metrics_port < 65_536:
             raise ValueError(f"--metrics-port {self.metrics_port}: a port, 1 to 65535, or 0 for none")
         if self.examples > 127:
             raise ValueError(f"--examples {self.examples}: at most 127, as their numbers are bytes")
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError(f"--seed {self.seed}: it is a number of 64 bits")
 
     def _check_adapters(self) -> None:
         if self.lora_rank < 0 or self.lora_alpha < 0:

@@ -83,9 +83,11 @@ def dropped(corpus: Corpus, tokenizer: TextTokenizer, window: Window) -> list[Dr
         counts = np.diff(rows.contexts)
         owner = np.repeat(np.arange(len(rows.pair)), counts)
         shown, shows = np.zeros(len(owner), np.int64), np.zeros(len(owner), np.bool_)
-        for other in np.unique(rows.context_dataset):
-            of = rows.context_dataset == other
-            place = rows.context[of], rows.code[owner[of]]
+        # A corpus without contexts has their rows still, and no example that owns one.
+        context, context_dataset = rows.context[: len(owner)], rows.context_dataset[: len(owner)]
+        for other in np.unique(context_dataset):
+            of = context_dataset == other
+            place = context[of], rows.code[owner[of]]
             shown[of], shows[of] = lengths[other].shown[place], lengths[other].shows_inputs[place]
         fits = (shown != _NO_TOKENS) & (own.turn[owner] + shown + window.xp_tokens <= window.tokens)
         fitting = np.bincount(owner[fits], minlength=len(counts))

@@ -136,6 +136,7 @@ def _print_dropped(config: Config, data: Sequence[str], recipe: str) -> None:
         examples=config.examples,
     )
     corpus = Corpus.open(data, recipe)
+    corpus = corpus if config.contexts else corpus.without_contexts()
     for line in table(dropped(corpus, TextTokenizer(config.model), window), window):
         print(line)
 
@@ -160,6 +161,22 @@ def _print(config: Config, gpus: int, gpu: str, mfu: float) -> None:
         print(f"{name:<26} {flops / 1e9:14.1f} {flops * tokens / 1e18:13.3f} {hours:30.0f}")
 
 
+def _gpus(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share above 0 and up to 1")
+    return share
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.run.estimate",
@@ -169,9 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=PRESETS, default="7b-paper", help="(default: %(default)s)")
     parser.add_argument("--recipe", default="", help="instead: what of its examples fits into the window")
     parser.add_argument("--data", nargs="*", help="the same of these dataset directories")
-    parser.add_argument("--gpus", type=int, default=128, help="(default: 128, the paper's section 4)")
+    parser.add_argument("--gpus", type=_gpus, default=128, help="(default: 128, the paper's section 4)")
     parser.add_argument("--gpu", choices=PEAK_FLOPS, default="A100", help="(default: %(default)s)")
-    parser.add_argument("--mfu", type=float, default=0.45, help="share of the peak that is reached (default: 0.45)")
+    parser.add_argument("--mfu", type=_share, default=0.45, help="share of the peak that is reached (default: 0.45)")
     parser.add_argument("--table", action="store_true", help="what fits GPUs of 24, 48 and 80 GB, by method (minutes)")
     return parser
 

@@ -14,7 +14,6 @@ from datetime import timedelta
 from functools import cache
 
 from torch._C._distributed_c10d import Store
-from torch.distributed import DistStoreError
 from torch.distributed.rendezvous import rendezvous
 
 from manifests.printing import say
@@ -96,10 +95,10 @@ def _store() -> Store:
 
 
 def _wait(store: Store, keys: list[str], seconds: float) -> None:
-    try:
-        store.wait(keys, timedelta(seconds=seconds))
-    except DistStoreError:
-        return
+    """Until all keys are there, or so long. A store's own `wait` prints warnings of C++ when the time is over."""
+    deadline_s = time.monotonic() + seconds
+    while not store.check(keys) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
 
 
 def _key(rank: int) -> str:

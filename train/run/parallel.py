@@ -29,7 +29,7 @@ from transformers import ChameleonConfig
 
 from train.run.adapters import add_adapters, fingerprint, merged, trained, write_adapter
 from train.run.config import Config
-from xprompt_model.checkpoint import read_config
+from xprompt_model.checkpoint import read_config, read_steps
 from xprompt_model.model import XPromptChameleon
 from xprompt_model.rope import with_window
 
@@ -111,6 +111,15 @@ def load_pretrained(model: XPromptChameleon, config: Config) -> str:
     return frozen[0]
 
 
+def is_exported(folder: Path, steps: int) -> bool:
+    """Whether a folder has the model of so many steps: a run that was made longer may have been killed before it
+    exported, and then an earlier model is there."""
+    try:
+        return read_steps(folder) == steps
+    except ValueError:  # it is damaged
+        return False
+
+
 def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Mapping[str, Any]) -> None:
     """Write a directory that transformers loads, float32, with the tokenizers of the model that training started from.
 
@@ -128,7 +137,12 @@ def export(model: XPromptChameleon, config: Config, folder: Path, tokenizer: Map
         whole.load_state_dict(full, assign=True)
         shutil.rmtree(folder, ignore_errors=True)
         whole.save_pretrained(
-            folder, source=config.model, arm=config.arm, tokenizer=tokenizer, context_pixels=config.context_pixels
+            folder,
+            source=config.model,
+            arm=config.arm,
+            tokenizer=tokenizer,
+            context_pixels=config.context_pixels,
+            steps=config.steps,
         )
     dist.barrier()
 

@@ -28,7 +28,7 @@ from train.run.config import Config
 from train.run.cost import flops_per_token, peak_flops
 from train.run.exporter import Exporter
 from train.run.optimizer import learning_rate, make_optimizer, set_learning_rate
-from train.run.parallel import export, export_adapter, load_pretrained, model_config, shard, start
+from train.run.parallel import export, export_adapter, is_exported, load_pretrained, model_config, shard, start
 from train.run.samples import Samples
 from train.run.shared import open_corpus
 from train.run.spikes import Skips, SpikeRule
@@ -113,6 +113,8 @@ class _Trainer:
         if found is None and not config.lora_rank:
             load_pretrained(self._model, config)
         self._done = found.step if found else 0
+        if self._done > config.steps:
+            raise ValueError(f"{config.out} is at step {self._done} already, beyond --steps {config.steps}")
         self._saved = self._done
         self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
         rule = SpikeRule(
@@ -220,7 +222,8 @@ class _Trainer:
         if config.lora_rank:
             export_adapter(self._model, config, Path(config.out) / "adapter")
         folder = Path(config.out) / "model"
-        if config.export and (self._done < config.steps or not folder.exists()):
+        # The ranks may see the folder at different times, while all of them take part in an export.
+        if config.export and not gathered(is_exported(folder, config.steps))[0]:
             export(self._model, config, folder, self._corpus.tokenizer)
             if self._rank == 0:
                 say(f"model: {folder}", event="model", path=str(folder))
@@ -251,8 +254,13 @@ class _Trainer:
         tally = Tally(self._corpus.labels)
         weight = torch.stack([each.batch.weight.sum(dtype=torch.float64) for each in fed]).sum()
         dist.all_reduce(weight)
+        if not float(weight) > 0:
+            raise ValueError(
+                f"step {step + 1}: no token of it has a loss weight: leave out by --sampling the examples that are "
+                "weighted 0, as in */*/describe=0"
+            )
         # FSDP averages gradients over ranks; the sum is wanted.
-        scale = self._ranks / max(float(weight), 1e-8)
+        scale = self._ranks / float(weight)
         for each in fed:
             batch = each.batch.to(self._device)
             mask = (block_mask if self._device.type == "cuda" else dense_mask)(batch, causal=not config.compress)

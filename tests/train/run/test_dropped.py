@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_the_command_says_what_a_recipe_would_lose(
     most = max(_shortest_window(corpus, example) for example in range(12))
     assert main([*command, "--window-tokens", str(most - 12), "--context-pixels", "32"]) == 0
     assert "0 of 12 examples lose their context" in capsys.readouterr().out
+    assert main([*command, "--window-tokens", "512", "--no-contexts"]) == 0
+    assert re.search(r"forward/generate +3 +0 +0 +0\n", capsys.readouterr().out)  # none in context, and none is lost
     assert main([*command[:2], "--model", str(tmp_path / "nowhere")]) == 2
     assert "not a model directory" in capsys.readouterr().err
 

@@ -55,6 +55,13 @@ def test_the_command_prints_them(capsys: pytest.CaptureFixture[str], monkeypatch
     assert asked == [(replace(PAPER, lora_rank=8, windows=2), 64, 2 * TARGETS)]
 
 
+@pytest.mark.parametrize("wrong", [["--gpus", "0"], ["--mfu", "0"], ["--mfu", "nan"], ["--mfu", "45"]])
+def test_no_gpus_and_no_share_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(wrong)
+    assert f"argument {wrong[0]}: {wrong[1]} is no " in capsys.readouterr().err
+
+
 def test_the_table_counts_the_windows_that_fit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from train.data.stream import Library
 from train.run.config import Config
 from train.run.parallel import start
 from train.run.samples import Samples
+from train.run.trainer import train
 from train.run.validation import Validation, choose
 from xprompt_model.generator import Generator, Request
 from xprompt_model.model import XPromptChameleon
@@ -123,6 +125,29 @@ def test_recomputing_hsdp_and_workers_change_no_result(undisturbed: Config, conf
     kill(saving, 2, lambda: len(records(saving)) >= 3)
     found, expected = ([record["loss"] for record in records(run)[:3]] for run in (saving, undisturbed))
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_longer_run_that_was_killed_before_it_exported_does_so_later(config: Config, tmp_path: Path) -> None:
+    config = replace(config, checkpoint_every=9)
+    assert train(replace(config, steps=1)) == 0
+    model = Path(config.out) / "model"
+    model.rename(tmp_path / "of one step")
+    longer = replace(config, steps=2)
+    assert train(longer) == 0
+    expected, earlier = weights(config), (tmp_path / "of one step/model.safetensors").read_bytes()
+    assert earlier not in expected
+    shutil.rmtree(model)
+    shutil.copytree(tmp_path / "of one step", model)
+    assert train(longer) == 0
+    assert weights(config) == expected
+    with pytest.raises(ValueError, match="is at step 2 already, beyond --steps 1"):
+        train(replace(config, steps=1))
+
+
+def test_a_step_without_a_loss_is_said_in_one_line(config: Config) -> None:
+    described_only = replace(config, text_weight=0.0, sampling=("*/*/generate=0",))
+    with pytest.raises(ValueError, match="step 1: no token of it has a loss weight: leave out by --sampling"):
+        train(described_only)
 
 
 def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path: Path) -> None:
