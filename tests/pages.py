@@ -48,7 +48,7 @@ class Block:
     def commands(self) -> str:
         """What is typed: in a transcript what follows `$ `."""
         if self.language == "console":
-            return "\n".join(re.findall(r"^\$ (.*(?:\\\n.*)*)$", self.text, re.MULTILINE))
+            return "\n".join(re.findall(r"^\$ (.*?(?:\\\n.*?)*)$", self.text, re.MULTILINE))
         return self.text
 
     def __str__(self) -> str:

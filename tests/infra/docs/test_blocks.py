@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra import command
+from infra.doctor.asked import asked_for
 from pipelines import full_8m, retry_command
 from pipelines.recipe import PAPER
 from tests.commands import ROOT
@@ -55,6 +56,9 @@ def _parse(arguments: Sequence[str]) -> None:
         if name == "recipe":
             there = [PAPER if re.fullmatch(r"\w+\.toml", one) else one for one in arguments[1:]]
             full_8m.asked_for(there, "xprompt recipe")
+            return
+        if name == "doctor":
+            asked_for(arguments[1:], "xprompt doctor")
             return
         with pytest.raises(Parsed):
             command.main([*arguments])
@@ -118,6 +122,7 @@ def test_each_command_is_one_that_can_be_typed(block: Block, monkeypatch: pytest
         "xprompt generate --model m --instruction i --no-such",
         "xprompt recipe --no-such-option",
         "xprompt retry data/derain --no-such",
+        "xprompt doctor derain --no-such",
         "make shards TASK=derain DTAA=/data",
         "make no-such-target",
         "python -m infra.no_such",
@@ -131,6 +136,12 @@ def test_what_cannot_be_typed_is_noticed(typed_wrongly: str, monkeypatch: pytest
     (words,) = typed(typed_wrongly)
     with pytest.raises((AssertionError, SystemExit, ValueError, pytest.fail.Exception)):
         _check(words, monkeypatch)
+
+
+def test_a_command_of_a_transcript_goes_on_after_a_backslash() -> None:
+    text = "$ sbatch --nodes=4 \\\n    xprompt shards\nSubmitted\n$ squeue\n"
+    block = Block(page=ROOT / "README.md", line=1, language="console", mark="", text=text)
+    assert [*typed(block.commands)] == [["sbatch", "--nodes=4", "xprompt", "shards"], ["squeue"]]
 
 
 def test_commands_are_told_apart() -> None:
