@@ -20,7 +20,10 @@ import pytest
 
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.metrics import METRICS
+from operators.vlm.client import Vlm
+from pipelines.tasks.low_level import DERAIN
 from tests.commands import ROOT, Running, shards_command
+from tests.datasets import make_dataset
 from tests.infra.monitoring.queries import ALERTS, FOLDER, metrics_in, panel_queries
 from tests.ports import free_port
 from tests.sources import write_rain13k
@@ -150,13 +153,18 @@ def _shards(folder: Path, environment: dict[str, str]) -> None:
         return "429" if request % 10 == 0 and attempt == 0 else "500" if request % 10 == 1 and attempt == 0 else None
 
     with running() as server:
+        server.answer = lambda text: ANSWERS["difference"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OPENAI_API_KEY", KEY)
+            few = write_rain13k(folder / "few", 5)
+            asked = make_dataset(folder / "asked", few, task=DERAIN.asking(Vlm.of(server.url, "judge", None)))
+        # What was asked for this dataset is replayed for the run's.
+        shutil.copytree(f"{asked.url}/responses", folder / "out/derain/responses")
         server.plan = plan
         server.answer = lambda text: "nonsense" if len(server.paid) % 10 == 5 else ANSWERS["difference"]
         options = ["--vlm", server.url, "--vlm-model", "judge", "--vlm-concurrency", "4", "--cpus", "2"]
         prices = ["--price-in", "1000", "--price-out", "2000"]
         data = write_rain13k(folder / "rain", PAIRS)
-        for side in ("input", "target"):  # what is asked of a pair that is there twice is asked once
-            shutil.copy(data / side / "0.jpg", data / side / f"{PAIRS}.jpg")
         with Running(shards_command(data, folder / "out", *options, *prices), environment) as making:
             made = making.wait()
             assert made.returncode == 0, made.stderr
@@ -237,7 +245,8 @@ def test_the_numbers_are_those_of_the_runs(prometheus: Prometheus) -> None:
     assert most('xprompt_lost_pairs_total{task="painted"}') > 0
     assert most("xprompt_gpus") == 2
     assert 0 < most('sum(rate(xprompt_gpu_seconds_total{state="busy"}[10s]))') <= 2.2
-    assert most("xprompt_train_step") == 24
+    assert 0 < most("xprompt_vlm_replayed_requests_total") <= 5  # the last unit may be done too late to be looked at
+    assert most("xprompt_train_steps") == 24 >= most("xprompt_train_step") > 0
     kinds = {json.loads(series)["kind"] for series in prometheus.values("xprompt_vlm_errors_total")}
     assert kinds == {"rate_limit", "server"}
 
