@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -165,9 +166,8 @@ def _write(folder: Path) -> None:
     nodes = [f"NodeName=n{number} Port={free_port()} {each}" for number in range(1, NODES + 1)]
     text = _CONFIGURATION.format(host=host, folder=folder, port=free_port(), nodes="\n".join(nodes))
     (folder / "slurm.conf").write_text(text)
-    gpus = [folder / f"gpu{number}" for number in range(2)]
-    for gpu in gpus:
-        gpu.touch()
+    for number in range(2):  # slurmd wants devices: two more names of /dev/null
+        os.mknod(folder / f"gpu{number}", 0o600 | stat.S_IFCHR, Path("/dev/null").stat().st_rdev)
     (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-1]\n")
 
 
