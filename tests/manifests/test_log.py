@@ -114,7 +114,7 @@ def test_a_failure_that_nobody_has_caught_is_one_event(capfd: pytest.CaptureFixt
     [
         (["shards", "derian"], "did you mean derain"),
         (["shards", "derain", "--sed", "1"], "did you mean --seed"),
-        (["train", "--data", "nowhere"], "nowhere"),
+        (["train", "--data", "data", "--model", "nowhere"], "nowhere"),
         (["train", "--loss", "1"], "--loss"),
         (["predict", "--dataset", "x"], "--model"),
         (["recipe", "--recipe", "nowhere.toml"], "nowhere.toml"),

@@ -71,7 +71,7 @@ def test_a_task_may_stand_behind_its_options(capsys: pytest.CaptureFixture[str])
 
 
 _SLOW = """
-import sys, time
+import signal, sys, time
 from infra.doctor import command
 from infra.doctor.finding import Check
 
@@ -84,6 +84,7 @@ def checks(asked, undoing):
     yield Check(name="disk", limit_s=float(sys.argv[1]), run=hangs)
 
 command.checks = checks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 sys.exit(command.main(["derain"]))
 """
 
