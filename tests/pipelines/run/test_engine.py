@@ -125,7 +125,7 @@ def test_a_run_tells_how_many_units_are_done_and_at_work_and_since_when(photos: 
 
     began_s = time.time()
     engine.run([job], Watch(on_units=on_units))
-    assert all(one.job is job and one.done + one.running + one.queued + one.failed == 2 for one in told)
+    assert all(one.job.out == job.out and one.done + one.running + one.queued + one.failed == 2 for one in told)
     (since_s,) = {one.oldest_start_s for one in told if (one.done, one.running) == (1, 1)}
     assert began_s <= since_s <= time.time()
     last = told[-1]
