@@ -29,6 +29,7 @@ from tests.ports import free_port
 from tests.sources import write_rain13k
 from tests.train.make import make_model, make_tokens
 from tests.vlm import KEY, Fault, running
+from train.run.stopping import STOPPED
 
 pytestmark = pytest.mark.infra
 
@@ -114,7 +115,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         with Running(paints, {**environment, "PYTHONPATH": str(ROOT)}) as painting:
             ended = painting.wait()
             assert ended.returncode == 0, ended.stderr
-        _train(folder, ports["trainer"])
+        _train(folder, ports["trainer"], found)
         yield found
     finally:
         process.terminate()
@@ -170,7 +171,8 @@ def _shards(folder: Path, environment: dict[str, str]) -> None:
             assert made.returncode == 0, made.stderr
 
 
-def _train(folder: Path, port: int) -> None:
+def _train(folder: Path, port: int, prometheus: Prometheus) -> None:
+    """Train until Prometheus has seen some of it, and steps that were skipped; then stop, as a signal does."""
     make_tokens(str(folder / "tokens"), own_groups=True)
     options = {
         "data": folder / "tokens",
@@ -180,12 +182,11 @@ def _train(folder: Path, port: int) -> None:
         "window-tokens": 128,
         "streams": 4,
         "global-windows": 4,
-        "steps": 24,
-        "lr": 100,  # it diverges: steps are skipped
-        "warmup-steps": 12,
-        "spike-deviations": 3,
+        "steps": 100_000,
+        "spike-deviations": 0.01,  # about every second loss is so far above the median: steps are skipped
         "spike-window": 8,
-        "max-skipped-in-row": 100,
+        "max-skipped-in-row": 100_000,
+        "max-skipped": 100_000,
         "checkpoint-every": 4,
         "validation-share": 0.3,
         "validate-every": 4,
@@ -195,9 +196,16 @@ def _train(folder: Path, port: int) -> None:
     command = [sys.executable, "-m", "infra.command", "train", "--no-export"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
+    seen = (
+        "count_over_time(xprompt_train_validation_loss[10m]) >= 8 "
+        "and on (instance) sum by (instance) (xprompt_train_skipped_steps_total) > 0 "
+        "and on (instance) xprompt_train_checkpoint_seconds_count > 0"
+    )
     with Running(command, {"OMP_NUM_THREADS": "1"}) as training:
+        training.until(lambda: bool(prometheus.api("query", query=seen)["result"]))
+        training.process.terminate()
         trained = training.wait()
-        assert trained.returncode == 0, trained.stderr
+        assert trained.returncode == STOPPED, trained.stderr
 
 
 def test_all_queries_of_the_dashboard_are_answered_with_data(prometheus: Prometheus) -> None:
@@ -241,12 +249,12 @@ def test_the_numbers_are_those_of_the_runs(prometheus: Prometheus) -> None:
         return max(value for values in prometheus.values(expression).values() for value in values)
 
     assert most('sum(xprompt_units{task="derain"})') == 3
-    assert most('xprompt_painted_pairs_total{task="painted"}') == 11  # one killed its painters
+    assert 6 <= most('xprompt_painted_pairs_total{task="painted"}') <= 11  # of 12, one killed its painters
     assert most('xprompt_lost_pairs_total{task="painted"}') > 0
     assert most("xprompt_gpus") == 2
     assert 0 < most('sum(rate(xprompt_gpu_seconds_total{state="busy"}[10s]))') <= 2.2
-    assert 0 < most("xprompt_vlm_replayed_requests_total") <= 5  # the last unit may be done too late to be looked at
-    assert most("xprompt_train_steps") == 24 >= most("xprompt_train_step") > 0
+    assert 0 < most("xprompt_vlm_replayed_requests_total") <= 5
+    assert most("xprompt_train_steps") == 100_000 > most("xprompt_train_step") > 0
     kinds = {json.loads(series)["kind"] for series in prometheus.values("xprompt_vlm_errors_total")}
     assert kinds == {"rate_limit", "server"}
 
