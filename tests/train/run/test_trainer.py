@@ -47,6 +47,8 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
     assert list(Path(config.out).glob("tensorboard/events*"))
     assert [record["step"] for record in found if "validation" in record] == [10, 20]
     start()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the ranks had: several add up in another order, and another token may be drawn
     try:
         model = XPromptChameleon.from_pretrained(f"{config.out}/model")
         corpus = split(Corpus.open(config.data), 0.3).validation
@@ -56,6 +58,7 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
         assert found[-1]["validation"] == pytest.approx(expected, rel=1e-5)
         drawn = Samples(corpus, VOCABULARY, options(), VQGAN.load(config.model), 2, "xprompt").draw(model)
     finally:
+        torch.set_num_threads(threads)
         dist.destroy_process_group()
     there = {path.stem: np.asarray(Image.open(path)) for path in Path(config.out, "samples/step-000020").iterdir()}
     assert set(there) == set(drawn) == {"0-derain-forward-generate", "1-derain-reverse-generate"}
