@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from train.data.corpus import Corpus
 from train.data.stream import Cursor, Library, NoData, Packed, Stream, StreamOptions, refuse_other_order
@@ -90,21 +91,28 @@ def feed(
     workers: int,
     first: int,
     cursors: Mapping[int, Cursor],
-) -> Iterator[Fed]:
+) -> Generator[Fed, None, None]:
     """A rank's micro-batches without end, beginning with its `first`-th, each stream where its cursor left it.
 
-    Raises ValueError, one line, if the streams cannot be shared evenly by the ranks and their workers, cannot go on, or
-    their cursors are of another data order.
+    Closing it ends its workers. Raises ValueError, one line, if the streams cannot be shared evenly by the ranks and
+    their workers, cannot go on, or their cursors are of another data order.
     """
     if options.streams % (ranks * max(1, workers)):
         raise ValueError(f"{options.streams} streams cannot be shared by {ranks} ranks with {workers} workers each")
     for cursor in cursors.values():
         refuse_other_order(cursor)
     dataset = _MicroBatches(corpus, vocabulary, options, rank, ranks, first, cursors)
-    for fed in DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_leave_signals):
-        if isinstance(fed, str):
-            raise ValueError(fed)
-        yield fed
+    batches = iter(DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_leave_signals))
+    try:
+        for fed in batches:
+            if isinstance(fed, str):
+                raise ValueError(fed)
+            yield fed
+    finally:
+        # Workers do not end by SIGTERM, by which Python would end them at its own end, and then wait for ever: as long
+        # as a traceback holds the iterator, nothing else ends them.
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown_workers()
 
 
 def _leave_signals(worker: int) -> None:

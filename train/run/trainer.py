@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,24 @@ class _Trainer:
             first=self._done * self._accumulate,
             cursors=self._cursors,
         )
+        with closing(batches):  # whatever happens: workers that are left behind keep the process from ending
+            if status := self._steps(batches, stop, log):
+                return status
+        self._checkpoints.finish()
+        log.close()
+        if config.lora_rank:
+            export_adapter(self._model, config, Path(config.out) / "adapter")
+        folder = Path(config.out) / "model"
+        # The ranks may see the folder at different times, while all of them take part in an export.
+        if config.export and not gathered(is_exported(folder, config.steps))[0]:
+            export(self._model, config, folder, self._corpus.tokenizer)
+            if self._rank == 0:
+                say(f"model: {folder}", event="model", path=str(folder))
+        return 0
+
+    def _steps(self, batches: Iterator[Fed], stop: Stop, log: Log) -> int:
+        """All steps that are left. Returns 0, or STOPPED if the run is to stop before the last."""
+        config = self._config
         for step in range(self._done, config.steps):
             if why := stop.asked():
                 return self._leave(step, why, log)
@@ -217,16 +237,6 @@ class _Trainer:
             is_due = (step + 1) // config.checkpoint_every > self._saved // config.checkpoint_every
             if (is_due and not self._skips.in_row) or step + 1 == config.steps:
                 self._save(step + 1)
-        self._checkpoints.finish()
-        log.close()
-        if config.lora_rank:
-            export_adapter(self._model, config, Path(config.out) / "adapter")
-        folder = Path(config.out) / "model"
-        # The ranks may see the folder at different times, while all of them take part in an export.
-        if config.export and not gathered(is_exported(folder, config.steps))[0]:
-            export(self._model, config, folder, self._corpus.tokenizer)
-            if self._rank == 0:
-                say(f"model: {folder}", event="model", path=str(folder))
         return 0
 
     def _leave(self, step: int, why: str, log: Log) -> int:

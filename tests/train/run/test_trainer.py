@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 
+from tests.commands import ROOT
 from tests.train.make import VOCABULARY, make_tokens, options
 from tests.train.ranks import kill, records, run, stop, untimed, weights
 from train.data.corpus import EXAMPLE_KINDS, Corpus
@@ -44,6 +47,8 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
     assert list(Path(config.out).glob("tensorboard/events*"))
     assert [record["step"] for record in found if "validation" in record] == [10, 20]
     start()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the ranks had: several add up in another order, and another token may be drawn
     try:
         model = XPromptChameleon.from_pretrained(f"{config.out}/model")
         corpus = split(Corpus.open(config.data), 0.3).validation
@@ -53,6 +58,7 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
         assert found[-1]["validation"] == pytest.approx(expected, rel=1e-5)
         drawn = Samples(corpus, VOCABULARY, options(), VQGAN.load(config.model), 2, "xprompt").draw(model)
     finally:
+        torch.set_num_threads(threads)
         dist.destroy_process_group()
     there = {path.stem: np.asarray(Image.open(path)) for path in Path(config.out, "samples/step-000020").iterdir()}
     assert set(there) == set(drawn) == {"0-derain-forward-generate", "1-derain-reverse-generate"}
@@ -148,6 +154,27 @@ def test_a_step_without_a_loss_is_said_in_one_line(config: Config) -> None:
     described_only = replace(config, text_weight=0.0, sampling=("*/*/generate=0",))
     with pytest.raises(ValueError, match="step 1: no token of it has a loss weight: leave out by --sampling"):
         train(described_only)
+
+
+_FAILING = """
+import sys
+from unittest import mock
+from train.fsdp_train import main
+with mock.patch("train.run.spikes.Skips.wrong", side_effect=AssertionError("of this test")):
+    main(sys.argv[1:])
+"""
+
+
+def test_a_rank_with_workers_ends_after_an_error_of_any_kind(config: Config) -> None:
+    """Workers do not end by SIGTERM; while a traceback holds them, Python's own end would wait for them for ever."""
+    options = ["--model", config.model, "--out", config.out, "--data", *config.data, "--xp-tokens", "4"]
+    command = [sys.executable, "-c", _FAILING, *options, "--workers", "1", "--steps", "1", "--window-tokens", "128"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()  # its workers see that it is gone
+    assert process.returncode == 1 and said.rstrip().endswith("AssertionError: of this test")
 
 
 def test_eight_pairs_are_learned_by_heart_and_generated(config: Config, tmp_path: Path) -> None:
