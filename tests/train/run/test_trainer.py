@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ from xprompt_model.sampling import Sampling
 from xprompt_model.vqgan import VQGAN
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As ranks have it: several threads add up in another order, and another token may be drawn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None:
     """Losses of held-out examples and the pictures of two of them are those of the exported model on one rank."""
     config = replace(config, steps=20, lr=6e-3, validation_share=0.3, validate_every=10)
@@ -47,8 +58,6 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
     assert list(Path(config.out).glob("tensorboard/events*"))
     assert [record["step"] for record in found if "validation" in record] == [10, 20]
     start()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the ranks had: several add up in another order, and another token may be drawn
     try:
         model = XPromptChameleon.from_pretrained(f"{config.out}/model")
         corpus = split(Corpus.open(config.data), 0.3).validation
@@ -58,7 +67,6 @@ def test_two_ranks_train_with_falling_loss_and_report_it(config: Config) -> None
         assert found[-1]["validation"] == pytest.approx(expected, rel=1e-5)
         drawn = Samples(corpus, VOCABULARY, options(), VQGAN.load(config.model), 2, "xprompt").draw(model)
     finally:
-        torch.set_num_threads(threads)
         dist.destroy_process_group()
     there = {path.stem: np.asarray(Image.open(path)) for path in Path(config.out, "samples/step-000020").iterdir()}
     assert set(there) == set(drawn) == {"0-derain-forward-generate", "1-derain-reverse-generate"}
