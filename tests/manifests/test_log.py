@@ -93,11 +93,12 @@ def test_what_torchrun_starts_is_told_by_the_environment(monkeypatch: pytest.Mon
     from train import launch
 
     asked: list[tuple[list[str], str | None]] = []
-    monkeypatch.setenv("XPROMPT_LOG", "")  # so that what is set here ends with the test
+    monkeypatch.setattr(os, "environ", {**os.environ, "XPROMPT_LOG": ""})  # what is set in it ends with the test
     monkeypatch.setattr(
-        launch.run, "run", lambda options: asked.append((options.training_script_args, os.environ.get("XPROMPT_LOG")))
+        "train.launch.run.run",
+        lambda options: asked.append((options.training_script_args, os.environ.get("XPROMPT_LOG"))),
     )
-    monkeypatch.setattr(launch.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr("train.launch.signal.signal", lambda number, handler: None)
     assert launch.main(["script.py", "--out", "x"]) == launch.main(["script.py", "--out", "x", "--log", "json"]) == 0
     assert asked == [(["--out", "x"], ""), (["--out", "x"], "json")]
 
