@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import math
+import os
 import re
 import sys
 import traceback
@@ -29,10 +30,14 @@ HELP = "how progress and errors are printed: text (default), or json, an object 
 _FLAG = "--log"
 _VARIABLE = "LOG"  # of make
 
+ENVIRONMENT = "XPROMPT_LOG"
+"""The environment variable that says the same to processes whose arguments are not ours, such as those of torchrun."""
+
 _PARSER = re.compile(r"\S.*?: error: ")
 """How argparse begins the line that says what is wrong with a command line."""
 
-_format = "text"
+_format: str | None = None
+"""None outside of any `chosen`."""
 
 
 def is_json() -> bool:
@@ -44,17 +49,20 @@ def is_json() -> bool:
 def chosen(arguments: Sequence[str], *, stdout: bool = True) -> Iterator[list[str]]:
     """The arguments without --log FORMAT (or LOG=FORMAT), which holds until the block ends.
 
-    Where they do not say, it stays as it is. In JSON what libraries and Python itself print becomes events too,
-    on stderr and, unless `stdout` is False, on stdout; an exception that nobody has caught becomes one event and
-    SystemExit(1), as Python would end. Raises SystemExit(2), with one line on stderr, for another format.
+    Where they do not say, it stays as it is; in the outermost block it is what XPROMPT_LOG says, or text. In JSON what
+    libraries and Python itself print becomes events too, on stderr and, unless `stdout` is False, on stdout; an
+    exception that nobody has caught becomes one event and SystemExit(1), as Python would end. Raises SystemExit(2),
+    with one line on stderr, for another format.
     """
     global _format
     before = _format
     rest, asked = _taken(arguments)
-    if asked is not None and asked not in FORMATS:
-        print(f"{_FLAG} {asked!r}: {' or '.join(FORMATS)}", file=sys.stderr)
-        raise SystemExit(2)
-    _format = asked or before
+    said = before or os.environ.get(ENVIRONMENT) or "text"
+    for source, value in ((_FLAG, asked), (ENVIRONMENT, said)):
+        if value is not None and value not in FORMATS:
+            print(f"{source} {value!r}: {' or '.join(FORMATS)}", file=sys.stderr)
+            raise SystemExit(2)
+    _format = asked or said
     streams = sys.stdout, sys.stderr
     if is_json() and not isinstance(sys.stderr, _Lines):
         sys.stderr = _Lines(sys.stderr, "stderr", "warning")

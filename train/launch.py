@@ -27,7 +27,7 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from manifests.log import chosen
+from manifests.log import ENVIRONMENT, chosen, is_json
 from manifests.printing import say
 from train.run.stopping import LAUNCHED, SIGNALS, STOP_FILE
 
@@ -36,9 +36,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     """Run torchrun's agent in this process; `prog` is the command as the user typed it. Returns the exit status."""
     parser = run.get_args_parser()
     parser.prog, parser.description = prog or "python -m train.launch", __doc__
-    given = sys.argv[1:] if arguments is None else [*arguments]
-    with chosen(given):  # the ranks take --log from their own arguments, which stay as they are
-        return _launch(parser.parse_args(given))
+    with chosen(sys.argv[1:] if arguments is None else arguments) as rest:
+        if is_json():
+            os.environ[ENVIRONMENT] = "json"  # for the ranks: torchrun's parser takes --log for one of its own options
+        return _launch(parser.parse_args(rest))
 
 
 def _launch(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,36 @@ def test_another_format_is_refused_in_one_line(capfd: pytest.CaptureFixture[str]
         assert main(["ls", *given]) == 2
         out, err = capfd.readouterr()
         assert out == "" and err.count("\n") == 1 and "text or json" in err
+
+
+def test_the_environment_says_it_to_processes_whose_arguments_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XPROMPT_LOG", "json")
+    with chosen([]):
+        say("an event")
+    with chosen(["--log", "text"]), chosen([]):
+        say("text")
+    event, text = capfd.readouterr().out.splitlines()
+    assert (json.loads(event)["message"], text) == ("an event", "text")
+    monkeypatch.setenv("XPROMPT_LOG", "yaml")
+    assert main(["ls"]) == 2
+    assert capfd.readouterr().err == "XPROMPT_LOG 'yaml': text or json\n"
+
+
+def test_what_torchrun_starts_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parser would take --log, before or behind the script, for one of its own options."""
+    from train import launch
+
+    asked: list[tuple[list[str], str | None]] = []
+    monkeypatch.setattr(os, "environ", {**os.environ, "XPROMPT_LOG": ""})  # what is set in it ends with the test
+    monkeypatch.setattr(
+        "train.launch.run.run",
+        lambda options: asked.append((options.training_script_args, os.environ.get("XPROMPT_LOG"))),
+    )
+    monkeypatch.setattr("train.launch.signal.signal", lambda number, handler: None)
+    assert launch.main(["script.py", "--out", "x"]) == launch.main(["script.py", "--out", "x", "--log", "json"]) == 0
+    assert asked == [(["--out", "x"], ""), (["--out", "x"], "json")]
 
 
 def test_what_others_print_becomes_events(capfd: pytest.CaptureFixture[str]) -> None:
