@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 _RAYS = 2
 """Started at the same time at most: each takes memory, and half of a minute to start."""
 _OWN_RAY = ("local_ray", "gpu_ray", "ray_session(")
-_FORKS = ('get_context("fork")', "os.fork()", "tests.fuzz.run")
+_FORKS = ('get_context("fork")', "os.fork()", "tests.fuzz.run", "train.data.loader import")
 _PROCESSES = ("tests.commands", "tests.train.ranks", "tests.buckets", "subprocess", "Popen", "browser")
 
 
