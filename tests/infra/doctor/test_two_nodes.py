@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     there = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     ours = Path(sys.executable).with_name("ray")
     start = f"mount -t tmpfs none {apart} && exec {ours} start --address={there.address} --num-cpus=1 --block"
-    environment = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": str(ROOT)}
+    environment = {"PYTHONPATH": str(ROOT)}
     with Running(["unshare", "-m", "sh", "-c", start], environment) as node:
         try:
             ray.init(there.address, log_to_driver=False)
