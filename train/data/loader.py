@@ -6,6 +6,7 @@ and goes to rank g mod W, so that the order is the same for any W that divides M
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 from collections.abc import Generator, Iterator, Mapping
@@ -102,6 +103,9 @@ def feed(
     for cursor in cursors.values():
         refuse_other_order(cursor)
     dataset = _MicroBatches(corpus, vocabulary, options, rank, ranks, first, cursors)
+    # Garbage is collected here, where its threads are: collected by a forked worker, the process group of an earlier
+    # training would wait there for its threads for ever.
+    gc.collect()
     batches = iter(DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_leave_signals))
     try:
         for fed in batches:

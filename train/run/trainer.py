@@ -7,6 +7,7 @@ that a token counts the same in a full micro-batch and in one of descriptions on
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ def _train(config: Config, stop: Stop) -> int:
         return _Trainer(config, corpus, held_out, vocabulary, device).run(stop)
     finally:
         dist.destroy_process_group()
+        gc.collect()  # ends the group's threads: it is in cycles, and must not be garbage in a process that forks later
 
 
 def _vocabulary(config: Config, corpus: Corpus) -> Vocabulary:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,28 @@ def test_the_order_is_the_same_at_any_world_size(corpus: Corpus, ranks: int, wor
     parts = [list(itertools.islice(_feed(corpus, rank, ranks, workers), 24 // ranks)) for rank in range(ranks)]
     together = [fed for turn in zip(*parts, strict=True) for fed in turn]
     assert [_fed(fed) for fed in together] == [_fed(fed) for fed in alone]
+
+
+def test_garbage_is_collected_before_workers_are_forked(corpus: Corpus) -> None:
+    """A process group that a worker collected would wait for threads that the worker has not."""
+    ended = list[int]()
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.cycle = self
+
+        def __del__(self) -> None:
+            ended.append(os.getpid())
+
+    gc.disable()
+    try:
+        Garbage()
+        assert not ended
+        with closing(_feed(corpus, 0, 1, 2)) as batches:
+            next(batches)
+        assert ended == [os.getpid()]
+    finally:
+        gc.enable()
 
 
 def test_resuming_at_another_world_size(corpus: Corpus) -> None:
@@ -334,7 +359,7 @@ def _library(corpus: Corpus, **changes: Any) -> Library:
 
 def _feed(
     corpus: Corpus, rank: int, ranks: int, workers: int = 0, first: int = 0, cursors: Any = None
-) -> Iterator[Fed]:
+) -> Generator[Fed, None, None]:
     own = dict(cursors or {})
     return feed(corpus, VOCABULARY, options(), rank=rank, ranks=ranks, workers=workers, first=first, cursors=own)
 

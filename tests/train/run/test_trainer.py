@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 import signal
@@ -139,6 +140,22 @@ def test_recomputing_hsdp_and_workers_change_no_result(undisturbed: Config, conf
     kill(saving, 2, lambda: len(records(saving)) >= 3)
     found, expected = ([record["loss"] for record in records(run)[:3]] for run in (saving, undisturbed))
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_training_leaves_no_process_group_to_the_garbage_collector(config: Config) -> None:
+    """Its threads would be waited for by the first process forked later that collects it."""
+    gc.disable()
+    try:
+        assert train(replace(config, steps=1)) == 0
+        left = _gloo_threads()
+        gc.collect()
+        assert _gloo_threads() == left
+    finally:
+        gc.enable()
+
+
+def _gloo_threads() -> int:
+    return sum(name.read_text().startswith("pt_gloo") for name in Path("/proc/self/task").glob("*/comm"))
 
 
 def test_a_longer_run_that_was_killed_before_it_exported_does_so_later(config: Config, tmp_path: Path) -> None:
