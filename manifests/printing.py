@@ -1,4 +1,4 @@
-"""Text from data as a terminal may be given it.
+"""Text from data as a terminal may be given it, and sizes as people say them.
 
 Whoever named a file or wrote an instruction could otherwise move the cursor, colour or hide what is printed after it,
 set the window's title, or turn the reading direction so that a name looks like another (CVE-2021-42574).
@@ -34,6 +34,14 @@ def printable_lines(text: str) -> str:
 def printable_json(text: str) -> str:
     r"""JSON in one line, whose strings mean what they did: what is escaped in them is escaped as \u001b."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def size(count: float) -> str:
+    """A number of bytes, as people say it."""
+    for unit, least in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
+        if count >= least:
+            return f"{count / least:,.1f} {unit}"
+    return f"{count / 2**10:,.1f} KiB"
 
 
 def say(text: str, *, error: bool = False, event: str = "", level: Level | None = None, **fields: Any) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.slurm.ports import free_port
 from tests.commands import ROOT, Running
-from tests.ports import free_port
 from tests.repository import copy_repository, lend_packages
 
 DOCS = ROOT / "infra/docs"

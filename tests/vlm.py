@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from tests.ports import free_port
+from infra.slurm.ports import free_port
 
 KEY = "sk-secret-of-this-test-0123456789"
 

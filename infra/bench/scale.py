@@ -42,6 +42,7 @@ import pyarrow as pa
 from infra.bench.tiny import TINY, TinyPairs
 from manifests.dataset import Dataset, plan_table, write_table
 from manifests.images.pixels import encode_lossless
+from manifests.printing import size
 from manifests.read.query import connect, run_sql
 from manifests.schema import MANIFEST, REJECTS, Item
 from manifests.write.finish import finish
@@ -52,7 +53,7 @@ from operators.read.bundled import BundledPhotos
 from operators.vlm.client import Asks, Vlm
 from pipelines.entries import sources_of
 from pipelines.recipe import FULL_8M, Entry
-from pipelines.report.cost import Sums, costs, size, sums, total
+from pipelines.report.cost import Sums, costs, sums, total
 from pipelines.report.estimate import PAINTING_GPU_S, Estimate, estimate, gpu_seconds
 from pipelines.report.price_table import OURS, PriceTable, read_prices
 from pipelines.report.requests import RUN, UNIT, Requests

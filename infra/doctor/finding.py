@@ -49,8 +49,3 @@ def fails(name: str, text: str, way_out: str) -> Finding:
 
 def skipped(name: str, text: str) -> Finding:
     return Finding(name=name, state="skipped", text=text)
-
-
-def size(count: float) -> str:
-    """So many bytes, as they are read."""
-    return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / 2**20:,.0f} MiB"

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from infra.doctor.finding import GIB, Finding, fails, ok, size, skipped, warning
+from infra.doctor.finding import GIB, Finding, fails, ok, skipped, warning
+from manifests.printing import size
 from pipelines.run.session import OBJECT_STORE_BYTES
 
 PACKAGE = "xprompt-data-engine"

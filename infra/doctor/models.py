@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.doctor.asked import Asked
-from infra.doctor.finding import Finding, fails, ok, size, skipped
+from infra.doctor.finding import Finding, fails, ok, skipped
 from infra.doctor.machine import nearest
+from manifests.printing import size
 from operators.base import StopRun
 from operators.models.checkpoints import TINY
 from operators.models.presence import Presence

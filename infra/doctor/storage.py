@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.doctor.asked import Asked
-from infra.doctor.finding import Finding, fails, ok, size, skipped, warning
+from infra.doctor.finding import Finding, fails, ok, skipped, warning
 from infra.doctor.limits import Undoing
 from infra.doctor.machine import nearest
 from manifests.dataset import Dataset
+from manifests.printing import size
 from manifests.storage import Store
 from pipelines.report.cost import sums
 from pipelines.run.dataset import anchored

@@ -12,6 +12,7 @@ from operator import add
 
 from rich.console import Console
 
+from manifests.printing import size
 from pipelines.report.estimate import Estimate
 from pipelines.report.price_table import PriceTable
 from pipelines.report.prices import Prices
@@ -135,11 +136,3 @@ def sum_lines(of: Sums, table: PriceTable, prices: Prices | None = None) -> Iter
     parts = ", ".join(f"{cost:,.2f} {name}" for name, cost in paid.items())
     yield "cost", f"about {sum(paid.values()):,.2f} {table.currency}: {parts}"
     yield "", f"by {table.file}, prices of {table.dates}"
-
-
-def size(count: float) -> str:
-    """A number of bytes, as people say it."""
-    for unit, least in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
-        if count >= least:
-            return f"{count / least:,.1f} {unit}"
-    return f"{count / 2**10:,.1f} KiB"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.command import main
-from manifests.printing import printable, printable_json, printable_lines
+from manifests.printing import printable, printable_json, printable_lines, size
 from tests.manifests.make import make_dataset
 from tests.manifests.verify.damage import edit
 
@@ -105,3 +105,7 @@ def test_nothing_nasty_is_printed(
 def test_csv_keeps_lines_in_its_fields(nasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sql", "SELECT 'a\nb' AS x, 'c\td' AS y", str(nasty), "--csv"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["x", "y"], ["a\nb", "c\td"]]
+
+
+def test_bytes_are_told_as_people_say_them() -> None:
+    assert [size(count) for count in (512, 3 * 2**20, 1.5 * 2**40)] == ["0.5 KiB", "3.0 MiB", "1.5 TiB"]

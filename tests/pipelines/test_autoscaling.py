@@ -17,10 +17,10 @@ import pytest
 from ray._private import services
 
 from infra.bench.paint_log import read_log
+from infra.slurm.ports import free_port
 from tests.commands import ROOT, run
 from tests.datasets import make_dataset, sha256_by_file
 from tests.pipelines.painted import painted_task
-from tests.ports import free_port
 from tests.sources import write_photos
 
 GPU_NODES = 2

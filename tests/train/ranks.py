@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from infra.slurm.ports import free_port
 from tests.commands import ROOT
-from tests.ports import free_port
 from train.run.config import Config
 from train.run.stopping import STOPPED
 

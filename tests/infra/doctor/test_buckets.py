@@ -14,8 +14,8 @@ from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from infra.doctor import storage
 from infra.doctor.limits import Undoing
+from infra.slurm.ports import free_port
 from tests.infra.doctor.conftest import asked
-from tests.ports import free_port
 
 pytestmark = pytest.mark.infra  # 8 s of a core
 

@@ -68,7 +68,7 @@ def test_few_open_files() -> None:
 
 def test_little_shared_memory(disk: Disk) -> None:
     state, text, way_out = only([*machine.shared_memory(str(disk("size=8m")))])
-    assert state == "warning" and text.startswith("8 MiB free: Ray keeps 256 MiB") and "--shm-size" in way_out
+    assert state == "warning" and text.startswith("8.0 MiB free: Ray keeps 256 MiB") and "--shm-size" in way_out
     assert only([*machine.shared_memory(str(disk("size=300m", "larger")))])[0] == "ok"
 
 

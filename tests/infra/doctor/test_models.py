@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from infra.doctor import models
+from infra.slurm.ports import free_port
 from operators.models.published import Published
 from operators.models.table import CHECKPOINTS
 from tests.infra.doctor.conftest import asked, only
-from tests.ports import free_port
 from tests.sources import write_files
 from tests.vlm import KEY, running
 
@@ -148,8 +148,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("hub", "token", "state", "text", "way_out"),
     [
-        (Hub(), "", "ok", "may be downloaded, 95 MiB", ""),
-        (Hub(), TOKEN, "ok", "may be downloaded, 95 MiB", ""),
+        (Hub(), "", "ok", "may be downloaded, 94.6 MiB", ""),
+        (Hub(), TOKEN, "ok", "may be downloaded, 94.6 MiB", ""),
         (Hub(), "hf_another", "fails", "does not take the token", "set HF_TOKEN"),
         (Hub(gated=True), "", "fails", "is gated, and there is no token", "accept its licence at https://huggingface"),
         (Hub(gated=True), TOKEN, "fails", "account has not been given access", "accept its licence at https://hugging"),

@@ -43,7 +43,7 @@ def test_a_full_disk(disk: Disk) -> None:
 
 def test_a_disk_with_too_little_room_for_the_task(disk: Disk) -> None:
     space, inodes = storage.room(asked("derain", "--out", f"{disk('size=8m')}/data"))
-    assert (space.state, inodes.state) == ("fails", "ok") and "8 MiB free" in space.text
+    assert (space.state, inodes.state) == ("fails", "ok") and "8.0 MiB free" in space.text
     assert "MiB needed for 320 pairs" in space.text and "--scale" in space.way_out
     assert next(storage.room(asked("derain", "--scale", "0.01", "--out", f"{disk('size=9m', 'other')}"))).state == "ok"
 

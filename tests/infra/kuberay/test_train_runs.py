@@ -14,9 +14,9 @@ import yaml
 from infra.kuberay.__main__ import render
 from infra.kuberay.train import RENDEZVOUS
 from infra.kuberay.values import read_values
+from infra.slurm.ports import free_port
 from tests.commands import ROOT, Running
 from tests.infra.kuberay.test_values import GIVEN
-from tests.ports import free_port
 from tests.train.make import make_model, make_tokens
 from train.run.stopping import STOPPED
 

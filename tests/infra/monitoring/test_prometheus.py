@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from infra.slurm.ports import free_port
 from infra.tiny.qwen2_vl import ANSWERS
 from manifests.metrics import METRICS
 from operators.vlm.client import Vlm
@@ -25,7 +26,6 @@ from pipelines.tasks.low_level import DERAIN
 from tests.commands import ROOT, Running, shards_command
 from tests.datasets import make_dataset
 from tests.infra.monitoring.queries import ALERTS, FOLDER, metrics_in, panel_queries
-from tests.ports import free_port
 from tests.sources import write_rain13k
 from tests.train.make import make_model, make_tokens
 from tests.vlm import KEY, Fault, running

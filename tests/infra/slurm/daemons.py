@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from infra.slurm.ports import free_port
 from tests.commands import ROOT
-from tests.ports import free_port
 
 DEADLINE_S = 900.0
 NODES = 3

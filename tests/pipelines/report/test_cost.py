@@ -11,7 +11,7 @@ from operators.read.bundled import BundledPhotos
 from operators.vlm.client import Vlm
 from pipelines.api import plan
 from pipelines.full_8m import main
-from pipelines.report.cost import VLM, VLM_S_PER_CALL, Sums, costs, size, sum_lines, sums, total
+from pipelines.report.cost import VLM, VLM_S_PER_CALL, Sums, costs, sum_lines, sums, total
 from pipelines.report.estimate import estimate
 from pipelines.report.price_table import OURS, read_prices
 from pipelines.report.prices import Prices
@@ -110,10 +110,6 @@ def test_a_large_shard_is_uploaded_in_parts() -> None:
     """As s3fs does: 50 MiB a part, from two of them on."""
     small, large = run_requests(10, 99 * 2**20), run_requests(10, 120 * 2**20)
     assert large.writes - small.writes == 10 * (2 + 3 - 1) and large.reads == small.reads
-
-
-def test_bytes_are_told_as_people_say_them() -> None:
-    assert [size(count) for count in (512, 3 * 2**20, 1.5 * 2**40)] == ["0.5 KiB", "3.0 MiB", "1.5 TiB"]
 
 
 def test_a_price_table_of_ones_own_is_reckoned_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.slurm.ports import free_port
 from manifests.metrics import METRICS
-from tests.ports import free_port
 from train.run.exporter import Exporter
 
 RECORD: dict[str, Any] = {

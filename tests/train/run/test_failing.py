@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from tests.ports import free_port
+from infra.slurm.ports import free_port
 from train.run import failing
 
 LOST = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"
