@@ -32,7 +32,7 @@ def ray_version() -> str:
     return match[1]
 
 
-def entrypoint(values: Values, engine: Engine) -> str:
+def entrypoint(engine: Engine) -> str:
     """The command of the run, as the RayJob has it."""
     words = ["xprompt", *engine.command]
     if engine.recipe is not None:
@@ -100,7 +100,7 @@ def ray_job(values: Values) -> Manifest | None:
         "kind": "RayJob",
         "metadata": metadata(values, f"{values.name}-engine"),
         "spec": {
-            "entrypoint": entrypoint(values, engine),
+            "entrypoint": entrypoint(engine),
             "submissionMode": "K8sJobMode",
             "backoffLimit": engine.retries,
             "activeDeadlineSeconds": engine.max_hours * 3_600,

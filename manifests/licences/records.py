@@ -64,11 +64,6 @@ class Licence:
         """The term of a name among TERMS."""
         return self.terms[name]
 
-    @property
-    def unchecked(self) -> tuple[str, ...]:
-        """The terms that were not read in the licence itself."""
-        return tuple(name for name in TERMS if not self.term(name).checked)
-
 
 def _yes(source: str) -> Term:
     return Term(value=True, source=source)

@@ -212,7 +212,7 @@ def assign_ranked(dataset: Dataset, plan: Plan, choosing: Choosing, *, databases
     vectors, vector_of, embedded = _vectors(everyone, choosing)
     embedded_s = time.perf_counter()
     offered = _Offered.of(sides, everyone, plan, vector_of, choosing)
-    ranked, spent = _choose(asking.pairs, plan, offered, vector_of, vectors, choosing)
+    ranked, spent = _choose(asking.pairs, plan, offered, vectors, choosing)
     searched_s = time.perf_counter()
     sizes = np.zeros(choosing.k + 1, np.int64)
     for part in asking.pairs.parts:
@@ -433,7 +433,7 @@ def _guard(sides: Sequence[_Side], guard: str | None, traits: Traits, inputs: In
 
 
 def _choose(
-    pairs: Pairs, plan: Plan, offered: _Offered, vector_of: Ints, vectors: Vectors, choosing: Choosing
+    pairs: Pairs, plan: Plan, offered: _Offered, vectors: Vectors, choosing: Choosing
 ) -> tuple[_Chosen, list[Ranked]]:
     """For every example that needs some, those of the offered pairs with an example of its kind and as many inputs."""
     k, drawn = choosing.k, choosing.by in (By.SEEDED, By.GROUP)

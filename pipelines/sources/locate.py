@@ -82,7 +82,7 @@ def locate(
     unsaid = None
     for layouts in known:
         try:
-            found = _whole(layouts, sources, root, listing, split)
+            found = _whole(layouts, root, listing, split)
             if found and not taken_as and isinstance(found.reader, PhotoFolder):
                 _refuse_pairs_in(found.reader, root, listing)
         except ValueError as error:
@@ -154,9 +154,7 @@ def _is_photos(source: Source) -> bool:
     return isinstance(photos, PhotoFolder) and not photos.folders
 
 
-def _whole(
-    layouts: Sequence[Source], sources: Sequence[Source], root: str, listing: Sequence[SourceFile], split: str
-) -> Source | None:
+def _whole(layouts: Sequence[Source], root: str, listing: Sequence[SourceFile], split: str) -> Source | None:
     """The first of a source's layouts that a folder has. Raises ValueError if it has none but a part of one."""
     in_part = None
     for layout in layouts:
