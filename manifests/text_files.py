@@ -1,13 +1,15 @@
-"""Files of text that users write: recipes, prompts, captions. Whatever is wrong with one is said in one line."""
+"""Files of text that users write or ask for: recipes, prompts, reports. What is wrong with one is said in one line."""
 
 from __future__ import annotations
 
+import argparse
 import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from manifests.schema import in_a_line
+from manifests.storage import expanded
 
 MOST_BYTES = 64 * 2**20
 """A larger file is none that somebody has written: MagicBrush's 10,000 turns are described in some MB."""
@@ -42,3 +44,16 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML: {in_a_line(error, _WHY_CHARS)}") from None
+
+
+def file_to_write(text: str) -> Path:
+    """The file that an option names and that is written at the end of all, as argparse's `type`.
+
+    What cannot be one is refused at the beginning: no folder that has it, or a folder in its place.
+    """
+    path = Path(expanded(text))
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}: make it first")
+    return path

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 import pytest
 
 from manifests import text_files
-from manifests.text_files import read_text, read_toml
+from manifests.text_files import file_to_write, read_text, read_toml
 
 TEXT = "a = 'Zürich, 東京'\n"
 
@@ -58,3 +59,14 @@ def test_what_is_no_toml_is_one_short_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"x\.toml is no TOML: ") as caught:
         read_toml(tmp_path / "x.toml")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_file_to_write_is_refused_before_the_work_and_not_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert file_to_write("x.json") == Path("x.json") and file_to_write("~/x.json") == tmp_path / "x.json"
+    for text, said in {"nowhere/x.json": "there is no folder nowhere", ".": "is a folder"}.items():
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            file_to_write(text)

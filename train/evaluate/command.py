@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 from manifests.dataset import Dataset, find_datasets
 from manifests.printing import say
 from manifests.schema import Direction
+from manifests.text_files import file_to_write
 from operators.shared.extras import MissingExtra
 from operators.shared.vision import Clip, Dino
 from train.evaluate.detector import TransformersDetector
@@ -280,5 +281,5 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help='for CLIP_dir and CLIP_out: MagicBrush\'s global_descriptions.json, or lines {"pair", "input", "output"}',
     )
     parser.add_argument("--device", default="cpu", help="where models run (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write everything here, value by value")
+    parser.add_argument("--json", type=file_to_write, help="write everything here, value by value")
     return parser

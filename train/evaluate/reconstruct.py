@@ -18,6 +18,7 @@ from manifests.dataset import Dataset
 from manifests.images.pixels import Pixels
 from manifests.printing import say
 from manifests.storage import is_hidden, spelled_out
+from manifests.text_files import file_to_write
 from operators.shared.metrics import psnr_db, ssim_rgb
 from operators.shared.square import square
 from train.evaluate.intervals import RESAMPLES, SHARE, Sums, with_interval
@@ -151,5 +152,5 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="write what was reconstructed to <out>/<resolution>/<image>.png")
     parser.add_argument("--device", default="cpu", help="where the tokenizer runs (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the scores of each image here")
+    parser.add_argument("--json", type=file_to_write, help="write the scores of each image here")
     return parser

@@ -127,6 +127,11 @@ def _print_dropped(config: Config, data: Sequence[str], recipe: str) -> None:
     known = read_config(config.model)
     side = Vocabulary.from_config(known).image_side_tokens
     assert isinstance(known.vq_config, ChameleonVQVAEConfig)
+    if config.context_pixels * side % known.vq_config.resolution:
+        raise ValueError(
+            f"--context-pixels {config.context_pixels}: an image of so many pixels is no whole number of tokens, "
+            f"each of which is of {known.vq_config.resolution // side} x {known.vq_config.resolution // side} pixels"
+        )
     small = side * config.context_pixels // known.vq_config.resolution if config.context_pixels else side
     window = Window(
         tokens=config.window_tokens,

@@ -86,6 +86,11 @@ class Skips:
                     f"is from before; go on from it with a lower --lr or other data, or raise {option}"
                 )
 
+    def refuse_nothing_learned(self, steps: int) -> None:
+        """Raises Diverged if all steps of a run were skipped: its model is the one that it began with."""
+        if self.count >= steps:
+            raise Diverged(f"all {steps} steps of the run were skipped and nothing was learned: no model is written")
+
 
 def _middle_and_spread(losses: Sequence[float] | deque[float]) -> tuple[float, float]:
     middle = median(losses)

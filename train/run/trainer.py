@@ -198,6 +198,7 @@ class _Trainer:
                 return status
         self._checkpoints.finish()
         log.close()
+        self._skips.refuse_nothing_learned(config.steps)
         if config.lora_rank:
             export_adapter(self._model, config, Path(config.out) / "adapter")
         folder = Path(config.out) / "model"

@@ -75,6 +75,8 @@ def test_the_command_says_what_a_recipe_would_lose(
     most = max(_shortest_window(corpus, example) for example in range(12))
     assert main([*command, "--window-tokens", str(most - 12), "--context-pixels", "32"]) == 0
     assert "0 of 12 examples lose their context" in capsys.readouterr().out
+    assert main([*command, "--window-tokens", "512", "--context-pixels", "33"]) == 2
+    assert "--context-pixels 33: an image of so many pixels is no whole number of tokens" in capsys.readouterr().err
     assert main([*command, "--window-tokens", "512", "--no-contexts"]) == 0
     assert re.search(r"forward/generate +3 +0 +0 +0\n", capsys.readouterr().out)  # none in context, and none is lost
     assert main([*command[:2], "--model", str(tmp_path / "nowhere")]) == 2

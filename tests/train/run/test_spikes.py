@@ -64,3 +64,12 @@ def test_what_a_checkpoint_keeps_goes_on_the_same() -> None:
             whole.taken(earlier)
         assert skips.state == whole.state and skips.wrong(loss + 1, 1.0) == whole.wrong(loss + 1, 1.0)
         skips.taken(loss)
+
+
+def test_a_run_that_skipped_every_step_ends_as_diverged() -> None:
+    """However few its steps are: it has learned nothing, and its model is not to pass for a trained one."""
+    skips = Skips(RULE, {})
+    skips.skipped(1, "bad")
+    skips.refuse_nothing_learned(2)
+    with pytest.raises(Diverged, match=r"^all 1 steps of the run were skipped"):
+        skips.refuse_nothing_learned(1)
