@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 import ray
 from ray._private import services
 
-START_ATTEMPTS = 2
-"""How often a Ray on this machine is started: it allows its processes 30 s, which a busy machine may exceed."""
+START_ATTEMPTS = 4
+"""How often a Ray on this machine is started: it allows its processes 30 s, which a busy machine may exceed more than
+once."""
 
 _PROBE_S = 5.0
 _CLIENT_PORT = 10_001  # Ray's default of ray:// addresses

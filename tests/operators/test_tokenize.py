@@ -126,6 +126,7 @@ def test_workers_write_the_bytes_that_one_process_writes(tokenized: Dataset, mod
     assert sha256_by_file(copy) == expected
 
 
+@pytest.mark.chaos
 def test_a_killed_run_goes_on(tokenized: Dataset, models: Path, tmp_path: Path) -> None:
     """The command as a user gives it; killed with its workers when the first shard is committed."""
     expected = sha256_by_file(Path(tokenized.url))

@@ -97,6 +97,8 @@ def _start(config: Config, ranks: int) -> list[BaseProcess]:
 def _train(config: Config, rank: int, ranks: int, port: int) -> None:
     from train.run.trainer import train
 
+    # As under torchrun, so that data workers end with their rank: those of the server outlive one that is killed.
+    multiprocessing.set_start_method("fork", force=True)
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
     os.environ |= dict(zip(names, map(str, (rank, rank, ranks, port)), strict=True)) | {"MASTER_ADDR": "127.0.0.1"}
     sys.exit(train(config))

@@ -153,8 +153,12 @@ def test_an_interrupted_run_is_over_before_its_exception_is_handled(photos: Path
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_worker_that_dies_when_all_pairs_are_made_fails_the_run(photos: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_when_all_pairs_are_made_fails_the_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No item is blamed, since none was in the making, and the run does not go on for ever."""
+    monkeypatch.setattr(engine, "ATTEMPTS", 1)
+    monkeypatch.setattr(engine, "UNIT_DEATHS", 1)
     task = DiesAtTheEnd(**{field.name: getattr(DERAIN, field.name) for field in fields(DERAIN)})
     job = plan_job(tmp_path, photos, task=task)
     with pytest.raises(engine.UnitFailed, match=r"shard derain-00000\d: its worker died each time it was tried"):
