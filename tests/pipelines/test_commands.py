@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,13 +101,22 @@ def test_a_relative_out_is_refused_inside_a_submitted_job(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_twice_it_says_how_to_go_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param([(signal.SIGINT, os.killpg)], id="once"),
+        pytest.param([(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)], id="twice", marks=pytest.mark.chaos),
+    ],
+)
+def test_interrupted_it_says_how_to_go_on_and_ends_with_the_same_bytes(
+    signals: list[tuple[signal.Signals, Callable[[int, int], None]]], tmp_path: Path
+) -> None:
     """By Ctrl-C, which reaches the whole process group, then by a scheduler's SIGTERM, which reaches the driver."""
     data, out, door = write_photos(tmp_path / "photos", 256), tmp_path / "out", tmp_path / "closed"
     units = make_dataset(tmp_path / "undisturbed", data, task=DOORED).plan().units
     command = [*shards_command(data, out, "--cpus", "1")]
     command[command.index("derain")] = "tests/pipelines/doored.py:DOORED"
-    for number, send in ((signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)):
+    for number, send in signals:
         before = committed(out, "doored")
         with Running(command, {CLOSED_DOOR: str(door)}) as running:
             running.until(lambda before=before: committed(out, "doored") > before)  # type: ignore[misc]

@@ -19,7 +19,6 @@ from operators.degrade.rain import Rain
 from pipelines.run import engine, schedule
 from pipelines.run.made import Made
 from pipelines.run.plan import Job
-from pipelines.run.schedule import PAIR_DEATHS, UNIT_DEATHS
 from pipelines.run.watch import Units, Watch
 from pipelines.tasks.catalogue import OUR_TASKS
 from pipelines.tasks.low_level import DERAIN
@@ -61,8 +60,12 @@ def test_only_what_is_not_committed_is_made(photos: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_pairs_that_kill_their_worker_end_as_rejects_after_bounded_deaths(photos: Path, tmp_path: Path) -> None:
+def test_pairs_that_kill_their_worker_end_as_rejects_after_bounded_deaths(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two in one shard: finding the second must not forget the first."""
+    monkeypatch.setattr(engine, "UNIT_DEATHS", 1)
+    monkeypatch.setattr(schedule, "PAIR_DEATHS", 2)
     first, second = (item.ref for item in (_unit(photos, tmp_path, 1)[3], _unit(photos, tmp_path, 1)[11]))
     deaths = tmp_path / "deaths"
     deaths.mkdir()
@@ -77,7 +80,7 @@ def test_pairs_that_kill_their_worker_end_as_rejects_after_bounded_deaths(photos
     ]
     # The first is tried with its unit and then alone; the second only alone.
     died = {path.name: len(path.read_text()) for path in deaths.iterdir()}
-    assert died == {first: UNIT_DEATHS + PAIR_DEATHS, second: PAIR_DEATHS}
+    assert died == {first: 1 + 2, second: 2}
     assert [path for path in (tmp_path / "out/derain/painted").rglob("*") if path.is_file()] == []
     assert list(verify(str(tmp_path / "out"))) == []
 

@@ -175,7 +175,10 @@ def test_a_ray_that_does_not_start_is_one_line_with_advice(
     monkeypatch.delenv("RAY_BACKEND_LOG_LEVEL", raising=False)
     monkeypatch.setattr(ray, "init", fails)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    for error, times in (("The current node timed out during startup. This\ncould", start.START_ATTEMPTS), ("No space left", 1)):
+    for error, times in (
+        ("The current node timed out during startup. This\ncould", start.START_ATTEMPTS),
+        ("No space left", 1),
+    ):
         tried.clear()
         with pytest.raises(RayUnavailable) as caught:
             start.start(1, 2**28, [])
