@@ -164,7 +164,7 @@ def test_who_is_not_let_in_is_told_of_tokens(mode: str | None, way_out: str, mon
 def test_a_ray_that_does_not_start_is_one_line_with_advice(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Too slow, it is tried twice; broken, once. What is not Ray's own line is still heard."""
+    """Too slow, it is tried again; broken, it is not. What is not Ray's own line is still heard."""
     tried: list[str] = []
 
     def fails(**options: object) -> None:
