@@ -36,7 +36,7 @@ UNIT = Requests(writes=4, reads=6)
 found not to be there yet. Reads: whether its manifest is there (2 HEAD) and what it says (2 GET: its footer, its
 record), and what the source's files were like when they were planned (HEAD, GET)."""
 
-RUN = Requests(writes=39, reads=23)
+RUN = Requests(writes=38, reads=22)
 """Of a run beside its units: the plan, dataset.json, the card, the listings of a beginning and an end, the lease. What
 grows with time or with workers is not in it: two every ten seconds for the lease, two a worker for the plan."""
 
