@@ -159,6 +159,7 @@ fuzz: $(DEV) ## feed the readers with damaged files, and save what fails in fuzz
 .PHONY: docs
 docs: $(DEV) ## build the documents as a site, into infra/docs/site; a link that leads nowhere is an error
 	@$(BIN)/zensical build --strict --clean --config-file infra/docs/zensical.toml
+	@echo "To read it: $(BIN)/python -m http.server --directory infra/docs/site, then http://127.0.0.1:8000"
 
 .PHONY: check
 check: $(DEV) docs ## lint, formatting, types and the documents' links

@@ -9,7 +9,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from manifests.printing import say
 
@@ -20,7 +20,10 @@ _PLACES = {"OUT": "path"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, with the nearest name."""
+    """A parser whose errors are one line, with the nearest name, and which takes no beginning of a name for it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         if unknown := re.search(r"unrecognized arguments: (\S+)", message):

@@ -193,6 +193,8 @@ def _pair(prefix: str, path: str) -> dict[str, Any]:
 
 
 def _sql(options: argparse.Namespace) -> int:
+    if " " in options.path.strip() and " " not in options.query.strip():
+        raise ValueError(f"{options.query} is taken for the query, which comes first: then the folder")
     result = run_sql(connect(options.path), options.query, max_rows=options.rows)
     if options.csv:
         writer = csv.writer(sys.stdout)

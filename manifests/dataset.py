@@ -163,8 +163,8 @@ class Dataset(Reader):
                         f"{was}; this one writes {SCHEMA_VERSION}. {state}: choose another OUT to make it anew."
                     )
                 raise DatasetError(
-                    f"{difference(there.config, config)}. {shlex.quote(self.url)} holds data of another "
-                    "configuration. Choose another OUT, or remove the directory if you no longer need it."
+                    f"{shlex.quote(self.url)} holds data of another configuration. Choose another OUT, or remove the "
+                    f"directory if you no longer need it. What differs: {difference(there.config, config)}"
                 )
             return there
         ours = re.compile(rf"({re.escape(task)}-[0-9]{{6,}})\.parquet")
@@ -214,7 +214,7 @@ class Dataset(Reader):
     def description(self) -> dict[str, Any]:
         """The content of dataset.json. Raises DatasetError while the dataset is unfinished, or if it was edited."""
         if not self.store.exists("dataset.json"):
-            raise DatasetError(f"{self.url} is unfinished: run the same command again to go on")
+            raise DatasetError(f"{self.url} is unfinished: run the command that makes it again, then this one")
         return read_json(self.store, self.url, "dataset.json", DESCRIPTION)
 
 

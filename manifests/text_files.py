@@ -52,6 +52,8 @@ def file_to_write(text: str) -> Path:
     What cannot be one is refused at the beginning: no folder that has it, or a folder in its place.
     """
     path = Path(expanded(text))
+    if text == "-":
+        raise argparse.ArgumentTypeError("it goes to a file, not to standard output: name one")
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a folder: name a file")
     if not path.parent.is_dir():

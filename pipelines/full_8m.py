@@ -264,13 +264,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _first_parser() -> argparse.ArgumentParser:
     """A parser that finds the recipe alone: its tasks say which other options there are."""
-    parser = _Parser(add_help=False)
+    parser = _Parser(allow_abbrev=False, add_help=False)
     parser.add_argument("--recipe", default=PAPER, help="recipe file (default: the paper's, %(default)s)")
     return parser
 
 
 def _parser(tasks: Sequence[Task], prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
+        allow_abbrev=False,
         prog=prog,
         parents=[_first_parser()],
         description=__doc__,

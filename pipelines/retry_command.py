@@ -23,7 +23,9 @@ _OUT = "folder or URL that gets the new dataset's folder (default: the one that 
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt retry") -> int:
     """Make rejected items again; `prog` heads usage and errors. Returns the exit status, as `xprompt shards` does."""
     parser = argparse.ArgumentParser(
-        prog=prog, description="Make again what a dataset rejected for a reason, as a new dataset that names it."
+        allow_abbrev=False,
+        prog=prog,
+        description="Make again what a dataset rejected for a reason, as a new dataset that names it.",
     )
     parser.add_argument("dataset", help="the dataset directory, finished, local or an fsspec URL")
     parser.add_argument(

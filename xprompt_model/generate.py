@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt generate")
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

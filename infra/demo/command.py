@@ -24,6 +24,8 @@ TASKS = (
     *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "SWAPPED", "GREY")),
 )
 
+STOPPED = 130
+
 _STEPS, _SCRATCH_STEPS = 20, 500
 _PHOTOS, _SCRATCH_PHOTOS = 60, 700
 _HELD_OUT = 6
@@ -48,7 +50,8 @@ class Options:
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt demo") -> int:
     """Do what is not done yet; `prog` heads usage and errors.
 
-    Returns the exit status: 0, the first other one of a command, or 2 with one line if it cannot do what was asked.
+    Returns the exit status: 0, the first other one of a command, 130 if it was stopped, or 2 with one line if it cannot
+    do what was asked.
     """
     options = _parse(arguments, prog)
     from infra.demo.steps import run_all  # torch and Ray take seconds to import: --help need not wait for them
@@ -58,6 +61,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt demo") -> 
     except (ValueError, OSError, ImportError) as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # between commands, each of which says so by itself
+        print("Stopped: the same command goes on from there.")
+        return STOPPED
 
 
 def _command(arguments: Sequence[str]) -> int:
@@ -70,7 +76,7 @@ def _command(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Options:
     parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False, prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")

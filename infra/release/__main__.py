@@ -23,7 +23,9 @@ SUMS = "SHA256SUMS"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a release's files; 0, or 2 with a line for each thing that is in its way."""
-    parser = argparse.ArgumentParser(prog="python -m infra.release", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m infra.release", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--draft", action="store_true", help="of the last commit, without a tag, a date or a clean tree"
     )

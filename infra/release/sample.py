@@ -93,7 +93,9 @@ def _readme(reader: Cc0Photos) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the sample; 0, 1 if something is wrong with it, 2 if it cannot be made there."""
-    parser = argparse.ArgumentParser(prog="python -m infra.release.sample", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m infra.release.sample", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, default=Path("sample"), help="folder (default: sample)")
     out = parser.parse_args(arguments).out
     try:

@@ -12,6 +12,7 @@ from operators.models.checkpoints import TINY
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt tiny-models") -> int:
     """Write all checkpoints into a folder, over what is there, and say which. `prog` heads usage and errors."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=prog,
         description="Write small random checkpoints in the on-disk formats of the real ones, one folder a role.",
     )

@@ -139,7 +139,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt push") -> 
     Returns the exit status: 0, 1 with one line for what the hub refuses, 2 with one if it cannot be as asked.
     """
     parser = argparse.ArgumentParser(
-        prog=prog, description="Upload a finished dataset to the Hugging Face hub; the same command goes on if stopped."
+        allow_abbrev=False,
+        prog=prog,
+        description="Upload a finished dataset to the Hugging Face hub; the same command goes on if stopped.",
     )
     parser.add_argument("dataset", help="a dataset directory, local or an fsspec URL")
     parser.add_argument("repository", metavar="NAMESPACE/NAME", help="the dataset repository, made if it is not there")

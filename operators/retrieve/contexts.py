@@ -539,7 +539,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt contexts")
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=prog, description="Give every example of datasets ranked in-context examples, none of which leaks."
+        allow_abbrev=False,
+        prog=prog,
+        description="Give every example of datasets ranked in-context examples, none of which leaks.",
     )
     parser.add_argument(
         "datasets",

@@ -10,6 +10,7 @@ import pytest
 
 from infra import command
 from infra.command import PROGRAMS, main
+from infra.docs.reference import commands, parser_of
 from tests.commands import ROOT
 
 
@@ -155,3 +156,9 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(monkeypatch: pytest
         "s3://b/~/x": "s3://b/~/x",
     }.items():
         assert command.with_home(typed) == meant
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_beginning_of_an_options_name_is_not_taken_for_it(command: str) -> None:
+    """It would mean another option as soon as there is one that begins the same."""
+    assert not parser_of(command).allow_abbrev

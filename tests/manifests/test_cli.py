@@ -112,6 +112,8 @@ def test_sql_as_table_csv_and_json(out: Path, capsys: Capture) -> None:
     printed = capsys.readouterr()
     assert [json.loads(line) for line in printed.out.splitlines()] == [{"task": "derain", "n": 6, "brackets": "[b]"}]
     assert "first 1 rows" in printed.err
+    assert main(["sql", str(out), query]) == 2
+    assert "is taken for the query, which comes first: then the folder" in capsys.readouterr().err
 
 
 def test_verify(tmp_path: Path, capsys: Capture) -> None:

@@ -67,6 +67,6 @@ def test_a_file_to_write_is_refused_before_the_work_and_not_after(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert file_to_write("x.json") == Path("x.json") and file_to_write("~/x.json") == tmp_path / "x.json"
-    for text, said in {"nowhere/x.json": "there is no folder nowhere", ".": "is a folder"}.items():
+    for text, said in {"nowhere/x.json": "there is no folder nowhere", ".": "is a folder", "-": "name one"}.items():
         with pytest.raises(argparse.ArgumentTypeError, match=said):
             file_to_write(text)

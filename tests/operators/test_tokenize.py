@@ -160,7 +160,7 @@ def test_another_tokenizer_is_refused(tokenized: Dataset, models: Path, tmp_path
 def test_what_cannot_be_tokenized_is_said_in_one_line(models: Path, tmp_path: Path) -> None:
     unfinished = Dataset(str(tmp_path / "derain"))
     write_unit(unfinished, make_plan(unfinished, units=2), 0)
-    with pytest.raises(DatasetError, match="is unfinished: run the same command again"):
+    with pytest.raises(DatasetError, match="is unfinished: run the command that makes it again, then this"):
         make_tokens(unfinished.url, str(models), _no_ray, SILENT)
     finished = make_dataset(str(tmp_path / "other"), units=1, pairs=1)
     with pytest.raises(ValueError, match=r"^MODELS=/nowhere has no chameleon/: .* make tiny-models$"):

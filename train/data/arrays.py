@@ -160,7 +160,7 @@ class _Begun:
     def of(cls, url: str) -> _Begun:
         dataset = Dataset(url)
         if not dataset.store.exists("plan.parquet"):
-            raise ValueError(f"there is no dataset at {url}: run make shards TASK={url.rstrip('/').rpartition('/')[2]}")
+            raise ValueError(f"there is no dataset at {url}: `xprompt ls FOLDER` lists those of a folder")
         plan = dataset.plan()
         if plan.test_split:
             raise ValueError(f"{url} is of the split {plan.test_split}: it is evaluated on, and never trained on")

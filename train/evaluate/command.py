@@ -47,15 +47,6 @@ _Model = TypeVar("_Model")
 _CLIP = "ViT-B-32"
 _NAMED = 10  # problems printed; the JSON names all
 
-_TITLES = {
-    ("psnr_db", "ssim"): "Restoration (Tab. 2 and 4)",
-    ("depth_rmse_m",): "Depth (Tab. 2)",
-    ("miou",): "Semantic segmentation (Tab. 2)",
-    ("angle_deg",): "Surface normals (Tab. 2)",
-    ("clip_dir", "clip_out", "clip_img", "dino"): "Edits (Tab. 3)",
-}
-"""What a table is called, by its metrics."""
-
 _NOVEL_DB = {
     "derain": {"none": 7.92, "causal": 18.10, "xprompt": 18.91},
     "lowlight": {"none": 9.14, "causal": 17.00, "xprompt": 17.22},
@@ -71,6 +62,8 @@ class Report:
     direction: Direction
     predictions: str = ""
     """What made the predictions."""
+    title: str = ""
+    """Of the table that it is a row of."""
     metrics: tuple[str, ...] = ()
     expected: int = 0
     values: Values = field(default_factory=dict)
@@ -94,7 +87,7 @@ class Report:
 def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, scorer: Callable[..., Score]) -> Report:
     """Score what a dataset's generate examples of one direction should have given.
 
-    Raises ValueError if there are none, if the paper has no metric for them, or if the dataset is damaged.
+    Raises ValueError if there are none, if they are scored otherwise, or if the dataset is damaged.
     """
     report, score = Report(task=dataset.plan().task, direction=direction, predictions=predictions.made_by), None
     strange = predictions.names()
@@ -115,7 +108,7 @@ def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, s
         report.counts.update(metric for metric, value in values.items() if not math.isnan(value))
     if score is None:
         raise ValueError(f"{dataset.url} has no {direction} generate examples")
-    report.metrics, report.strange = score.metrics, sorted(strange)
+    report.title, report.metrics, report.strange = score.title, score.metrics, sorted(strange)
     for metric, sums in score.result().items():
         report.values[metric] = sums.value()
         interval = sums.interval()
@@ -125,16 +118,17 @@ def evaluate(dataset: Dataset, predictions: Predictions, direction: Direction, s
 
 
 def table(reports: Sequence[Report]) -> str:
-    """Markdown as in the paper's tables: a row a task; one table for all tasks of the same metrics."""
+    """Markdown as in the paper's tables: a row a task; one table for all tasks that are scored alike."""
     blocks = []
-    for metrics in dict.fromkeys(report.metrics for report in reports):
+    for title, metrics in dict.fromkeys((report.title, report.metrics) for report in reports):
         lines = [
-            *([_TITLES[metrics], ""] if metrics in _TITLES else []),
+            title,
+            "",
             f"| task | {' | '.join(HEADINGS[metric] for metric in metrics)} | scored | missing | malformed |",
             f"|---|{'---|' * (len(metrics) + 3)}",
         ]
         for report in reports:
-            if report.metrics == metrics:
+            if report.title == title:
                 cells = [_cell(metric, report) for metric in metrics]
                 counts = f"{len(report.scored):,} | {len(report.missing):,} | {len(report.malformed):,}"
                 lines.append(f"| {_name(report)} | {' | '.join(cells)} | {counts} |")
@@ -259,7 +253,7 @@ def _model(options: argparse.Namespace, name: str, kind: Callable[[Path, str], _
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="Score predictions.")
+    parser = argparse.ArgumentParser(allow_abbrev=False, prog=prog, description="Score predictions.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="a dataset directory, or a folder of them")
     what.add_argument("--geneval", type=Path, help="GenEval's evaluation_metadata.jsonl")

@@ -137,7 +137,9 @@ def _side_px(text: str) -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="Say what the VQ tokenizer alone loses (Tab. 5).")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=prog, description="Say what the VQ tokenizer alone loses (Tab. 5)."
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--images", type=Path, help="folder of images, with those in its folders")
     what.add_argument("--dataset", help="a dataset directory")

@@ -25,6 +25,9 @@ from train.evaluate.predictions import Example, Malformed
 
 Values = dict[str, float]
 
+_OF_USERS = ("custom", "pairs")
+"""The prototype tasks of what is no task of the paper's (pipelines/tasks/task.py, own_pairs.py)."""
+
 _NYU = "NYU Depth v2"
 """What the names of NYU-v2's sources begin with, whatever the layout."""
 
@@ -48,6 +51,8 @@ DECIMALS = {"psnr_db": 2, "angle_deg": 2}
 class Score(Protocol):
     """The metrics of one task, added up."""
 
+    title: ClassVar[str]
+    """Of the table that has them."""
     metrics: ClassVar[tuple[str, ...]]
 
     def add(self, prediction: Pixels, example: Example) -> Values:
@@ -62,6 +67,7 @@ class Score(Protocol):
 class RestorationScore:
     """Low-level tasks: PSNR and SSIM of all channels, the mean over the images (Tab. 2 and 4)."""
 
+    title: ClassVar[str] = "Restoration (Tab. 2 and 4)"
     metrics: ClassVar[tuple[str, ...]] = ("psnr_db", "ssim")
 
     def __init__(self) -> None:
@@ -78,12 +84,19 @@ class RestorationScore:
         return _means(self._rows)
 
 
+class OtherScore(RestorationScore):
+    """Tasks and pairs of users: how near an image is to the dataset's, which need not be the only right one."""
+
+    title: ClassVar[str] = "Nearness to the dataset's images (tasks and pairs of your own, not in the paper)"
+
+
 class DepthScore:
     """Depth: root mean squared error in metres, the mean over the images that have depth.
 
     Of the images of NYU-v2 that have its size the borders do not count, as is usual (dense_metrics.inside_eigen_crop).
     """
 
+    title: ClassVar[str] = "Depth (Tab. 2)"
     metrics: ClassVar[tuple[str, ...]] = ("depth_rmse_m",)
 
     def __init__(self) -> None:
@@ -104,6 +117,7 @@ class DepthScore:
 class SegmentationScore:
     """Semantic segmentation: intersection over union of ADE20K's classes over all pixels of the dataset."""
 
+    title: ClassVar[str] = "Semantic segmentation (Tab. 2)"
     metrics: ClassVar[tuple[str, ...]] = ("miou",)
 
     def __init__(self) -> None:
@@ -125,6 +139,7 @@ class SegmentationScore:
 class NormalScore:
     """Surface normals: the mean angle over all pixels of the dataset that have one."""
 
+    title: ClassVar[str] = "Surface normals (Tab. 2)"
     metrics: ClassVar[tuple[str, ...]] = ("angle_deg",)
 
     def __init__(self) -> None:
@@ -158,6 +173,7 @@ class EditScore:
     publishes them. Without captions CLIP_dir and CLIP_out are absent, and without a model its metrics are.
     """
 
+    title: ClassVar[str] = "Edits (Tab. 3)"
     metrics: ClassVar[tuple[str, ...]] = ("clip_dir", "clip_out", "clip_img", "dino")
 
     def __init__(self, clip: Clip | None, dino: Dino | None, captions: Mapping[str, tuple[str, str]]) -> None:
@@ -244,7 +260,7 @@ def score_for(
 ) -> Score:
     """The metrics of an example's task, whose models are loaded if it needs them.
 
-    Raises ValueError if the paper has no metric for the task, or if a model that the task needs cannot be loaded.
+    Raises ValueError for a task that is not scored by a dataset's images, or if a model that it needs cannot be loaded.
     """
     dense: dict[str, type[DepthScore | SegmentationScore | NormalScore]] = {
         "depth": DepthScore,
@@ -259,9 +275,13 @@ def score_for(
         if not load_clip and not load_dino:
             raise ValueError(f"{example.task} is scored by CLIP and DINO: --models needs ViT-B-32/ or dino/")
         return EditScore(load_clip and load_clip(), load_dino and load_dino(), captions)
+    if example.prototype_task in _OF_USERS:
+        return OtherScore()
+    if example.prototype_task == "text-to-image":
+        raise ValueError(f"{example.task} makes images of words alone, which GenEval scores: --geneval")
     raise ValueError(
-        f"the paper has no metric for {example.task}, {example.direction}, that compares with a dataset's images; "
-        "text-to-image is scored by GenEval: --geneval"
+        f"{example.task}, {example.direction}, has many right answers, and the paper has no metric that compares with "
+        "a dataset's images"
     )
 
 

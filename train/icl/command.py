@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt icl") -> i
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="The paper's Tab. 4 in miniature.")
+    parser = argparse.ArgumentParser(allow_abbrev=False, prog=prog, description="The paper's Tab. 4 in miniature.")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the finished runs")
     parser.add_argument("--seeds", type=_positive, default=SEEDS, help="runs of each arm (default: %(default)s)")

@@ -19,12 +19,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from transformers import ChameleonVQVAEConfig
 
 from manifests.dataset import Dataset, find_datasets
 from manifests.printing import say
 from manifests.schema import canonical_json, seed_for, shown_inputs
 from manifests.storage import Store
 from operators.shared.texts import ClipText, Embedder, MiniLM
+from train.evaluate.predictions import Malformed, decode
 from train.predict.asked import Asked, asked_by_geneval, asked_of
 from train.predict.contexts import (
     Chosen,
@@ -41,7 +43,7 @@ from train.predict.contexts import (
 from train.predict.record import claim, model_sha256
 from xprompt_model.arm import Arm
 from xprompt_model.cache import Compressed
-from xprompt_model.checkpoint import read_arm, read_context_pixels
+from xprompt_model.checkpoint import read_arm, read_config, read_context_pixels
 from xprompt_model.generator import Generator, Request
 from xprompt_model.layout import Turn, build_prompt, turn_tokens
 from xprompt_model.library import Library, model_identity
@@ -78,7 +80,11 @@ def predict(options: argparse.Namespace) -> None:
     else:
         asked = asked_of(datasets, options.direction)
     mine = _share(asked, options.batch, rank, world)
-    missing = {one.file for batch in mine for one in batch if not (options.out / one.file).is_file()}
+    codebook = read_config(options.model).vq_config
+    assert isinstance(codebook, ChameleonVQVAEConfig)
+    side_px = codebook.resolution
+    missing = {one.file for batch in mine for one in batch if not _is_there(options.out / one.file, side_px)}
+    damaged = sum((options.out / file).exists() for file in missing)
     # A batch of which any is missing is computed whole: rows beside others and rows alone have other last bits.
     batches = [batch for batch in mine if any(one.file in missing for one in batch)]
     count = len(options.context) or options.examples
@@ -95,7 +101,7 @@ def predict(options: argparse.Namespace) -> None:
     if rank == 0 and arm != trained:
         text = f"{options.model} was trained in the arm {trained}, and predicts in the arm {arm}"
         say(text, error=True, event="message", level="warning", trained=trained, arm=arm)
-    without = ""
+    without = f", {damaged:,} of them in the place of damaged files" if damaged else ""
     if missing:
         threads = torch.get_num_threads()
         try:
@@ -104,10 +110,18 @@ def predict(options: argparse.Namespace) -> None:
         finally:
             torch.set_num_threads(threads)
         if run.too_long:
-            without = f", {len(run.too_long):,} of them without an in-context example, which does not fit"
+            without += f", {len(run.too_long):,} of them without an in-context example, which does not fit"
     there = sum(map(len, mine)) - len(missing)
     text = f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}"
     say(text, error=True, event="report", level="info", rank=rank, made=len(missing), there=there, out=str(options.out))
+
+
+def _is_there(file: Path, side_px: int) -> bool:
+    """Whether a prediction is there as it was written: what has been damaged since is made again."""
+    try:
+        return decode(file.read_bytes()).shape == (side_px, side_px, 3)
+    except (FileNotFoundError, Malformed):
+        return False
 
 
 def _policy(options: argparse.Namespace, arm: Arm) -> Policy:

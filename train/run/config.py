@@ -225,7 +225,7 @@ def _with_home(value: Any) -> Any:
 def parse(arguments: Sequence[str] | None = None, description: str | None = None, prog: str | None = None) -> Config:
     """The configuration of a command line: a preset and what is set over it. Raises ValueError."""
     parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False, prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--preset", choices=PRESETS, default="tiny", help="what the other options start from (default: tiny)"

@@ -44,6 +44,8 @@ from xprompt_model.text import TextTokenizer
 from xprompt_model.vocabulary import Vocabulary
 from xprompt_model.vqgan import VQGAN
 
+_OTHER_TOKENS = "name the model whose tokenizers made them with --model, or remove them and run make tokens again"
+
 _REPORTED = 10
 """The number of left-out examples and shards that a rank prints one by one."""
 
@@ -78,15 +80,18 @@ def _vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
     if config.context_pixels:
         corpus.refuse_without_small_contexts(config.context_pixels)
     codes = len(vocabulary.image_ids)
-    if corpus.tokenizer.get("codes") != codes:
-        raise ValueError(f"the tokens are of {corpus.tokenizer.get('codes')} image codes, {config.model} has {codes}")
+    if (theirs := corpus.tokenizer.get("codes")) != codes:
+        url = corpus.pairs[0].url
+        raise ValueError(
+            f"the tokens of {url} are of {theirs} image codes, and {config.model} has {codes}: {_OTHER_TOKENS}"
+        )
     refuse_other_tokenizers(
         corpus.tokenizer,
         f"{corpus.pairs[0].url}/tokens",
         config.model,
         TextTokenizer(config.model),
         VQGAN.load(config.model),
-        "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again",
+        _OTHER_TOKENS,
     )
     return vocabulary
 
@@ -118,7 +123,10 @@ class _Trainer:
             load_pretrained(self._model, config)
         self._done = found.step if found else 0
         if self._done > config.steps:
-            raise ValueError(f"{config.out} is at step {self._done} already, beyond --steps {config.steps}")
+            raise ValueError(
+                f"{config.out} is at step {self._done} already, beyond --steps {config.steps}: ask for more, or choose "
+                "another --out"
+            )
         self._saved = self._done
         self._cursors: dict[int, Cursor] = dict(found.cursors) if found else {}
         rule = SpikeRule(

@@ -133,7 +133,7 @@ def test_what_is_refused(mixed: Dataset, tmp_path: Path, capsys: Capture) -> Non
     (full / "photo.jpg").write_bytes(b"x")
     out = str(tmp_path / "out")
     for arguments, said in (
-        ([unfinished.url, "--out", out], "is unfinished: run the same command again"),
+        ([unfinished.url, "--out", out], "is unfinished: run the command that makes it again, then this"),
         ([mixed.url, "--out", str(full)], "is not empty (photo.jpg is in it)"),
         ([mixed.url, "--out", f"{mixed.url}/export"], "lie in each other"),
         ([mixed.url, "--out", str(Path(mixed.url).parent)], "lie in each other"),

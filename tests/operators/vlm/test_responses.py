@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from manifests.schema import canonical_json
 from manifests.storage import Store
@@ -34,6 +35,19 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"memory://answers{tmp_path}"
         if (fs := fsspec.filesystem("memory")).exists("/answers"):
             fs.rm("/answers", recursive=True)
+
+
+def _as_a_bucket_lists(ls: Callable[..., Any]) -> Callable[..., Any]:
+    """A listing that is of one moment. That of memory:// fails where a thread removes a file meanwhile."""
+
+    def listed(*arguments: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return ls(*arguments, **options)
+            except KeyError:
+                continue
+
+    return listed
 
 
 def _asked(number: int) -> dict[str, Any]:
@@ -139,6 +153,7 @@ def test_another_process_sees_what_is_written_meanwhile(url: str) -> None:
 def test_many_readers_while_a_thread_writes_and_merges(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sees a growing number of whole answers, all of them right."""
     monkeypatch.setattr(vlm_responses, "MERGED_AT_ONCE", 4)
+    monkeypatch.setattr(MemoryFileSystem, "ls", _as_a_bucket_lists(MemoryFileSystem.ls))
     writer, ended = Responses(url), threading.Event()
 
     def write() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -166,8 +167,13 @@ def test_models_are_loaded_by_the_tasks_that_need_them(
             "forward",
             "magicbrush is scored by CLIP and DINO: --models needs",
         ),
-        ("depth", "dense prediction", "reverse", "the paper has no metric for depth, reverse, that compares with"),
-        ("text2img", "text-to-image", "forward", "text-to-image is scored by GenEval: --geneval"),
+        ("depth", "dense prediction", "reverse", "depth, reverse, has many right answers, and the paper has no metric"),
+        (
+            "text2img",
+            "text-to-image",
+            "forward",
+            "text2img makes images of words alone, which GenEval scores: --geneval",
+        ),
     ],
 )
 def test_a_task_without_a_metric_is_refused(
@@ -176,6 +182,18 @@ def test_a_task_without_a_metric_is_refused(
     _write(tmp_path, task, prototype, [photo(1)], [photo(2)])
     assert main([*_options(tmp_path, task), "--direction", direction]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prototype", ["custom", "pairs"])
+def test_tasks_and_pairs_of_users_are_scored_by_their_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], prototype: str
+) -> None:
+    """In a table of their own: the paper has none of them. All pixels are 5 of 255 off."""
+    _write(tmp_path, "mine", prototype, [np.full((48, 64, 3), 100, np.uint8)], [np.full((48, 64, 3), 105, np.uint8)])
+    assert main(_options(tmp_path, "mine")) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("Nearness to the dataset's images") and "not in the paper" in printed[0]
+    assert f"| mine | {20 * math.log10(255 / 5):.2f}" in printed[4]
 
 
 def _row(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -105,6 +105,16 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
     (row,) = [line for line in said.out.splitlines() if line.startswith("| derain, xprompt, contexts seeded | ")]
     assert row.endswith(" | 6 | 0 | 0 |") and " to " in row and said.err == ""
 
+    # What is damaged since, or is no answer of this model's size, is made again.
+    cut, empty, small = sorted((tmp_path / "killed").glob("*.png"))[:3]
+    cut.write_bytes(cut.read_bytes()[:-40])
+    empty.write_bytes(b"")
+    Image.new("RGB", (10, 10)).save(small)
+    assert command.main([*arguments[:-1], "4"]) == 0
+    said = capsys.readouterr()
+    assert "3 predictions made, 3 of them in the place of damaged files, 3 were there" in said.err
+    assert _files(tmp_path / "killed") == whole
+
 
 @pytest.mark.parametrize(("arm", "count"), [("xprompt", 1), ("xprompt", 3), ("causal", 1)])
 def test_a_prediction_is_what_the_generator_answers(place: Path, tmp_path: Path, arm: str, count: int) -> None:

@@ -22,8 +22,14 @@ def test_another_rank_maps_what_the_first_of_its_node_built(config: Config, monk
     assert corpus.examples[0].context.tolist() == built.examples[0].context.tolist()
     with pytest.raises(ValueError, match="the nodes have 2 different states of the datasets: copy one to all"):
         _as_rank(5, 1, [("", "elsewhere", "other"), *said[1:]], config, monkeypatch)
-    with pytest.raises(ValueError, match=r"^there is no dataset at x: run make shards TASK=x$"):
-        _as_rank(5, 1, [("there is no dataset at x: run make shards TASK=x", "", ""), *said[1:]], config, monkeypatch)
+    with pytest.raises(ValueError, match=r"^there is no dataset at x: `xprompt ls FOLDER` lists those of a folder$"):
+        _as_rank(
+            5,
+            1,
+            [("there is no dataset at x: `xprompt ls FOLDER` lists those of a folder", "", ""), *said[1:]],
+            config,
+            monkeypatch,
+        )
 
 
 def test_the_first_rank_builds_below_out_and_says_what_it_cannot(
