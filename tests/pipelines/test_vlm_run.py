@@ -95,6 +95,7 @@ def test_all_answers_arrive_and_none_is_paid_twice(through_faults: Made) -> None
     )
 
 
+@pytest.mark.chaos
 def test_a_run_that_is_killed_goes_on_and_nothing_is_paid_twice(
     through_faults: Made, tiny_server: int, tmp_path: Path
 ) -> None:
