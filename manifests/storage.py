@@ -19,6 +19,9 @@ from manifests.remote import connect
 
 TEMPORARY_SUFFIX = ".tmp"
 
+_SIGNS = ("size", "ino", "mtime", "ETag", "etag", "LastModified", "updated")
+"""What file systems say of a file that is another for another file: each says some of it."""
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _LEFT_BY_SYSTEMS = frozenset(
@@ -109,6 +112,18 @@ class Store:
     def temporary_names(self, folder: str) -> list[str]:
         """Sorted names of what is being written in a folder, or was when its process was killed."""
         return [name for name in self._all_names(folder) if name.endswith(TEMPORARY_SUFFIX)]
+
+    def marks(self, folder: str) -> dict[str, tuple[Any, ...]]:
+        """By name what tells each file in a folder from another one that is put in its place: size and time, the inode
+        of a local one, the entity tag of an object. {} if there is no such folder; no file is opened."""
+        self.fs.invalidate_cache(self.path(folder))
+        try:
+            entries = self.fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            entry["name"].rstrip("/").rsplit("/", 1)[-1]: tuple(entry.get(sign) for sign in _SIGNS) for entry in entries
+        }
 
     def _all_names(self, folder: str) -> list[str]:
         # Listings may be cached by fsspec; other processes write here.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manifests.browse.pairs import BadRequest, Only
+from manifests.browse.pairs import BadRequest, NotThere, Only
 from manifests.browse.snapshot import Snapshot
 from manifests.choose.agreement import MOST_GATES, Gate, agreement
 from manifests.choose.decisions import BadDecision, Decision, Ledger, Place, Standing, now
@@ -61,7 +61,8 @@ class Choosing:
     def add(self, body: bytes, snapshot: Snapshot) -> dict[str, Any]:
         """Add a decision, of a JSON object; what there then is on its pair. Time and task are not the client's to say.
 
-        Raises BadRequest for what is no decision on a pair that is shown, BadDecision if the file cannot take it.
+        Raises BadRequest for what is no decision, NotThere for a pair that is not shown, BadDecision if the file cannot
+        take it.
         """
         try:
             values = parse_json(body)
@@ -70,9 +71,11 @@ class Choosing:
         if not isinstance(values, dict) or not values.keys() <= _ASKED:
             raise BadRequest(f"a decision has {', '.join(sorted(_ASKED))}, and nothing else")
         key = values.get("pair")
-        row = snapshot.pair(key) if isinstance(key, str) else None
+        if not isinstance(key, str):
+            raise BadRequest("a decision names its pair")
+        row = snapshot.pair(key)
         if row is None:
-            raise BadRequest("no manifest names this pair")
+            raise NotThere("no manifest names this pair")
         try:
             decision = Decision.of({**values, "task": row["task"], "time": now()})
         except BadDecision as error:
@@ -82,7 +85,8 @@ class Choosing:
         ):
             raise BadRequest(f"the pair has no example {decision.direction} {decision.kind}")
         with self._lock:
-            self._ledger.read()  # or a file that is none of decisions would get a line
+            self._read(snapshot)  # or a file that is none of decisions would get a line
+            self._counted(snapshot)  # or what was decided could not be answered
             try:
                 self._ledger.append(decision)
             except OSError as error:

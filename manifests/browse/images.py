@@ -17,6 +17,7 @@ from manifests.browse.thumbnails import CONTENT_TYPE, Cache, make_thumbnail, nam
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.pixels import decode_rgb, read_header
 from manifests.read.query import read_image
+from manifests.read.shards import verify_hint
 
 # What every browser shows as it is; the rest is converted.
 _SHOWN_FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -38,8 +39,6 @@ class Shown:
 
     content_type: str
     body: bytes
-    is_named: bool
-    """Whether it was made from the bytes whose sha256 the manifest has. Only then its tag may name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +68,25 @@ class Place:
     def shown(self) -> Iterator[Shown]:
         """The image as a browser can show it, whose bytes are in the budget until they are sent.
 
-        Raises DatasetError if it cannot be read, Reject if it cannot be decoded.
+        Raises DatasetError if it cannot be read or has not the sha256 of the manifest, Reject if it cannot be decoded.
         """
         if self._is_shown_as_it_is:
             with _BUDGET.taking(_count(self.image["bytes"])):
-                data = read_image(self.dataset, self.shard, self.image)
-                yield Shown(content_type=_SHOWN_FORMATS[self.image["format"]], body=data, is_named=self._is_named(data))
+                yield Shown(content_type=_SHOWN_FORMATS[self.image["format"]], body=self._stored())
             return
         with self._decodable() as data:
             buffer = io.BytesIO()
             PILImage.fromarray(decode_rgb(data)).save(buffer, "PNG", compress_level=1)
-            yield Shown(content_type="image/png", body=buffer.getvalue(), is_named=self._is_named(data))
+            yield Shown(content_type="image/png", body=buffer.getvalue())
 
     def thumbnail(self, side_px: int, cache: Cache) -> Shown:
         """A small picture of it, from the cache or made and put there. Raises as `shown` does."""
         tag = self.thumbnail_tag(side_px)
         if tag and (kept := cache.get(tag)):
-            return Shown(content_type=CONTENT_TYPE, body=kept, is_named=True)
+            return Shown(content_type=CONTENT_TYPE, body=kept)
         with self._decodable() as data:
-            made = Shown(content_type=CONTENT_TYPE, body=make_thumbnail(data, side_px), is_named=self._is_named(data))
-        if made.is_named:
-            cache.put(tag, made.body)
+            made = Shown(content_type=CONTENT_TYPE, body=make_thumbnail(data, side_px))
+        cache.put(tag, made.body)
         return made
 
     @property
@@ -102,14 +99,21 @@ class Place:
         image = self.image
         pixels = image["width_px"] * image["height_px"]
         with _BUDGET.taking(_count(image["bytes"]) + _count(pixels) * _BYTES_A_PIXEL):
-            data = read_image(self.dataset, self.shard, image)
+            data = self._stored()
             header = read_header(data)
             if header.width_px * header.height_px != pixels:
                 raise DatasetError(f"{self.dataset.url}/shards/{self.shard} has an image of another size than is said")
             yield data
 
-    def _is_named(self, data: bytes) -> bool:
-        return hashlib.sha256(data).hexdigest() == self.sha256
+    def _stored(self) -> bytes:
+        """The stored bytes. Raises DatasetError if they cannot be read, or are not those that the manifest names."""
+        data = read_image(self.dataset, self.shard, self.image)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise DatasetError(
+                f"{self.dataset.url}/shards/{self.shard} has not the image that is named: "
+                f"{verify_hint(self.dataset.url)}"
+            )
+        return data
 
 
 def _count(number: int | str) -> int:

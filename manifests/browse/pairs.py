@@ -14,13 +14,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from manifests.dataset import Dataset
 from manifests.read.pairs import EXAMPLE_COLUMNS
-from manifests.read.query import MANIFESTS, manifest_file, select
-from manifests.read.sql_pool import Pool
+from manifests.read.query import MAX_RESULT_BYTES, TIMEOUT_S, manifest_file, rows_of, select
+from manifests.read.sql_pool import Pool, SqlError
 from manifests.schema import MANIFEST
 
 PAGE_PAIRS = 24
@@ -38,6 +37,10 @@ _WORDS = {"direction": ("forward", "reverse"), "kind": ("generate", "describe"),
 
 class BadRequest(ValueError):
     """A parameter of a request that cannot be used."""
+
+
+class NotThere(LookupError):
+    """What is asked for is named by no manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ class Pairs:
     ) -> None:
         """Those of some units, named by the URL of their dataset, which the connection sees."""
         self._datasets, self._committed, self._connection = datasets, committed, connection
+        self._units: dict[str, list[tuple[str, int]]] = {}
 
     def page(self, query: Mapping[str, str], only: Only | None = None) -> dict[str, Any]:
         """A page of the pairs that have an example as it is asked for: `total`, `page_size` and `rows`.
@@ -95,44 +99,66 @@ class Pairs:
         if score:
             conditions.append("scores[?] BETWEEN ? AND ?")
             values += [score, number(query, "min", float("-inf")), number(query, "max", float("inf"))]
+        task = query.get("task", "")
         if all(condition == "task = ?" for condition in conditions):
-            total, places = self._stored([query["task"]] if query.get("task") else [*self._units], start)
+            total, places = self._stored([task] if task else sorted(self._datasets), start)
         else:
             order = _SCORED.get(query.get("order", ""), _IN_TURNS) if score else _IN_TURNS
-            total, places = self._matching(" AND ".join(conditions), values, score, order, start)
+            total, places = self._matching(task, " AND ".join(conditions), values, score, order, start)
         return {"total": total, "page_size": PAGE_PAIRS, "rows": self._rows(places)}
 
-    def named(self, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """The rows of the pairs of some keys, in their order; a key of no pair has none. Raises BadRequest."""
+    def named(self, keys: Sequence[str], first: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """The rows of the pairs of some keys, in their order; a key of no pair has none. Raises as `find` does, and
+        BadRequest."""
         if len(keys) > MOST_KEYS:
             raise BadRequest(f"{len(keys)} pairs are asked for: at most {MOST_KEYS} at once")
-        if not (wanted := sorted(set(keys))):
-            return []
-        found = select(
-            self._connection,
-            f"SELECT pair, filename AS file, min(file_row_number) AS row FROM {MANIFESTS} "
-            f"WHERE pair IN ({', '.join('?' * len(wanted))}) GROUP BY ALL ORDER BY file, row",
-            wanted,
-        )
-        places: dict[str, PairRows] = {}
-        for one in found:
-            places.setdefault(one["pair"], PairRows(file=one["file"], row=one["row"]))
+        places = self.find(keys, first)
         return self._rows([places[key] for key in dict.fromkeys(keys) if key in places])
 
-    @cached_property
-    def _units(self) -> dict[str, list[tuple[str, int]]]:
-        """By task the file of each unit and how many pairs it has, in order."""
-        return {
-            task: [
-                (manifest_file(task, name), self._datasets[task].commit(name).pairs)
-                for name in self._committed[self._datasets[task].url]
+    def find(self, keys: Collection[str], first: Iterable[str] = ()) -> dict[str, PairRows]:
+        """Where the pairs of some keys are; a key of no pair is left out.
+
+        Tasks are looked through one after the other, those of `first` before the others, until all keys are found: a
+        dataset that is gone is no matter to who asks for pairs of another. Raises SqlError if a key is not found, and
+        manifests that may have it cannot be read.
+        """
+        places: dict[str, PairRows] = {}
+        failed: SqlError | None = None
+        for task in dict.fromkeys([*first, *sorted(self._datasets)]):
+            if not (wanted := sorted({*keys} - places.keys())):
+                break
+            few = len(wanted) <= MOST_KEYS  # of which DuckDB passes over the row groups that have none
+            condition = f"pair IN ({', '.join('?' * len(wanted))})" if few else Only(keys=wanted, inside=True).sql
+            try:
+                found = self._connection.run(
+                    "SELECT pair, min({'file': filename, 'row': file_row_number}) "
+                    f"FROM {rows_of('examples', task)} WHERE {condition} GROUP BY pair",
+                    wanted if few else [wanted],
+                    is_foreign=False,
+                    max_rows=len(wanted),
+                    max_bytes=MAX_RESULT_BYTES,
+                    timeout_s=TIMEOUT_S,
+                )
+            except SqlError as error:
+                failed = error
+                continue
+            places |= {key: PairRows(**place) for key, place in found.rows}
+        if failed and len(places) < len({*keys}):
+            raise failed
+        return places
+
+    def _units_of(self, task: str) -> list[tuple[str, int]]:
+        """The file of each unit of a task and how many pairs it has, in order."""
+        if task not in self._units:  # two who ask at once both look, to the same end
+            dataset = self._datasets[task]
+            self._units[task] = [
+                (manifest_file(task, name), dataset.commit(name).pairs) for name in self._committed[dataset.url]
             ]
-            for task in sorted(self._datasets)
-        }
+        return self._units[task]
 
     def _stored(self, tasks: Sequence[str], start: int) -> tuple[int, list[PairRows]]:
         """The number of all pairs of tasks, and those of a page, in turns."""
-        units = {task: self._units.get(task, []) for task in tasks}
+        units = {task: self._units_of(task) for task in tasks}
         totals = {task: sum(pairs for _, pairs in of_task) for task, of_task in units.items()}
         turns = itertools.islice(_turns(totals, start), PAGE_PAIRS)
         wanted = [_unit_of(units[task], position) for task, position in turns]
@@ -149,13 +175,13 @@ class Pairs:
         return sum(totals.values()), [PairRows(file=file, row=row) for file, row in places if row is not None]
 
     def _matching(
-        self, where: str, values: Sequence[Any], score: str, order: str, start: int
+        self, task: str, where: str, values: Sequence[Any], score: str, order: str, start: int
     ) -> tuple[int, list[PairRows]]:
-        """The number of the pairs of which an example matches, and those of a page."""
+        """The number of the pairs, of one task or for "" of all, of which an example matches, and those of a page."""
         matching = (
             "SELECT filename AS file, pair, task, min(file_row_number) AS row, any_value(scores[?]) AS score, "
             "arg_min(direction, file_row_number) AS direction, arg_min(kind, file_row_number) AS kind "
-            f"FROM {MANIFESTS} WHERE {where} GROUP BY filename, pair, task"
+            f"FROM {rows_of('examples', task)} WHERE {where} GROUP BY filename, pair, task"
         )
         found = select(
             self._connection,

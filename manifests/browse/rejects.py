@@ -16,7 +16,7 @@ from manifests.browse.bounds import bounds_of
 from manifests.browse.pairs import BadRequest, equal, number, page_number, refuse_other_task
 from manifests.dataset import Dataset, DatasetError
 from manifests.images.small import MOST_BYTES
-from manifests.read.query import select
+from manifests.read.query import rows_of, select
 from manifests.read.shards import verify_hint
 from manifests.read.sql_pool import Pool
 from manifests.write.reject_pictures import FOLDER
@@ -72,14 +72,14 @@ class Rejects:
         if score := query.get("score"):
             conditions.append("scores[?] BETWEEN ? AND ?")
             values += [score, number(query, "min", float("-inf")), number(query, "max", float("inf"))]
-        where = " AND ".join(conditions) or "true"
+        matching = f"FROM {rows_of('rejects', query.get('task', ''))} WHERE {' AND '.join(conditions) or 'true'}"
         rows = select(
             self._connection,
-            f"SELECT * FROM rejects WHERE {where} LIMIT {PAGE_REJECTS} OFFSET ?",
+            f"SELECT * {matching} LIMIT {PAGE_REJECTS} OFFSET ?",
             [*values, page_number(query) * PAGE_REJECTS],
         )
         return {
-            "total": select(self._connection, f"SELECT count(*) AS n FROM rejects WHERE {where}", values)[0]["n"],
+            "total": select(self._connection, f"SELECT count(*) AS n {matching}", values)[0]["n"],
             "page_size": PAGE_REJECTS,
             "reasons": self._reasons,
             "scores": self._scores,
@@ -126,23 +126,23 @@ class Rejects:
         at = number(query, "at", 0.0)
         kept = select(
             self._connection,
-            "SELECT pair, any_value(scores[?]) AS value FROM examples WHERE task = ? GROUP BY pair "
+            f"SELECT pair, any_value(scores[?]) AS value FROM {rows_of('examples', task)} GROUP BY pair "
             f"HAVING {_FINITE} ORDER BY abs(value - ?), pair LIMIT {NEAREST}",
-            [score, task, at],
+            [score, at],
         )
         images = select(
             self._connection,
-            "SELECT pair, any_value(images) AS images FROM examples "
-            "WHERE task = ? AND list_contains(?, pair) GROUP BY pair",
-            [task, [row["pair"] for row in kept]],
+            f"SELECT pair, any_value(images) AS images FROM {rows_of('examples', task)} "
+            "WHERE list_contains(?, pair) GROUP BY pair",
+            [[row["pair"] for row in kept]],
         )
         roles = {row["pair"]: [image["role"] for image in row["images"]] for row in images}
         conditions, values = equal(query, ("reason",))
         rejected = select(
             self._connection,
-            f"SELECT *, scores[?] AS value FROM rejects WHERE {' AND '.join(['task = ?', _FINITE, *conditions])} "
-            f"ORDER BY abs(value - ?), source_ref LIMIT {NEAREST}",
-            [score, task, *values, at],
+            f"SELECT *, scores[?] AS value FROM {rows_of('rejects', task)} "
+            f"WHERE {' AND '.join([_FINITE, *conditions])} ORDER BY abs(value - ?), source_ref LIMIT {NEAREST}",
+            [score, *values, at],
         )
         return {
             "kept": [{**row, "roles": roles.get(row["pair"], [])} for row in kept],
@@ -160,8 +160,9 @@ class Rejects:
         if row is None:
             rows = select(
                 self._connection,
-                "SELECT task, source_ref, shard, pictures FROM rejects WHERE task = ? AND source_ref = ? LIMIT 1",
-                [task, source_ref],
+                f"SELECT task, source_ref, shard, pictures FROM {rows_of('rejects', task)} "
+                "WHERE source_ref = ? LIMIT 1",
+                [source_ref],
             )
             if not rows:
                 return None
@@ -223,15 +224,15 @@ class Rejects:
         (kept,) = select(
             self._connection,
             f"SELECT count(*) AS items, list(value) FILTER ({_FINITE}) AS found "
-            "FROM (SELECT any_value(scores[?]) AS value FROM examples WHERE task = ? GROUP BY pair)",
-            [score, task],
+            f"FROM (SELECT any_value(scores[?]) AS value FROM {rows_of('examples', task)} GROUP BY pair)",
+            [score],
         )
         rejected = select(
             self._connection,
             f"SELECT operator, reason, count(*) AS items, list(value) FILTER ({_FINITE}) AS found "
-            "FROM (SELECT operator, reason, scores[?] AS value FROM rejects WHERE task = ?) "
+            f"FROM (SELECT operator, reason, scores[?] AS value FROM {rows_of('rejects', task)}) "
             "GROUP BY operator, reason ORDER BY items DESC, operator, reason",
-            [score, task],
+            [score],
         )
         return Values(
             kept=_sorted(kept["found"]),

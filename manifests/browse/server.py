@@ -24,7 +24,10 @@
     GET /reject/<task>/<source_ref>/<side>  a small picture of what a gate rejected
     GET /thumbnail/<pair>/<role>?side=160|320|640
 
-Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever.
+Both have an entity tag; with &v= and the first digits of the image's sha256 they may be kept for ever. Bytes of another
+sha256 than the manifest has are not sent.
+
+What fails because a dataset was removed, or made anew, since the page was loaded is answered by 409 and its name.
 
 A client names an image by pair and role; where its bytes are is looked up in the manifest. A page of another origin can
 neither ask (Sec-Fetch-Site) nor pose as this one by a name that resolves here (Host). What is sent must, besides, say
@@ -53,9 +56,9 @@ from manifests.browse.choosing import Choosing
 from manifests.browse.columns import schema
 from manifests.browse.conditions import has_it, may_have_a_part
 from manifests.browse.images import Place, Shown
-from manifests.browse.pairs import BadRequest
+from manifests.browse.pairs import BadRequest, NotThere
 from manifests.browse.ranges import Unsatisfiable, asked_range
-from manifests.browse.snapshot import Snapshot, committed_units
+from manifests.browse.snapshot import Changed, Snapshot, committed_units
 from manifests.browse.statistics import Statistics
 from manifests.browse.thumbnails import SIDES, Cache, cache_folder
 from manifests.choose.agreement import BadGate
@@ -211,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         if int(length) > MOST_BODY_BYTES:
             self.rfile.read(min(int(length), _MOST_DROPPED_BYTES))
             return self._error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has {MOST_BODY_BYTES:,} bytes at most")
-        self._try(lambda: self._decide(int(length)))
+        self._try(lambda snapshot: self._decide(int(length), snapshot))
 
     def _is_ours(self, *sites: str) -> bool:
         """Whether a request comes from this page, as far as its host and the browser tell."""
@@ -221,15 +224,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _forbid(self) -> None:
         self._error(HTTPStatus.FORBIDDEN, f"only pages of http://{HOST}:{self.server.server_port} are answered")
 
-    def _decide(self, length: int) -> None:
+    def _decide(self, length: int, snapshot: Snapshot) -> None:
         body = self.rfile.read(length)
         if len(body) < length:
             raise BadRequest("the decision is cut off")
-        self._json(self.server.choosing.add(body, self.server.snapshot))
+        self._json(self.server.choosing.add(body, snapshot))
 
-    def _try(self, answer: Callable[[], None]) -> None:
+    def _try(self, answer: Callable[[Snapshot], None]) -> None:
+        """Answer from what is shown, or say what is wrong."""
+        snapshot = self.server.snapshot
         try:
-            answer()
+            with snapshot.noticing():
+                answer(snapshot)
+        except Changed as error:
+            self._error(HTTPStatus.CONFLICT, str(error))
+        except NotThere as error:
+            self._error(HTTPStatus.NOT_FOUND, str(error))
         except Reject as error:
             self._error(HTTPStatus.BAD_REQUEST, f"the image cannot be shown: {error.message}")
         except (ConnectionError, TimeoutError):
@@ -242,14 +252,13 @@ class _Handler(BaseHTTPRequestHandler):
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
             self._error(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in the server; its terminal shows more")
 
-    def _answer(self) -> None:
+    def _answer(self, snapshot: Snapshot) -> None:
         try:
             address = urlsplit(self.path)
         except ValueError as error:
             raise BadRequest(f"this is no address: {error}") from None
         query = dict(parse_qsl(address.query))
         path = [unquote(part) for part in address.path.split("/")[1:]]
-        snapshot = self.server.snapshot
         match path:
             case [""]:
                 self.server.renew()
@@ -258,8 +267,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_page(name)
             case ["api", "overview"]:
                 if self.server.problem:
-                    raise DatasetError(self.server.problem)
-                self._json(snapshot.overview)
+                    self._error(HTTPStatus.BAD_REQUEST, self.server.problem)
+                else:
+                    self._json(snapshot.overview)
             case ["api", "scores"]:
                 self._json(snapshot.scores)
             case ["api", "pairs"]:
@@ -309,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["reject", task, ref, side] if small := snapshot.rejects.picture(task, ref, side):
                 self._send(HTTPStatus.OK, "image/webp", small, cache="private, max-age=600")
             case _:
-                self._error(HTTPStatus.NOT_FOUND, "no manifest names this")
+                raise NotThere("no manifest names this")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no request of this server's, as http.server finds, in the form of all answers."""
@@ -346,9 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_image(self, shown: Shown, tag: str, cache: str) -> None:
         """Send an image or the one range of it that is asked for."""
         body, status, further = shown.body, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
-        etag = f'"{tag}"' if shown.is_named else None
-        if etag:
-            further["ETag"] = etag
+        further["ETag"] = etag = f'"{tag}"'
         try:
             in_part = may_have_a_part(self.headers.get("If-Range"), etag)
             part = asked_range(self.headers.get("Range") if in_part else None, len(body))
@@ -360,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         if part is not None:
             status, body = HTTPStatus.PARTIAL_CONTENT, body[part.first : part.last + 1]
             further["Content-Range"] = part.content_range
-        self._send(status, shown.content_type, body, cache=cache if etag else "no-store", further=further)
+        self._send(status, shown.content_type, body, cache=cache, further=further)
 
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(status, "application/json", json.dumps(value).encode())

@@ -5,21 +5,35 @@ Filters and pages are DuckDB's work, so a page costs the same memory whatever th
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from manifests.browse.images import Place
-from manifests.browse.pairs import Only, Pairs
+from manifests.browse.pairs import BadRequest, Only, Pairs
 from manifests.browse.rejects import Rejects
-from manifests.dataset import Dataset, find_datasets
-from manifests.read.query import MAX_RESULT_BYTES, TIMEOUT_S, connect, datasets_by_task, overview, select
+from manifests.choose.agreement import BadGate
+from manifests.choose.decisions import BadDecision
+from manifests.dataset import Dataset, DatasetError, find_datasets
+from manifests.read.query import connect, datasets_by_task, overview, select
+from manifests.read.sql_pool import SqlError
 
+Marks = dict[str, tuple[Any, ...]]
+"""By unit: what tells its files from others of the same names."""
+
+_FILES = (("manifest", ".parquet"), ("rejects", ".parquet"), ("shards", ".tar"))
+_NOT_OF_THE_DISK = (BadRequest, BadDecision, BadGate, ConnectionError, TimeoutError)
+"""What fails whatever has become of the datasets."""
+
+_FOUND_AT_ONCE = 100_000
 _REMEMBERED_PAIRS = 4_096  # where their images are; about 1 KB each, and a page's pairs are asked for at once
 _WHOLE_PAIRS = 64
+
+
+class Changed(DatasetError):
+    """Files that a snapshot was made of are gone, or are others by now."""
 
 
 class Snapshot:
@@ -29,11 +43,38 @@ class Snapshot:
         self.datasets = datasets_by_task(url)
         self.committed = committed_units(url)
         self.connection = connect(url)
-        self.pairs = Pairs(self.datasets, {url: names for url, (names, _) in self.committed.items()}, self.connection)
+        self.pairs = Pairs(self.datasets, {url: [*units] for url, units in self.committed.items()}, self.connection)
         self.rejects = Rejects(self.connection, self.datasets)
         self._places: dict[str, Mapping[str, Any]] = {}
         self._pairs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """Where what a block does fails, look whether the files are still those that were committed at that moment.
+
+        Raises Changed, naming the datasets, if they are not; else what the block raises.
+        """
+        try:
+            yield
+        except _NOT_OF_THE_DISK:
+            raise
+        except Exception as error:
+            is_a_slip = isinstance(error, SqlError) and error.place is not None  # of who wrote the statement
+            if not is_a_slip and (tasks := self._changed()):
+                were = "was" if len(tasks) == 1 else "were"
+                raise Changed(
+                    f"{', '.join(tasks)} {were} removed or made anew since this page was opened: reload the page"
+                ) from error
+            raise
+
+    def _changed(self) -> list[str]:
+        """The tasks of which files are gone or others."""
+        return [
+            task
+            for task, dataset in self.datasets.items()
+            if _marks(dataset, units := self.committed[dataset.url]) != units
+        ]
 
     @cached_property
     def overview(self) -> list[dict[str, Any]]:
@@ -57,24 +98,18 @@ class Snapshot:
 
     def named(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """The pairs of some keys: see `Pairs.named`."""
-        rows = self.pairs.named(keys)
+        rows = self.pairs.named(keys, self._tasks_of(keys))
         for row in rows:
             self._remember(row)
         return rows
 
     def shown(self, pairs: Sequence[str]) -> list[str]:
         """Those of some pairs that are among the units."""
-        if not pairs:
-            return []
-        result = self.connection.run(
-            f"SELECT DISTINCT pair FROM examples WHERE {Only(keys=pairs, inside=True).sql}",
-            [[*pairs]],
-            is_foreign=False,
-            max_rows=len(pairs),
-            max_bytes=MAX_RESULT_BYTES,
-            timeout_s=TIMEOUT_S,
-        )
-        return [row[0] for row in result.rows]
+        found: list[str] = []
+        for start in range(0, len(pairs), _FOUND_AT_ONCE):
+            some = pairs[start : start + _FOUND_AT_ONCE]
+            found += self.pairs.find(some, self._tasks_of(some))
+        return found
 
     def pair(self, key: str) -> dict[str, Any] | None:
         """One pair with all its examples. It is remembered for a while: each part of its page asks for it."""
@@ -95,6 +130,10 @@ class Snapshot:
         dataset = self.datasets.get(known["task"])
         return Place(dataset=dataset, shard=known["shard"], image=image) if image and dataset else None
 
+    def _tasks_of(self, keys: Iterable[str]) -> Iterator[str]:
+        """The tasks of those of some pairs that are remembered."""
+        return (place["task"] for key in keys if (place := self._places.get(key)))
+
     def _remember(self, row: Mapping[str, Any]) -> None:
         place = {name: row[name] for name in ("task", "shard", "images")}
         with self._lock:
@@ -108,16 +147,12 @@ def _keep(kept: dict[str, Any], key: str, value: Any, most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def committed_units(url: str) -> dict[str, tuple[list[str], tuple[int, int]]]:
-    """Names of the committed units by dataset, and when a local one's were last written: no file is opened."""
-    return {dataset.url: (dataset.unit_names(), _written(dataset)) for dataset in find_datasets(url)}
+def committed_units(url: str) -> dict[str, Marks]:
+    """The committed units by the URL of their dataset: no file of one is opened."""
+    return {dataset.url: _marks(dataset, dataset.unit_names()) for dataset in find_datasets(url)}
 
 
-def _written(dataset: Dataset) -> tuple[int, int]:
-    """What changes when a unit's manifest is written or removed, by which one of the same name is told from another."""
-    if not dataset.store.is_local:
-        return 0, 0
-    with suppress(FileNotFoundError):
-        status = os.stat(dataset.store.path("manifest"))
-        return status.st_ino, status.st_mtime_ns
-    return 0, 0
+def _marks(dataset: Dataset, units: Iterable[str]) -> Marks:
+    """Of some units; None stands for a file that is not there."""
+    folders = [(dataset.store.marks(folder), ending) for folder, ending in _FILES]
+    return {unit: tuple(marks.get(f"{unit}{ending}") for marks, ending in folders) for unit in units}

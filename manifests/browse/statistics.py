@@ -6,12 +6,12 @@ memory whatever the dataset's size, and a slow part keeps no other one waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from manifests.browse.pairs import BadRequest, refuse_other_task
 from manifests.licences.records import PERMISSIONS
-from manifests.read.query import select
+from manifests.read.query import rows_of, select
 from manifests.read.sql_pool import Pool
 from manifests.schema import MASK
 
@@ -40,47 +40,45 @@ class Statistics:
 
     def _part(self, name: str, task: str) -> Any:
         if (name, task) not in self._known:  # two who ask at once both count, to the same end
-            where, values = ("task = ?", [task]) if task else ("true", [])
-            self._known[name, task] = PARTS[name](self._pool, where, values)
+            self._known[name, task] = PARTS[name](self._pool, task)
         return self._known[name, task]
 
 
-def _counts(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
+def _counts(pool: Pool, task: str) -> dict[str, Any]:
     """Pairs by task, examples by direction and kind, and rejects by reason."""
+    examples, rejects = rows_of("examples", task), rows_of("rejects", task)
     return {
         "pairs": select(
             pool,
             "SELECT task, count(*) AS pairs, sum(n)::BIGINT AS examples FROM "
-            f"(SELECT task, pair, count(*) AS n FROM examples WHERE {where} GROUP BY ALL) GROUP BY ALL ORDER BY ALL",
-            values,
+            f"(SELECT task, pair, count(*) AS n FROM {examples} GROUP BY ALL) GROUP BY ALL ORDER BY ALL",
         ),
         "examples": select(
             pool,
-            f"SELECT direction, kind, count(*) AS examples FROM examples WHERE {where} GROUP BY ALL ORDER BY ALL",
-            values,
+            f"SELECT direction, kind, count(*) AS examples FROM {examples} GROUP BY ALL ORDER BY ALL",
         ),
         "rejects": select(
             pool,
-            f"SELECT task, operator, reason, count(*) AS items FROM rejects WHERE {where} GROUP BY ALL "
+            f"SELECT task, operator, reason, count(*) AS items FROM {rejects} GROUP BY ALL "
             "ORDER BY items DESC, task, operator, reason",
-            values,
         ),
     }
 
 
-def _images(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
+def _images(pool: Pool, task: str) -> dict[str, Any]:
     """Sizes and formats of images by role, and images that several pairs have: of the same bytes, or of one hash.
 
     Masks are no duplicates: they are shapes in black and white, of which many are alike. A pair counts once, however
     many examples it has.
     """
+    examples = rows_of("examples", task)
     (row,) = select(
         pool,
         f"""
         WITH image AS MATERIALIZED (
             SELECT hash(task, pair) AS pair, i.role, i.width_px, i.height_px, i.bytes, i.format, i.mode,
                    hash(i.sha256) AS content, i.phash
-            FROM (SELECT task, pair, unnest(any_value(images)) AS i FROM examples WHERE {where} GROUP BY task, pair)
+            FROM (SELECT task, pair, unnest(any_value(images)) AS i FROM {examples} GROUP BY task, pair)
         ), same AS (
             SELECT content, count(*) AS images, count(DISTINCT pair) AS pairs
             FROM image WHERE role <> '{MASK}' GROUP BY ALL HAVING pairs > 1
@@ -106,22 +104,22 @@ def _images(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
                 SELECT * FROM alike ORDER BY images DESC, phash LIMIT {SHOWN}) r) AS alike,
             (SELECT count(*) FROM image WHERE role <> '{MASK}' AND phash IS NULL) AS without_hash
         """,
-        values,
     )
     return {name: [] if value is None else value for name, value in row.items()}
 
 
-def _lengths(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+def _lengths(pool: Pool, task: str) -> list[dict[str, Any]]:
     """Words of instructions and of answers, by kind: fewest, median and most, and how many examples have how many."""
+    examples = rows_of("examples", task)
     words = f"len(regexp_extract_all(said, '{_WORD}'))"
     return select(
         pool,
         f"""
         WITH said AS (
             SELECT 'instruction' AS what, kind, instruction AS said, count(*) AS examples
-            FROM examples WHERE {where} GROUP BY ALL
+            FROM {examples} GROUP BY ALL
             UNION ALL
-            SELECT 'answer', kind, text, count(*) FROM examples WHERE {where} AND text IS NOT NULL GROUP BY ALL
+            SELECT 'answer', kind, text, count(*) FROM {examples} WHERE text IS NOT NULL GROUP BY ALL
         ), counted AS MATERIALIZED (
             SELECT what, kind, {words} AS words, sum(examples)::BIGINT AS examples FROM said GROUP BY ALL
         ), bounds AS (
@@ -145,21 +143,21 @@ def _lengths(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, An
         FROM bins JOIN bounds USING (what, kind) JOIN middle USING (what, kind)
         GROUP BY what, kind ORDER BY what DESC, kind DESC
         """,
-        [*values, *values],
     )
 
 
-def _scores(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+def _scores(pool: Pool, task: str) -> list[dict[str, Any]]:
     """Of each score of pairs: how many have it, least, median, most, and a histogram of bins of equal width.
 
     `low` and `high` of a bin are the least and the most that are in it, so that a filter from the one to the other
     leaves what the bin counts. What is no finite number is counted apart.
     """
+    examples = rows_of("examples", task)
     return select(
         pool,
         f"""
         WITH scored AS (
-            SELECT any_value(scores) AS scores FROM examples WHERE {where} GROUP BY task, pair
+            SELECT any_value(scores) AS scores FROM {examples} GROUP BY task, pair
         ), one AS MATERIALIZED (
             SELECT score.key AS name, score.value AS value
             FROM (SELECT unnest(map_entries(scores)) AS score FROM scored)
@@ -181,54 +179,54 @@ def _scores(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, Any
             FROM bins WHERE bins.name = bounds.name) AS bins
         FROM bounds ORDER BY name
         """,
-        values,
     )
 
 
-def _instructions(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
+def _instructions(pool: Pool, task: str) -> dict[str, Any]:
     """The most frequent instructions, each with its MD5, by which a long one is looked for, and how many there are."""
+    examples = rows_of("examples", task)
     (row,) = select(
         pool,
         f"""
         WITH said AS MATERIALIZED (
-            SELECT instruction, md5(instruction) AS md5, count(*) AS examples FROM examples WHERE {where} GROUP BY ALL
+            SELECT instruction, md5(instruction) AS md5, count(*) AS examples FROM {examples} GROUP BY ALL
         )
         SELECT count(*) AS distinct_instructions,
                (SELECT list(r ORDER BY r.examples DESC, r.instruction)
                 FROM (SELECT * FROM said ORDER BY examples DESC, instruction LIMIT {SHOWN}) r) AS frequent
         FROM said
         """,
-        values,
     )
     return {"distinct": row["distinct_instructions"], "frequent": row["frequent"] or []}
 
 
-def _licences(pool: Pool, where: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+def _licences(pool: Pool, task: str) -> list[dict[str, Any]]:
     """Pairs by source and licence, with the records' names and what they allow together (manifests/licences/)."""
+    terms = rows_of("terms", task)
     return select(
         pool,
-        f"SELECT source, licence, licences, {', '.join(PERMISSIONS)}, count(*) AS pairs FROM terms WHERE {where} "
+        f"SELECT source, licence, licences, {', '.join(PERMISSIONS)}, count(*) AS pairs FROM {terms} "
         "GROUP BY ALL ORDER BY pairs DESC, source, licence, licences",
-        values,
     )
 
 
-def _contexts(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
+def _contexts(pool: Pool, task: str) -> dict[str, Any]:
     """How examples got their in-context examples, and how many pairs serve how many others as one.
 
     A pair serves another once, whatever the examples, and at any rank. What serves from another dataset is counted in
     `from_elsewhere`, the number of pairs that it serves, and not among the others.
     """
+    examples = rows_of("examples", task)
     (row,) = select(
         pool,
         f"""
         WITH shown AS MATERIALIZED (
             SELECT DISTINCT task, pair, c.pair AS context, c.dataset AS place
-            FROM (SELECT task, pair, unnest(contexts) AS c FROM examples WHERE {where})
+            FROM (SELECT task, pair, unnest(contexts) AS c FROM {examples})
         ), served AS MATERIALIZED (
             SELECT task, context, count(*) AS times FROM shown WHERE place IS NULL GROUP BY ALL
         ), every AS MATERIALIZED (
-            SELECT times FROM (SELECT DISTINCT task, pair FROM examples WHERE {where}) AS own
+            SELECT times FROM (SELECT DISTINCT task, pair FROM {examples}) AS own
             LEFT JOIN served ON own.task = served.task AND own.pair = served.context
         ), bins AS (
             SELECT CASE WHEN n <= 8 THEN n ELSE (2 ** floor(log2(n - 1)))::BIGINT + 1 END AS low,
@@ -241,18 +239,16 @@ def _contexts(pool: Pool, where: str, values: Sequence[Any]) -> dict[str, Any]:
                 SELECT task, context AS pair, times FROM served ORDER BY times DESC, task, pair LIMIT 10) r) AS most,
             (SELECT count(DISTINCT (task, pair)) FROM shown WHERE place IS NOT NULL) AS from_elsewhere
         """,
-        [*values, *values],
     )
     methods = select(
         pool,
-        f"SELECT context_method AS method, count(*) AS examples FROM examples WHERE {where} GROUP BY ALL "
+        f"SELECT context_method AS method, count(*) AS examples FROM {examples} GROUP BY ALL "
         "ORDER BY examples DESC, method",
-        values,
     )
     return {**row, "methods": methods}
 
 
-PARTS: Mapping[str, Callable[[Pool, str, Sequence[Any]], Any]] = {
+PARTS: Mapping[str, Callable[[Pool, str], Any]] = {
     "counts": _counts,
     "instructions": _instructions,
     "scores": _scores,
@@ -261,4 +257,4 @@ PARTS: Mapping[str, Callable[[Pool, str, Sequence[Any]], Any]] = {
     "licences": _licences,
     "contexts": _contexts,
 }
-"""By name: what counts a part, over the pairs of which a condition is true."""
+"""By name: what counts a part, over the pairs of one task or, for "", of all."""

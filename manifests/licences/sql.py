@@ -24,6 +24,11 @@ from manifests.licences.records import (
 
 def terms_view() -> str:
     """The statement that makes the view, over the view `examples`."""
+    return f"CREATE VIEW terms AS {terms_of('examples')}"
+
+
+def terms_of(examples: str) -> str:
+    """The SELECT of the view's rows, of what stands behind FROM for the rows of `examples`."""
     material = (
         f"flatten([coalesce({_map(SPELLINGS)}[part], [{_text(UNKNOWN)}]) "
         f"for part in string_split({_spelled('licence')}, {_text(SEPARATOR)})])"
@@ -31,12 +36,11 @@ def terms_view() -> str:
     made_with = f"coalesce({_map(SOURCES)}[source], [])"
     making = f"step.model <> '' AND step.operator NOT IN {_texts(sorted(JUDGES))}"
     return f"""
-CREATE VIEW terms AS
 WITH found AS (
     SELECT task, pair, source, licence,
            list_distinct(list_concat({material}, {made_with})) AS material,
            list_distinct([{_of_model("step.model")} for step in steps if {making}]) AS makers
-    FROM examples
+    FROM {examples}
 ), each AS (
     SELECT task, pair, any_value(source) AS source, any_value(licence) AS licence, any_value(material) AS material,
            any_value(makers) AS makers, any_value(list_concat(material, makers)) AS every

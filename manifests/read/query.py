@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.dataset import Dataset, DatasetError, find_datasets
-from manifests.licences.sql import terms_view
+from manifests.licences.sql import terms_of, terms_view
 from manifests.read.sql_pool import Form, Pool, ReadBytes, Result, SqlError
 from manifests.schema import MANIFEST, REJECTS
 from manifests.tables import check_columns, empty_parquet
@@ -26,8 +26,11 @@ MAX_RESULT_BYTES = 64 * 2**20
 
 TIMEOUT_S = 30.0
 
-MANIFESTS = "read_parquet('manifests://*/manifest/*')"
-"""All manifests, for statements of our own: it has filename and file_row_number beside the columns of `examples`."""
+_FOLDERS = {"examples": "manifest", "rejects": "rejects"}
+_SCHEMAS = {"manifest": MANIFEST, "rejects": REJECTS}
+_EMPTY = "!empty.parquet"
+"""A table without rows, before those of a task: DuckDB takes the columns from the first file. So a process can start,
+and be asked of other tasks, when files of a task are no longer there."""
 
 _PAIRS = """
 CREATE VIEW pairs AS
@@ -71,6 +74,20 @@ def overview(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def rows_of(view: str, task: str) -> str:
+    """What stands behind FROM for the rows of `examples`, `rejects` or `terms` that are of one task, or of all for "".
+
+    No file of another task is opened. Those of `examples` and `rejects` have filename and file_row_number, too.
+    """
+    if view == "terms":
+        return f"({terms_of(rows_of('examples', task))})"
+    return f"read_parquet('manifests://{task or '*'}/{_FOLDERS[view]}/*')"
+
+
+MANIFESTS = rows_of("examples", "")
+"""All manifests, for statements of our own."""
+
+
 def connect(url: str) -> Pool:
     """Locked-down processes with the views `examples`, `pairs`, `terms` and `rejects` over the dataset(s) at a URL.
 
@@ -79,21 +96,20 @@ def connect(url: str) -> Pool:
     cannot be read.
     """
     files: dict[str, ReadBytes] = {}
-    views = []
-    datasets = datasets_by_task(url)
-    for view, folder, schema in (("examples", "manifest", MANIFEST), ("rejects", "rejects", REJECTS)):
-        found = {
-            f"{task}/{folder}/{name}.parquet": _Table(dataset, folder, name, schema).read
-            for task, dataset in datasets.items()
-            for name in dataset.unit_names()
-        }
-        if not found:
-            found = {f"none/{folder}/none.parquet": partial(_bytes_of, empty_parquet(schema))}
-        files |= found
-        views.append(f"CREATE VIEW {view} AS FROM read_parquet('manifests://*/{folder}/*')")
+    tables: dict[str, _Table] = {}
+    for task, dataset in datasets_by_task(url).items():
+        for folder, schema in _SCHEMAS.items():
+            files[f"{task}/{folder}/{_EMPTY}"] = partial(_bytes_of, empty_parquet(schema))
+            for name in dataset.unit_names():
+                table = _Table(dataset, folder, name, schema)
+                files[f"{task}/{folder}/{name}.parquet"] = table.read
+                tables.setdefault(folder, table)
+    views = [f"CREATE VIEW {view} AS FROM {rows_of(view, '')}" for view in _FOLDERS]
     try:
+        for table in tables.values():
+            table.read(0, None)  # what is wrong with the first of them is said now
         return Pool(files, [*views, _PAIRS, terms_view()])
-    except SqlError as error:
+    except (SqlError, DatasetError, OSError) as error:
         raise DatasetError(f"the manifests at {url} cannot be read: {error}") from None
 
 

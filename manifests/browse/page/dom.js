@@ -47,11 +47,18 @@ export async function send(path, body) {
 }
 
 export const SILENT = "The server does not answer. Look whether xprompt browse still runs; when it does again, reload the page.";
+export const CHANGED = 409;
+/** Say, above all that is shown, that a dataset is no longer what this page was made of, and offer what repairs it. */
+function tellChanged(message) {
+  $("#changed").replaceChildren(el("span", {}, message), el("button", { type: "button", onclick: () => location.reload() }, "Reload"));
+  $("#changed").hidden = false;
+}
 const silent = () => { throw new Error(SILENT); };
 /** Fetch from the server, and read what is sent by `read`. Rejects with what to do if it ends or cannot be reached. */
 export async function reach(address, read, options) {
-  const response = await fetch(address, options).catch(silent);
-  return [response, await read(response).catch(silent)];
+  const response = await fetch(address, options).catch(silent), said = await read(response).catch(silent);
+  if (response.status === CHANGED) tellChanged(said.error);
+  return [response, said];
 }
 async function request(path, options) {
   const [response, answer] = await reach(`/api/${path}`, (said) => said.json(), options);

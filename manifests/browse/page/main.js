@@ -2,7 +2,7 @@
 
 import { move, state } from "./address.js";
 import * as choosing from "./choosing.js";
-import { $, ask, el, number, shared } from "./dom.js";
+import { $, ask, el, number, reach, shared } from "./dom.js";
 import * as filters from "./filters.js";
 import * as help from "./help.js";
 import * as pair from "./pair.js";
@@ -30,6 +30,12 @@ function show() {
   pair.hide();
 }
 
+/** A picture that is not shown does not say why: the server is asked, once the datasets are not known to have changed. */
+function askWhy({ target }) {
+  if (shared || !(target instanceof HTMLImageElement) || !$("#changed").hidden) return;
+  reach(target.src, (said) => said.ok ? said.blob() : said.json()).catch(() => {});  // all else is said where it is shown
+}
+
 async function start() {
   for (const button of document.querySelectorAll("nav button"))
     button.addEventListener("click", () => move({ tab: button.dataset.tab === "pairs" ? "" : button.dataset.tab, pair: "" }));
@@ -43,6 +49,7 @@ async function start() {
   $(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
   help.start();
   addEventListener("hashchange", show);
+  addEventListener("error", askWhy, true);  // which does not bubble
   let datasets;
   try {
     datasets = await ask("overview");

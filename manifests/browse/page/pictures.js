@@ -1,6 +1,6 @@
 // The full pictures of a pair, laid on one grid of pixels: that of the picture that is made of the others.
 
-import { reach } from "./dom.js";
+import { CHANGED, reach } from "./dom.js";
 
 const context = (width, height) => {
   const canvas = document.createElement("canvas");
@@ -12,7 +12,7 @@ const onePixel = context(1, 1);
 /** A picture as the browser shows it: upright, in sRGB. Rejects with what the server says of it. */
 export async function load(address, role) {
   const [response, said] = await reach(address, (found) => found.ok ? found.blob() : found.json());
-  if (!response.ok) throw new Error(`${role}: ${said.error}`);
+  if (!response.ok) throw new Error(response.status === CHANGED ? said.error : `${role}: ${said.error}`);
   try {
     return { role, bitmap: await createImageBitmap(said) };
   } catch {

@@ -34,12 +34,12 @@ async function list(query) {
     const found = await ask("rejects", query);
     if (question !== asked) return;
     listed = wanted;
-    refill($("#reasons"), table(["task", "operator", "reason", "items", "shown below"],
-      found.reasons.map((row) => [row.task, row.operator, row.reason, row.items, ""]), (line, index) => {
+    refill($("#reasons"), table(["task", "operator", "reason", "items"],
+      found.reasons.map((row) => [row.task, row.operator, el("div", { class: "why" }, el("span", {}, row.reason)), row.items]), (line, index) => {
         const row = found.reasons[index], chosen = row.task === query.task && row.reason === query.reason;
         line.className = chosen ? "chosen" : "";
         const does = chosen ? "Show all" : "Show these";
-        line.lastChild.append(el("button", { type: "button", "aria-label": `${does}: ${row.task}, ${row.operator}, ${row.reason}`, onclick: () => {
+        $(".why", line).append(el("button", { type: "button", "aria-label": `${does}: ${row.task}, ${row.operator}, ${row.reason}`, onclick: () => {
           const kept = state().get("rtask") === row.task ? {} : { rscore: "", rlow: "", rhigh: "" };
           move({ ...kept, rtask: chosen && !state().get("rscore") ? "" : row.task, reason: chosen ? "" : row.reason, rpage: "" });
         } }, does));
@@ -66,7 +66,9 @@ function empty({ reasons, total }) {
 }
 
 function pictures(row) {
-  if (!row.pictures.length) return el("p", { class: "none" }, "No picture: no gate had seen it, or it cannot be decoded, or none were to be kept.");
+  if (!row.pictures.length) return el("p", { class: "none" }, row.operator === "choose"
+    ? "No picture here: the pair was left out when this dataset was derived, and its pictures are in the dataset that it was derived from."
+    : "No picture: no gate had seen it, or it cannot be decoded, or none were to be kept.");
   const address = (side) => `/reject/${[row.task, row.source_ref, side].map(encodeURIComponent).join("/")}`;
   return el("div", { class: "sides" }, row.pictures.map((picture) => el("figure", {},
     el("img", { src: address(picture.side), width: picture.width_px, height: picture.height_px, loading: "lazy", alt: `${picture.side} of ${row.source_ref}` }),

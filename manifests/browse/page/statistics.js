@@ -87,10 +87,6 @@ const PARTS = {
     found.alike.length ? sheet(["perceptual hash", "images", "pairs"], found.alike.map((row) => [link(query(
       `SELECT pair, task, image.role FROM (SELECT pair, task, unnest(images) AS image FROM pairs WHERE ${ofTask(task)})\n` +
       `WHERE image.role <> 'mask' AND image.phash = ${quoted(row.phash)}`), row.phash), row.images, row.pairs])) : null]],
-  licences: ["Licences", (found, task) => [sheet(["source", "licence as stated", "records", "commercial", "research", "train", "train a competitor", "pairs"],
-    found.map((row) => [row.source, link(query(`SELECT pair, task, licences FROM terms WHERE ${ofTask(task)}\n` +
-      `  AND source = ${quoted(row.source)} AND licence = ${quoted(row.licence)}`), row.licence || "none stated"), row.licences.join(", "),
-    ...["commercial", "research", "train", "train_competing"].map((use) => row[use] === null ? "not said" : row[use] ? "yes" : "no"), row.pairs]))]],
   contexts: ["In-context examples", (found, task) => [
     sheet(["chosen by", "examples"], found.methods.map((row) => [row.method === null ? "none" : row.method, row.examples])),
     figure("how many pairs a pair serves", found.from_elsewhere ? `(${number(found.from_elsewhere)} pairs are served from other datasets)` : "",
@@ -101,6 +97,10 @@ const PARTS = {
         `WHERE ${task ? `pairs.${ofTask(task)}` : "true"} GROUP BY pairs.task, pairs.pair\nHAVING serves BETWEEN ${bin.low} AND ${bin.high} ORDER BY serves DESC`) })),
       "pairs", ...found.reuse.length ? [`${number(found.reuse[0].low)}`, `${number(found.reuse.at(-1).high)}`] : []),
     found.most.length ? sheet(["most used pair", "serves"], found.most.map((row) => [shared ? row.pair : el("a", toPair(row.pair), row.pair), row.times])) : null]],
+  licences: ["Licences", (found, task) => [sheet(["source", "licence as stated", "records", "commercial", "research", "train", "train a competitor", "pairs"],
+    found.map((row) => [row.source, link(query(`SELECT pair, task, licences FROM terms WHERE ${ofTask(task)}\n` +
+      `  AND source = ${quoted(row.source)} AND licence = ${quoted(row.licence)}`), row.licence || "none stated"), row.licences.join(", "),
+    ...["commercial", "research", "train", "train_competing"].map((use) => row[use] === null ? "not said" : row[use] ? "yes" : "no"), row.pairs]))]],
 };
 const WORD = String.raw`[^\s\v\x1c-\x1f\x85\pZ]+`;  // manifests/browse/statistics.py
 const MOST_TEXT = 500;  // characters that the filter of texts takes

@@ -127,7 +127,6 @@ def test_what_is_no_decision_is_refused(
         b'{"reviewer": "\\ud800"}',
         {**good, "time": "2026-11-30T02:20:00Z"},
         {**good, "task": "derain"},
-        {**good, "pair": "f" * 32},
         {**good, "pair": [keys[0]]},
         {**good, "decision": "burn"},
         {**good, "reviewer": "Ada\n"},
@@ -138,6 +137,7 @@ def test_what_is_no_decision_is_refused(
     ):
         status, answer = post(port, body)
         assert (body, status) == (body, 400) and "\n" not in answer["error"]
+    assert post(port, {**good, "pair": "f" * 32}) == (404, {"error": "no manifest names this pair"})
     assert post(port, b"x" * (MOST_BODY_BYTES + 1))[0] == 413
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         head = f"POST /api/decisions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"

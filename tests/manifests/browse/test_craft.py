@@ -326,6 +326,32 @@ def test_with_little_room_filters_are_behind_a_button(narrow: Page) -> None:
     expect(narrow.get_by_label("Text in instructions")).to_be_focused()
 
 
+def test_with_little_room_the_buttons_of_reasons_are_reached_at_first_sight(narrow: Page) -> None:
+    go(narrow, "tab=rejects")
+    button = narrow.get_by_role("button", name=re.compile("^Show these")).first
+    expect(button).to_be_visible()
+    box, frame = button.bounding_box(), narrow.locator("#reasons").bounding_box()
+    assert box and frame and frame["x"] <= box["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"]
+    assert narrow.locator("#reasons").evaluate("frame => frame.scrollWidth <= frame.clientWidth")
+
+
+def test_the_text_of_a_reject_has_room_around_it(opened: Page) -> None:
+    go(opened, "tab=rejects")
+    card = opened.locator("#rejected .reject").first
+    expect(card).to_be_visible()
+    for part in card.locator(".chips, p").all():
+        box, around = part.bounding_box(), card.bounding_box()
+        assert box and around and box["x"] - around["x"] >= 8
+        assert around["x"] + around["width"] - box["x"] - box["width"] >= 8
+
+
+def test_the_table_of_licences_is_seen_whole(opened: Page) -> None:
+    go(opened, "tab=statistics")
+    sheet = opened.locator("[data-part=licences] .sheet")
+    expect(sheet).to_be_visible()
+    assert sheet.evaluate("sheet => sheet.scrollWidth <= sheet.clientWidth")
+
+
 def test_what_went_wrong_is_said_with_what_to_do(page: Page, out: Path) -> None:
     with serving(str(out)) as port:
         page.goto(f"http://127.0.0.1:{port}/")

@@ -16,12 +16,13 @@ import pytest
 from PIL import Image as PILImage
 from playwright.sync_api import Page, expect
 
+from manifests.choose.derive import derive
 from manifests.dataset import Dataset, plan_table
 from manifests.images.small import small
 from manifests.schema import Image, Item, Reject
 from manifests.write.reject_pictures import SIDES
 from manifests.write.writer import UnitWriter
-from tests.manifests.make import SOURCE, SUFFIXES, finish_dataset, make_pair
+from tests.manifests.make import SOURCE, SUFFIXES, finish_dataset, make_dataset, make_pair
 from tests.manifests.verify.damage import edit
 from tests.manifests.web import HOSTILE, ask, get, serving
 
@@ -209,6 +210,18 @@ def test_rejects_are_seen(bounds: Page) -> None:
     bounds.get_by_role("button", name="Show these").nth(1).click()
     expect(bounds.locator("#rejected .reject")).to_have_count(1)
     expect(bounds.locator("#rejected")).to_contain_text("size_mismatch")
+
+
+def test_a_pair_that_was_left_out_has_its_pictures_in_the_parent(page: Page, tmp_path: Path) -> None:
+    parent = make_dataset(f"{tmp_path}/parent", units=1, pairs=2)
+    derive(parent, f"{tmp_path}/derived", sql="SELECT pair FROM pairs LIMIT 1")
+    with serving(f"{tmp_path}/derived") as port:
+        page.goto("about:blank")
+        page.goto(f"http://127.0.0.1:{port}/#tab=rejects&reason=not_selected")
+        expect(page.locator("#rejected .none")).to_have_text(
+            "No picture here: the pair was left out when this dataset was derived, and its pictures are in the dataset "
+            "that it was derived from."
+        )
 
 
 def test_a_bound_is_dragged(bounds: Page, port: int) -> None:

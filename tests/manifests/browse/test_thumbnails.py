@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import threading
@@ -239,9 +240,9 @@ def test_a_manifest_cannot_have_its_picture_shown_in_another_dataset(tmp_path: P
         assert len(rows) == 9
         for pair, named in rows[:-1]:
             for path in (f"/thumbnail/{pair}/input?side=160&v={quote(named)}", f"/image/{pair}/input?v={quote(named)}"):
-                response, _ = get(port, path)
-                headers = response.headers
-                assert (response.status, headers["ETag"], headers["Cache-Control"]) == (200, None, "no-store")
+                response, body = get(port, path)
+                assert (response.status, response.headers["Cache-Control"]) == (400, "no-store")
+                assert "has not the image that is named" in json.loads(body)["error"]
         assert get(port, f"/thumbnail/{rows[-1][0]}/input?side=160")[1] == make_thumbnail(honest, 160)
 
 
