@@ -71,7 +71,7 @@ def test_tokens_of_another_tokenizer_are_refused_in_one_line(config: Config, tmp
     refused = (
         rf"^{config.data[0]}/tokens is of the text tokenizer [0-9a-f]{{12}}, {model} has [0-9a-f]{{12}} "
         r"\(text_sha256\): "
-        "name the model whose tokenizers made them with --model, or remove that folder and run make tokens again$"
+        "name the model whose tokenizers made them with --model, or remove them and run make tokens again$"
     )
     with pytest.raises(ValueError, match=refused):
         train(replace(config, model=str(model)))

@@ -131,7 +131,7 @@ def test_rates_of_a_task_are_those_of_what_was_made_again_of_its_rejects(
 
 
 def test_what_is_missing_is_said_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run make shards TASK=nowhere"):
+    with pytest.raises(ValueError, match="nowhere: `xprompt ls FOLDER` lists those of a folder"):
         Corpus.open([str(tmp_path / "nowhere")])
     dataset = make_tokens(str(tmp_path / "derain"), units=2)
     dataset.store.remove("tokens/derain-000001.parquet")
