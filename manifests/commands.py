@@ -23,14 +23,14 @@ from manifests.browse.server import FIRST_PORT, serve
 from manifests.browse.share import PAIRS, share
 from manifests.browse.similarity import Similarities, similarity_sheet
 from manifests.choose import command as choosing
-from manifests.dataset import Dataset, DatasetError, find_datasets
+from manifests.dataset import Dataset, DatasetError, find_datasets, folders_below
 from manifests.export import command as exporting
 from manifests.images.evaluation import hash_folder
 from manifests.images.near import MAX_DISTANCE
 from manifests.licences.policy import allowable
 from manifests.licences.records import LICENCES, TERMS
 from manifests.licences.told import lines, word
-from manifests.printing import printable, printable_json, printable_lines, say
+from manifests.printing import counted, printable, printable_json, printable_lines, say
 from manifests.read.diff import Difference, Summary, compared
 from manifests.read.duplicates import find_duplicates
 from manifests.read.query import MAX_ROWS, connect, overview, run_sql, select
@@ -151,7 +151,14 @@ def _ls(options: argparse.Namespace) -> int:
         state = "finished" if found["finished"] else "unfinished"
         table.add_row(_cell(found["task"]), *counts, f"{found['shard_bytes'] / 2**20:,.1f}", units, state)
     _console().print(table)
+    _tell_of_others(options.path)
     return 0
+
+
+def _tell_of_others(url: str) -> None:
+    """Name the folders whose datasets were not looked at."""
+    if others := folders_below(url):
+        say(f"not looked into: {', '.join(others)}", error=True, level="warning")
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -236,7 +243,7 @@ def _diff(options: argparse.Namespace) -> int:
         say(f"and {more:,} more: --rows {summary.changes.total()} prints all, --json with all values")
     for dataset, pairs in ((before, counts.before), (after, counts.after)):
         state = "" if dataset.store.exists("dataset.json") else ", unfinished"
-        say(f"{dataset.url}: {_count(pairs, 'pair')}{state}")
+        say(f"{dataset.url}: {counted(pairs, 'pair')}{state}")
     said = [f"{count:,} {change}" for change, count in changes.items()]
     say(f"{summary.same(counts):,} the same" + "".join(f", {one}" for one in said))
     for name, count in found.items():
@@ -292,8 +299,9 @@ def _verify(options: argparse.Namespace) -> int:
     datasets = find_datasets(options.path)
     shards = sum(len(dataset.committed()) for dataset in datasets)
     unfinished = [dataset for dataset in datasets if not dataset.store.exists("dataset.json")]
-    left = f" in what is there; {_count(len(unfinished), 'dataset')} unfinished" if unfinished else ""
-    print(f"{_count(len(datasets), 'dataset')}, {_count(shards, 'shard')}: nothing wrong{left}")
+    left = f" in what is there; {counted(len(unfinished), 'dataset')} unfinished" if unfinished else ""
+    print(f"{counted(len(datasets), 'dataset')}, {counted(shards, 'shard')}: nothing wrong{left}")
+    _tell_of_others(options.path)
     return 0
 
 
@@ -326,8 +334,8 @@ def _dups(options: argparse.Namespace) -> int:
         _console().print(table)
     inside = sum(map(len, found.groups))
     print(
-        f"{_count(found.images, 'image')}: {_count(len(found.groups), 'group')} of near-duplicates with "
-        f"{_count(inside, 'image')}; {found.without_hash:,} flat or unreadable, not compared"
+        f"{counted(found.images, 'image')}: {counted(len(found.groups), 'group')} of near-duplicates with "
+        f"{counted(inside, 'image')}; {found.without_hash:,} flat or unreadable, not compared"
     )
     return 0
 
@@ -336,8 +344,10 @@ def _hashes(options: argparse.Namespace) -> int:
     made = hash_folder(options.folder, options.name, options.out)
     for path, why in made.unguarded:
         say(f"{path} is not guarded: {why}", error=True)
-    hidden = f", {_count(made.hidden, 'hidden file')} passed over" if made.hidden else ""
-    say(f"{options.out}: {_count(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded{hidden}")
+    hidden = f", {counted(made.hidden, 'hidden file')} passed over" if made.hidden else ""
+    say(
+        f"{options.out}: {counted(made.images, 'image')} of {options.name}, {len(made.unguarded):,} not guarded{hidden}"
+    )
     return 0
 
 
@@ -354,10 +364,6 @@ def _browse(options: argparse.Namespace) -> int:
         say(problem, error=True)
     say(f"{options.share}/index.html: put the folder on any web space, or open it from there")
     return 0
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _plain(value: Any) -> str:

@@ -23,6 +23,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
@@ -237,6 +238,15 @@ def find_datasets(url: str) -> list[Dataset]:
     if not below:
         raise DatasetError(f"no dataset at {url}: neither it nor a folder in it has a plan.parquet")
     return below
+
+
+def folders_below(url: str) -> list[str]:
+    """Folders below a local one that hold datasets which `find_datasets`, one level deep, does not find there."""
+    store = Store(url)
+    if not store.is_local or store.exists("plan.parquet"):
+        return []
+    plans = [plan for depth in ("*/*", "*/*/*") for plan in Path(store.root).glob(f"{depth}/plan.parquet")]
+    return sorted({str(plan.parents[1]) for plan in plans})
 
 
 def plan_table(units: Iterable[Iterable[Item]]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Text from data as a terminal may be given it, and sizes as people say them.
+"""Text from data as a terminal may be given it, and numbers as people say them.
 
 Whoever named a file or wrote an instruction could otherwise move the cursor, colour or hide what is printed after it,
 set the window's title, or turn the reading direction so that a name looks like another (CVE-2021-42574).
@@ -42,6 +42,11 @@ def size(count: float) -> str:
         if count >= least:
             return f"{count / least:,.1f} {unit}"
     return f"{count / 2**10:,.1f} KiB"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 shard, 2 shards."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def say(text: str, *, error: bool = False, event: str = "", level: Level | None = None, **fields: Any) -> None:

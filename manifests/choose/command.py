@@ -10,7 +10,7 @@ from manifests.choose.agreement import MOST_GATES, Agreement, Gate, agreement
 from manifests.choose.decisions import read_ledger
 from manifests.choose.derive import Derived, NothingLeft, derive
 from manifests.dataset import Dataset, DatasetError
-from manifests.printing import printable_json, say
+from manifests.printing import counted, printable_json, say
 from manifests.read.query import connect
 from manifests.schema import NOTHING_KEPT
 from manifests.tokens import FOLDER as TOKENS
@@ -74,13 +74,13 @@ def run_derive(options: argparse.Namespace) -> int:
 def _told(parent: Dataset, done: Derived) -> list[str]:
     """What a derived dataset is, in lines."""
     chosen, url = done.selection, done.dataset.url
-    there, fixed = "was there already: " if done.was_there else "", _count(done.fixed, "instruction")
+    there, fixed = "was there already: " if done.was_there else "", counted(done.fixed, "instruction")
     lines = [f"{there}{url}: {chosen.kept:,} of {chosen.pairs:,} pairs of {parent.url}, {fixed} fixed"]
     if chosen.reasons:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in sorted(chosen.reasons.items()))
         lines.append(f"left out, as rejects with why: {reasons}")
     if chosen.elsewhere:
-        lines.append(f"{_count(chosen.elsewhere, 'pair')} with decisions in the file, not in this dataset")
+        lines.append(f"{counted(chosen.elsewhere, 'pair')} with decisions in the file, not in this dataset")
     counts = [one.description()["totals"]["examples_without_context"] for one in (parent, done.dataset)]
     if counts[1] > counts[0]:
         lines.append(
@@ -90,10 +90,6 @@ def _told(parent: Dataset, done: Derived) -> list[str]:
     if left := [folder for folder in _STAY if parent.store.names(folder)]:
         lines.append(f"not carried over: {', '.join(left)}")
     return [*lines, f"next: xprompt diff {shlex.quote(parent.url)} {shlex.quote(url)}"]
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def add_agreement(command: argparse.ArgumentParser) -> None:

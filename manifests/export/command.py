@@ -115,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     size = _size(said)
     say(f"{there}{options.out}: {said['examples']:,} examples of {tasks} as {options.to}, {size}")
     for title, counts in (
-        ("left out, examples", said["left_out"]),
+        (f"left out, examples{' of those up to --limit' if options.limit else ''}", said["left_out"]),
         (f"not carried, {options.to} has no place for them", said["without"]),
         ("pictures made PNG anew, of the same pixels", said["converted"]),
     ):

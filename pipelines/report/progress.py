@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from manifests.printing import counted
 from manifests.write.finish import Totals
 from operators.vlm.request import Usage
 from pipelines.report.eta import Eta
@@ -117,7 +118,7 @@ class RunProgress:
     def begin(self, workers: int) -> None:
         """Take note that Ray is there, and that so many workers begin."""
         self._eta = Eta(self._items, self._shards, workers)
-        text = f"{_counted(self._shards, 'shard')} on {_counted(workers, 'worker')} ..."
+        text = f"{counted(self._shards, 'shard')} on {counted(workers, 'worker')} ..."
         tell(self._to, "start", text, units=self._shards, workers=workers)
 
     def stalled(self, text: str) -> None:
@@ -180,7 +181,7 @@ class RunProgress:
         tell(
             self._to,
             "progress",
-            f"{self._units} of {_counted(self._shards, 'shard')} made, {self._pairs:,} pairs, "
+            f"{self._units} of {counted(self._shards, 'shard')} made, {self._pairs:,} pairs, "
             f"{self._rate:.1f} pairs/s, {self._rejects:,} rejects, {self.left}",
             units_made=self._units,
             units=self._shards,
@@ -230,10 +231,6 @@ class _Left(ProgressColumn):
         return Text("" if task.finished else self._run.left)
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("s" if number != 1 else "")
-
-
 @contextmanager
 def live(works: Sequence[tuple[Job, int]], to: Console) -> Iterator[RunProgress]:
     """The live line of a run that makes so many shards of each dataset: shards, pairs, pairs/s, rejects, time left."""
@@ -252,7 +249,7 @@ def painting_lines(painting: Painting) -> list[str]:
 
     The rate is of all painters that are at work, or of one of them where none is any more.
     """
-    done = [_counted(painting.painters, "painter")] if painting.painters else []
+    done = [counted(painting.painters, "painter")] if painting.painters else []
     if painting.starting and not painting.painters:
         done.append("no painter yet, it waits for a GPU" if painting.gpus else "no painter yet")
     done.append(f"{painting.pairs:,} pairs done" + (f", {painting.pairs_left:,} left" if painting.pairs_left else ""))
@@ -265,7 +262,7 @@ def painting_lines(painting: Painting) -> list[str]:
     if painting.places:
         busy.append(f"batches {painting.own / painting.places:.0%} full")
     if painting.lost:
-        busy.append(f"{_counted(painting.lost, 'pair')} begun again, since painters died")
+        busy.append(f"{counted(painting.lost, 'pair')} begun again, since painters died")
     doing = " + ".join(painting.operators) or "pairs one by one"  # of units at which workers died
     lines = [f"{doing}: {', '.join(done)}", ", ".join(busy)]
     return [line for line in lines if line]
@@ -304,7 +301,7 @@ def print_report(job: Job, totals: Totals, made: Tally, to: Console, prices: Pri
     table.add_row("shards", f"{totals.units:,}, {totals.bytes / 2**20:,.1f} MiB")
     if made.totals.units:
         rate = (made.totals.pairs + made.totals.rejects.total()) / made.seconds
-        table.add_row("this run", f"{made.totals.units:,} shards in {made.seconds:.1f} s, {rate:.1f} pairs/s")
+        table.add_row("this run", f"{counted(made.totals.units, 'shard')} in {made.seconds:.1f} s, {rate:.1f} pairs/s")
         at_work = made.spent.units_s / made.seconds  # of this time the start of Ray takes some seconds
         table.add_row("workers", f"{at_work:.1f} of them were busy on average; their time went to")
         for line in step_lines(made.spent):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from manifests.printing import counted
 from manifests.storage import absolute, expanded
 from manifests.write.finish import Totals, finish, sum_commits
 from operators.models import checkpoints
@@ -71,7 +72,7 @@ def make_datasets(
             console,
             "plan",
             f"{job.task.name}: {job.plan.items:,} items of {job.reader.source} ({work.taken_as}) -> "
-            f"{job.plan.units:,} shards in {job.out}" + (f", {done:,} of them there already" if done else ""),
+            f"{counted(job.plan.units, 'shard')} in {job.out}" + (f", {done:,} of them there already" if done else ""),
             task=job.task.name,
             items=job.plan.items,
             source=job.reader.source,

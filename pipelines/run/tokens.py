@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from manifests.dataset import Dataset, Plan
+from manifests.printing import counted
 from manifests.tokens import TokenizerRecord, committed_tokens, refuse_other_tokenizer, token_commit, token_folder
 from operators import tokenize
 from operators.timeouts import tokenizing
@@ -63,7 +64,7 @@ def make_tokens(
     tell(
         console,
         "plan",
-        f"{plan.task}: tokens of {plan.units:,} shards by {folder} ({side})"
+        f"{plan.task}: tokens of {counted(plan.units, 'shard')} by {folder} ({side})"
         + (f", {len(done):,} of them there already" if done else ""),
         task=plan.task,
         out=out,
@@ -141,7 +142,7 @@ def _run(
             tell(
                 console,
                 "progress",
-                f"{made} shards made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s",
+                f"{counted(made, 'shard')} made, {len(pending) - made} left, {pairs:,} pairs, ETA {eta_s:.0f} s",
                 task=plan.task,
                 units_made=made,
                 units=len(pending),
@@ -163,7 +164,8 @@ def _run(
     tell(
         console,
         "report",
-        f"this run  {len(pending):,} shards, {size / 2**20:.1f} MiB, in {seconds:.1f} s, {pairs / seconds:.1f} pairs/s",
+        f"this run  {counted(len(pending), 'shard')}, {size / 2**20:.1f} MiB, in {seconds:.1f} s, "
+        f"{pairs / seconds:.1f} pairs/s",
         task=plan.task,
         units_made=len(pending),
         bytes=size,

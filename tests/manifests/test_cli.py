@@ -161,3 +161,15 @@ def test_data_is_read_by_default(tmp_path: Path) -> None:
         command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60, check=True
     )
     assert "derain" in done.stdout
+
+
+def test_datasets_that_are_not_looked_at_are_named(tmp_path: Path, capsys: Capture) -> None:
+    """One level is looked at, as OUT has it; below it may be the OUT of another run."""
+    for place in ("derain", "mine/lowlight", "demo/data/derain"):
+        make_dataset(f"{tmp_path}/{place}", units=1, pairs=2)
+    for command in ("ls", "verify"):
+        assert main([command, str(tmp_path)]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == f"not looked into: {tmp_path}/demo/data, {tmp_path}/mine\n"
+        assert main([command, f"{tmp_path}/mine"]) == 0
+        assert capsys.readouterr().err == ""

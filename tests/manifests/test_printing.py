@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.command import main
-from manifests.printing import printable, printable_json, printable_lines, size
+from manifests.printing import counted, printable, printable_json, printable_lines, size
 from tests.manifests.make import make_dataset
 from tests.manifests.verify.damage import edit
 
@@ -109,3 +109,12 @@ def test_csv_keeps_lines_in_its_fields(nasty: Path, capsys: pytest.CaptureFixtur
 
 def test_bytes_are_told_as_people_say_them() -> None:
     assert [size(count) for count in (512, 3 * 2**20, 1.5 * 2**40)] == ["0.5 KiB", "3.0 MiB", "1.5 TiB"]
+
+
+def test_numbers_of_things_are_told_as_people_say_them() -> None:
+    assert [counted(number, "shard") for number in (0, 1, 2, 1_000)] == [
+        "0 shards",
+        "1 shard",
+        "2 shards",
+        "1,000 shards",
+    ]

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from transformers import ChameleonVQVAEConfig
 
 from manifests.dataset import Dataset, find_datasets
-from manifests.printing import say
+from manifests.printing import counted, say
 from manifests.schema import canonical_json, seed_for, shown_inputs
 from manifests.storage import Store
 from operators.shared.texts import ClipText, Embedder, MiniLM
@@ -112,7 +112,7 @@ def predict(options: argparse.Namespace) -> None:
         if run.too_long:
             without += f", {len(run.too_long):,} of them without an in-context example, which does not fit"
     there = sum(map(len, mine)) - len(missing)
-    text = f"{of_rank}{len(missing):,} predictions made{without}, {there:,} were there: {options.out}"
+    text = f"{of_rank}{counted(len(missing), 'prediction')} made{without}, {there:,} were there: {options.out}"
     say(text, error=True, event="report", level="info", rank=rank, made=len(missing), there=there, out=str(options.out))
 
 

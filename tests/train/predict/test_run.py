@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from manifests.dataset import Dataset
+from manifests.printing import counted
 from tests.manifests.make import make_dataset
 from tests.train.make import make_model
 from train.evaluate.command import main as evaluate
@@ -87,7 +88,8 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_bytes_of_one_process(
     assert 2 <= len(finished) < 6
     # With another number of ranks, and another batch: of these few codes none is on the edge.
     assert command.main([*arguments[:-1], "4"]) == 0
-    assert f"{6 - len(finished)} predictions made, {len(finished)} were there" in capsys.readouterr().err
+    made = counted(6 - len(finished), "prediction")
+    assert f"{made} made, {len(finished)} were there" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "not made again"
     assert command.main(_arguments(place, tmp_path / "whole", *_seeded(place))) == 0
     whole = _files(tmp_path / "whole")
