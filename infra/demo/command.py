@@ -24,8 +24,6 @@ TASKS = (
     *(f"infra.demo.tasks:{name}" for name in ("NEGATIVE", "SWAPPED", "GREY")),
 )
 
-STOPPED = 130
-
 _STEPS, _SCRATCH_STEPS = 20, 500
 _PHOTOS, _SCRATCH_PHOTOS = 60, 700
 _HELD_OUT = 6
@@ -50,8 +48,8 @@ class Options:
 def main(arguments: Sequence[str] | None = None, prog: str = "xprompt demo") -> int:
     """Do what is not done yet; `prog` heads usage and errors.
 
-    Returns the exit status: 0, the first other one of a command, 130 if it was stopped, or 2 with one line if it cannot
-    do what was asked.
+    Returns the exit status: 0, the first other one of a command, or 2 with one line if it cannot do what was asked.
+    Raises KeyboardInterrupt, of which `xprompt` makes status 130, when it has said that it can go on.
     """
     options = _parse(arguments, prog)
     from infra.demo.steps import run_all  # torch and Ray take seconds to import: --help need not wait for them
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "xprompt demo") -> 
         return 2
     except KeyboardInterrupt:  # between commands, each of which says so by itself
         print("Stopped: the same command goes on from there.")
-        return STOPPED
+        raise
 
 
 def _command(arguments: Sequence[str]) -> int:

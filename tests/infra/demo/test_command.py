@@ -106,3 +106,17 @@ def test_only_a_finished_demo_from_scratch_is_packaged(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no .*vqgan\.ckpt: run xprompt demo --out .* --from-scratch"):
         package(tmp_path / "demo", tmp_path / "packaged")
     assert not (tmp_path / "packaged").exists()
+
+
+def test_stopped_between_commands_it_says_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infra.command import main as xprompt
+    from infra.demo import steps
+
+    def stopped(*arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "run_all", stopped)
+    assert xprompt(["demo", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().out == "Stopped: the same command goes on from there.\n"
